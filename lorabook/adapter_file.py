@@ -1,0 +1,295 @@
+"""Adapter files in PEFT's format: `adapter_config.json` beside `adapter_model.safetensors`, written without PEFT.
+
+Key layout (peft `save_pretrained`, read in 0.21): `base_model.model.<module>.lora_A.weight` (r, k) and
+`.lora_B.weight` (d, r) for linear layers, `.lora_embedding_A` (r, vocabulary) and `.lora_embedding_B` (width, r) for
+embeddings. A fingerprint of the base weights travels in the safetensors header, where PEFT does not look.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lorabook.errors import AdapterError, SettingError
+from lorabook.lora import LoRAConfig, LoRAEmbedding, Report, apply_lora, lora_layers, matched
+
+CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
+FACTORS = {
+    "lora_A.weight": ("A", False),
+    "lora_B.weight": ("B", False),
+    "lora_embedding_A": ("A", True),
+    "lora_embedding_B": ("B", True),
+}
+SAMPLES_PER_TENSOR, SAMPLES_KEPT = 4096, 256
+# PEFT options that change what the adapter computes, with the values under which they do nothing.
+INACTIVE = {
+    "bias": ("none",),
+    "use_dora": (False, None),
+    "lora_bias": (False, None),
+    "modules_to_save": (None, []),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "layer_replication": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "target_parameters": (None, []),
+    "alora_invocation_tokens": (None, []),
+    "use_qalora": (False, None),
+    "use_bdlora": (None, False),
+    "megatron_config": (None,),
+    "arrow_config": (None,),
+}
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a base model's weights look like, cheap to take and to compare.
+
+    `layout` hashes every parameter's name and shape. `exact` hashes up to 4,096 evenly spaced values of each parameter
+    in the model's own dtype. `sample` keeps 256 of those values, so that the same base loaded in another precision,
+    where `exact` must differ, is still known: its values then agree to one rounding in bfloat16.
+    """
+
+    layout: str
+    dtype: str
+    exact: str
+    sample: tuple[float, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Fingerprint":
+        layout, exact, values, dtype = hashlib.sha256(), hashlib.sha256(), [], ""
+        for name, p in _base_parameters(model):
+            layout.update(f"{name} {tuple(p.shape)}\n".encode())
+            flat = p.detach().flatten()
+            spaced = flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)][:SAMPLES_PER_TENSOR].float().cpu()
+            exact.update(spaced.numpy().tobytes())
+            values.append(spaced)
+            dtype = dtype or str(p.dtype).removeprefix("torch.")
+        stream = torch.cat(values)
+        at = torch.linspace(0, len(stream) - 1, min(SAMPLES_KEPT, len(stream))).long()
+        return cls(layout.hexdigest(), dtype, exact.hexdigest(), tuple(stream[at].tolist()))
+
+    def matches(self, other: "Fingerprint") -> bool:
+        """Whether both are the same base, in whatever precision each was loaded."""
+        if self.layout != other.layout or len(self.sample) != len(other.sample):
+            return False
+        if self.dtype == other.dtype:
+            return self.exact == other.exact
+        a, b = torch.tensor(self.sample), torch.tensor(other.sample)
+        one_rounding = 2**-7 * torch.maximum(a.abs(), b.abs())
+        return bool(((a - b).abs() <= one_rounding + 1e-7).all())
+
+
+def _base_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Name and tensor of every base parameter, under the names they have without LoRA layers."""
+    adapter = {id(p) for _, layer in lora_layers(model) for p in (layer.A, layer.B)}
+    for name, p in model.named_parameters():
+        if id(p) not in adapter:
+            yield name.replace(".base_layer.", "."), p
+
+
+def save(model: nn.Module, folder: str | Path, base_name: str | None = None, revision: str | None = None) -> Path:
+    """Write the LoRA layers of `model` to `folder`, each file replaced whole or not at all.
+
+    Args:
+        base_name: the base model's hub id or local name, stored as `base_model_name_or_path`.
+        revision: the hub commit the base was loaded from.
+
+    Raises:
+        SettingError: no LoRA layers, or they are merged (the base cannot be told from the update then).
+    """
+    layers = dict(lora_layers(model))
+    if not layers:
+        raise SettingError("This model has no LoRA layers to save.", "Call apply_lora and train first.")
+    if any(layer.merged for layer in layers.values()):
+        raise SettingError("The update is merged into the base.", "Call unmerge(model) before saving the adapter.")
+    config: LoRAConfig = model.lora_config
+    tensors = {}
+    for name, layer in layers.items():
+        for suffix, (factor, embedding) in FACTORS.items():
+            if embedding == isinstance(layer, LoRAEmbedding):
+                tensors[f"{PREFIX}{name}.{suffix}"] = getattr(layer, factor).detach().cpu().contiguous()
+    stored = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_name,
+        "revision": revision,
+        "r": config.r,
+        "lora_alpha": int(config.alpha) if float(config.alpha).is_integer() else config.alpha,
+        "lora_dropout": config.dropout,
+        "use_rslora": config.rslora,
+        "target_modules": _target_modules(model, list(layers)),
+        "fan_in_fan_out": any(getattr(layer, "transposed", False) for layer in layers.values()),
+        "bias": "none",
+        "init_lora_weights": True,
+        "inference_mode": True,
+        "modules_to_save": None,
+    }
+    fingerprint = Fingerprint.of(model)
+    header = {"format": "pt", "lorabook_base": json.dumps(fingerprint.__dict__)}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (WEIGHTS_NAME + ".partial")
+    save_file(tensors, partial, metadata=header)
+    _replace(partial, folder / WEIGHTS_NAME)
+    partial = folder / (CONFIG_NAME + ".partial")
+    partial.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    _replace(partial, folder / CONFIG_NAME)
+    return folder
+
+
+def _replace(partial: Path, final: Path) -> None:
+    with open(partial, "rb") as f:
+        os.fsync(f.fileno())
+    os.replace(partial, final)
+
+
+def _target_modules(model: nn.Module, names: list[str]) -> list[str]:
+    """The shortest names that select exactly the adapted modules: their last parts where those suffice."""
+    parts = tuple(sorted({name.rsplit(".", 1)[-1] for name in names}))
+    suffixed = [n for n, m in model.named_modules() if n.rsplit(".", 1)[-1] in parts and hasattr(m, "weight")]
+    return list(parts) if set(suffixed) <= set(names) else names
+
+
+def read_config(folder: str | Path) -> dict:
+    """The `adapter_config.json` of `folder`.
+
+    Raises:
+        AdapterError: it is missing, unreadable, not LoRA, or sets an option that these layers do not compute.
+    """
+    path = Path(folder) / CONFIG_NAME
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AdapterError(f"There is no {CONFIG_NAME} in {folder}.", "Give the folder an adapter was saved to.") from None
+    except (OSError, ValueError) as e:
+        raise AdapterError(f"{path} cannot be read ({type(e).__name__}).", "Save or download the adapter again.") from None
+    if not isinstance(stored, dict) or stored.get("peft_type") != "LORA":
+        kind = stored.get("peft_type") if isinstance(stored, dict) else type(stored).__name__
+        raise AdapterError(f"{path} describes {kind!r}, not a LoRA adapter.", "Give a LoRA adapter's folder.")
+    for option, inactive in INACTIVE.items():
+        if option in stored and stored[option] not in inactive:
+            raise AdapterError(
+                f"This adapter sets {option}={stored[option]!r}, which lorabook's layers do not compute.",
+                "Load it with PEFT.",
+            )
+    return stored
+
+
+def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> Report:
+    """Apply the adapter in `folder` to `model`, strictly: nothing is changed unless all of it fits.
+
+    Args:
+        base_name: the name `model` was loaded by. Another name than the adapter's warns, if the weights are the same.
+
+    Raises:
+        AdapterError: a file is missing or damaged; a key, shape, rank or vocabulary does not fit; a value is not
+            finite; the adapter was trained on other base weights.
+        SettingError: the model already has LoRA layers.
+    """
+    if next(lora_layers(model), None) is not None:
+        raise SettingError("This model already has LoRA layers.", "Call remove(model) before loading an adapter.")
+    stored = read_config(folder)
+    tensors, header = _read_tensors(Path(folder) / WEIGHTS_NAME)
+    factors = _sort(model, tensors)
+    config = _config(stored, tuple(factors))
+    for name, pair in factors.items():
+        _check_shapes(model.get_submodule(name), name, pair, config.r)
+    _check_base(model, header, stored, base_name)
+    report = apply_lora(model, config)
+    with torch.no_grad():
+        for name, layer in lora_layers(model):
+            layer.A.copy_(factors[name]["A"])
+            layer.B.copy_(factors[name]["B"])
+    return report
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise AdapterError(f"There is no {WEIGHTS_NAME} in {path.parent}.", "Only safetensors adapters are loaded.")
+    try:
+        with safe_open(path, "pt") as f:
+            return {key: f.get_tensor(key) for key in f.keys()}, f.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as e:
+        raise AdapterError(f"{path} is damaged or no safetensors file ({e}).", "Save or download it again.") from None
+
+
+def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Factor A and factor B by module name. Accepts a stored base weight that equals the model's own."""
+    modules = dict(model.named_modules())
+    factors: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise AdapterError(f"The tensor {key} holds NaN or infinity.", "The run that made it diverged: train again.")
+        rest = key.removeprefix(PREFIX)
+        base = rest.removesuffix(".base_layer.weight")
+        if base != rest and base in modules:
+            weight = modules[base].weight
+            if tensor.shape != weight.shape or not torch.equal(tensor.to(weight), weight):
+                raise AdapterError(f"The file holds another base weight for {base}.", "Load the base it was trained on.")
+            continue
+        suffix = next((s for s in FACTORS if rest.endswith("." + s)), None)
+        name = rest.removesuffix(f".{suffix}")
+        if suffix is None or key == rest or name not in modules:
+            raise AdapterError(f"The tensor {key} has no place in this model.", "Load the base it was trained on.")
+        factor, embedding = FACTORS[suffix]
+        if embedding != isinstance(modules[name], nn.Embedding) or not matched(model, (name,)):
+            raise AdapterError(f"The tensor {key} does not fit the module {name}.", "Load the base it was trained on.")
+        factors.setdefault(name, {})[factor] = tensor
+    missing = [name for name, pair in factors.items() if len(pair) < 2]
+    if missing or not factors:
+        what = f"one of the two factors of {missing[0]}" if missing else "every LoRA tensor"
+        raise AdapterError(f"The file lacks {what}.", "Save or download the adapter again.")
+    return factors
+
+
+def _config(stored: dict, names: tuple[str, ...]) -> LoRAConfig:
+    try:
+        return LoRAConfig(
+            r=stored["r"],
+            alpha=stored["lora_alpha"],
+            dropout=stored.get("lora_dropout", 0.0),
+            targets=names,
+            rslora=bool(stored.get("use_rslora", False)),
+        )
+    except (KeyError, TypeError, SettingError) as e:
+        raise AdapterError(f"The adapter's config is not usable: {e}", "Save or download the adapter again.") from None
+
+
+def _check_shapes(module: nn.Module, name: str, pair: dict[str, Tensor], r: int) -> None:
+    rows, columns = module.weight.shape
+    d, k = (columns, rows) if isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D" else (rows, columns)
+    for factor, shape in (("A", (r, k)), ("B", (d, r))):
+        seen = tuple(pair[factor].shape)
+        if seen != shape:
+            what = "vocabulary" if isinstance(module, nn.Embedding) and factor == "A" and seen[0] == r else "shape"
+            raise AdapterError(
+                f"{name}: the adapter's {factor} is {seen}, this model and r = {r} need {shape}; the {what} differs.",
+                "Load the base and config it was trained with.",
+            )
+
+
+def _check_base(model: nn.Module, header: dict[str, str], stored: dict, base_name: str | None) -> None:
+    """Refuse another base; warn where only the name differs, or where PEFT wrote the file and nothing is known."""
+    if "lorabook_base" in header:
+        try:
+            kept = json.loads(header["lorabook_base"])
+            known = Fingerprint(kept["layout"], kept["dtype"], kept["exact"], tuple(kept["sample"]))
+        except (ValueError, KeyError, TypeError):
+            raise AdapterError("The adapter's note on its base is damaged.", "Save or download it again.") from None
+        if not known.matches(Fingerprint.of(model)):
+            name = stored.get("base_model_name_or_path") or "another model"
+            raise AdapterError(
+                f"This adapter was trained on other base weights ({name}).", f"Load {name} as the base, at its revision."
+            )
+    trained_on = stored.get("base_model_name_or_path")
+    if base_name and trained_on and base_name != trained_on:
+        warnings.warn(f"The adapter names its base {trained_on!r}; this model was loaded as {base_name!r}.", stacklevel=3)

@@ -1,0 +1,142 @@
+"""Text to token ids, ids to batches: answer-only labels, right padding, length buckets and a token budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorabook.errors import DataError
+from lorabook.stackoverflow import ANSWER_MARK, Pair, prompt
+
+POOL_BATCHES = 64  # rows are sorted by length within pools of about so many micro-batches
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question and its answer as token ids. Labels are the ids from `answer_start` on, the end token among them."""
+
+    input_ids: tuple[int, ...]
+    answer_start: int
+    question_id: int
+
+    @property
+    def label_tokens(self) -> int:
+        return len(self.input_ids) - self.answer_start
+
+
+def tokenize(text: str, tokenizer) -> list[int]:
+    """Ids of plain text: the name of a special token inside a post stays text and never becomes a control token."""
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+
+
+def encode_prompt(pair: Pair, tokenizer, max_length: int) -> list[int]:
+    """Ids of the prompt, at most `max_length`. A prompt that is too long loses the end of its question."""
+    question, mark = prompt(pair).removesuffix(ANSWER_MARK), tokenize(ANSWER_MARK, tokenizer)
+    return tokenize(question, tokenizer)[: max(0, max_length - len(mark))] + mark
+
+
+def encode(pair: Pair, tokenizer, max_length: int) -> Example:
+    """A pair as ids: prompt, answer, end token. Both parts are tokenised apart and joined as ids.
+
+    A pair longer than `max_length` tokens first loses the end of its question, down to half of `max_length`, then the
+    end of its answer. A cut answer carries no end token, so that the model does not learn to stop there.
+
+    Raises:
+        DataError: `max_length` leaves no room for an answer.
+    """
+    answer = [*tokenize(pair.answer, tokenizer), tokenizer.eos_token_id]
+    room = max(max_length - len(answer), max_length // 2)
+    start = encode_prompt(pair, tokenizer, room)
+    if len(start) >= max_length:
+        raise DataError(f"A maximum length of {max_length} tokens leaves no room for an answer.", "Give at least 64.")
+    return Example(tuple([*start, *answer][:max_length]), len(start), pair.question_id)
+
+
+def encode_all(pairs: Sequence[Pair], tokenizer, max_length: int) -> list[Example]:
+    """`encode` over pairs; those whose answer is empty are left out."""
+    return [encode(pair, tokenizer, max_length) for pair in pairs if pair.answer.strip()]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What `AnswerLoss` takes: ids (B, S), and for every label its place in the flattened batch and its id (N,)."""
+
+    input_ids: Tensor
+    label_positions: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(self.input_ids.to(device), self.label_positions.to(device), self.labels.to(device))
+
+
+def collate(examples: Sequence[Example], pad_id: int = 0) -> Batch:
+    """Right-padded batch. The label of position t is the token at t + 1, for answer tokens only; padding has none."""
+    length = max(len(e.input_ids) for e in examples)
+    ids = torch.full((len(examples), length), pad_id, dtype=torch.long)
+    positions: list[int] = []
+    labels: list[int] = []
+    for row, e in enumerate(examples):
+        ids[row, : len(e.input_ids)] = torch.tensor(e.input_ids)
+        first = max(e.answer_start, 1)  # the very first token has no position before it
+        positions += range(row * length + first - 1, row * length + len(e.input_ids) - 1)
+        labels += e.input_ids[first:]
+    return Batch(ids, torch.tensor(positions, dtype=torch.long), torch.tensor(labels, dtype=torch.long))
+
+
+def micro_batches(lengths: Sequence[int], micro_tokens: int, rng: np.random.Generator | None = None) -> list[list[int]]:
+    """Groups of row numbers, each with rows * longest <= `micro_tokens` (a longer row stands alone).
+
+    Rows are shuffled, then sorted by length, with up to a tenth of noise, within pools, so that neighbours pad little;
+    the groups come back shuffled. Without `rng`: sorted, in order, the same every time (for evaluation).
+    """
+    order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
+    mean = max(1.0, float(np.mean(lengths))) if len(lengths) else 1.0
+    pool = len(lengths) if rng is None else max(1, int(POOL_BATCHES * micro_tokens / mean))
+    groups: list[list[int]] = []
+    for start in range(0, len(order), max(1, pool)):
+        rows = order[start : start + pool]
+        keys = np.asarray([lengths[i] for i in rows], dtype=float)
+        if rng is not None:
+            keys *= rng.uniform(0.9, 1.1, len(keys))
+        group: list[int] = []
+        longest = 0
+        for i in rows[np.argsort(keys, kind="stable")]:
+            longest = max(longest, lengths[i])
+            if group and longest * (len(group) + 1) > micro_tokens:
+                groups.append(group)
+                group, longest = [], lengths[i]
+            group.append(int(i))
+        if group:
+            groups.append(group)
+    if rng is not None:
+        groups = [groups[i] for i in rng.permutation(len(groups))]
+    return groups
+
+
+def epoch_plan(
+    lengths: Sequence[int], micro_tokens: int, batch_tokens: int, seed: int, epoch: int
+) -> list[list[list[int]]]:
+    """The optimizer steps of one epoch: for each step its micro-batches, for each micro-batch its rows.
+
+    A step takes `batch_tokens // micro_tokens` micro-batches (at least one). The plan depends on the seed, the epoch
+    and the rows alone, not on the machine, so a cursor of two integers is enough to resume.
+    """
+    groups = micro_batches(lengths, micro_tokens, np.random.default_rng([seed, epoch]))
+    per_step = max(1, batch_tokens // micro_tokens)
+    return [groups[i : i + per_step] for i in range(0, len(groups), per_step)]
+
+
+def split_micro_batch(rows: list[int], parts: int) -> list[list[int]]:
+    """`rows` in up to `parts` pieces of nearly equal size, for a step that did not fit into memory whole."""
+    return [list(map(int, piece)) for piece in np.array_split(rows, min(parts, len(rows)))]
+
+
+def share_of_rank(micro: list[list[int]], rank: int, world: int) -> list[list[int]]:
+    """The micro-batches of one process out of `world`: equal counts for all, so that no process waits for another.
+
+    Where a step's count does not divide, empty micro-batches fill up; they count no labels.
+    """
+    filled = micro + [[]] * (-len(micro) % world)
+    return filled[rank::world]

@@ -1,0 +1,45 @@
+"""The errors a user can meet: one sentence on what is wrong with the value seen, one on what to do next."""
+
+
+class LorabookError(Exception):
+    """Base of every error that a user can cause or meet. `problem` and `advice` are the two sentences of its text."""
+
+    def __init__(self, problem: str, advice: str):
+        super().__init__(f"{problem} {advice}")
+        self.problem, self.advice = problem, advice
+
+
+class SettingError(LorabookError, ValueError):
+    """A setting that cannot be used: a rank below 1, a target that matches nothing, LoRA applied twice."""
+
+
+class AdapterError(LorabookError, ValueError):
+    """An adapter file that does not fit the model, or is damaged."""
+
+
+class DataError(LorabookError, ValueError):
+    """Rows that cannot be read, or too few of them."""
+
+
+class CheckpointError(LorabookError, RuntimeError):
+    """A checkpoint that is damaged, or belongs to another run."""
+
+
+class TrainingError(LorabookError, RuntimeError):
+    """A run that cannot go on: the loss is not finite, or no micro-batch fits into memory."""
+
+
+class ModelError(LorabookError, RuntimeError):
+    """A model that cannot be had: unknown name, unsafe format, too little memory."""
+
+
+class NoTokenError(ModelError):
+    """A gated model, and no access token."""
+
+
+class LicenceError(ModelError):
+    """A gated model whose licence this account has not accepted."""
+
+
+class NetworkError(ModelError):
+    """The hub cannot be reached, or keeps refusing."""

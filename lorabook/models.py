@@ -1,0 +1,281 @@
+"""Which model, whether it can be had, and loading it: straight to its precision and device, never running its code."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from lorabook.attention import attention_for, refuse_padding
+from lorabook.errors import ModelError, NetworkError
+from lorabook.hub import KNOWN, UNGATED, KnownModel, find_token, patiently
+from lorabook.precision import Precision, precision_for
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["KNOWN", "KnownModel", "LoadedModel", "Precision", "Source", "load_model", "precision_for", "preflight"]
+
+POCKET_FOLDER = Path(__file__).parent / "assets" / "pocket"
+INDEX = "model.safetensors.index.json"
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from: `folder` holds it already, or is None and `files` are to be fetched.
+
+    `revision` is the commit on the hub ("bundled" or "local" for a folder); `parameters` is None where not known.
+    """
+
+    name: str
+    folder: Path | None
+    files: tuple[str, ...]
+    revision: str
+    licence: str
+    parameters: int | None
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model in evaluation mode with its tokenizer, and where and how it was loaded."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    name: str
+    revision: str
+    precision: Precision
+    device: torch.device
+    licence: str
+
+
+def load_model(
+    name: str,
+    *,
+    device: str | torch.device | None = None,
+    token: str | None = None,
+    revision: str | None = None,
+) -> LoadedModel:
+    """Load model `name`: one of `KNOWN`, any causal language model of the hub by its id, or a local folder.
+
+    `device` defaults to CUDA, else MPS, else the CPU, and decides the precision (`precision_for`) and the attention
+    (`attention_for`). Weights are safetensors, read straight into their dtype and place; code that comes with a model
+    is never run; the random state is left alone. Raises what `preflight` raises, and ModelError when the weights do
+    not fit into the free memory or cannot be read.
+    """
+    device = torch.device(device or _best_device())
+    precision = precision_for(device)
+    source = preflight(name, token, revision)
+    if source.parameters:
+        check_memory(name, source.parameters, precision, device)
+    folder = source.folder or _download(source, token, revision or _default_revision(name))
+    check_memory(name, _count_weights(folder, name), precision, device)
+    model, tokenizer = _read(folder, name, precision, device)
+    return LoadedModel(model, tokenizer, name, source.revision, precision, device, source.licence)
+
+
+def preflight(name: str, token: str | None = None, revision: str | None = None) -> Source:
+    """Find out whether model `name` can be had, before any weight is downloaded.
+
+    `revision` defaults to the pinned commit, or "main". A commit whose files are in the local cache needs no network;
+    a cached branch is used when the hub cannot be reached. Raises NoTokenError, LicenceError or NetworkError, and
+    ModelError for an unknown name or weights that are not safetensors.
+    """
+    known = KNOWN.get(name)
+    licence, parameters = (known.licence, known.parameters) if known else ("unknown", None)
+    if name == "pocket":
+        return Source(name, _check_folder(POCKET_FOLDER, name), (), "bundled", licence, parameters)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return Source(name, _check_folder(folder, name), (), "local", "unknown", None)
+    if name.startswith(("/", "./", "../", "~")):
+        raise ModelError(f"There is no folder {name}.", "Check the path, or give the id of a model on the hub.")
+    revision = revision or _default_revision(name)
+    cached = _cached_folder(name, revision)
+    ready = Source(name, cached, (), cached.name, licence, parameters) if cached else None
+    if ready and ready.revision == revision:
+        return ready
+    try:
+        return _ask_hub(name, find_token(token), revision)
+    except NetworkError:
+        if ready is None:
+            raise
+        return ready
+
+
+def _default_revision(name: str) -> str:
+    return KNOWN[name].revision if name in KNOWN else "main"
+
+
+def _ask_hub(name: str, token: str | None, revision: str) -> Source:
+    from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url
+
+    # `or False`: huggingface_hub is not to look for a token again
+    access, seconds = token or False, constants.HF_HUB_ETAG_TIMEOUT
+    info = patiently(name, token, lambda: HfApi().model_info(name, revision=revision, token=access, timeout=seconds))
+    names = [sibling.rfilename for sibling in info.siblings or () if "/" not in sibling.rfilename]
+    weights = _weight_files(names)
+    if not weights:
+        raise _no_safetensors(name, names)
+    # anyone may read about a gated model: only asking for a file shows whether its files can be had
+    url = hf_hub_url(name, "config.json", revision=info.sha)
+    patiently(name, token, lambda: get_hf_file_metadata(url, token=access, timeout=seconds))
+    texts = [n for n in names if n.endswith((".json", ".txt", ".model", ".jinja")) and n != "config.json"]
+    known = KNOWN.get(name)
+    return Source(
+        name=name,
+        folder=None,
+        files=("config.json", *texts, *weights),
+        revision=info.sha or revision,
+        licence=known.licence if known else (info.card_data or {}).get("license") or "unknown",
+        parameters=known.parameters if known else getattr(info.safetensors, "total", None),
+    )
+
+
+def _download(source: Source, token: str | None, revision: str) -> Path:
+    """Fetch the files of `source`, asked for as `revision`, into huggingface_hub's cache; goes on where it stopped."""
+    from huggingface_hub import hf_hub_download
+
+    token = find_token(token)
+    folder = Path()
+    for file in source.files:
+        # one file asked for by its branch lets the cache find that branch again without a network
+        commit = revision if file == "config.json" else source.revision
+
+        def fetch(file: str = file, commit: str = commit) -> str:
+            return hf_hub_download(source.name, file, revision=commit, token=token or False)
+
+        folder = Path(patiently(source.name, token, fetch)).parent
+    return folder
+
+
+def _cached_folder(name: str, revision: str) -> Path | None:
+    """The folder of huggingface_hub's cache that holds all of a revision, or None."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name, "config.json", revision=revision)
+    except HFValidationError:
+        return None
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    names = {path.name for path in folder.iterdir()}
+    if "model.safetensors" not in names:
+        if INDEX not in names:
+            return None
+        parts = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        if not parts <= names:
+            return None
+    return folder if names & {"tokenizer.json", "tokenizer.model", "vocab.json"} else None
+
+
+def _weight_files(names: list[str]) -> list[str]:
+    """The safetensors files that transformers loads: `model.safetensors`, else its numbered parts, else none."""
+    if "model.safetensors" in names:
+        return ["model.safetensors"]
+    return sorted(n for n in names if n.startswith("model-") and n.endswith(".safetensors"))
+
+
+def _check_folder(folder: Path, name: str) -> Path:
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if "config.json" not in names:
+        raise ModelError(f"{name} holds no config.json.", "Give a folder that save_pretrained wrote, or a hub id.")
+    if not _weight_files(names):
+        raise _no_safetensors(name, names)
+    return folder
+
+
+def _no_safetensors(name: str, names: list[str]) -> ModelError:
+    advice = f"Use a model with safetensors weights, such as {UNGATED}, or ask its authors to add them."
+    if any(n.endswith((".bin", ".pt", ".pth", ".ckpt")) for n in names):
+        return ModelError(f"{name} has its weights only as pickled .bin files, which can run code when loaded.", advice)
+    return ModelError(f"{name} holds no model.safetensors.", advice)
+
+
+def _count_weights(folder: Path, name: str) -> int:
+    """Number of elements in the safetensors files of `folder`, read from their headers."""
+    from safetensors import SafetensorError, safe_open
+
+    count = 0
+    for file in _weight_files([path.name for path in folder.iterdir()]):
+        try:
+            with safe_open(folder / file, framework="pt") as weights:
+                names = weights.keys()
+                count += sum(math.prod(weights.get_slice(tensor).get_shape()) for tensor in names)
+        except SafetensorError as error:
+            raise ModelError(
+                f"{folder / file}, a weight file of {name}, is damaged ({error}).", "Delete it and run this again."
+            ) from None
+    return count
+
+
+def check_memory(name: str, parameters: int, precision: Precision, device: torch.device) -> None:
+    """ModelError if `parameters` weights in `precision` exceed the free memory of `device`, where that is known."""
+    available = _available_bytes(device)
+    needed = parameters * precision.weights.itemsize
+    if available is None or needed <= available:
+        return
+    fitting = [k for k in KNOWN.values() if k.parameters * precision.weights.itemsize <= available]
+    smaller = max(fitting, key=lambda known: known.parameters).name if fitting else "pocket"
+    dtype = str(precision.weights).removeprefix("torch.")
+    raise ModelError(
+        f"The weights of {name} take {needed / GIB:.2f} GiB in {dtype}, and {device.type} has "
+        f"{available / GIB:.2f} GiB of memory free.",
+        f"Close what else uses it, or load a smaller model, such as {smaller}.",
+    )
+
+
+def _available_bytes(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024  # the file counts in KiB
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return None
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _read(
+    folder: Path, name: str, precision: Precision, device: torch.device
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=precision.weights,
+            attn_implementation=attention_for(device),
+            device_map=None if device.type == "cpu" else {"": device},
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except (ValueError, KeyError, ImportError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"transformers cannot load {name}: {reason}", "Use another causal language model.") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    # save_pretrained and adapter files name the model, not a folder of the cache
+    model.config._name_or_path = model.name_or_path = tokenizer.name_or_path = name
+    refuse_padding(model)
+    return model, tokenizer

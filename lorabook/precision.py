@@ -1,0 +1,51 @@
+"""Which number format the weights and the arithmetic use on a device."""
+
+from dataclasses import dataclass
+
+import torch
+
+BFLOAT16_CAPABILITY = (8, 0)  # Ampere: the first CUDA generation with bfloat16 in hardware
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`weights`: dtype of the base model. `autocast`: dtype of the arithmetic, None for no autocast.
+
+    `scaler`: whether the loss is multiplied by a GradScaler. `reason`: why, in one sentence for the reader.
+    """
+
+    weights: torch.dtype
+    autocast: torch.dtype | None
+    scaler: bool
+    reason: str
+
+
+def cuda_capability(device: torch.device, capability: tuple[int, int] | None = None) -> tuple[int, int] | None:
+    """Compute capability (major, minor) of a CUDA device; `capability` if it is given; None for any other device."""
+    if device.type != "cuda":
+        return None
+    return capability or torch.cuda.get_device_capability(device)
+
+
+def precision_for(device: str | torch.device, capability: tuple[int, int] | None = None) -> Precision:
+    """The precision policy of a device.
+
+    | device            | weights  | autocast | GradScaler |
+    | ----------------- | -------- | -------- | ---------- |
+    | CUDA, from (8, 0) | bfloat16 | bfloat16 | no         |
+    | older CUDA        | float16  | float16  | yes        |
+    | CPU, MPS          | float32  | none     | no         |
+
+    The capability decides, never `torch.cuda.is_bf16_supported()`: that function answers True on older cards too,
+    where bfloat16 is emulated (pytorch issue 148322). `capability` stands in for the card's own.
+    """
+    device = torch.device(device)
+    capability = cuda_capability(device, capability)
+    if capability is None:
+        return Precision(torch.float32, None, False, f"{device.type} computes in float32: safe, and small models fit.")
+    card = f"capability {capability[0]}.{capability[1]}"
+    if capability >= BFLOAT16_CAPABILITY:
+        reason = f"This GPU ({card}) has bfloat16, whose range is float32's, so no loss scaling is needed."
+        return Precision(torch.bfloat16, torch.bfloat16, False, reason)
+    reason = f"This GPU ({card}) has no bfloat16; float16 gradients would underflow, so the loss is scaled."
+    return Precision(torch.float16, torch.float16, True, reason)

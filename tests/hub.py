@@ -1,0 +1,284 @@
+"""A Hugging Face Hub on this machine's loopback interface: enough of its HTTP to test downloads, refusals and faults.
+
+    with LoopbackHub() as hub:
+        hub.add("owner/model", folder, gated=True)
+        hub.accept("hf_secret", "owner/model")
+        subprocess.run(command, env=hub.environment(tmp_path))
+
+It answers like the real one: 401 with `X-Error-Code: GatedRepo` to a file of a gated repository without a token, 403
+to a token whose account has not accepted the licence, `RepoNotFound` for an unknown one, and so on.
+"""
+
+import hashlib
+import json
+import os
+import re
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+ROUTE = re.compile(
+    r"/(?P<api>api/)?(?:(?P<kind>models|datasets)/)?(?P<id>[^/]+(?:/[^/]+)?)"
+    r"(?:/(?P<action>revision|tree|paths-info|resolve)/(?P<revision>[^/]+)(?:/(?P<path>.*))?)?"
+)
+
+
+@dataclass
+class Repository:
+    """A folder served as a repository, and what is to go wrong with it; the fields may be changed between requests."""
+
+    id: str
+    folder: Path
+    kind: str = "models"
+    commit: str = ""
+    gated: bool = False
+    licence: str | None = None
+    accepted: set[str] = field(default_factory=set)  # tokens of the accounts that accepted its licence
+    fail_times: int = 0  # this many requests are answered with `fail_status`
+    fail_status: int = 429
+    retry_after: str | None = None
+    cut_times: int = 0  # this many requests are cut: files halfway, anything else before the answer
+    hang_s: float = 0.0  # every request waits so long, or until the hub closes
+    wrong_bytes: bool = False  # safetensors files arrive with their bytes inverted
+
+    def __post_init__(self) -> None:
+        self.commit = self.commit or hashlib.sha1(self.id.encode()).hexdigest()
+
+    def files(self) -> dict[str, Path]:
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path for path in paths}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it arrived. `authorized`: whether it carried a token; the token itself is not kept."""
+
+    method: str
+    path: str
+    authorized: bool
+
+
+class LoopbackHub:
+    """The server; a context manager. `requests` lists what was asked of it, in order."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[tuple[str, str], Repository] = {}
+        self.tokens: set[str] = set()
+        self.requests: list[Request] = []
+        self.lock = threading.Lock()
+        self.closing = threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads, self.server.block_on_close = True, False
+        self.server.hub = self  # type: ignore[attr-defined]
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def add(self, id: str, folder: str | Path, kind: str = "models", **settings: Any) -> Repository:
+        """Serve `folder` as repository `id`; `kind` is "models" or "datasets", `settings` are Repository's fields."""
+        repository = Repository(id, Path(folder), kind, **settings)
+        self.repositories[kind, id] = repository
+        return repository
+
+    def know(self, token: str) -> None:
+        """From now on `token` belongs to an account. Requests with a token that does not are refused."""
+        self.tokens.add(token)
+
+    def accept(self, token: str, id: str) -> None:
+        """The account of `token` accepts the licence of model `id`."""
+        self.know(token)
+        self.repositories["models", id].accepted.add(token)
+
+    def environment(self, home: Path, token: str | None = None) -> dict[str, str]:
+        """The environment of a process that is to use this hub, with `home` as its cache and login folder."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+        secret = {"HF_TOKEN": token} if token else {}
+        return {
+            **kept,
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_ETAG_TIMEOUT": "5",
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+            "OMP_NUM_THREADS": "1",
+            **secret,
+        }
+
+    def close(self) -> None:
+        """Stop answering; a second call does nothing."""
+        self.closing.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def __enter__(self) -> "LoopbackHub":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection, one request: HTTP/1.0, so that nothing outlives `close`."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: tests read stderr."""
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    @property
+    def hub(self) -> LoopbackHub:
+        return self.server.hub  # type: ignore[attr-defined]
+
+    def answer(self) -> None:
+        form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        bearer = self.headers.get("Authorization")
+        address = urlsplit(self.path)
+        with self.hub.lock:
+            self.hub.requests.append(Request(self.command, address.path, bearer is not None))
+        route = ROUTE.fullmatch(address.path)  # still quoted: a branch may hold a slash
+        repository = self.hub.repositories.get((route["kind"] or "models", route["id"])) if route else None
+        token = bearer.removeprefix("Bearer ") if bearer else None
+        if token is not None and token not in self.hub.tokens:
+            return self.refuse(401, "", "Invalid credentials in Authorization header")
+        if route is None or repository is None:
+            return self.refuse(401 if token is None else 404, "RepoNotFound", "Repository not found")
+        if self.goes_wrong(repository, is_file=route["action"] == "resolve"):
+            return None
+        if route["revision"] not in (None, "main", repository.commit):
+            return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {route['revision']}")
+        path = unquote(route["path"] or "")
+        if route["action"] == "resolve":
+            return self.send_file(repository, path, token)
+        if route["action"] == "tree":
+            return self.send_json(self.tree(repository, path, parse_qs(address.query)))
+        if route["action"] == "paths-info":
+            return self.send_json(self.paths_info(repository, form))
+        return self.send_json(self.info(repository))
+
+    def goes_wrong(self, repository: Repository, is_file: bool) -> bool:
+        """Play the repository's faults; whether the request is thereby dealt with."""
+        if repository.hang_s:
+            self.hub.closing.wait(repository.hang_s)
+        with self.hub.lock:
+            fails = repository.fail_times > 0
+            cut = not fails and repository.cut_times > 0 and not (is_file and self.command == "GET")
+            repository.fail_times -= fails
+            repository.cut_times -= cut
+        if fails:
+            self.refuse(repository.fail_status, "", "Come back later", repository.retry_after)
+        return fails or cut
+
+    def refuse(self, status: int, code: str, message: str, retry_after: str | None = None) -> None:
+        headers = {"X-Error-Message": message}
+        if code:
+            headers["X-Error-Code"] = code
+        if retry_after is not None:
+            headers["Retry-After"] = retry_after
+        self.send(status, json.dumps({"error": message}).encode(), headers)
+
+    def send_json(self, value: object) -> None:
+        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_file(self, repository: Repository, name: str, token: str | None) -> None:
+        if repository.gated and token not in repository.accepted:
+            status = 401 if token is None else 403
+            return self.refuse(status, "GatedRepo", f"Access to model {repository.id} is restricted.")
+        path = repository.files().get(name)
+        headers = {"X-Repo-Commit": repository.commit, "Accept-Ranges": "bytes"}
+        if path is None:
+            return self.send(404, b"", {**headers, "X-Error-Code": "EntryNotFound"})
+        body = path.read_bytes()
+        headers |= {"ETag": f'"{digest(body)}"', "X-Linked-Size": str(len(body))}
+        if repository.wrong_bytes and name.endswith(".safetensors"):
+            body = bytes(255 - byte for byte in body)
+        status, total = 200, len(body)
+        if span := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
+            first, last = int(span[1]), min(int(span[2] or total - 1), total - 1)
+            if first >= total:
+                return self.send(416, b"", {**headers, "Content-Range": f"bytes */{total}"})
+            status, body = 206, body[first : last + 1]
+            headers["Content-Range"] = f"bytes {first}-{last}/{total}"
+        with self.hub.lock:
+            cut = self.command == "GET" and repository.cut_times > 0
+            repository.cut_times -= cut
+        if cut:
+            headers["Content-Length"], body = str(len(body)), body[: len(body) // 2]
+        return self.send(status, body, headers)
+
+    def info(self, repository: Repository) -> dict[str, Any]:
+        files = repository.files().items()
+        return {
+            "id": repository.id,
+            "sha": repository.commit,
+            "private": False,
+            "gated": "auto" if repository.gated else False,
+            "disabled": False,
+            "downloads": 0,
+            "likes": 0,
+            "tags": [],
+            "lastModified": "2024-01-01T00:00:00.000Z",
+            "cardData": {"license": repository.licence} if repository.licence else None,
+            "siblings": [{"rfilename": name, "size": path.stat().st_size} for name, path in files],
+        }
+
+    def tree(self, repository: Repository, under: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
+        recursive = query.get("recursive", ["false"])[0].lower() in ("true", "1")
+        prefix = f"{under.strip('/')}/" if under.strip("/") else ""
+        entries: dict[str, dict[str, Any]] = {}
+        for name, path in repository.files().items():
+            if not name.startswith(prefix):
+                continue
+            *parents, _ = name.removeprefix(prefix).split("/")
+            for depth in range(1, len(parents) + 1 if recursive else min(len(parents), 1) + 1):
+                folder = prefix + "/".join(parents[:depth])
+                entries[folder] = folder_entry(folder)
+            if recursive or not parents:
+                entries[name] = file_entry(name, path)
+        return list(entries.values())
+
+    def paths_info(self, repository: Repository, form: str) -> list[dict[str, Any]]:
+        in_json = "json" in (self.headers.get("Content-Type") or "")
+        asked = json.loads(form)["paths"] if in_json else parse_qs(form).get("paths", [])
+        files = repository.files()
+        entries = []
+        for name in asked if isinstance(asked, list) else [asked]:
+            if name in files:
+                entries.append(file_entry(name, files[name]))
+            elif any(file.startswith(f"{name}/") for file in files):
+                entries.append(folder_entry(name))
+        return entries
+
+
+def digest(body: bytes) -> str:
+    return hashlib.sha1(body).hexdigest()
+
+
+def file_entry(name: str, path: Path) -> dict[str, Any]:
+    body = path.read_bytes()
+    return {"type": "file", "path": name, "size": len(body), "oid": digest(body)}
+
+
+def folder_entry(name: str) -> dict[str, Any]:
+    return {"type": "directory", "path": name, "size": 0, "oid": digest(name.encode())}
