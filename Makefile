@@ -7,7 +7,8 @@ FINAL := 09_finetune_starcoder
 # Two test processes of one thread each: with PyTorch's own threads on top they would fight for the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 # Notebooks run one at a time with every core, as a reader runs them.
-NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
+NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+         --nbval-cell-timeout 300
 
 run test check notebooks: export HF_HUB_OFFLINE := 1
 

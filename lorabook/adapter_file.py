@@ -169,9 +169,13 @@ def read_config(folder: str | Path) -> dict:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise AdapterError(f"There is no {CONFIG_NAME} in {folder}.", "Give the folder an adapter was saved to.") from None
+        raise AdapterError(
+            f"There is no {CONFIG_NAME} in {folder}.", "Give the folder an adapter was saved to."
+        ) from None
     except (OSError, ValueError) as e:
-        raise AdapterError(f"{path} cannot be read ({type(e).__name__}).", "Save or download the adapter again.") from None
+        raise AdapterError(
+            f"{path} cannot be read ({type(e).__name__}).", "Save or download the adapter again."
+        ) from None
     if not isinstance(stored, dict) or stored.get("peft_type") != "LORA":
         kind = stored.get("peft_type") if isinstance(stored, dict) else type(stored).__name__
         raise AdapterError(f"{path} describes {kind!r}, not a LoRA adapter.", "Give a LoRA adapter's folder.")
@@ -228,13 +232,17 @@ def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, dict[str, T
     factors: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise AdapterError(f"The tensor {key} holds NaN or infinity.", "The run that made it diverged: train again.")
+            raise AdapterError(
+                f"The tensor {key} holds NaN or infinity.", "The run that made it diverged: train again."
+            )
         rest = key.removeprefix(PREFIX)
         base = rest.removesuffix(".base_layer.weight")
         if base != rest and base in modules:
             weight = modules[base].weight
             if tensor.shape != weight.shape or not torch.equal(tensor.to(weight), weight):
-                raise AdapterError(f"The file holds another base weight for {base}.", "Load the base it was trained on.")
+                raise AdapterError(
+                    f"The file holds another base weight for {base}.", "Load the base it was trained on."
+                )
             continue
         suffix = next((s for s in FACTORS if rest.endswith("." + s)), None)
         name = rest.removesuffix(f".{suffix}")
@@ -288,8 +296,11 @@ def _check_base(model: nn.Module, header: dict[str, str], stored: dict, base_nam
         if not known.matches(Fingerprint.of(model)):
             name = stored.get("base_model_name_or_path") or "another model"
             raise AdapterError(
-                f"This adapter was trained on other base weights ({name}).", f"Load {name} as the base, at its revision."
+                f"This adapter was trained on other base weights ({name}).",
+                f"Load {name} as the base, at its revision.",
             )
     trained_on = stored.get("base_model_name_or_path")
     if base_name and trained_on and base_name != trained_on:
-        warnings.warn(f"The adapter names its base {trained_on!r}; this model was loaded as {base_name!r}.", stacklevel=3)
+        warnings.warn(
+            f"The adapter names its base {trained_on!r}; this model was loaded as {base_name!r}.", stacklevel=3
+        )

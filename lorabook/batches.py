@@ -79,9 +79,8 @@ def collate(examples: Sequence[Example], pad_id: int = 0) -> Batch:
     labels: list[int] = []
     for row, e in enumerate(examples):
         ids[row, : len(e.input_ids)] = torch.tensor(e.input_ids)
-        first = max(e.answer_start, 1)  # the very first token has no position before it
-        positions += range(row * length + first - 1, row * length + len(e.input_ids) - 1)
-        labels += e.input_ids[first:]
+        positions += range(row * length + e.answer_start - 1, row * length + len(e.input_ids) - 1)
+        labels += e.input_ids[e.answer_start :]
     return Batch(ids, torch.tensor(positions, dtype=torch.long), torch.tensor(labels, dtype=torch.long))
 
 

@@ -6,7 +6,8 @@ thousand deep costs no more than a long one.
 
 import re
 
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup
+from bs4.element import NavigableString, Tag
 
 from lorabook.errors import DataError
 
@@ -14,10 +15,25 @@ HTML_LIMIT = 200_000  # characters; StackOverflow's own limit is 30,000 characte
 FENCE = re.compile(r" {0,3}(`{3,})([^`]*)$")  # a line that opens a code block, or closes one as long or shorter
 
 BLOCKS = frozenset(
-    "address article aside blockquote body dd details div dl dt figure footer form h1 h2 h3 h4 h5 h6 header hr html "
-    "li main nav ol p pre section summary table tbody tfoot thead tr ul".split()
+    {
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "dd",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "figure",
+        "footer",
+        "form",
+    }
+    | {"h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "html", "li", "main", "nav", "ol", "p", "pre", "section"}
+    | {"summary", "table", "tbody", "tfoot", "thead", "tr", "ul"}
 )
-DROPPED = frozenset("head iframe noscript object script style svg template title".split())
+DROPPED = frozenset({"head", "iframe", "noscript", "object", "script", "style", "svg", "template", "title"})
 DEEPEST = 4  # indents and quotes stop here, so that deep nesting cannot make the text longer than the post
 
 # html.parser takes quadratic time on thousands of tags that never end, and raises on some declarations. So each "<"
@@ -100,7 +116,8 @@ class _Writer:
         if tag.name in DROPPED or "comment-copy" in (tag.get("class") or ()):
             self.dropped = tag
         elif self.owner is not None and self.owner.name == "pre":
-            self.code.append("\n" if tag.name == "br" else "")
+            if tag.name == "br":
+                self.code.append("\n")
         elif tag.name in BLOCKS:
             self.finish_code()
             self.start_block(tag.name)
@@ -113,7 +130,7 @@ class _Writer:
             self.line.append("\n")
         elif tag.name in ("td", "th") and self.line:
             self.line.append(" | ")
-        elif tag.name == "sup" and self.line and not self.line[-1][-1].isspace():
+        elif tag.name == "sup" and self.line and (self.line[-1][-1].isalnum() or self.line[-1][-1] in ")]`"):
             self.line.append("^")
 
     def start_block(self, name: str) -> None:
@@ -159,8 +176,8 @@ class _Writer:
         code, block = "".join(self.code), self.owner.name == "pre"
         self.owner, self.code = None, []
         if not code.strip():
-            self.line.extend(" " if code and not block else "")
-        elif block:
+            return
+        if block:
             fence, code = _ticks(code, 3), code.strip("\n")
             self.add(f"{fence}\n{code}\n{fence}")
         else:

@@ -17,7 +17,7 @@ This file stands alone but for `errors.py`, so that it can be lifted into other 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -54,16 +54,18 @@ class LoRAConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        targets = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)
+        targets = (self.targets,) if isinstance(self.targets, str) else self.targets
+        if not isinstance(targets, Iterable) or not (targets := tuple(targets)):
+            raise SettingError(f"targets is {self.targets!r}.", "Name at least one module, or 'all-linear'.")
+        if not all(isinstance(t, str) and t for t in targets):
+            raise SettingError(f"targets is {self.targets!r}.", "Give names of modules, or 'all-linear'.")
         object.__setattr__(self, "targets", targets)
         if isinstance(self.r, bool) or not isinstance(self.r, int) or self.r < 1:
             raise SettingError(f"The rank r is {self.r!r}.", "Give a whole number of at least 1, for example r=16.")
-        if not math.isfinite(self.alpha) or self.alpha <= 0:
+        if not _is_number(self.alpha) or not math.isfinite(self.alpha) or self.alpha <= 0:
             raise SettingError(f"alpha is {self.alpha!r}.", "Give a positive number, for example alpha=2 * r.")
-        if not 0 <= self.dropout < 1:
+        if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
             raise SettingError(f"dropout is {self.dropout!r}.", "Give a probability from 0 up to, not including, 1.")
-        if not targets or not all(isinstance(t, str) and t for t in targets):
-            raise SettingError(f"targets is {self.targets!r}.", "Name at least one module, or 'all-linear'.")
 
     @property
     def scaling(self) -> float:
@@ -112,7 +114,7 @@ class LoRALayer(nn.Module):
         self.B = nn.Parameter(torch.zeros(d, config.r, dtype=torch.float32, device=device))
         self.merged = False
         self.kept: tuple[nn.Parameter, ...] = ()  # merge keeps the base weight here, out of the module's parameters
-        base_layer.weight.requires_grad_(False)
+        base_layer.requires_grad_(False)
         self.train(base_layer.training)
 
     def delta(self) -> Tensor:
@@ -164,11 +166,6 @@ class LoRAEmbedding(LoRALayer):
     """
 
     def __init__(self, base_layer: nn.Embedding, config: LoRAConfig, generator: torch.Generator | None = None):
-        if base_layer.max_norm is not None:
-            raise SettingError(
-                "This embedding has max_norm set, so its forward pass changes its own weight.",
-                "Leave it out of targets, or set max_norm to None first.",
-            )
         vocabulary, width = base_layer.weight.shape
         super().__init__(base_layer, config, (width, vocabulary))
         _draw(self.B, lambda t: t.normal_(generator=generator))
@@ -178,7 +175,8 @@ class LoRAEmbedding(LoRALayer):
         if self.merged:
             return h
         z = F.embedding(tokens, self.A.T, padding_idx=self.base_layer.padding_idx)  # (...) -> (..., r)
-        return h + F.linear(self.scaling * z, self.B).to(h.dtype)
+        scale = getattr(self.base_layer, "embed_scale", 1.0)  # Gemma multiplies the rows it looks up
+        return h + (F.linear(self.scaling * z, self.B) * scale).to(h.dtype)
 
     def delta(self) -> Tensor:
         return self.scaling * (self.B @ self.A).T
@@ -191,6 +189,23 @@ def _is_conv1d(module: nn.Module) -> bool:
 
 def _adaptable(module: nn.Module) -> bool:
     return isinstance(module, (nn.Linear, nn.Embedding)) or _is_conv1d(module)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _refuse_unsuitable(name: str, module: nn.Module) -> None:
+    if getattr(module, "max_norm", None) is not None:
+        raise SettingError(
+            f"The embedding {name} has max_norm set, so its forward pass changes its own weight.",
+            "Leave it out of targets, or set max_norm to None first.",
+        )
+    if not module.weight.is_floating_point():
+        raise SettingError(
+            f"The weight of {name} is stored as {module.weight.dtype}, a quantised format.",
+            "Load the model in a floating-point precision.",
+        )
 
 
 def _draw(parameter: nn.Parameter, fill) -> None:
@@ -238,15 +253,16 @@ def apply_lora(model: nn.Module, config: LoRAConfig) -> Report:
     The wrapped model computes exactly what it computed before, since one factor of every update is zero.
 
     Raises:
-        SettingError: a target matches nothing, or the model already has LoRA layers.
+        SettingError: a target matches nothing, or a layer that cannot be adapted; the model already has LoRA layers.
+            The model is then as it was.
     """
     if next(lora_layers(model), None) is not None:
-        raise SettingError(
-            "This model already has LoRA layers.", "Call remove(model) first, or load the model anew."
-        )
+        raise SettingError("This model already has LoRA layers.", "Call remove(model) first, or load the model anew.")
     names = matched(model, config.targets)
     generator = torch.Generator().manual_seed(config.seed)
     layers = []
+    for name in names:
+        _refuse_unsuitable(name, model.get_submodule(name))
     for name in names:
         base = model.get_submodule(name)
         kind = LoRAEmbedding if isinstance(base, nn.Embedding) else LoRALinear
@@ -291,7 +307,7 @@ def merge(model: nn.Module, keep_copy: bool = True) -> None:
         _set_tied(model, False)
     for layer in layers:
         original = layer.base_layer.weight
-        merged = (original.float() + layer.delta()).to(original.dtype)
+        merged = (original + layer.delta()).to(original.dtype)  # half + fp32 is formed in fp32
         layer.base_layer.weight = nn.Parameter(merged, requires_grad=False)
         layer.kept = (original,) if keep_copy else ()
         layer.merged = True

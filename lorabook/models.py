@@ -264,7 +264,7 @@ def _read(
             folder,
             dtype=precision.weights,
             attn_implementation=attention_for(device),
-            device_map=None if device.type == "cpu" else {"": device},
+            device_map={"": device},
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,

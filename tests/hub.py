@@ -40,7 +40,8 @@ class Repository:
     fail_times: int = 0  # this many requests are answered with `fail_status`
     fail_status: int = 429
     retry_after: str | None = None
-    cut_times: int = 0  # this many requests are cut: files halfway, anything else before the answer
+    cut_times: int = 0  # this many requests are cut off before the answer
+    half_times: int = 0  # this many downloads are cut off halfway through the file
     hang_s: float = 0.0  # every request waits so long, or until the hub closes
     wrong_bytes: bool = False  # safetensors files arrive with their bytes inverted
 
@@ -156,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(401, "", "Invalid credentials in Authorization header")
         if route is None or repository is None:
             return self.refuse(401 if token is None else 404, "RepoNotFound", "Repository not found")
-        if self.goes_wrong(repository, is_file=route["action"] == "resolve"):
+        if self.goes_wrong(repository):
             return None
         if route["revision"] not in (None, "main", repository.commit):
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {route['revision']}")
@@ -169,13 +170,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_json(self.paths_info(repository, form))
         return self.send_json(self.info(repository))
 
-    def goes_wrong(self, repository: Repository, is_file: bool) -> bool:
+    def goes_wrong(self, repository: Repository) -> bool:
         """Play the repository's faults; whether the request is thereby dealt with."""
         if repository.hang_s:
             self.hub.closing.wait(repository.hang_s)
         with self.hub.lock:
             fails = repository.fail_times > 0
-            cut = not fails and repository.cut_times > 0 and not (is_file and self.command == "GET")
+            cut = not fails and repository.cut_times > 0
             repository.fail_times -= fails
             repository.cut_times -= cut
         if fails:
@@ -221,9 +222,9 @@ class Handler(BaseHTTPRequestHandler):
             status, body = 206, body[first : last + 1]
             headers["Content-Range"] = f"bytes {first}-{last}/{total}"
         with self.hub.lock:
-            cut = self.command == "GET" and repository.cut_times > 0
-            repository.cut_times -= cut
-        if cut:
+            half = self.command == "GET" and repository.half_times > 0
+            repository.half_times -= half
+        if half:
             headers["Content-Length"], body = str(len(body)), body[: len(body) // 2]
         return self.send(status, body, headers)
 

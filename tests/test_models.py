@@ -131,22 +131,28 @@ def test_attention_equals_attention_by_hand(key_heads, queries, keys):
     torch.testing.assert_close(output, by_hand(query, key, value, 0.3))
 
 
-def test_gpt_bigcode_scales_its_scores_by_one_over_the_root_of_the_head_size(monkeypatch):
-    seen = []
+@pytest.fixture
+def sdpa_calls(monkeypatch):
+    """What reaches PyTorch's scaled_dot_product_attention: (query, key, value, keyword arguments) of every call."""
+    calls = []
     sdpa = torch.nn.functional.scaled_dot_product_attention
 
     def spy(query, key, value, **options):
-        seen.append((query, key, value, options))
+        calls.append((query, key, value, options))
         return sdpa(query, key, value, **options)
 
-    model = build(CONFIGS["multi-query GPTBigCode"], attention_for("cuda", T4))
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
-    output = {}
-    model.transformer.h[0].attn.c_proj.register_forward_pre_hook(lambda _, args: output.update(context=args[0]))
+    return calls
+
+
+def test_gpt_bigcode_scales_its_scores_by_one_over_the_root_of_the_head_size(sdpa_calls):
+    model = build(CONFIGS["multi-query GPTBigCode"], attention_for("cuda", T4))
+    contexts = []
+    model.transformer.h[0].attn.c_proj.register_forward_pre_hook(lambda _, args: contexts.append(args[0]))
     with torch.no_grad():
         model(ragged_batch()[0])
-    query, key, value, _ = seen[0]
-    torch.testing.assert_close(output["context"], by_hand(query, key, value, 1 / math.sqrt(8)).flatten(2))
+    query, key, value, _ = sdpa_calls[0]
+    torch.testing.assert_close(contexts[0], by_hand(query, key, value, 1 / math.sqrt(8)).flatten(2))
 
 
 def test_logits_and_gradients_equal_sdpa_on_a_ragged_batch(pair):
@@ -184,36 +190,20 @@ def test_a_prompt_continued_in_pieces_equals_the_whole(pair):
     torch.testing.assert_close(torch.cat([first.logits, second.logits], 1), whole, rtol=1e-4, atol=1e-5)
 
 
-def test_what_reaches_sdpa_has_equal_heads_a_causal_flag_and_no_mask(pair, monkeypatch):
-    calls = []
-    sdpa = torch.nn.functional.scaled_dot_product_attention
-
-    def spy(query, key, value, **options):
-        calls.append((query.shape, key.shape, value.shape, options))
-        return sdpa(query, key, value, **options)
-
-    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
-    ids, _ = ragged_batch()
-    pair[1](ids)
-    assert len(calls) == 2  # layers
-    for query, key, value, options in calls:
-        assert query == key == value == (3, 4, 12, 8)
+def test_what_reaches_sdpa_has_equal_heads_a_causal_flag_and_no_mask(pair, sdpa_calls):
+    pair[1](ragged_batch()[0])
+    assert len(sdpa_calls) == 2  # layers
+    for query, key, value, options in sdpa_calls:
+        assert query.shape == key.shape == value.shape == (3, 4, 12, 8)
         assert options["is_causal"] is True
         assert options["attn_mask"] is None
         assert "enable_gqa" not in options
 
 
-def test_sdpa_itself_would_ask_for_shared_heads(monkeypatch):
+def test_sdpa_itself_would_ask_for_shared_heads(sdpa_calls):
     """The trap this attention exists for; should it go away one day, so may `EXPANDED`."""
-    asked = []
-    sdpa = torch.nn.functional.scaled_dot_product_attention
-    monkeypatch.setattr(
-        torch.nn.functional,
-        "scaled_dot_product_attention",
-        lambda *args, **options: asked.append(options.get("enable_gqa")) or sdpa(*args, **options),
-    )
     build(CONFIGS["multi-query GPTBigCode"], "sdpa")(ragged_batch()[0])
-    assert asked == [True, True]
+    assert [options.get("enable_gqa") for *_, options in sdpa_calls] == [True, True]
 
 
 def test_it_runs_on_the_meta_device(pair):
@@ -287,6 +277,7 @@ def test_a_local_folder_loads_in_fp32_quietly_and_leaves_the_random_state_alone(
     assert loaded.model.config._attn_implementation == "sdpa"
     assert loaded.model.config.use_cache is saved.config.use_cache
     assert not loaded.model.training
+    assert not any(hasattr(module, "_hf_hook") for module in loaded.model.modules())  # hooks would slow every call
     assert loaded.model.config._name_or_path == str(tmp_path)
     assert loaded.tokenizer.pad_token is None
     assert loaded.tokenizer("import os")["input_ids"] == [1, 2]

@@ -1,0 +1,143 @@
+"""Checkpoints of a training run: atomic, checked before use, and exact enough to resume bit for bit on a CPU.
+
+A checkpoint is a folder `step-000050` with `state.safetensors` (trained parameters, optimizer moments, random states),
+`state.json` (step, cursor, history, scaler) and, written last, `manifest.json` with the size and sha256 of both. It is
+written under another name beside its place and renamed when whole; a folder whose manifest does not fit is passed over
+and the previous one is used. No pickle anywhere. The frozen base is not in it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lorabook.errors import CheckpointError
+
+TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint read back: `tensors` by name and the JSON `state`."""
+
+    folder: Path
+    tensors: dict[str, Tensor]
+    state: dict
+
+
+def _digest(path: Path) -> dict:
+    hasher = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(2**20):
+            hasher.update(block)
+    return {"bytes": path.stat().st_size, "sha256": hasher.hexdigest()}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: dict) -> Path:
+    """Write one checkpoint and drop all but the newest two. Either all of it is there afterwards, or nothing.
+
+    Raises:
+        CheckpointError: the folder cannot be written (no space, no permission); older checkpoints are untouched.
+    """
+    folder = Path(folder)
+    final, partial = folder / f"step-{step:06d}", folder / f".partial-{step:06d}"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial / TENSORS)
+        (partial / STATE).write_text(json.dumps(state), encoding="utf-8")
+        manifest = {name: _digest(partial / name) for name in (TENSORS, STATE)}
+        for name in (TENSORS, STATE):
+            _sync(partial / name)
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        _sync(partial / MANIFEST)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        if os.name == "posix":
+            _sync(folder)
+    except Exception as e:  # safetensors reports a full disk with an error class of its own
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(
+            f"The checkpoint of step {step} could not be written to {folder} ({e}).",
+            "Free some space or choose another output folder, then resume: earlier checkpoints are intact.",
+        ) from e
+    for old in _folders(folder)[KEEP:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Checkpoint folders, newest first."""
+    return sorted((p for p in folder.glob("step-*") if p.is_dir()), key=lambda p: p.name, reverse=True)
+
+
+def latest(folder: str | Path) -> Checkpoint | None:
+    """The newest whole checkpoint in `folder`, or None where there is none. A damaged one is passed over and said so.
+
+    Raises:
+        CheckpointError: there are checkpoints, and every one of them is damaged.
+    """
+    found = _folders(Path(folder))
+    for place in found:
+        try:
+            manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+            if any(_digest(place / name) != manifest[name] for name in (TENSORS, STATE)):
+                raise ValueError("its files are not the ones that were written")
+            state = json.loads((place / STATE).read_text(encoding="utf-8"))
+            return Checkpoint(place, load_file(place / TENSORS), state)
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            warnings.warn(f"The checkpoint {place.name} is damaged ({e}); trying the one before it.", stacklevel=2)
+    if found:
+        raise CheckpointError(f"Every checkpoint in {folder} is damaged.", "Start anew without resuming.")
+    return None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    """The optimizer's state as tensors `optimizer.<kind>.<parameter>`; `names` in the order of its parameters."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return {
+        f"optimizer.{kind}.{name}": value
+        for name, p in zip(names, parameters, strict=True)
+        for kind, value in optimizer.state.get(p, {}).items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, p in zip(names, parameters, strict=True):
+        kinds = {k.split(".", 2)[1]: v for k, v in tensors.items() if k.split(".", 2)[-1] == name}
+        optimizer.state[p] = {
+            kind: value.clone() if kind == "step" else value.to(p.device, copy=True) for kind, value in kinds.items()
+        }
+
+
+def random_tensors() -> dict[str, Tensor]:
+    """The random states that dropout draws from."""
+    states = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["rng.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_random(tensors: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(tensors["rng.cpu"])
+    if torch.cuda.is_available() and "rng.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng.cuda"])

@@ -1,0 +1,282 @@
+"""One training loop for everything: whatever parameter of the model requires a gradient is trained.
+
+Accelerate carries the device, autocast, the loss scaler and the process group. The rest is here: batches by token
+budget, a loss divided by the answer tokens of the whole step, a schedule that only real steps move, exact resume, a
+stop button that loses nothing, and a smaller micro-batch where memory runs out.
+"""
+
+import contextlib
+import hashlib
+import math
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lorabook import checkpoint
+from lorabook.batches import Batch, Example, collate, epoch_plan, share_of_rank, split_micro_batch
+from lorabook.errors import CheckpointError, SettingError, TrainingError
+from lorabook.evaluate import answer_loss
+from lorabook.history import History, Step
+from lorabook.loss import AnswerLoss
+from lorabook.precision import precision_for
+from lorabook.train_config import TrainConfig, schedule
+from lorabook.train_parts import (
+    make_optimizer,
+    out_of_memory,
+    peak_bytes,
+    progress_bar,
+    set_activation_checkpointing,
+    stop_button,
+    trained,
+)
+
+MOST_SKIPS = 20  # overflows in a row after which the loss scaler will not recover
+MOST_SPLITS = 64
+
+
+def finetune(
+    model: nn.Module,
+    train: Sequence[Example],
+    held_out: Sequence[Example],
+    config: TrainConfig,
+    *,
+    output: str | Path | None = None,
+    resume: bool = False,
+    on_log: Callable[[History], None] | None = None,
+) -> History:
+    """Train whatever in `model` requires a gradient on the answers of `train`.
+
+    The held-out loss is measured before the first step and after the last by the same code. Ctrl-C, or the stop
+    button of a notebook, finishes the step at hand, saves, and returns. The global random state is left as it was.
+
+    Args:
+        output: folder for checkpoints; None keeps none.
+        resume: go on from the newest whole checkpoint in `output`, if there is one.
+        on_log: called with the History every `log_every` steps.
+
+    Raises:
+        SettingError: nothing to train, a merged model, trained weights that are not fp32.
+        TrainingError: the loss is not finite, or a single row does not fit into memory.
+        CheckpointError: the checkpoint belongs to another run.
+    """
+    if not train or not held_out:
+        raise SettingError("There are no rows to train on or none held out.", "Give more rows.")
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=cuda), stop_button() as stop:
+        return _Run(model, train, held_out, config, output, on_log, stop).go(resume)
+
+
+class _Run:
+    """The state of one `finetune` call."""
+
+    def __init__(self, model, train, held_out, config: TrainConfig, output, on_log, stop: threading.Event):
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+
+        self.model, self.train, self.held_out, self.config = model, train, held_out, config
+        self.output, self.on_log, self.stop = Path(output) / "checkpoints" if output else None, on_log, stop
+        self.named = trained(model)
+        device = next(model.parameters()).device
+        autocast = precision_for(device).autocast
+        mixed = {None: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}[autocast]
+        state = AcceleratorState._shared_state
+        if state and (state["_mixed_precision"], state["device"].type) != (mixed, device.type):  # an earlier run
+            AcceleratorState._reset_state(reset_partial_state=True)
+        self.accelerator = Accelerator(mixed_precision=mixed, cpu=device.type == "cpu")
+        self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
+        torch.manual_seed(config.seed + self.rank)
+        loss = AnswerLoss(model)
+        loss.check()
+        set_activation_checkpointing(model, config.activation_checkpointing, device)
+        self.loss, self.optimizer = self.accelerator.prepare(loss, make_optimizer(model, self.named, config))
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.lengths = [len(e.input_ids) for e in train]
+        self.per_epoch = len(self._plan(0))
+        self.total = config.steps or (config.epochs and config.epochs * self.per_epoch) or None
+        if self.total is None and config.minutes is None:
+            self.total = self.per_epoch
+        self.history, self.splits, self.skips, self.elapsed = History(), 1, 0, 0.0
+
+    def _plan(self, epoch: int) -> list[list[list[int]]]:
+        c = self.config
+        return epoch_plan(self.lengths, c.micro_tokens, c.batch_tokens * self.world, c.seed, epoch)
+
+    def go(self, resume: bool) -> History:
+        self.began = time.monotonic()
+        if not (resume and self._restore()):
+            self.history.held_out.append((0, answer_loss(self.model, self.held_out).loss))
+        spent = time.monotonic() - self.began  # the closing evaluation will take about as long
+        self.began -= self.elapsed
+        limit = self.config.minutes and max(1.0, self.config.minutes * 57 - spent)
+        self.model.train()
+        plan, planned = [], -1
+        bar = progress_bar(self.total, len(self.history.steps), self.accelerator.is_main_process)
+        with bar:
+            while not self.stop.is_set():
+                step = len(self.history.steps)
+                elapsed = time.monotonic() - self.began
+                usual = statistics.median([s.seconds for s in self.history.steps[-20:]] or [0.0])
+                if (self.total and step >= self.total) or (limit and step and elapsed + 1.5 * usual > limit):
+                    break
+                if step // self.per_epoch != planned:
+                    planned = step // self.per_epoch
+                    plan = self._plan(planned)
+                done = max((step + 0.5) / self.total if self.total else 0.0, elapsed / limit if limit else 0.0)
+                self._step(plan[step % self.per_epoch], schedule(done, self.config.warmup))
+                bar.update(1)
+                self._after_step(bar)
+        finished = not self.stop.is_set()
+        if finished:
+            self.history.held_out.append((len(self.history.steps), answer_loss(self.model, self.held_out).loss))
+        self.history.stopped = "finished" if finished else "interrupted"
+        self._save()
+        self.model.eval()
+        return self.history
+
+    def _after_step(self, bar) -> None:
+        step, every = len(self.history.steps), self.config.log_every
+        if every and step % every == 0 and self.accelerator.is_main_process:
+            last = self.history.steps[-1]
+            of = f"/{self.total}" if self.total else ""
+            bar.write(
+                f"step {step}{of}  loss {last.loss:.3f}  lr {last.lr:.1e}  "
+                f"{self.history.tokens_per_second:,.0f} tokens/s  peak {last.peak_bytes / 2**30:.2f} GiB",
+                file=sys.stdout,
+            )
+            if self.on_log:
+                self.on_log(self.history)
+        if step % self.config.checkpoint_every == 0:
+            self._save()
+
+    def _step(self, micro: list[list[int]], factor: float) -> None:
+        """One optimizer step over the micro-batches `micro`, at `factor` times the peak learning rates."""
+        began, step = time.monotonic(), len(self.history.steps) + 1
+        labels = sum(self.train[i].label_tokens for rows in micro for i in rows)
+        tokens = sum(self.lengths[i] for rows in micro for i in rows)
+        for group, rate in zip(self.optimizer.param_groups, self.rates):
+            group["lr"] = rate * factor
+        loss = None
+        while loss is None:
+            loss = self._gradients(micro, labels)
+            if loss is None:
+                self._halve(micro)
+        if not math.isfinite(loss):
+            fp16 = " In float16 this can be an overflow: load the model in float32 instead." if self._scaled else ""
+            raise TrainingError(
+                f"The loss is {loss} at step {step}.",
+                f"Lower the learning rate and resume; the last checkpoint holds the weights before this step.{fp16}",
+            )
+        norm = float(self.accelerator.clip_grad_norm_([p for _, p in self.named], self.config.clip or math.inf))
+        self.skips = 0 if math.isfinite(norm) else self.skips + 1
+        if self.skips > (MOST_SKIPS if self._scaled else 0):
+            raise TrainingError(
+                f"The gradient is not finite at step {step}, {self.skips} time(s) in a row.",
+                "Lower the learning rate, or load the model in float32, and resume from the last checkpoint.",
+            )
+        self.optimizer.step()
+        skipped = self.accelerator.optimizer_step_was_skipped
+        self.optimizer.zero_grad()
+        peak, seconds = peak_bytes(self.accelerator.device), time.monotonic() - began
+        self.history.steps.append(
+            Step(step, loss, self.rates[0] * factor, norm, tokens, labels, seconds, peak, skipped)
+        )
+
+    @property
+    def _scaled(self) -> bool:
+        return self.accelerator.scaler is not None
+
+    def _gradients(self, micro: list[list[int]], labels: int) -> float | None:
+        """Add up the gradients of one step; the mean loss over its answer tokens, or None where memory ran out."""
+        pieces = [part for rows in micro for part in split_micro_batch(rows, self.splits)]
+        mine = share_of_rank(pieces, self.rank, self.world)
+        total = torch.zeros((), device=self.accelerator.device)
+        try:
+            for i, rows in enumerate(mine):
+                batch = self._batch(rows).to(self.accelerator.device)
+                last = i == len(mine) - 1
+                with contextlib.nullcontext() if last else self.accelerator.no_sync(self.loss):
+                    loss = self.loss(batch.input_ids, batch.label_positions, batch.labels)
+                    self.accelerator.backward(loss * (self.world / labels))
+                total += loss.detach()
+        except (RuntimeError, MemoryError) as error:
+            if self.world > 1 or not out_of_memory(error):
+                raise
+            return None  # the caller tries again outside `except`, when the traceback no longer holds the tensors
+        return float(self.accelerator.reduce(total, "sum")) / labels
+
+    def _batch(self, rows: list[int]) -> Batch:
+        if rows:
+            return collate([self.train[i] for i in rows])
+        filler = collate([self.train[0]])  # a process without rows of its own: a forward pass that counts no label
+        return Batch(filler.input_ids, filler.label_positions[:0], filler.labels[:0])
+
+    def _halve(self, micro: list[list[int]]) -> None:
+        self.optimizer.zero_grad()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.splits *= 2
+        if self.splits > MOST_SPLITS or self.splits >= 2 * max(len(rows) for rows in micro):
+            raise TrainingError(
+                "One row alone does not fit into memory.",
+                "Lower the maximum length, switch activation checkpointing on, or adapt fewer modules.",
+            )
+        print(f"out of memory: micro-batches are now split in {self.splits}, the effective batch stays", flush=True)
+
+    def _identity(self) -> dict:
+        """What a checkpoint must agree on to be resumed: the settings, the rows, and what is trained."""
+        rows = hashlib.sha256()
+        for e in self.train:
+            rows.update(f"{e.question_id} {e.answer_start} {e.input_ids}\n".encode())
+        settings = {k: v for k, v in asdict(self.config).items() if k not in ("checkpoint_every", "log_every")}
+        return {
+            "settings": settings,
+            "rows": rows.hexdigest(),
+            "trained": [f"{n} {tuple(p.shape)}" for n, p in self.named],
+        }
+
+    def _save(self) -> None:
+        if self.output is None or not self.accelerator.is_main_process:
+            return
+        names = [n for n, _ in self.named]
+        tensors = {f"model.{n}": p for n, p in self.named} | checkpoint.random_tensors()
+        tensors |= checkpoint.optimizer_tensors(self.optimizer.optimizer, names)
+        state = {
+            "identity": self._identity(),
+            "history": self.history.to_json(),
+            "elapsed": time.monotonic() - self.began,
+            "splits": self.splits,
+            "skips": self.skips,
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+        }
+        checkpoint.write(self.output, len(self.history.steps), tensors, state)
+
+    def _restore(self) -> bool:
+        """Go back to the newest checkpoint; False where there is none."""
+        found = checkpoint.latest(self.output) if self.output else None
+        if found is None:
+            return False
+        ours, theirs = self._identity(), found.state["identity"]
+        if differing := [k for k in ours if ours[k] != theirs.get(k)]:
+            raise CheckpointError(
+                f"The checkpoint in {found.folder} is of another run: its {' and '.join(differing)} differ.",
+                "Resume with the settings and rows it was started with, or choose another output folder.",
+            )
+        with torch.no_grad():
+            for name, p in self.named:
+                p.copy_(found.tensors[f"model.{name}"])
+        checkpoint.restore_optimizer(self.optimizer.optimizer, [n for n, _ in self.named], found.tensors)
+        checkpoint.restore_random(found.tensors)
+        if self.accelerator.scaler and found.state["scaler"]:
+            self.accelerator.scaler.load_state_dict(found.state["scaler"])
+        self.history = History.from_json(found.state["history"])
+        if self.history.stopped == "finished":  # to be measured again after the steps that follow
+            self.history.held_out.pop()
+        self.elapsed, self.splits, self.skips = (found.state[k] for k in ("elapsed", "splits", "skips"))
+        return True

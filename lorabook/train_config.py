@@ -1,0 +1,58 @@
+"""The settings of a training run, and its learning-rate schedule."""
+
+import math
+from dataclasses import dataclass
+
+from lorabook.errors import SettingError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Args:
+        lr: peak learning rate of AdamW, reached after `warmup` (a share of the run), then lowered along a cosine to 0.
+        epochs, steps, minutes: how long. `steps` goes before `epochs`; `minutes` ends the run earlier and fits the
+            schedule to the time; with `minutes` alone, time decides. With none of them: one epoch.
+        batch_tokens: tokens an optimizer step sees, padding included; the effective batch.
+        micro_tokens: tokens that pass the model at once. It bounds memory and changes no gradient.
+        clip: largest norm of the gradient; 0 for no clipping.
+        lora_plus: learning rate of B as a multiple of A's in linear layers (LoRA+, arXiv 2402.12354); None for equal.
+        activation_checkpointing: recompute activations in the backward pass; None for "on CUDA".
+        checkpoint_every: steps between checkpoints, where an output folder is given.
+        log_every: steps between progress lines; 0 for none.
+        seed: of the order of rows and of dropout.
+    """
+
+    lr: float = 1e-3
+    epochs: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    batch_tokens: int = 4096
+    micro_tokens: int = 2048
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    lora_plus: float | None = None
+    activation_checkpointing: bool | None = None
+    checkpoint_every: int = 50
+    log_every: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "batch_tokens", "micro_tokens", "checkpoint_every"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise SettingError(f"{name} is {getattr(self, name)!r}.", "Give a positive number.")
+        for name in ("epochs", "steps", "minutes", "lora_plus"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise SettingError(f"{name} is {value!r}.", "Give a positive number, or leave it out.")
+        if not 0 <= self.warmup < 1:
+            raise SettingError(f"warmup is {self.warmup!r}.", "Give a share of the run, such as 0.05.")
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """Learning-rate factor at `progress` in [0, 1] of the run: linear warm-up, then half a cosine down to 0."""
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
