@@ -1,3 +1,28 @@
-"""LoRA, written to be read: the library behind the workbook in `notebooks/`."""
+"""Low-Rank Adaptation that can be read, trusted and measured: the library behind the lorabook workbook."""
+
+from lorabook.errors import LorabookError
+from lorabook.lora import (
+    LoRAConfig,
+    LoRAEmbedding,
+    LoRALinear,
+    apply_lora,
+    count_parameters,
+    lora_layers,
+    merge,
+    remove,
+    unmerge,
+)
 
 __version__ = "0.1.0"
+__all__ = [
+    "LoRAConfig",
+    "LoRAEmbedding",
+    "LoRALinear",
+    "LorabookError",
+    "apply_lora",
+    "count_parameters",
+    "lora_layers",
+    "merge",
+    "remove",
+    "unmerge",
+]

@@ -1,4 +1,4 @@
-"""Measuring a model on questions it was not trained on: loss, what of it is the question, and the answers themselves."""
+"""Measuring a model on questions it was not trained on: its loss, the question's part in it, and its answers."""
 
 import ast
 import contextlib

@@ -49,14 +49,15 @@ class _FrozenHeadLoss(torch.autograd.Function):
 def summed_cross_entropy(hidden: Tensor, head: nn.Module, labels: Tensor) -> Tensor:
     """Sum over the labels of -log softmax(head(hidden))[label], in fp32.
 
-    A frozen `nn.Linear` head takes the path above. Any other head (trained, or with LoRA on it) is called a chunk at a
-    time and called again in the backward pass.
+    A frozen `nn.Linear` head takes the path above, and so does every plain one where no gradient is wanted. Any other
+    head (trained, or with LoRA on it) is called a chunk at a time and called again in the backward pass.
 
     Shapes: hidden (N, h), labels (N,) integers in [0, V). Returns a scalar, in nats.
     """
     out = getattr(head, "base_layer", head).weight.shape[0]
     chunk = max(1, CHUNK_LOGITS // out)
-    if type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters()):
+    trained = torch.is_grad_enabled() and any(p.requires_grad for p in head.parameters())
+    if type(head) is nn.Linear and not trained:
         return _FrozenHeadLoss.apply(hidden, head.weight, head.bias, labels, chunk)
 
     def part(h: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the training loop is put together from: the trained parameters, their optimizer, memory, progress, a stop button."""
+"""The parts of the training loop: trained parameters, their optimizer, memory, progress, a stop button."""
 
 import contextlib
 import signal

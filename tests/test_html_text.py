@@ -66,7 +66,7 @@ def test_entities_are_unescaped_once() -> None:
         ("<p>a</p></div><span class='comment-copy'>Thanks, <code>x</code>!</span>", "a"),
         ("<pre>no code tag<br>second</pre>", "```\nno code tag\nsecond\n```"),
         ("<code>a<pre>b</pre></code>c", "`a`\n\n```\nb\n```\n\nc"),
-        ("<pre><code><span class='kw'>for</span> i in x:\r\n  pass\rend</code></pre>", "```\nfor i in x:\n  pass\nend\n```"),
+        ("<pre><code><b class='kw'>for</b> i in x:\r\n  y\rend</code></pre>", "```\nfor i in x:\n  y\nend\n```"),
         ("<p>a\x00\x1b[1m b\ud800 &#xD800; &#7;</p>", "a[1m b\ufffd \ufffd"),
         ("<p>```python<br>x</p>", "\\```python\nx"),
         ("if a <b and c < d", "if a <b and c < d"),

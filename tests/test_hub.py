@@ -46,8 +46,12 @@ READ_DATA = """
 import json, sys
 from datasets import load_dataset
 
+from lorabook import stackoverflow
+
 rows = load_dataset("owner/rows", split="train", streaming=True)
 print(json.dumps(list(rows.take(3))))
+loaded = stackoverflow.load("koutch/stackoverflow_python", rows=20)
+print(json.dumps({"read": loaded.report.read, "ids": sorted(pair.question_id for pair in loaded.pairs)}))
 """
 
 
@@ -118,6 +122,7 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
             {"name": ONE_BILLION, "as": "nobody known", "token": "hf_planted_expired"},
             {"name": ONE_BILLION, "as": "a member", "token": f"{TOKEN}\n"},
             {"name": TINY},
+            {"name": TINY, "as": "a second time"},
             {"name": "owner/free"},
             {"name": "owner/busy"},
             {"name": "owner/overrun"},
@@ -173,7 +178,11 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     assert not any("onnx" in request.path for request in hub.requests)
     assert not any(request.authorized for request in hub.requests if "bigcode/starcoderbase-1b" not in request.path)
 
-    # a second time, with the hub gone: a pinned commit does not even ask, a branch asks in vain
+    # a pinned commit in the cache is not asked for again
+    assert said[f"{TINY} as a second time"]["revision"] == said[TINY]["revision"]
+    assert [request.path for request in hub.requests].count(f"/api/models/{TINY}/revision/{KNOWN[TINY].revision}") == 1
+
+    # with the hub gone, a branch in the cache is used too
     hub.close()
     asked = len(hub.requests)
     cases = [{"name": name} for name in (ONE_BILLION, TINY, "owner/free", "owner/unheard-of")]
@@ -199,14 +208,22 @@ def test_a_hub_that_hangs_is_given_up_on(hub, folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_data_set_streams_from_the_hub(hub, tmp_path):
-    data = tmp_path / "rows" / "data"
-    data.mkdir(parents=True)
-    pq.write_table(
-        pa.table({"n": list(range(100)), "text": [f"row {n}" for n in range(100)]}), data / "train-0.parquet"
-    )
-    hub.add("owner/rows", tmp_path / "rows", kind="datasets")
-    (rows,) = run(hub, tmp_path / "home", READ_DATA)
+    plain = {"n": list(range(100)), "text": [f"row {n}" for n in range(100)]}
+    posts = {
+        "title": [f"Title {n}" for n in range(50)],
+        "question_id": list(range(1, 51)),
+        "question_body": [f"<p>Question {n}</p>" for n in range(50)],
+        "answer_id": list(range(101, 151)),
+        "answer_body": [f"<p>Answer {n}</p><pre><code>print({n})</code></pre>" for n in range(50)],
+    }
+    for name, columns in (("owner/rows", plain), ("koutch/stackoverflow_python", posts)):
+        data = tmp_path / name / "data"
+        data.mkdir(parents=True)
+        pq.write_table(pa.table(columns), data / "train-0.parquet")
+        hub.add(name, data.parent, kind="datasets")
+    rows, loaded = run(hub, tmp_path / "home", READ_DATA)
     assert rows == [{"n": n, "text": f"row {n}"} for n in range(3)]
+    assert loaded == {"read": 20, "ids": list(range(1, 21))}
     assert not any(request.authorized for request in hub.requests)
 
 

@@ -200,6 +200,14 @@ def test_what_reaches_sdpa_has_equal_heads_a_causal_flag_and_no_mask(pair, sdpa_
         assert "enable_gqa" not in options
 
 
+def test_a_new_token_sees_the_whole_cache_without_a_mask(pair, sdpa_calls):
+    ids = ragged_batch()[0][:1, :5]
+    pair[1].generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=2, min_new_tokens=2, pad_token_id=0)
+    query, key, _, options = sdpa_calls[-1]
+    assert (query.shape[2], key.shape[2]) == (1, 6)
+    assert (options["is_causal"], options["attn_mask"]) == (False, None)
+
+
 def test_sdpa_itself_would_ask_for_shared_heads(sdpa_calls):
     """The trap this attention exists for; should it go away one day, so may `EXPANDED`."""
     build(CONFIGS["multi-query GPTBigCode"], "sdpa")(ragged_batch()[0])

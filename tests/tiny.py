@@ -71,6 +71,13 @@ def logits(model: nn.Module, ids: Tensor | None = None) -> Tensor:
     return model(token_ids() if ids is None else ids).logits.float()
 
 
+def gradients(model: nn.Module, ids: Tensor) -> dict[str, Tensor]:
+    """The gradient of the next-token loss on `ids`, for every trainable parameter."""
+    model.zero_grad()
+    model(ids, labels=ids).loss.backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+
+
 @torch.no_grad()
 def fill_adapter(model: nn.Module, seed: int = 2) -> None:
     """Put random numbers in both factors of every LoRA layer, as after training, so that the update is not zero."""

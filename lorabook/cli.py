@@ -1,0 +1,211 @@
+"""The command line: finetune, ask, merge, doctor. Every result line reads `name: value`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lorabook.errors import LorabookError, SettingError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fine-tune a causal language model with LoRA layers that can be read, and look at what it learned.",
+)
+
+ModelOption = Annotated[str, typer.Option(help="'pocket' (ships with lorabook), a hub id, or a local folder.")]
+AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetune` or PEFT wrote an adapter to.")]
+
+
+def main() -> None:
+    """Run the command line. An error that the user can mend ends with its two sentences and exit code 2."""
+    try:
+        app()
+    except LorabookError as error:
+        print(f"lorabook: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("lorabook: stopped. Add --resume to go on from the last checkpoint.", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command(
+    epilog="Example: lorabook finetune --model pocket --data sample --r 16 --alpha 32 --output my-adapter",
+)
+def finetune(
+    model: ModelOption = "pocket",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="'sample' (ships with lorabook), a .jsonl[.gz], .csv or .parquet file, a folder with Kaggle's "
+            "Questions.csv and Answers.csv, or a data set's hub id."
+        ),
+    ] = "sample",
+    rows: Annotated[int | None, typer.Option(min=1, help="Read only the first so many rows of the data.")] = None,
+    held_out: Annotated[float, typer.Option(help="Share of the questions kept out of training.")] = 0.2,
+    max_length: Annotated[int, typer.Option(min=64, help="Longest question and answer together, in tokens.")] = 512,
+    r: Annotated[int, typer.Option(help="Rank of the update.")] = 16,
+    alpha: Annotated[float, typer.Option(help="The update is scaled by alpha / r.")] = 32,
+    dropout: Annotated[float, typer.Option(help="Dropout on the input of the LoRA factors.")] = 0.0,
+    targets: Annotated[str, typer.Option(help="Module names, separated by commas, or 'all-linear'.")] = "all-linear",
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate; 5e-3 for pocket and 5e-4 for others if left out.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Times to go through the rows; 1 if left out.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; goes before --epochs.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="End within so many minutes, with the learning rate lowered in time.")
+    ] = None,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that an optimizer step sees.")] = 4096,
+    micro_tokens: Annotated[int, typer.Option(min=1, help="Tokens that pass the model at once.")] = 2048,
+    seed: Annotated[int, typer.Option(help="Of the split, the factors, the order of rows and dropout.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
+    output: Annotated[Path, typer.Option(help="Folder for the adapter, checkpoints and history.")] = Path("adapter"),
+) -> None:
+    """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
+    from lorabook import adapter_file, stackoverflow
+    from lorabook.batches import encode_all
+    from lorabook.evaluate import answer_loss
+    from lorabook.lora import LoRAConfig, apply_lora
+    from lorabook.train import finetune as train
+    from lorabook.train_config import TrainConfig, recommended_lr
+
+    config = LoRAConfig(r, alpha, dropout, tuple(t.strip() for t in targets.split(",") if t.strip()), seed=seed)
+    training = TrainConfig(
+        lr=recommended_lr(model) if lr is None else lr,
+        epochs=epochs,
+        steps=steps,
+        minutes=minutes,
+        batch_tokens=batch_tokens,
+        micro_tokens=micro_tokens,
+        seed=seed,
+    )
+    _prepare_output(output, resume)
+    loaded = _load_model(model)
+    rows_read = stackoverflow.load(data, rows=rows)
+    _say(str(rows_read.report))
+    pairs, kept_out = stackoverflow.split(rows_read.pairs, held_out, seed)
+    length = min(max_length, getattr(loaded.model.config, "max_position_embeddings", None) or max_length)
+    examples = encode_all(pairs, loaded.tokenizer, length)
+    held = encode_all(kept_out, loaded.tokenizer, length)
+    _say(f"questions for training: {len(examples)}")
+    _say(f"questions held out: {len(held)}")
+    base = answer_loss(loaded.model, held).loss
+    _say(f"base loss: {base:.4f}")
+    report = apply_lora(loaded.model, config)
+    _say(str(report).splitlines()[-1])
+    history = train(loaded.model, examples, held, training, output=output, resume=resume)
+    if not _main_process():
+        return
+    adapter_file.save(loaded.model, output, base_name=loaded.name, revision=loaded.revision)
+    history.save(output / "history.json")
+    _say(f"step-0 loss: {history.held_out[0][1]:.4f}")
+    _say(f"steps: {len(history.steps)}")
+    _say(f"tokens per second: {history.tokens_per_second:.0f}")
+    _say(f"peak memory: {history.peak_bytes / 2**30:.2f} GiB")
+    _say(f"adapter: {output}")
+    if history.stopped == "interrupted":
+        _say("stopped: interrupted, add --resume to go on")
+    else:
+        _say(f"held-out loss: {base:.4f} → {history.held_out[-1][1]:.4f}")
+
+
+@app.command(epilog='Example: lorabook ask --adapter my-adapter "How do I reverse a list?"')
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, as its title would be written.")],
+    adapter: AdapterOption = Path("adapter"),
+    model: Annotated[str | None, typer.Option(help="The base, if not the one the adapter names.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 160,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+) -> None:
+    """Ask the tuned model a question."""
+    from lorabook.evaluate import answer
+    from lorabook.stackoverflow import Pair
+
+    loaded = _with_adapter(adapter, model)
+    asked = Pair(0, "", question, "")
+    typer.echo(answer(loaded.model, loaded.tokenizer, asked, max_new_tokens, temperature, seed))
+
+
+@app.command(epilog="Example: lorabook merge --adapter my-adapter --output my-model")
+def merge(
+    output: Annotated[Path, typer.Option(help="New folder for the merged model.")],
+    adapter: AdapterOption = Path("adapter"),
+    model: Annotated[str | None, typer.Option(help="The base, if not the one the adapter names.")] = None,
+) -> None:
+    """Write base and adapter as one ordinary Transformers model, which loads without lorabook."""
+    from transformers.utils import logging
+
+    from lorabook import lora
+
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise SettingError(f"{output} exists and is not an empty folder.", "Choose another --output.")
+    loaded = _with_adapter(adapter, model)
+    lora.merge(loaded.model, keep_copy=False)
+    lora.remove(loaded.model)
+    logging.disable_progress_bar()
+    loaded.model.save_pretrained(output)
+    loaded.tokenizer.save_pretrained(output)
+    _say(f"merged model: {output}")
+
+
+@app.command(epilog="Example: lorabook doctor")
+def doctor() -> None:
+    """Say what this machine can run, and what is missing for StarCoder."""
+    from lorabook.doctor import examine
+
+    for line in examine():
+        _say(line)
+
+
+def _main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _main_process():
+        print(text, flush=True)
+
+
+def _prepare_output(output: Path, resume: bool) -> None:
+    """Refuse to write over an earlier run, or into a place that cannot be written, before any work is done."""
+    if not resume and ((output / "adapter_config.json").exists() or (output / "checkpoints").exists()):
+        raise SettingError(f"{output} already holds a run.", "Add --resume to go on with it, or give another --output.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingError(f"{output} cannot be written ({error.strerror}).", "Give another --output.") from None
+
+
+def _load_model(name: str):
+    import torch
+
+    from lorabook.models import load_model
+
+    rank = os.environ.get("LOCAL_RANK")
+    device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
+    loaded = load_model(name, device=device)
+    _say(f"model: {loaded.name}")
+    _say(f"revision: {loaded.revision}")
+    _say(f"device: {loaded.device}, weights in {str(loaded.precision.weights).removeprefix('torch.')}")
+    return loaded
+
+
+def _with_adapter(folder: Path, model: str | None):
+    from lorabook import adapter_file
+
+    stored = adapter_file.read_config(folder)
+    name = model or stored.get("base_model_name_or_path")
+    if not name:
+        raise SettingError("The adapter does not name its base model.", "Name it with --model.")
+    loaded = _load_model(name)
+    adapter_file.load(loaded.model, folder, base_name=loaded.name)
+    return loaded
