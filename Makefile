@@ -11,6 +11,7 @@ NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/n
          --nbval-cell-timeout 300
 
 run test check notebooks: export HF_HUB_OFFLINE := 1
+run test check notebooks: export LORABOOK_MODEL := pocket
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile

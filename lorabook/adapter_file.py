@@ -8,8 +8,10 @@ embeddings. A fingerprint of the base weights travels in the safetensors header,
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,10 @@ INACTIVE = {
     "use_bdlora": (None, False),
     "megatron_config": (None,),
     "arrow_config": (None,),
+    "kasa_config": (None,),
+    "monteclora_config": (None,),
+    # the others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) subtract the start from the base weights
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal", "mica"),
 }
 
 
@@ -147,7 +153,7 @@ def save(model: nn.Module, folder: str | Path, base_name: str | None = None, rev
 
 
 def _replace(partial: Path, final: Path) -> None:
-    with open(partial, "rb") as f:
+    with open(partial, "r+b") as f:  # Windows syncs only what is open for writing
         os.fsync(f.fileno())
     os.replace(partial, final)
 
@@ -204,6 +210,7 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
     stored = read_config(folder)
     tensors, header = _read_tensors(Path(folder) / WEIGHTS_NAME)
     factors = _sort(model, tensors)
+    _refuse_gaps(model, stored, factors)
     config = _config(stored, tuple(factors))
     for name, pair in factors.items():
         _check_shapes(model.get_submodule(name), name, pair, config.r)
@@ -249,7 +256,7 @@ def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, dict[str, T
         if suffix is None or key == rest or name not in modules:
             raise AdapterError(f"The tensor {key} has no place in this model.", "Load the base it was trained on.")
         factor, embedding = FACTORS[suffix]
-        if embedding != isinstance(modules[name], nn.Embedding) or not matched(model, (name,)):
+        if embedding != isinstance(modules[name], nn.Embedding) or name not in _select(model, [name]):
             raise AdapterError(f"The tensor {key} does not fit the module {name}.", "Load the base it was trained on.")
         factors.setdefault(name, {})[factor] = tensor
     missing = [name for name, pair in factors.items() if len(pair) < 2]
@@ -257,6 +264,30 @@ def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, dict[str, T
         what = f"one of the two factors of {missing[0]}" if missing else "every LoRA tensor"
         raise AdapterError(f"The file lacks {what}.", "Save or download the adapter again.")
     return factors
+
+
+def _select(model: nn.Module, targets: list[str]) -> set[str]:
+    """The adaptable modules that `targets` select. As in PEFT, a target may select none."""
+    selected: set[str] = set()
+    for target in targets:
+        with suppress(SettingError):
+            selected.update(matched(model, (target,)))
+    return selected
+
+
+def _refuse_gaps(model: nn.Module, stored: dict, factors: dict[str, dict[str, Tensor]]) -> None:
+    """Every module that the config targets must be in the file, unless the config also narrows its targets."""
+    targets = stored.get("target_modules") or []
+    if stored.get("layers_to_transform") is not None or stored.get("exclude_modules"):
+        return
+    if isinstance(targets, str):
+        targets = [name for name, _ in model.named_modules() if name and re.fullmatch(targets, name)]
+    absent = sorted(_select(model, targets) - factors.keys())
+    if absent:
+        raise AdapterError(
+            f"The file lacks {absent[0]}, which its config adapts (absent: {len(absent)} of the base's modules).",
+            "Save or download the adapter again, or load the base it was trained on.",
+        )
 
 
 def _config(stored: dict, names: tuple[str, ...]) -> LoRAConfig:
@@ -286,7 +317,7 @@ def _check_shapes(module: nn.Module, name: str, pair: dict[str, Tensor], r: int)
 
 
 def _check_base(model: nn.Module, header: dict[str, str], stored: dict, base_name: str | None) -> None:
-    """Refuse another base; warn where only the name differs, or where PEFT wrote the file and nothing is known."""
+    """Refuse another base, and warn where only its name differs. PEFT's files say nothing of the base's weights."""
     if "lorabook_base" in header:
         try:
             kept = json.loads(header["lorabook_base"])

@@ -10,7 +10,7 @@ from torch import Tensor
 from lorabook.errors import DataError
 from lorabook.stackoverflow import ANSWER_MARK, Pair, prompt
 
-POOL_BATCHES = 64  # rows are sorted by length within pools of about so many micro-batches
+POOL_BATCHES = 8  # rows are sorted by length within pools of about so many batches
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,13 @@ class Example:
     answer_start: int
     question_id: int
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.answer_start < len(self.input_ids):
+            raise DataError(
+                f"The answer starts at token {self.answer_start} of {len(self.input_ids)}.",
+                "Give a row at least one token before its answer and one in it.",
+            )
+
     @property
     def label_tokens(self) -> int:
         return len(self.input_ids) - self.answer_start
@@ -28,7 +35,8 @@ class Example:
 
 def tokenize(text: str, tokenizer) -> list[int]:
     """Ids of plain text: the name of a special token inside a post stays text and never becomes a control token."""
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    # Not verbose: the row is cut later, and a warning about its length would be wrong.
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
 
 
 def encode_prompt(pair: Pair, tokenizer, max_length: int) -> list[int]:
@@ -84,15 +92,15 @@ def collate(examples: Sequence[Example], pad_id: int = 0) -> Batch:
     return Batch(ids, torch.tensor(positions, dtype=torch.long), torch.tensor(labels, dtype=torch.long))
 
 
-def micro_batches(lengths: Sequence[int], micro_tokens: int, rng: np.random.Generator | None = None) -> list[list[int]]:
-    """Groups of row numbers, each with rows * longest <= `micro_tokens` (a longer row stands alone).
+def length_batches(lengths: Sequence[int], tokens: int, rng: np.random.Generator | None = None) -> list[list[int]]:
+    """Groups of row numbers, each with rows * longest <= `tokens` (a longer row stands alone).
 
     Rows are shuffled, then sorted by length, with up to a tenth of noise, within pools, so that neighbours pad little;
     the groups come back shuffled. Without `rng`: sorted, in order, the same every time (for evaluation).
     """
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
     mean = max(1.0, float(np.mean(lengths))) if len(lengths) else 1.0
-    pool = len(lengths) if rng is None else max(1, int(POOL_BATCHES * micro_tokens / mean))
+    pool = len(lengths) if rng is None else max(1, int(POOL_BATCHES * tokens / mean))
     groups: list[list[int]] = []
     for start in range(0, len(order), max(1, pool)):
         rows = order[start : start + pool]
@@ -103,7 +111,7 @@ def micro_batches(lengths: Sequence[int], micro_tokens: int, rng: np.random.Gene
         longest = 0
         for i in rows[np.argsort(keys, kind="stable")]:
             longest = max(longest, lengths[i])
-            if group and longest * (len(group) + 1) > micro_tokens:
+            if group and longest * (len(group) + 1) > tokens:
                 groups.append(group)
                 group, longest = [], lengths[i]
             group.append(int(i))
@@ -119,12 +127,15 @@ def epoch_plan(
 ) -> list[list[list[int]]]:
     """The optimizer steps of one epoch: for each step its micro-batches, for each micro-batch its rows.
 
-    A step takes `batch_tokens // micro_tokens` micro-batches (at least one). The plan depends on the seed, the epoch
-    and the rows alone, not on the machine, so a cursor of two integers is enough to resume.
+    A step takes rows * longest <= `batch_tokens`, whatever `micro_tokens`, which only cuts the step into pieces. Which
+    rows form a step depends on the seed, the epoch and the lengths alone, not on the machine, so one integer, the
+    number of steps taken, is enough to resume.
     """
-    groups = micro_batches(lengths, micro_tokens, np.random.default_rng([seed, epoch]))
-    per_step = max(1, batch_tokens // micro_tokens)
-    return [groups[i : i + per_step] for i in range(0, len(groups), per_step)]
+    steps = length_batches(lengths, batch_tokens, np.random.default_rng([seed, epoch]))
+    return [
+        [[rows[i] for i in piece] for piece in length_batches([lengths[i] for i in rows], micro_tokens)]
+        for rows in steps
+    ]
 
 
 def split_micro_batch(rows: list[int], parts: int) -> list[list[int]]:

@@ -1,9 +1,10 @@
 """Checkpoints of a training run: atomic, checked before use, and exact enough to resume bit for bit on a CPU.
 
 A checkpoint is a folder `step-000050` with `state.safetensors` (trained parameters, optimizer moments, random states),
-`state.json` (step, cursor, history, scaler) and, written last, `manifest.json` with the size and sha256 of both. It is
-written under another name beside its place and renamed when whole; a folder whose manifest does not fit is passed over
-and the previous one is used. No pickle anywhere. The frozen base is not in it.
+`state.json` (the run's identity, the history, whose length is the cursor, the loss scaler) and, written last,
+`manifest.json` with the size and sha256 of both. It is written under another name beside its place and renamed when
+whole; a folder whose manifest does not fit is passed over and the previous one is used. No pickle anywhere. The frozen
+base is not in it.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from torch import Tensor
 from lorabook.errors import CheckpointError
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+ASIDE = ".old"
 KEEP = 2
 
 
@@ -43,7 +45,7 @@ def _digest(path: Path) -> dict:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs no read-only file
     try:
         os.fsync(descriptor)
     finally:
@@ -51,15 +53,19 @@ def _sync(path: Path) -> None:
 
 
 def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: dict) -> Path:
-    """Write one checkpoint and drop all but the newest two. Either all of it is there afterwards, or nothing.
+    """Write one checkpoint and drop all but it and the one before. Either all of it is there afterwards, or nothing.
+
+    Checkpoints of later steps, left by an earlier run in the same folder, are dropped too.
 
     Raises:
         CheckpointError: the folder cannot be written (no space, no permission); older checkpoints are untouched.
     """
     folder = Path(folder)
     final, partial = folder / f"step-{step:06d}", folder / f".partial-{step:06d}"
+    aside = folder / f"{final.name}{ASIDE}"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in folder.glob(".partial-*"):  # of a process that died
+            shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial / TENSORS)
         (partial / STATE).write_text(json.dumps(state), encoding="utf-8")
@@ -68,7 +74,9 @@ def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: d
             _sync(partial / name)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         _sync(partial / MANIFEST)
-        shutil.rmtree(final, ignore_errors=True)
+        if final.exists():  # the same step again: what is there stays valid until the new one is in place
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(final, aside)
         os.replace(partial, final)
         if os.name == "posix":
             _sync(folder)
@@ -78,14 +86,18 @@ def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: d
             f"The checkpoint of step {step} could not be written to {folder} ({e}).",
             "Free some space or choose another output folder, then resume: earlier checkpoints are intact.",
         ) from e
-    for old in _folders(folder)[KEEP:]:
+    shutil.rmtree(aside, ignore_errors=True)
+    found = _folders(folder)
+    here = found.index(final)
+    for old in found[:here] + found[here + KEEP :]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
 def _folders(folder: Path) -> list[Path]:
     """Checkpoint folders, newest first."""
-    return sorted((p for p in folder.glob("step-*") if p.is_dir()), key=lambda p: p.name, reverse=True)
+    found = [p for p in folder.glob("step-*") if p.is_dir()]
+    return sorted(found, key=lambda p: (p.name.removesuffix(ASIDE), p.suffix != ASIDE), reverse=True)
 
 
 def latest(folder: str | Path) -> Checkpoint | None:
@@ -121,12 +133,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` took."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for name, p in zip(names, parameters, strict=True):
-        kinds = {k.split(".", 2)[1]: v for k, v in tensors.items() if k.split(".", 2)[-1] == name}
-        optimizer.state[p] = {
-            kind: value.clone() if kind == "step" else value.to(p.device, copy=True) for kind, value in kinds.items()
-        }
+    parameters = dict(zip(names, (p for group in optimizer.param_groups for p in group["params"]), strict=True))
+    optimizer.state.clear()
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, kind, name = key.split(".", 2)
+            p = parameters[name]
+            optimizer.state[p][kind] = value.clone() if kind == "step" else value.to(p.device, copy=True)
 
 
 def random_tensors() -> dict[str, Tensor]:

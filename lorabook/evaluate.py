@@ -3,13 +3,16 @@
 import ast
 import contextlib
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from lorabook.batches import Example, collate, encode_prompt, micro_batches
+from lorabook.batches import Example, collate, encode_prompt, length_batches
+from lorabook.errors import DataError
 from lorabook.loss import AnswerLoss
 from lorabook.precision import precision_for
 from lorabook.stackoverflow import Pair, code_blocks
@@ -46,15 +49,21 @@ def evaluating(model: nn.Module):
 
 
 def answer_loss(model: nn.Module, examples: Sequence[Example], micro_tokens: int = 4096) -> HeldOut:
-    """Loss of the answers given their questions: the sum over all answer tokens divided by their number."""
+    """Loss of the answers given their questions: the sum over all answer tokens divided by their number.
+
+    Raises:
+        DataError: there are no examples.
+    """
+    if not examples:
+        raise DataError("There are no answers to measure.", "Give more rows, or a larger maximum length.")
     total, tokens = 0.0, 0
     with evaluating(model) as device:
         loss = AnswerLoss(model)
-        for rows in micro_batches([len(e.input_ids) for e in examples], micro_tokens):
+        for rows in length_batches([len(e.input_ids) for e in examples], micro_tokens):
             batch = collate([examples[i] for i in rows]).to(device)
             total += loss(batch.input_ids, batch.label_positions, batch.labels).item()
             tokens += len(batch.labels)
-    return HeldOut(total / max(1, tokens), tokens, len(examples))
+    return HeldOut(total / tokens, tokens, len(examples))
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,9 @@ def question_gain(model: nn.Module, examples: Sequence[Example], max_length: int
 
     Rows are ordered by the length of their question and each takes its neighbour's, so that lengths hardly change.
     An answer that would not fit behind the other question whole is left out of both sides.
+
+    Raises:
+        DataError: no answer is left.
     """
     order = sorted(examples, key=lambda e: (e.answer_start, e.question_id))
     own, other = [], []
@@ -98,23 +110,27 @@ def answer(
     """The model's answer to a question as text: greedy at temperature 0, sampled above.
 
     One prompt at a time, so nothing is padded. Sampling draws from its own seed and leaves the random state alone.
-    The prompt is cut so that prompt and answer fit the model's positions (`max_length`).
+    The model's own generation settings are set aside. The prompt is cut so that prompt and answer fit the model's
+    positions (`max_length`).
     """
+    from transformers import GenerationConfig
+
     positions = max_length or getattr(model.config, "max_position_embeddings", None) or 1024
     max_new_tokens = min(max_new_tokens, positions // 2)
     ids = encode_prompt(question, tokenizer, positions - max_new_tokens)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
+    end = tokenizer.eos_token_id
+    settings = GenerationConfig(max_new_tokens=max_new_tokens, pad_token_id=end, eos_token_id=end, **sampling)
+    host: Any = model
+    own = host.generation_config  # its penalties and limits would change what is asked for here
     with evaluating(model) as device, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         prompt_ids = torch.tensor([ids], device=device)
-        out = model.generate(
-            prompt_ids,
-            attention_mask=torch.ones_like(prompt_ids),
-            max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.eos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            **sampling,
-        )
+        try:
+            host.generation_config = settings
+            out = host.generate(prompt_ids, attention_mask=torch.ones_like(prompt_ids))
+        finally:
+            host.generation_config = own
     return tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True).strip("\n")
 
 
@@ -136,7 +152,9 @@ def parse_share(answers: Sequence[str]) -> ParseShare:
 
 def _parses(code: str) -> bool:
     try:
-        tree = ast.parse(code)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Python thinks of a stranger's escape sequences
+            tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return sum(isinstance(node, ast.stmt) for node in ast.walk(tree)) >= LEAST_STATEMENTS

@@ -201,9 +201,10 @@ def _refuse_unsuitable(name: str, module: nn.Module) -> None:
             f"The embedding {name} has max_norm set, so its forward pass changes its own weight.",
             "Leave it out of targets, or set max_norm to None first.",
         )
-    if not module.weight.is_floating_point():
+    weight = module.get_parameter("weight")
+    if not weight.is_floating_point():
         raise SettingError(
-            f"The weight of {name} is stored as {module.weight.dtype}, a quantised format.",
+            f"The weight of {name} is stored as {weight.dtype}, a quantised format.",
             "Load the model in a floating-point precision.",
         )
 

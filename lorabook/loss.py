@@ -5,6 +5,8 @@ A batch of B rows and S positions over a vocabulary of V would hold B * S * V lo
 the output head a chunk at a time, and what is kept of each chunk is its gradient, as large as the hidden states.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,7 +45,8 @@ class _FrozenHeadLoss(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_output: Tensor):
         (grad,) = ctx.saved_tensors
-        return (grad_output * grad).to(grad.dtype), None, None, None, None
+        # In fp32: loss scale / labels can pass fp16's largest number while the product does not.
+        return (grad_output * grad.float()).to(grad.dtype), None, None, None, None
 
 
 def summed_cross_entropy(hidden: Tensor, head: nn.Module, labels: Tensor) -> Tensor:
@@ -54,8 +57,8 @@ def summed_cross_entropy(hidden: Tensor, head: nn.Module, labels: Tensor) -> Ten
 
     Shapes: hidden (N, h), labels (N,) integers in [0, V). Returns a scalar, in nats.
     """
-    out = getattr(head, "base_layer", head).weight.shape[0]
-    chunk = max(1, CHUNK_LOGITS // out)
+    base: Any = getattr(head, "base_layer", head)
+    chunk = max(1, CHUNK_LOGITS // base.weight.shape[0])
     trained = torch.is_grad_enabled() and any(p.requires_grad for p in head.parameters())
     if type(head) is nn.Linear and not trained:
         return _FrozenHeadLoss.apply(hidden, head.weight, head.bias, labels, chunk)
@@ -64,7 +67,7 @@ def summed_cross_entropy(hidden: Tensor, head: nn.Module, labels: Tensor) -> Ten
         return F.cross_entropy(head(h).float(), y, reduction="sum")
 
     total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-    for start in range(0, len(hidden), chunk):
+    for start in range(0, max(1, len(hidden)), chunk):  # once even without labels: the head needs its zero gradient
         rows = slice(start, start + chunk)
         total = total + checkpoint(part, hidden[rows], labels[rows], use_reentrant=False)
     return total
@@ -87,7 +90,7 @@ class AnswerLoss(nn.Module):
         super().__init__()
         if getattr(model, "get_output_embeddings", lambda: None)() is None:
             raise SettingError(f"{type(model).__name__} has no output head.", "Load a causal language model.")
-        self.model = model
+        self.model: Any = model  # a transformers model: its head and its base are found by transformers' names
 
     def forward(self, input_ids: Tensor, label_positions: Tensor, labels: Tensor) -> Tensor:
         hidden = self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
@@ -108,7 +111,7 @@ class AnswerLoss(nn.Module):
         hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         ours = self.model.get_output_embeddings()(hidden).float()
         self.model.train(was_training)
-        if not torch.allclose(own, ours, rtol=1e-2, atol=1e-3 * float(own.abs().max())):
+        if not torch.allclose(own, ours, rtol=1e-2, atol=1e-3 * float(own.nan_to_num().abs().max()), equal_nan=True):
             raise SettingError(
                 f"{type(self.model).__name__} changes its logits after the output head.",
                 "lorabook's chunked loss would be wrong for it: choose another model.",

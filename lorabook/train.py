@@ -6,14 +6,13 @@ stop button that loses nothing, and a smaller micro-batch where memory runs out.
 """
 
 import contextlib
-import hashlib
+import gc
 import math
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -28,6 +27,7 @@ from lorabook.loss import AnswerLoss
 from lorabook.precision import precision_for
 from lorabook.train_config import TrainConfig, schedule
 from lorabook.train_parts import (
+    identity,
     make_optimizer,
     out_of_memory,
     peak_bytes,
@@ -38,7 +38,6 @@ from lorabook.train_parts import (
 )
 
 MOST_SKIPS = 20  # overflows in a row after which the loss scaler will not recover
-MOST_SPLITS = 64
 
 
 def finetune(
@@ -102,43 +101,55 @@ class _Run:
         self.total = config.steps or (config.epochs and config.epochs * self.per_epoch) or None
         if self.total is None and config.minutes is None:
             self.total = self.per_epoch
-        self.history, self.splits, self.skips, self.elapsed = History(), 1, 0, 0.0
+        self.identity = identity(model, self.named, train, held_out, config, self.world)
+        self.history, self.splits, self.skips = History(), 1, 0
+        self.elapsed, self.evaluation = 0.0, 0.0  # seconds spent on steps so far, and on one held-out loss
 
     def _plan(self, epoch: int) -> list[list[list[int]]]:
         c = self.config
         return epoch_plan(self.lengths, c.micro_tokens, c.batch_tokens * self.world, c.seed, epoch)
 
     def go(self, resume: bool) -> History:
-        self.began = time.monotonic()
+        start = time.monotonic()
         if not (resume and self._restore()):
             self.history.held_out.append((0, answer_loss(self.model, self.held_out).loss))
-        spent = time.monotonic() - self.began  # the closing evaluation will take about as long
-        self.began -= self.elapsed
-        limit = self.config.minutes and max(1.0, self.config.minutes * 57 - spent)
+            self.evaluation = time.monotonic() - start
+        # The closing evaluation will take about as long as the opening one; 3 seconds of each minute are for the rest.
+        limit = self.config.minutes and max(1.0, self.config.minutes * 57 - 2 * self.evaluation)
+        self.began = time.monotonic() - self.elapsed
         self.model.train()
         plan, planned = [], -1
         bar = progress_bar(self.total, len(self.history.steps), self.accelerator.is_main_process)
         with bar:
-            while not self.stop.is_set():
+            while True:
                 step = len(self.history.steps)
                 elapsed = time.monotonic() - self.began
                 usual = statistics.median([s.seconds for s in self.history.steps[-20:]] or [0.0])
-                if (self.total and step >= self.total) or (limit and step and elapsed + 1.5 * usual > limit):
+                over = limit is not None and step > 0 and elapsed + 1.5 * usual > limit
+                stopped, over, timed = self._largest(self.stop.is_set(), over, elapsed / limit if limit else 0.0)
+                if stopped or over or (self.total and step >= self.total):
                     break
                 if step // self.per_epoch != planned:
                     planned = step // self.per_epoch
                     plan = self._plan(planned)
-                done = max((step + 0.5) / self.total if self.total else 0.0, elapsed / limit if limit else 0.0)
+                taken = step - sum(s.skipped for s in self.history.steps)  # a skipped step moves no schedule
+                done = max((taken + 0.5) / self.total if self.total else 0.0, timed)
                 self._step(plan[step % self.per_epoch], schedule(done, self.config.warmup))
                 bar.update(1)
                 self._after_step(bar)
-        finished = not self.stop.is_set()
-        if finished:
+        if not stopped:
             self.history.held_out.append((len(self.history.steps), answer_loss(self.model, self.held_out).loss))
-        self.history.stopped = "finished" if finished else "interrupted"
+        self.history.stopped = "interrupted" if stopped else "finished"
         self._save()
         self.model.eval()
         return self.history
+
+    def _largest(self, *values: float) -> list[float]:
+        """The largest of each value over all processes: clocks and stop buttons differ, the decision must not."""
+        if self.world == 1:
+            return list(values)
+        mine = torch.tensor([values], dtype=torch.float32, device=self.accelerator.device)
+        return torch.as_tensor(self.accelerator.gather(mine)).amax(0).tolist()
 
     def _after_step(self, bar) -> None:
         step, every = len(self.history.steps), self.config.log_every
@@ -171,14 +182,15 @@ class _Run:
             fp16 = " In float16 this can be an overflow: load the model in float32 instead." if self._scaled else ""
             raise TrainingError(
                 f"The loss is {loss} at step {step}.",
-                f"Lower the learning rate and resume; the last checkpoint holds the weights before this step.{fp16}",
+                f"Lower the learning rate and start again; the weights are those before this step.{fp16}",
             )
-        norm = float(self.accelerator.clip_grad_norm_([p for _, p in self.named], self.config.clip or math.inf))
+        parameters = [p for _, p in self.named]
+        norm = torch.as_tensor(self.accelerator.clip_grad_norm_(parameters, self.config.clip or math.inf)).item()
         self.skips = 0 if math.isfinite(norm) else self.skips + 1
         if self.skips > (MOST_SKIPS if self._scaled else 0):
             raise TrainingError(
                 f"The gradient is not finite at step {step}, {self.skips} time(s) in a row.",
-                "Lower the learning rate, or load the model in float32, and resume from the last checkpoint.",
+                "Lower the learning rate, or load the model in float32; the weights are those before this step.",
             )
         self.optimizer.step()
         skipped = self.accelerator.optimizer_step_was_skipped
@@ -194,6 +206,7 @@ class _Run:
 
     def _gradients(self, micro: list[list[int]], labels: int) -> float | None:
         """Add up the gradients of one step; the mean loss over its answer tokens, or None where memory ran out."""
+        self.optimizer.zero_grad()  # those of an attempt that failed, or of a run before this one
         pieces = [part for rows in micro for part in split_micro_batch(rows, self.splits)]
         mine = share_of_rank(pieces, self.rank, self.world)
         total = torch.zeros((), device=self.accelerator.device)
@@ -209,7 +222,7 @@ class _Run:
             if self.world > 1 or not out_of_memory(error):
                 raise
             return None  # the caller tries again outside `except`, when the traceback no longer holds the tensors
-        return float(self.accelerator.reduce(total, "sum")) / labels
+        return torch.as_tensor(self.accelerator.reduce(total, "sum")).item() / labels
 
     def _batch(self, rows: list[int]) -> Batch:
         if rows:
@@ -218,28 +231,17 @@ class _Run:
         return Batch(filler.input_ids, filler.label_positions[:0], filler.labels[:0])
 
     def _halve(self, micro: list[list[int]]) -> None:
-        self.optimizer.zero_grad()
+        sys.last_value = sys.last_traceback = None  # an earlier error that a notebook has shown still holds its tensors
+        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self.splits *= 2
-        if self.splits > MOST_SPLITS or self.splits >= 2 * max(len(rows) for rows in micro):
+        if self.splits >= 2 * max(len(rows) for rows in micro):
             raise TrainingError(
                 "One row alone does not fit into memory.",
                 "Lower the maximum length, switch activation checkpointing on, or adapt fewer modules.",
             )
         print(f"out of memory: micro-batches are now split in {self.splits}, the effective batch stays", flush=True)
-
-    def _identity(self) -> dict:
-        """What a checkpoint must agree on to be resumed: the settings, the rows, and what is trained."""
-        rows = hashlib.sha256()
-        for e in self.train:
-            rows.update(f"{e.question_id} {e.answer_start} {e.input_ids}\n".encode())
-        settings = {k: v for k, v in asdict(self.config).items() if k not in ("checkpoint_every", "log_every")}
-        return {
-            "settings": settings,
-            "rows": rows.hexdigest(),
-            "trained": [f"{n} {tuple(p.shape)}" for n, p in self.named],
-        }
 
     def _save(self) -> None:
         if self.output is None or not self.accelerator.is_main_process:
@@ -248,9 +250,10 @@ class _Run:
         tensors = {f"model.{n}": p for n, p in self.named} | checkpoint.random_tensors()
         tensors |= checkpoint.optimizer_tensors(self.optimizer.optimizer, names)
         state = {
-            "identity": self._identity(),
+            "identity": self.identity,
             "history": self.history.to_json(),
             "elapsed": time.monotonic() - self.began,
+            "evaluation": self.evaluation,
             "splits": self.splits,
             "skips": self.skips,
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
@@ -262,10 +265,10 @@ class _Run:
         found = checkpoint.latest(self.output) if self.output else None
         if found is None:
             return False
-        ours, theirs = self._identity(), found.state["identity"]
+        ours, theirs = self.identity, found.state["identity"]
         if differing := [k for k in ours if ours[k] != theirs.get(k)]:
             raise CheckpointError(
-                f"The checkpoint in {found.folder} is of another run: its {' and '.join(differing)} differ.",
+                f"The checkpoint in {found.folder} is of another run, with other {' and '.join(differing)}.",
                 "Resume with the settings and rows it was started with, or choose another output folder.",
             )
         with torch.no_grad():
@@ -273,10 +276,13 @@ class _Run:
                 p.copy_(found.tensors[f"model.{name}"])
         checkpoint.restore_optimizer(self.optimizer.optimizer, [n for n, _ in self.named], found.tensors)
         checkpoint.restore_random(found.tensors)
+        if self.rank:  # the random state kept is that of the main process
+            torch.manual_seed(self.config.seed + self.rank + self.world * len(found.state["history"]["steps"]))
         if self.accelerator.scaler and found.state["scaler"]:
             self.accelerator.scaler.load_state_dict(found.state["scaler"])
         self.history = History.from_json(found.state["history"])
         if self.history.stopped == "finished":  # to be measured again after the steps that follow
             self.history.held_out.pop()
-        self.elapsed, self.splits, self.skips = (found.state[k] for k in ("elapsed", "splits", "skips"))
+        self.elapsed, self.evaluation = found.state["elapsed"], found.state["evaluation"]
+        self.splits, self.skips = found.state["splits"], found.state["skips"]
         return True

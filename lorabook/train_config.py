@@ -15,7 +15,7 @@ class TrainConfig:
         epochs, steps, minutes: how long. `steps` goes before `epochs`; `minutes` ends the run earlier and fits the
             schedule to the time; with `minutes` alone, time decides. With none of them: one epoch.
         batch_tokens: tokens an optimizer step sees, padding included; the effective batch.
-        micro_tokens: tokens that pass the model at once. It bounds memory and changes no gradient.
+        micro_tokens: tokens that pass the model at once, padding included. It bounds memory and changes no gradient.
         clip: largest norm of the gradient; 0 for no clipping.
         lora_plus: learning rate of B as a multiple of A's in linear layers (LoRA+, arXiv 2402.12354); None for equal.
         activation_checkpointing: recompute activations in the backward pass; None for "on CUDA".
@@ -47,6 +47,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise SettingError(f"{name} is {value!r}.", "Give a positive number, or leave it out.")
+        for name in ("weight_decay", "clip", "log_every"):
+            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
+                raise SettingError(f"{name} is {getattr(self, name)!r}.", "Give 0 or a positive number.")
         if not 0 <= self.warmup < 1:
             raise SettingError(f"warmup is {self.warmup!r}.", "Give a share of the run, such as 0.05.")
 

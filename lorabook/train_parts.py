@@ -1,18 +1,23 @@
-"""The parts of the training loop: trained parameters, their optimizer, memory, progress, a stop button."""
+"""The parts of the training loop: trained parameters, their optimizer, a stop button, memory, a run's identity."""
 
 import contextlib
+import hashlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
+from lorabook.batches import Example
 from lorabook.errors import SettingError
 from lorabook.lora import LoRALinear, lora_layers
 from lorabook.train_config import TrainConfig
+
+NO_GRADIENT = ("micro_tokens", "activation_checkpointing", "checkpoint_every", "log_every")  # settings free to change
 
 
 @contextlib.contextmanager
@@ -63,10 +68,11 @@ def make_optimizer(model: nn.Module, named: list[tuple[str, nn.Parameter]], conf
 
 
 def set_activation_checkpointing(model: nn.Module, wanted: bool | None, device: torch.device) -> None:
-    if not (device.type == "cuda" if wanted is None else wanted):
-        return
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable  # type: ignore
-    enable({"use_reentrant": False})
+    """Switch recomputation of activations on or off; `wanted` None means on for CUDA only."""
+    on = device.type == "cuda" if wanted is None else wanted
+    verb, arguments = ("enable", [{"use_reentrant": False}]) if on else ("disable", [])
+    old, new = f"gradient_checkpointing_{verb}", f"activation_checkpointing_{verb}"  # renamed within transformers 5
+    getattr(model, new if hasattr(model, new) else old)(*arguments)
 
 
 def progress_bar(total: int | None, initial: int, main: bool):
@@ -90,4 +96,39 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    """Whether `error` says that memory ran out: CUDA, Python, or in words only, as on CPU and MPS."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    )
+
+
+def identity(
+    model: nn.Module,
+    named: list[tuple[str, nn.Parameter]],
+    train: Sequence[Example],
+    held_out: Sequence[Example],
+    config: TrainConfig,
+    processes: int,
+) -> dict[str, Any]:
+    """What two runs must agree on for one to go on from the other's checkpoint, each item under its name.
+
+    Settings that change no gradient are left out. Rows and weights count by their hash; of every frozen weight up to
+    64 values enter it.
+    """
+
+    def digest(lines: Iterable[str]) -> str:
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def spread(p: nn.Parameter) -> list[float]:
+        return p.detach().flatten()[:: max(1, p.numel() // 64)].float().tolist()
+
+    return {k: v for k, v in asdict(config).items() if k not in NO_GRADIENT} | {
+        "processes": processes,
+        "LoRA settings": str(getattr(model, "lora_config", None)),
+        "trained parameters": digest(f"{n} {tuple(p.shape)}" for n, p in named),
+        "frozen weights": digest(f"{n} {spread(p)}" for n, p in model.named_parameters() if not p.requires_grad),
+        "rows to train on": digest(map(str, train)),
+        "held-out rows": digest(map(str, held_out)),
+    }

@@ -91,7 +91,9 @@ def documents(cap_bytes: int = 10_000_000, seed: int = 0) -> tuple[list[str], li
     paths = [
         p
         for p in sorted(stdlib.rglob("*.py"))
-        if not {"site-packages", "test", "tests", "idle_test", "encodings", "pydoc_data"}.intersection(p.relative_to(stdlib).parts)
+        if not {"site-packages", "test", "tests", "idle_test", "encodings", "pydoc_data"}.intersection(
+            p.relative_to(stdlib).parts
+        )
     ]
     take("Python standard library", sysconfig.get_python_version(), "PSF-2.0", paths, held=False)
     texts["train"] += topics.values()  # the language reference: prose, stored as one large dict

@@ -92,7 +92,7 @@ def held_out_loss(model: GPTBigCodeForCausalLM, stream: np.ndarray, windows: int
 
 
 def trigram_loss(train: np.ndarray, held: np.ndarray, fit: int = 100_000) -> float:
-    """Jelinek-Mercer interpolated 3-gram, its weights fitted by EM on the first `fit` held-out tokens, scored on the rest."""
+    """Loss of an interpolated 3-gram (Jelinek-Mercer): weights fitted by EM on `fit` held-out tokens, scored on the rest."""
     t, h, size = train.astype(np.int64), held.astype(np.int64), pocket_corpus.VOCABULARY
 
     def table(keys: np.ndarray):
@@ -234,6 +234,7 @@ def card_text(card: dict) -> str:
     kept = [steps[(len(steps) - 1) * k // 4] for k in (0, 1, 2, 3)]
     rows = "\n".join(f"| {e['tokens'] / 1e6:.1f} M | {e['held_out']:.3f} |" for e in kept)
     names = ", ".join(f"{s['name']} {s['version']} ({s['licence']})" for s in seen)
+    held_names = ", ".join(s["name"] for s in held)
     return f"""# The pocket model
 
 A GPTBigCode causal language model with StarCoder's module names, multi-query attention and tied head, small enough to
@@ -242,8 +243,9 @@ BPE of 4,096 entries, weights in fp16. It exists so that every notebook runs on 
 model that truly was pre-trained. It completes Python-looking text; it answers nothing correctly and is not meant to.
 
 - Licence: Apache-2.0, like the project.
-- Training text: {card["corpus_tokens"] / 1e6:.1f} M tokens of Python source and documentation; {card["tokens_seen"] / 1e6:.1f} M tokens seen, AdamW, at most {PEAK_LR:g} learning rate.
-- Held-out text: {card["held_out_tokens"] / 1e6:.1f} M tokens of packages it has not seen: {", ".join(s["name"] for s in held)}.
+- Training text: {card["corpus_tokens"] / 1e6:.1f} M tokens of Python source and documentation.
+- Tokens seen: {card["tokens_seen"] / 1e6:.1f} M, with AdamW at a peak learning rate of {PEAK_LR:g}.
+- Held-out text: {card["held_out_tokens"] / 1e6:.1f} M tokens of packages it has not seen: {held_names}.
 
 | held-out loss (nats a token) | |
 |---|---|
@@ -257,7 +259,8 @@ Earlier checkpoints, before the learning rate was decayed:
 |---|---|
 {rows}
 
-A token is {card["bytes_per_token"]:.2f} bytes of held-out text on average. Made by `scripts/pretrain_pocket.py`; `card.json` holds these figures whole.
+A token is {card["bytes_per_token"]:.2f} bytes of held-out text on average.
+Made by `scripts/pretrain_pocket.py`; `card.json` holds these figures whole.
 
 Sources, largest first, at most 10 MB each: {names}.
 """

@@ -5,7 +5,18 @@ from copy import deepcopy
 import pytest
 import torch
 from oracle import copy_factors, with_peft
-from tiny import MODELS, assert_untouched, fill_adapter, gpt_bigcode, gradients, llama, logits, snapshot, token_ids
+from tiny import (
+    MODELS,
+    adapted,
+    assert_untouched,
+    fill_adapter,
+    gpt_bigcode,
+    gradients,
+    llama,
+    logits,
+    snapshot,
+    token_ids,
+)
 from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
@@ -17,11 +28,8 @@ ARTICLE = LoRAConfig(r=16, alpha=8, dropout=0.1, targets=("c_attn", "c_proj", "c
 LLAMA = LoRAConfig(r=4, alpha=8, targets=("q_proj", "down_proj", "embed_tokens", "lm_head"))
 
 
-def adapted(kind: str, dtype: torch.dtype = torch.float32) -> nn.Module:
-    model = MODELS[kind]().to(dtype)
-    apply_lora(model, LLAMA if kind == "Llama" else ARTICLE)
-    fill_adapter(model)
-    return model
+def trained(kind: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+    return adapted(MODELS[kind]().to(dtype), LLAMA if kind == "Llama" else ARTICLE)
 
 
 # Merge
@@ -29,7 +37,7 @@ def adapted(kind: str, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_merging_keeps_the_logits_also_in_a_saved_and_reloaded_model(kind, tmp_path):
-    model = adapted(kind)
+    model = trained(kind)
     base = logits(MODELS[kind]())
     unmerged = logits(model)
     assert (unmerged - base).abs().max() > 0.1, "the adapter does nothing, so merging it proves nothing"
@@ -71,7 +79,7 @@ def test_a_tied_head_stays_tied_where_it_is_not_touched(targets):
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_merged_weights_are_the_exact_sum_rounded_once(kind, dtype):
-    model = adapted(kind, dtype)
+    model = trained(kind, dtype)
     exact = {}
     for name, layer in lora_layers(model):
         update = layer.scaling * (layer.B.double() @ layer.A.double())
@@ -97,12 +105,12 @@ def test_an_update_of_zero_merges_into_the_very_base(dtype):
 
 def test_delta_is_fp32_and_laid_out_as_the_base_weight():
     for kind in MODELS:
-        for name, layer in lora_layers(adapted(kind, torch.float16)):
+        for name, layer in lora_layers(trained(kind, torch.float16)):
             assert layer.delta().dtype == torch.float32 and layer.delta().shape == layer.base_layer.weight.shape, name
 
 
 def test_a_merged_model_has_no_update_left_to_add():
-    model = adapted("GPTBigCode")
+    model = trained("GPTBigCode")
     merge(model)
     merged = logits(model)
     fill_adapter(model, seed=9)
@@ -115,7 +123,7 @@ def test_a_merged_model_has_no_update_left_to_add():
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_hundred_cycles_in_fp16_are_bit_equal(kind):
-    model = adapted(kind, torch.float16)
+    model = trained(kind, torch.float16)
     before, start = snapshot(model), logits(model)
     tied = model.config.tie_word_embeddings
     for cycle in range(100):
@@ -128,7 +136,7 @@ def test_a_hundred_cycles_in_fp16_are_bit_equal(kind):
 
 
 def test_unmerging_ties_the_head_again():
-    model, plain = adapted("GPTBigCode"), gpt_bigcode()
+    model, plain = trained("GPTBigCode"), gpt_bigcode()
     original = model.transformer.wte.base_layer.weight
     merge(model)
     assert model.lm_head.weight is original and model.transformer.wte.base_layer.weight is not original
@@ -153,7 +161,7 @@ def test_both_sides_of_a_tie_can_be_adapted():
 
 
 def test_a_copy_of_a_merged_model_unmerges_on_its_own():
-    model = adapted("GPTBigCode")
+    model = trained("GPTBigCode")
     unmerged = logits(model)
     merge(model)
     twin = deepcopy(model)
@@ -163,7 +171,7 @@ def test_a_copy_of_a_merged_model_unmerges_on_its_own():
 
 
 def test_training_goes_on_after_unmerge():
-    model, ids = adapted("GPTBigCode"), token_ids()
+    model, ids = trained("GPTBigCode"), token_ids()
     before = gradients(model.eval(), ids)
     merge(model)
     unmerge(model)
@@ -175,7 +183,7 @@ def test_training_goes_on_after_unmerge():
 
 
 def test_merging_without_a_copy_keeps_none_and_is_final():
-    with_copy, without = adapted("Llama"), adapted("Llama")
+    with_copy, without = trained("Llama"), trained("Llama")
     merge(with_copy)
     merge(without, keep_copy=False)
     assert torch.equal(logits(without), logits(with_copy))
@@ -188,7 +196,7 @@ def test_merging_without_a_copy_keeps_none_and_is_final():
 
 
 def test_merging_twice_and_unmerging_what_is_not_merged_are_refused():
-    model = adapted("GPTBigCode")
+    model = trained("GPTBigCode")
     before = snapshot(model)
     with pytest.raises(SettingError, match="Nothing is merged"):
         unmerge(model)

@@ -267,3 +267,10 @@ def test_the_final_notebook_exists():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_committed_notebook_is_clean(path):
     assert faults(json.loads(path.read_text())) == []
+
+
+def test_the_readme_s_library_example_runs(capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert "trainable parameters: 233,472 of 4,112,128" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from lorabook.lora import lora_layers
+from lorabook.lora import LoRAConfig, apply_lora, lora_layers
 
 VOCABULARY, WIDTH = 64, 32
 IDS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
@@ -85,6 +85,13 @@ def fill_adapter(model: nn.Module, seed: int = 2) -> None:
     for _, layer in lora_layers(model):
         for factor in (layer.A, layer.B):
             factor.copy_(torch.randn(factor.shape, generator=generator) * 0.2)
+
+
+def adapted(model: PreTrainedModel, config: LoRAConfig) -> PreTrainedModel:
+    """`model` itself, with an adapter that looks trained."""
+    apply_lora(model, config)
+    fill_adapter(model)
+    return model
 
 
 def snapshot(model: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What only the notebooks use: set-up, figures, live plots, and the choices of the final run."""

@@ -1,0 +1,14 @@
+"""The first cell of every notebook."""
+
+import lorabook
+
+
+def setup() -> None:
+    """Make this kernel quiet and readable: no progress bars or advice of other libraries between the cells."""
+    import datasets
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    print(f"lorabook {lorabook.__version__} is ready.")

@@ -1,0 +1,153 @@
+"""Break the heart of the library on purpose, one line at a time: a test must fail for each.
+
+    python scripts/mutants.py            every mutant, 10 to 20 seconds each
+    python scripts/mutants.py merge      those whose name holds "merge"
+
+Works on a copy of the package and its tests in a temporary folder. Prints `killed` or `SURVIVED` and the mutant's name,
+one a line, and exits with 1 if any survived.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old`, which stands exactly once in lorabook/`file`, becomes `new`, and `tests` should notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+SCALING = "return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)"
+LINEAR_Z = "z = F.linear(self.dropout(x).to(self.A.dtype), self.A)"
+LINEAR_H = "return h + F.linear(self.scaling * z, self.B).to(h.dtype)"
+EMBEDDING_H = "(F.linear(self.scaling * z, self.B) * scale)"
+DRAW_A = "_draw(self.A, lambda t: t.uniform_(-bound, bound, generator=generator))"
+DRAW_B = "_draw(self.B, lambda t: t.normal_(generator=generator))"
+ALWAYS_ON = 'F.dropout(x, getattr(self.dropout, "p", 0.0), training=True)'
+FREEZE = "    model.requires_grad_(False)\n"
+MERGED = "merged = (original + layer.delta()).to(original.dtype)"
+PUT_MERGED = "layer.base_layer.weight = nn.Parameter(merged, requires_grad=False)"
+PUT_BACK = "layer.base_layer.weight = original\n"
+SUBTRACT = "original.data = (layer.base_layer.weight - layer.delta()).to(original.dtype)"
+
+# (name, text, what it becomes), by file: those of the layers, then those of the adapter file.
+LAYERS = [
+    ("scaling is alpha", SCALING, "return self.alpha"),
+    ("scaling is 1 / alpha / r", SCALING, "return 1 / self.alpha / self.r"),
+    ("scaling forgets rslora", SCALING, "return self.alpha / self.r"),
+    ("scaling twice in linear layers", LINEAR_H, LINEAR_H.replace("* z", "* self.scaling * z")),
+    ("scaling twice in embeddings", EMBEDDING_H, EMBEDDING_H.replace("* z", "* self.scaling * z")),
+    ("scaling missing from a linear layer's delta", "update = self.scaling * ", "update = "),
+    ("scaling missing from an embedding's delta", "return self.scaling * (", "return ("),
+    ("linear B starts nonzero", DRAW_A, f"{DRAW_A}\n        {DRAW_B}"),
+    ("embedding A starts nonzero", DRAW_B, f"{DRAW_B}\n        {DRAW_B.replace('.B', '.A')}"),
+    ("embedding B starts zero", DRAW_B, "self.B.data.zero_()"),
+    ("A drawn twice as wide", "bound = 1 / ", "bound = 2 / "),
+    ("A drawn from the global generator", DRAW_A, DRAW_A.replace("generator=generator", "generator=None")),
+    ("base left trainable", FREEZE, ""),
+    ("bias of an adapted layer left trainable", "base_layer.requires_grad_(", "base_layer.weight.requires_grad_("),
+    ("adapter frozen with the base", "    model.lora_config = config\n", FREEZE),
+    ("A in the base's dtype", "config.r, k, dtype=torch.float32", "config.r, k, dtype=base_layer.weight.dtype"),
+    ("output left in fp32", LINEAR_H, LINEAR_H.removesuffix(".to(h.dtype)")),
+    ("dropout kept in eval", LINEAR_Z, LINEAR_Z.replace("self.dropout(x)", ALWAYS_ON)),
+    ("dropout on in a layer put into an eval model", "self.dropout.train(self.training)", "self.dropout.train()"),
+    ("dropout after A", LINEAR_Z, "z = self.dropout(F.linear(x.to(self.A.dtype), self.A))"),
+    ("dropout never", LINEAR_Z, LINEAR_Z.replace("self.dropout(x)", "x")),
+    ("padding token trained", ", padding_idx=self.base_layer.padding_idx", ""),
+    ("output head among all-linear", " and m is not head}", "}"),
+    ("merge subtracts", MERGED, MERGED.replace("+", "-")),
+    ("merge rounds the update before the sum", MERGED, MERGED.replace("delta()", "delta().to(original.dtype)")),
+    ("merge leaves the update on", "        layer.merged = True\n", ""),
+    ("merge writes into the tied head", PUT_MERGED, "original.data = merged"),
+    ("merge forgets the config's tie", "_set_tied(model, False)", "pass"),
+    ("merge keeps a copy it was told not to", "(original,) if keep_copy else ()", "(original,)"),
+    ("unmerge subtracts", PUT_BACK, f"{SUBTRACT}\n        {PUT_BACK}"),
+    ("unmerge forgets the config's tie", "_set_tied(model, True)", "pass"),
+]
+ADAPTER_FILE = [
+    ("file forgets rslora", '"use_rslora": config.rslora', '"use_rslora": False'),
+    ("file rounds alpha", "else config.alpha", "else int(config.alpha)"),
+    ("file turns fan_in_fan_out round", '"fan_in_fan_out": any(', '"fan_in_fan_out": not any('),
+    ("loader takes NaN", "if not bool(torch.isfinite(tensor).all()):", "if False:"),
+    ("loader takes any base", "if not known.matches(Fingerprint.of(model)):", "if False:"),
+    ("loader takes any base weight from PEFT", " or not torch.equal(tensor.to(weight), weight)", ""),
+    ("loader takes a file with a gap", "if absent:", "if False:"),
+    ("loader takes any shape", "if seen != shape:", "if False:"),
+    ("loader forgets B", 'layer.B.copy_(factors[name]["B"])', "pass"),
+]
+LAYER_TESTS = ("test_lora.py", "test_lora_parity.py", "test_merge.py")
+FILE_TESTS = ("test_adapter_file.py", "test_adapter_refusals.py")
+MUTANTS = [
+    *(Mutant(name, "lora.py", old, new, LAYER_TESTS) for name, old, new in LAYERS),
+    *(Mutant(name, "adapter_file.py", old, new, FILE_TESTS) for name, old, new in ADAPTER_FILE),
+]
+
+
+def run_tests(folder: Path, tests: tuple[str, ...]) -> int:
+    """pytest's exit status on the copy in `folder`: 0 all passed, 1 a test failed."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(f"tests/{t}" for t in tests)]
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"pytest could not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.returncode
+
+
+def check_copy(folder: Path, tests: tuple[str, ...]) -> None:
+    """The copy is what gets imported, and unbroken it passes: otherwise every mutant would look killed."""
+    code = "import lorabook; print(lorabook.__file__)"
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    seen = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    if not seen.stdout.startswith(str(folder)):
+        raise SystemExit(f"The tests would import {seen.stdout.strip()}, not the copy in {folder}.")
+    if run_tests(folder, tests) != 0:
+        raise SystemExit("The tests fail without any mutant: mend that first.")
+
+
+def survives(folder: Path, mutant: Mutant) -> bool:
+    path = folder / "lorabook" / mutant.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise SystemExit(
+            f"{mutant.name}: {mutant.old!r} stands {text.count(mutant.old)} times in {mutant.file}, not once."
+        )
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    try:
+        return run_tests(folder, mutant.tests) == 0
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def main(word: str = "") -> int:
+    mutants = [m for m in MUTANTS if word in m.name]
+    if not mutants:
+        raise SystemExit(f"No mutant's name holds {word!r}.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        for part in ("lorabook", "tests"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        check_copy(folder, tuple(sorted({t for m in mutants for t in m.tests})))
+        alive = 0
+        for mutant in mutants:
+            survived = survives(folder, mutant)
+            alive += survived
+            print("SURVIVED" if survived else "killed  ", mutant.name, flush=True)
+    print(f"{len(mutants) - alive} of {len(mutants)} mutants killed")
+    return 1 if alive else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,277 @@
+"""Checkpoint folders: written whole or not at all, checked before use, the optimizer's state put back."""
+
+import json
+import os
+import shutil
+import warnings
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from lorabook import checkpoint
+from lorabook.checkpoint import MANIFEST, STATE, TENSORS, latest, optimizer_tensors, restore_optimizer, write
+from lorabook.errors import CheckpointError
+from lorabook.history import History, Step
+
+
+def put(folder: Path, step: int) -> Path:
+    return write(folder, step, {"model.a": torch.full((2, 3), float(step))}, {"at": step})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def at(folder: Path) -> int:
+    """The step of the checkpoint that would be resumed; its tensors must agree with its state."""
+    found = latest(folder)
+    assert found is not None and (found.tensors["model.a"] == found.state["at"]).all()
+    return found.state["at"]
+
+
+def test_what_was_written_is_read_back_bit_for_bit(tmp_path):
+    tensors = {
+        "a": torch.tensor([0.1, -0.0, float("inf"), 1e-45]),
+        "b": torch.tensor([1.5], dtype=torch.bfloat16),
+        "c": torch.arange(5, dtype=torch.uint8),
+        "d": torch.tensor(7.0),
+        "transposed": torch.arange(6.0).view(2, 3).T,
+    }
+    place = write(tmp_path / "deep" / "er", 7, tensors, {"x": [1, None, 0.1]})
+    found = latest(tmp_path / "deep" / "er")
+    assert found.folder == place and found.state == {"x": [1, None, 0.1]}
+    assert found.tensors.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        mine = found.tensors[name]
+        assert mine.dtype == tensor.dtype and torch.equal(mine, tensor)
+    with safe_open(place / TENSORS, "pt") as f:  # the public reader takes it, so it is no pickle
+        assert set(f.keys()) == set(tensors)
+    assert names(place) == [MANIFEST, STATE, TENSORS]
+
+
+def test_only_the_newest_two_are_kept(tmp_path):
+    for step in (5, 10, 15, 100):
+        put(tmp_path, step)
+    assert names(tmp_path) == ["step-000015", "step-000100"] and at(tmp_path) == 100
+
+
+def test_a_run_started_anew_replaces_the_later_steps_of_the_run_before(tmp_path):
+    for step in (5, 10, 2):
+        put(tmp_path, step)
+    assert names(tmp_path) == ["step-000002"] and at(tmp_path) == 2
+
+
+def test_an_empty_or_absent_folder_holds_none(tmp_path):
+    assert latest(tmp_path) is None and latest(tmp_path / "absent") is None
+
+
+FAILING = {
+    "rename": (os, "replace"),
+    "tensors": (checkpoint, "save_file"),
+    "digest": (checkpoint, "_digest"),
+    "flush": (os, "fsync"),
+}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("I/O error")])
+@pytest.mark.parametrize("where", FAILING)
+def test_a_failed_write_leaves_the_earlier_ones_and_nothing_else(where, error, tmp_path, monkeypatch):
+    put(tmp_path, 5)
+    put(tmp_path, 10)
+    before = names(tmp_path)
+
+    def fail(*args, **kwargs):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*FAILING[where], fail)
+        with pytest.raises(CheckpointError, match="step 15 could not be written"):
+            put(tmp_path, 15)
+    assert names(tmp_path) == before and at(tmp_path) == 10
+    put(tmp_path, 15)
+    assert at(tmp_path) == 15
+
+
+@pytest.mark.parametrize("where", FAILING)
+def test_a_process_that_dies_in_the_middle_leaves_the_earlier_ones(where, tmp_path, monkeypatch):
+    """No clean-up runs when a process is killed, so what it leaves must be out of the way."""
+    put(tmp_path, 5)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*args, **kwargs):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*FAILING[where], die)
+        with pytest.raises(Killed):
+            put(tmp_path, 10)
+    assert at(tmp_path) == 5
+    put(tmp_path, 15)
+    assert at(tmp_path) == 15 and names(tmp_path) == ["step-000005", "step-000015"]
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_writing_a_step_again_never_leaves_a_moment_without_it(renames, tmp_path, monkeypatch):
+    put(tmp_path, 5)
+    rename, done = os.replace, []
+
+    def fail_later(*args):
+        if len(done) == renames:
+            raise OSError("killed")
+        done.append(rename(*args))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail_later)
+        with pytest.raises(CheckpointError):
+            write(tmp_path, 5, {"model.a": torch.zeros(1)}, {"at": 0})
+    assert at(tmp_path) == 5
+    for value in (6, 7, 8):
+        write(tmp_path, 5, {"model.a": torch.full((1,), float(value))}, {"at": value})
+        assert at(tmp_path) == value and names(tmp_path) == ["step-000005"]
+
+
+def truncate(place: Path) -> None:
+    data = (place / TENSORS).read_bytes()
+    (place / TENSORS).write_bytes(data[:-5])
+
+
+def flip(place: Path) -> None:
+    data = bytearray((place / TENSORS).read_bytes())
+    data[-1] ^= 1  # in the numbers, where safetensors itself would not notice
+    (place / TENSORS).write_bytes(data)
+
+
+def edit_state(place: Path) -> None:
+    (place / STATE).write_text(json.dumps({"at": 11}))
+
+
+def drop(name: str):
+    return lambda place: (place / name).unlink()
+
+
+def spoil(text: str):
+    return lambda place: (place / MANIFEST).write_text(text)
+
+
+DAMAGE = {
+    "truncated": truncate,
+    "a flipped bit": flip,
+    "an edited state": edit_state,
+    "no manifest": drop(MANIFEST),
+    "no tensors": drop(TENSORS),
+    "no state": drop(STATE),
+    "half a manifest": spoil('{"state.js'),
+    "a manifest of something else": spoil("[]"),
+    "an empty manifest": spoil("{}"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(damage, tmp_path):
+    put(tmp_path, 5)
+    DAMAGE[damage](put(tmp_path, 10))
+    with pytest.warns(UserWarning, match="step-000010 is damaged"):
+        assert at(tmp_path) == 5
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_all_damaged_is_an_error(damage, tmp_path):
+    for step in (5, 10):
+        DAMAGE[damage](put(tmp_path, step))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(CheckpointError, match=r"Every checkpoint in .* is damaged"):
+            latest(tmp_path)
+
+
+def test_a_checkpoint_copied_elsewhere_is_still_good(tmp_path):
+    put(tmp_path / "here", 5)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    assert at(tmp_path / "there") == 5
+
+
+def net() -> nn.Module:
+    """Parameter names that end alike, or are prefixes of each other."""
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.weight = nn.Parameter(torch.randn(3))
+    model.lm_head = nn.Linear(2, 2)
+    model.lm = nn.ModuleDict({"head": nn.Linear(2, 2)})
+    return model
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
+    for step in steps:
+        for i, p in enumerate(model.parameters()):
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(100 * step + i))
+        optimizer.step()
+
+
+def test_a_restored_optimizer_goes_on_as_the_one_that_never_stopped(tmp_path):
+    """torch's own optimizer is the oracle: its state restored from the file must drive the same weights."""
+    model = net()
+    whole = torch.optim.AdamW(model.parameters(), lr=0.1)
+    order = [name for name, _ in model.named_parameters()]
+    train(model, whole, range(3))
+    copy = deepcopy(model)
+    write(tmp_path, 3, optimizer_tensors(whole, order) | {"model.weight": torch.ones(3), "rng.cpu": torch.ones(3)}, {})
+    train(model, whole, range(3, 6))
+
+    fresh = torch.optim.AdamW(copy.parameters(), lr=0.1)
+    restore_optimizer(fresh, order, latest(tmp_path).tensors)
+    assert {len(s) for s in fresh.state.values()} == {3}
+    train(copy, fresh, range(3, 6))
+    for p, q in zip(model.parameters(), copy.parameters()):
+        assert torch.equal(p, q)
+    mine, theirs = fresh.state_dict()["state"], whole.state_dict()["state"]
+    assert all(torch.equal(mine[i][k], theirs[i][k]) for i in theirs for k in theirs[i])
+
+
+def test_random_states_come_back():
+    before = torch.get_rng_state()
+    try:
+        torch.manual_seed(3)
+        kept = checkpoint.random_tensors()
+        first = torch.rand(4)
+        torch.rand(9)
+        checkpoint.restore_random(kept)
+        assert torch.equal(torch.rand(4), first)
+    finally:
+        torch.set_rng_state(before)
+
+
+def history() -> History:
+    steps = [Step(1, 3.0, 1e-3, 0.5, 100, 40, 0.5, 2000), Step(2, 2.5, 9e-4, float("inf"), 60, 20, 0.3, 3000, True)]
+    return History(steps, [(0, 3.1), (2, 2.4)], "finished")
+
+
+def test_a_history_survives_json(tmp_path):
+    history().save(tmp_path / "new" / "history.json")
+    stored = json.loads((tmp_path / "new" / "history.json").read_text())
+    assert History.from_json(stored) == history()
+    assert names(tmp_path / "new") == ["history.json"]
+
+
+def test_what_a_history_adds_up_to():
+    h = history()
+    assert h.losses == [3.0, 2.5] and h.tokens == 160 and h.peak_bytes == 3000
+    assert h.tokens_per_second == pytest.approx(200)
+    assert History().tokens_per_second == 0 and History().peak_bytes == 0
+
+
+def test_a_history_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch):
+    history().save(tmp_path / "history.json")
+
+    def fail(*args):
+        raise OSError("killed")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="killed"):
+        History().save(tmp_path / "history.json")
+    assert History.from_json(json.loads((tmp_path / "history.json").read_text())) == history()

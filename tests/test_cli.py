@@ -1,0 +1,162 @@
+"""The command line as a user meets it: results as `name: value`, errors as two sentences and exit code 2."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hub import LoopbackHub
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from lorabook import adapter_file, cli
+from lorabook.hub import KNOWN
+from lorabook.models import load_model
+
+STARCODER = "bigcode/starcoderbase-1b"
+POCKET = Path(cli.__file__).parent / "assets" / "pocket"
+QUICK = ["--steps", "2", "--rows", "30", "--max-length", "96", "--batch-tokens", "256", "--r", "2", "--alpha", "4"]
+
+
+def lorabook(*arguments: str, **more) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "lorabook", *arguments], capture_output=True, text=True, timeout=300, **more
+    )
+
+
+def values(output: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in output.splitlines() if ": " in line)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, str]:
+    """A short run in a process of its own, and what it printed."""
+    folder = tmp_path_factory.mktemp("cli") / "adapter"
+    done = lorabook("finetune", *QUICK, "--output", str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def run(*arguments: str):
+    """A command in this process, errors raised as they are."""
+    return CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+
+
+def test_finetune_prints_what_a_script_may_want(trained):
+    folder, printed = trained
+    said = values(printed)
+    assert said["model"] == "pocket"
+    assert said["rows read"] == "30"
+    assert int(said["questions for training"]) + int(said["questions held out"]) == int(said["pairs kept"])
+    assert said["trainable parameters"].startswith("29,184 of ")  # 2 * (d + k) over the sixteen linears of pocket
+    assert said["step-0 loss"] == said["base loss"]
+    last = re.fullmatch(r"held-out loss: (\d+\.\d{4}) → (\d+\.\d{4})", printed.splitlines()[-1])
+    assert last and last[1] == said["base loss"] and float(last[2]) < float(last[1])
+    assert (folder / "adapter_model.safetensors").exists()
+    assert len(json.loads((folder / "history.json").read_text())["steps"]) == 2
+
+
+def test_a_finished_folder_is_not_written_over(trained, capsys, monkeypatch):
+    folder, _ = trained
+    kept = (folder / "adapter_model.safetensors").read_bytes()
+    monkeypatch.setattr(sys, "argv", ["lorabook", "finetune", *QUICK, "--output", str(folder)])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert (folder / "adapter_model.safetensors").read_bytes() == kept
+
+
+def test_resuming_a_finished_run_changes_nothing(trained):
+    folder, printed = trained
+    before = adapter_file.read_config(folder), load_file(folder / "adapter_model.safetensors")
+    again = run("finetune", *QUICK, "--output", str(folder), "--resume")
+    assert values(again.stdout)["held-out loss"] == values(printed)["held-out loss"]
+    config, tensors = before
+    now = load_file(folder / "adapter_model.safetensors")
+    assert adapter_file.read_config(folder) == config
+    assert now.keys() == tensors.keys() and all(torch.equal(now[key], tensors[key]) for key in now)
+
+
+def test_ask_answers_the_same_every_time(trained):
+    folder, _ = trained
+    question = "How do I reverse a list?"
+    answers = [run("ask", "--adapter", str(folder), "--max-new-tokens", "12", question).stdout for _ in range(2)]
+    assert answers[0] == answers[1] and len(answers[0].splitlines()) > 3  # three lines about the model, then the answer
+
+
+def test_merge_writes_a_plain_model_with_the_same_logits(trained, tmp_path):
+    folder, _ = trained
+    run("merge", "--adapter", str(folder), "--output", str(tmp_path / "merged"))
+    tuned = load_model("pocket").model
+    adapter_file.load(tuned, folder)
+    merged = load_model(str(tmp_path / "merged")).model
+    ids = torch.arange(40)[None]
+    with torch.no_grad():
+        assert (merged(ids).logits - tuned(ids).logits).abs().max() < 1e-4
+        assert not torch.equal(merged(ids).logits, load_model("pocket").model(ids).logits)
+
+
+def test_doctor_takes_ten_lines():
+    lines = run("doctor").stdout.splitlines()
+    assert len(lines) == 10 and all(": " in line for line in lines)
+    assert lines[-1].startswith(f"missing for {STARCODER}")
+
+
+@pytest.mark.parametrize("command", ["finetune", "ask", "merge", "doctor"])
+def test_help_shows_an_example(command):
+    assert f"Example: lorabook {command}" in run(command, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--targets", "q_proj"], "'q_proj' matches no linear layer or embedding"),
+        (["--r", "0"], "The rank r is 0"),
+        (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--model", "./nowhere"], "There is no folder"),
+        (["--lr", "-1"], "lr is -1"),
+        (["--held-out", "1.5"], "held_out is 1.5"),
+    ],
+)
+def test_a_mistake_ends_in_one_clear_message(arguments, message, tmp_path, monkeypatch, capsys):
+    options = ["lorabook", "finetune", *QUICK, "--output", str(tmp_path / "out"), *arguments]
+    monkeypatch.setattr(sys, "argv", options)
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    error = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert error.startswith("lorabook: ") and message in error and "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.hub
+def test_starcoder_by_name(tmp_path):
+    """Against a hub that answers as the real one: no token, licence not accepted, success, offline."""
+    token, arguments = "hf_planted_token_0123456789", ["finetune", "--model", STARCODER, *QUICK]
+    with LoopbackHub() as hub:
+        hub.add(STARCODER, POCKET, gated=True, licence="bigcode-openrail-m", commit=KNOWN[STARCODER].revision)
+        none = lorabook(*arguments, "--output", str(tmp_path / "1"), env=hub.environment(tmp_path / "home"))
+        hub.know(token)
+        with_token = hub.environment(tmp_path / "home", token=token)
+        refused = lorabook(*arguments, "--output", str(tmp_path / "2"), env=with_token)
+        hub.accept(token, STARCODER)
+        good = lorabook(*arguments, "--output", str(tmp_path / "3"), env=with_token)
+        unreached = hub.environment(tmp_path / "other-home", token=token)
+    offline = lorabook(*arguments, "--output", str(tmp_path / "4"), env=unreached)
+    for done, message in (
+        (none, "is gated, and no access token was found"),
+        (refused, "has not accepted its licence"),
+        (offline, "the Hugging Face Hub cannot be reached"),
+    ):
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr and "Traceback" not in done.stderr
+    assert "bigcode/tiny_starcoder_py" in none.stderr and "bigcode/tiny_starcoder_py" in refused.stderr
+    assert good.returncode == 0, good.stderr
+    assert "held-out loss: " in good.stdout
+    assert token not in "".join(d.stdout + d.stderr for d in (none, refused, good, offline))
+    assert adapter_file.read_config(tmp_path / "3")["base_model_name_or_path"] == STARCODER
