@@ -8,10 +8,8 @@ from lorabook.lora import (
     apply_lora,
     count_parameters,
     lora_layers,
-    merge,
-    remove,
-    unmerge,
 )
+from lorabook.merging import merge, remove, unmerge
 
 __version__ = "0.1.0"
 __all__ = [

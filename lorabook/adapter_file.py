@@ -5,15 +5,13 @@ Key layout (peft `save_pretrained`, read in 0.21): `base_model.model.<module>.lo
 embeddings. A fingerprint of the base weights travels in the safetensors header, where PEFT does not look.
 """
 
-import hashlib
 import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lorabook.errors import AdapterError, SettingError
+from lorabook.fingerprint import Fingerprint
 from lorabook.lora import LoRAConfig, LoRAEmbedding, Report, apply_lora, lora_layers, matched
 
 CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
@@ -31,7 +30,6 @@ FACTORS = {
     "lora_embedding_A": ("A", True),
     "lora_embedding_B": ("B", True),
 }
-SAMPLES_PER_TENSOR, SAMPLES_KEPT = 4096, 256
 # PEFT options that change what the adapter computes, with the values under which they do nothing.
 INACTIVE = {
     "bias": ("none",),
@@ -55,53 +53,6 @@ INACTIVE = {
 }
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """What a base model's weights look like, cheap to take and to compare.
-
-    `layout` hashes every parameter's name and shape. `exact` hashes up to 4,096 evenly spaced values of each parameter
-    in the model's own dtype. `sample` keeps 256 of those values, so that the same base loaded in another precision,
-    where `exact` must differ, is still known: its values then agree to one rounding in bfloat16.
-    """
-
-    layout: str
-    dtype: str
-    exact: str
-    sample: tuple[float, ...]
-
-    @classmethod
-    def of(cls, model: nn.Module) -> "Fingerprint":
-        layout, exact, values, dtype = hashlib.sha256(), hashlib.sha256(), [], ""
-        for name, p in _base_parameters(model):
-            layout.update(f"{name} {tuple(p.shape)}\n".encode())
-            flat = p.detach().flatten()
-            spaced = flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)][:SAMPLES_PER_TENSOR].float().cpu()
-            exact.update(spaced.numpy().tobytes())
-            values.append(spaced)
-            dtype = dtype or str(p.dtype).removeprefix("torch.")
-        stream = torch.cat(values)
-        at = torch.linspace(0, len(stream) - 1, min(SAMPLES_KEPT, len(stream))).long()
-        return cls(layout.hexdigest(), dtype, exact.hexdigest(), tuple(stream[at].tolist()))
-
-    def matches(self, other: "Fingerprint") -> bool:
-        """Whether both are the same base, in whatever precision each was loaded."""
-        if self.layout != other.layout or len(self.sample) != len(other.sample):
-            return False
-        if self.dtype == other.dtype:
-            return self.exact == other.exact
-        a, b = torch.tensor(self.sample), torch.tensor(other.sample)
-        one_rounding = 2**-7 * torch.maximum(a.abs(), b.abs())
-        return bool(((a - b).abs() <= one_rounding + 1e-7).all())
-
-
-def _base_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Name and tensor of every base parameter, under the names they have without LoRA layers."""
-    adapter = {id(p) for _, layer in lora_layers(model) for p in (layer.A, layer.B)}
-    for name, p in model.named_parameters():
-        if id(p) not in adapter:
-            yield name.replace(".base_layer.", "."), p
-
-
 def save(model: nn.Module, folder: str | Path, base_name: str | None = None, revision: str | None = None) -> Path:
     """Write the LoRA layers of `model` to `folder`, each file replaced whole or not at all.
 
@@ -117,7 +68,7 @@ def save(model: nn.Module, folder: str | Path, base_name: str | None = None, rev
         raise SettingError("This model has no LoRA layers to save.", "Call apply_lora and train first.")
     if any(layer.merged for layer in layers.values()):
         raise SettingError("The update is merged into the base.", "Call unmerge(model) before saving the adapter.")
-    config: LoRAConfig = model.lora_config
+    config: Any = model.lora_config
     tensors = {}
     for name, layer in layers.items():
         for suffix, (factor, embedding) in FACTORS.items():
@@ -245,7 +196,7 @@ def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, dict[str, T
         rest = key.removeprefix(PREFIX)
         base = rest.removesuffix(".base_layer.weight")
         if base != rest and base in modules:
-            weight = modules[base].weight
+            weight = modules[base].get_parameter("weight")
             if tensor.shape != weight.shape or not torch.equal(tensor.to(weight), weight):
                 raise AdapterError(
                     f"The file holds another base weight for {base}.", "Load the base it was trained on."
@@ -304,7 +255,7 @@ def _config(stored: dict, names: tuple[str, ...]) -> LoRAConfig:
 
 
 def _check_shapes(module: nn.Module, name: str, pair: dict[str, Tensor], r: int) -> None:
-    rows, columns = module.weight.shape
+    rows, columns = module.get_parameter("weight").shape
     d, k = (columns, rows) if isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D" else (rows, columns)
     for factor, shape in (("A", (r, k)), ("B", (d, r))):
         seen = tuple(pair[factor].shape)

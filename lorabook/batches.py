@@ -102,21 +102,22 @@ def length_batches(lengths: Sequence[int], tokens: int, rng: np.random.Generator
     mean = max(1.0, float(np.mean(lengths))) if len(lengths) else 1.0
     pool = len(lengths) if rng is None else max(1, int(POOL_BATCHES * tokens / mean))
     groups: list[list[int]] = []
+    group: list[int] = []
     for start in range(0, len(order), max(1, pool)):
-        rows = order[start : start + pool]
+        # what did not fill a group goes on into the next pool, so that only the last group of all may be small
+        rows = np.concatenate([np.asarray(group, dtype=int), order[start : start + pool]])
         keys = np.asarray([lengths[i] for i in rows], dtype=float)
         if rng is not None:
             keys *= rng.uniform(0.9, 1.1, len(keys))
-        group: list[int] = []
-        longest = 0
+        group, longest = [], 0
         for i in rows[np.argsort(keys, kind="stable")]:
             longest = max(longest, lengths[i])
             if group and longest * (len(group) + 1) > tokens:
                 groups.append(group)
                 group, longest = [], lengths[i]
             group.append(int(i))
-        if group:
-            groups.append(group)
+    if group:
+        groups.append(group)
     if rng is not None:
         groups = [groups[i] for i in rng.permutation(len(groups))]
     return groups

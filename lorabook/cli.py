@@ -141,13 +141,13 @@ def merge(
     """Write base and adapter as one ordinary Transformers model, which loads without lorabook."""
     from transformers.utils import logging
 
-    from lorabook import lora
+    from lorabook import merging
 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise SettingError(f"{output} exists and is not an empty folder.", "Choose another --output.")
     loaded = _with_adapter(adapter, model)
-    lora.merge(loaded.model, keep_copy=False)
-    lora.remove(loaded.model)
+    merging.merge(loaded.model, keep_copy=False)
+    merging.remove(loaded.model)
     logging.disable_progress_bar()
     loaded.model.save_pretrained(output)
     loaded.tokenizer.save_pretrained(output)

@@ -8,17 +8,15 @@ The product B A is never formed in training: x goes through A, then through B, t
 r numbers per token beside the input. Only A and B have gradients and optimizer state: r (d + k) numbers, not d k.
 
     report = apply_lora(model, LoRAConfig(r=16, alpha=32, targets=("c_attn", "c_proj", "c_fc")))
-    ...train...
-    merge(model)      # W0 + scaling * B A in place of W0: no extra cost at inference
-    unmerge(model)    # the very W0 back
-    remove(model)     # LoRA layers out; a merged model stays merged and is then an ordinary one
 
-This file stands alone but for `errors.py`, so that it can be lifted into other projects.
+Putting the update into the weights, and taking the layers out again, is in `merging.py`. This file stands alone but
+for `errors.py`, so that it can be lifted into other projects.
 """
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -104,7 +102,9 @@ class LoRALayer(nn.Module):
     and `merged`, which tells whether the base weight already includes the update.
     """
 
-    def __init__(self, base_layer: nn.Module, config: LoRAConfig, shape: tuple[int, int]):
+    base_layer: Any  # nn.Linear, Conv1D or nn.Embedding
+
+    def __init__(self, base_layer: Any, config: LoRAConfig, shape: tuple[int, int]):
         super().__init__()
         d, k = shape
         device = base_layer.weight.device
@@ -134,7 +134,7 @@ class LoRALinear(LoRALayer):
     Shapes: x (..., k) -> h (..., d), in the base layer's dtype.
     """
 
-    def __init__(self, base_layer: nn.Module, config: LoRAConfig, generator: torch.Generator | None = None):
+    def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
         transposed = _is_conv1d(base_layer)
         rows, columns = base_layer.weight.shape
         super().__init__(base_layer, config, (columns, rows) if transposed else (rows, columns))
@@ -165,7 +165,7 @@ class LoRAEmbedding(LoRALayer):
     Shapes: token ids (...) -> h (..., d), in the base layer's dtype.
     """
 
-    def __init__(self, base_layer: nn.Embedding, config: LoRAConfig, generator: torch.Generator | None = None):
+    def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
         vocabulary, width = base_layer.weight.shape
         super().__init__(base_layer, config, (width, vocabulary))
         _draw(self.B, lambda t: t.normal_(generator=generator))
@@ -260,14 +260,14 @@ def apply_lora(model: nn.Module, config: LoRAConfig) -> Report:
     if next(lora_layers(model), None) is not None:
         raise SettingError("This model already has LoRA layers.", "Call remove(model) first, or load the model anew.")
     names = matched(model, config.targets)
+    for name in names:
+        _refuse_unsuitable(name, model.get_submodule(name))
     generator = torch.Generator().manual_seed(config.seed)
     layers = []
     for name in names:
-        _refuse_unsuitable(name, model.get_submodule(name))
-    for name in names:
         base = model.get_submodule(name)
-        kind = LoRAEmbedding if isinstance(base, nn.Embedding) else LoRALinear
-        layers.append((name, kind(base, config, generator)))
+        layer = LoRAEmbedding if isinstance(base, nn.Embedding) else LoRALinear
+        layers.append((name, layer(base, config, generator)))
     model.requires_grad_(False)
     for name, layer in layers:
         model.set_submodule(name, layer)
@@ -275,7 +275,7 @@ def apply_lora(model: nn.Module, config: LoRAConfig) -> Report:
         Adapted(name, type(layer.base_layer).__name__, layer.shape, layer.A.numel() + layer.B.numel())
         for name, layer in layers
     )
-    model.lora_config = config
+    model.lora_config = config  # pyright: ignore[reportArgumentType]
     return Report(adapted, *count_parameters(model))
 
 
@@ -283,82 +283,3 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     """Trainable parameters and all parameters, each tensor counted once however many modules share it."""
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
-
-
-@torch.no_grad()
-def merge(model: nn.Module, keep_copy: bool = True) -> None:
-    """Put W0 + scaling * B A in place of every base weight. The sum is formed in fp32 and rounded once.
-
-    A base weight that another module shares (a tied output head) is untied: the adapted module gets its own merged
-    weight, the other keeps the original, and `config.tie_word_embeddings` becomes False, so that the merged model
-    computes what the unmerged one did.
-
-    Args:
-        keep_copy: keep the original weights for `unmerge`. False saves their memory and makes merging final.
-
-    Raises:
-        SettingError: there is nothing to merge, or it is merged already.
-    """
-    layers = [layer for _, layer in lora_layers(model)]
-    if not layers:
-        raise SettingError("This model has no LoRA layers.", "Call apply_lora or load an adapter first.")
-    if any(layer.merged for layer in layers):
-        raise SettingError("The update is merged already.", "Call unmerge(model) before merging again.")
-    if any(_shared(model, layer.base_layer.weight) for layer in layers):
-        _set_tied(model, False)
-    for layer in layers:
-        original = layer.base_layer.weight
-        merged = (original + layer.delta()).to(original.dtype)  # half + fp32 is formed in fp32
-        layer.base_layer.weight = nn.Parameter(merged, requires_grad=False)
-        layer.kept = (original,) if keep_copy else ()
-        layer.merged = True
-
-
-def unmerge(model: nn.Module) -> None:
-    """Put the original base weights back: the same tensors, so nothing drifts, and tied modules are tied again.
-
-    Raises:
-        SettingError: nothing is merged, or it was merged with `keep_copy=False`.
-    """
-    layers = [layer for _, layer in lora_layers(model) if layer.merged]
-    if not layers:
-        raise SettingError("Nothing is merged in this model.", "Call merge(model) first.")
-    if not all(layer.kept for layer in layers):
-        raise SettingError(
-            "This model was merged with keep_copy=False, so its original weights are gone.", "Load the model anew."
-        )
-    for layer in layers:
-        (original,) = layer.kept
-        original.data = original.data.to(layer.A.device)  # the model may have moved since
-        layer.base_layer.weight = original
-        layer.kept, layer.merged = (), False
-    if any(_shared(model, layer.base_layer.weight) for layer in layers):
-        _set_tied(model, True)
-
-
-def remove(model: nn.Module) -> None:
-    """Take the LoRA layers out and put their base layers back, with the weights they have now.
-
-    An unmerged model is then its base again, bit for bit; a merged one is an ordinary model with the merged weights.
-    The base stays frozen.
-
-    Raises:
-        SettingError: the model has no LoRA layers.
-    """
-    layers = list(lora_layers(model))
-    if not layers:
-        raise SettingError("This model has no LoRA layers.", "There is nothing to remove.")
-    for name, layer in layers:
-        model.set_submodule(name, layer.base_layer.train(layer.training))
-    del model.lora_config
-
-
-def _shared(model: nn.Module, weight: Tensor) -> bool:
-    """Whether more than one module of `model` holds this very parameter."""
-    return sum(p is weight for _, p in model.named_parameters(remove_duplicate=False)) > 1
-
-
-def _set_tied(model: nn.Module, tied: bool) -> None:
-    config = getattr(model, "config", None)
-    if config is not None:
-        config.tie_word_embeddings = tied

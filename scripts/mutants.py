@@ -58,7 +58,7 @@ LAYERS = [
     ("A drawn from the global generator", DRAW_A, DRAW_A.replace("generator=generator", "generator=None")),
     ("base left trainable", FREEZE, ""),
     ("bias of an adapted layer left trainable", "base_layer.requires_grad_(", "base_layer.weight.requires_grad_("),
-    ("adapter frozen with the base", "    model.lora_config = config\n", FREEZE),
+    ("adapter frozen with the base", "    return Report(adapted, ", f"{FREEZE}    return Report(adapted, "),
     ("A in the base's dtype", "config.r, k, dtype=torch.float32", "config.r, k, dtype=base_layer.weight.dtype"),
     ("output left in fp32", LINEAR_H, LINEAR_H.removesuffix(".to(h.dtype)")),
     ("dropout kept in eval", LINEAR_Z, LINEAR_Z.replace("self.dropout(x)", ALWAYS_ON)),
@@ -67,6 +67,8 @@ LAYERS = [
     ("dropout never", LINEAR_Z, LINEAR_Z.replace("self.dropout(x)", "x")),
     ("padding token trained", ", padding_idx=self.base_layer.padding_idx", ""),
     ("output head among all-linear", " and m is not head}", "}"),
+]
+MERGING = [
     ("merge subtracts", MERGED, MERGED.replace("+", "-")),
     ("merge rounds the update before the sum", MERGED, MERGED.replace("delta()", "delta().to(original.dtype)")),
     ("merge leaves the update on", "        layer.merged = True\n", ""),
@@ -87,11 +89,44 @@ ADAPTER_FILE = [
     ("loader takes any shape", "if seen != shape:", "if False:"),
     ("loader forgets B", 'layer.B.copy_(factors[name]["B"])', "pass"),
 ]
+# (name, file, text, what it becomes): the way from text to a trained weight, and what a resumed run needs.
+LABEL_PLACES = "range(row * length + e.answer_start - 1, row * length + len(e.input_ids) - 1)"
+END_TOKEN = "[*tokenize(pair.answer, tokenizer), tokenizer.eos_token_id]"
+FORMED = "softmax.to(weight.dtype) @ weight"
+ONE_LOSS = "loss * (self.world / labels)"
+TAKEN = "taken = step - sum(s.skipped for s in self.history.steps)"
+RESTORE_RANDOM = "        checkpoint.restore_random(found.tensors)\n"
+RESTORE_OPTIMIZER = "checkpoint.restore_optimizer(self.optimizer.optimizer, [n for n, _ in self.named], found.tensors)"
+TRAINING = [
+    ("label at its own position", "batches.py", LABEL_PLACES, LABEL_PLACES.replace(" - 1", "")),
+    ("label two positions on", "batches.py", LABEL_PLACES, LABEL_PLACES.replace(" - 1", " - 2")),
+    ("end token dropped", "batches.py", END_TOKEN, "tokenize(pair.answer, tokenizer)"),
+    ("special tokens in posts obeyed", "batches.py", "split_special_tokens=True", "split_special_tokens=False"),
+    ("loss divided in each micro-batch", "train.py", ONE_LOSS, "loss * (self.world / max(1, len(batch.labels)))"),
+    ("gradient divided early", "loss.py", FORMED, f"{FORMED.replace('softmax', '(softmax / 50_000)')} * 50_000"),
+    ("gradient of the label missing", "loss.py", "torch.full_like(log_z, -1.0)", "torch.zeros_like(log_z)"),
+    (
+        "gradients of the step before kept",
+        "train.py",
+        "        self.optimizer.zero_grad()\n        peak",
+        "        peak",
+    ),
+    ("resumed without the random state", "train.py", RESTORE_RANDOM, ""),
+    ("resumed without the optimizer", "train.py", RESTORE_OPTIMIZER, "pass"),
+    ("resumed without the scheduler", "train.py", TAKEN, "taken = step * (self.elapsed == 0)"),
+    ("resumed without the loss scale", "train.py", 'scaler.load_state_dict(found.state["scaler"])', "scaler"),
+    ("skipped steps move the schedule", "train.py", TAKEN, "taken = step"),
+    ("dropout on in evaluation", "evaluate.py", "    model.eval()\n    try:", "    try:"),
+    ("held-out loss is a mean of means", "evaluate.py", "labels).item()", "labels).item() / len(batch.labels)"),
+]
 LAYER_TESTS = ("test_lora.py", "test_lora_parity.py", "test_merge.py")
 FILE_TESTS = ("test_adapter_file.py", "test_adapter_refusals.py")
+TRAINING_TESTS = ("test_batches.py", "test_loss.py", "test_train.py", "test_resume.py", "test_evaluate.py")
 MUTANTS = [
     *(Mutant(name, "lora.py", old, new, LAYER_TESTS) for name, old, new in LAYERS),
+    *(Mutant(name, "merging.py", old, new, ("test_merge.py",)) for name, old, new in MERGING),
     *(Mutant(name, "adapter_file.py", old, new, FILE_TESTS) for name, old, new in ADAPTER_FILE),
+    *(Mutant(name, file, old, new, TRAINING_TESTS) for name, file, old, new in TRAINING),
 ]
 
 

@@ -92,7 +92,7 @@ def held_out_loss(model: GPTBigCodeForCausalLM, stream: np.ndarray, windows: int
 
 
 def trigram_loss(train: np.ndarray, held: np.ndarray, fit: int = 100_000) -> float:
-    """Loss of an interpolated 3-gram (Jelinek-Mercer): weights fitted by EM on `fit` held-out tokens, scored on the rest."""
+    """Loss of an interpolated 3-gram (Jelinek-Mercer), weights fitted by EM on `fit` held-out tokens, on the rest."""
     t, h, size = train.astype(np.int64), held.astype(np.int64), pocket_corpus.VOCABULARY
 
     def table(keys: np.ndarray):

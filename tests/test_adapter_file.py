@@ -15,7 +15,8 @@ from tiny import MODELS, adapted, assert_untouched, gpt_bigcode, llama, logits, 
 
 from lorabook.adapter_file import CONFIG_NAME, WEIGHTS_NAME, load, save
 from lorabook.errors import AdapterError, SettingError
-from lorabook.lora import LoRAConfig, apply_lora, lora_layers, merge
+from lorabook.lora import LoRAConfig, apply_lora, lora_layers
+from lorabook.merging import merge
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 CASES = {

@@ -209,3 +209,9 @@ def test_processes_get_equal_counts_and_together_everything(micro, world):
     assert len({len(share) for share in shares}) == 1
     assert sorted(m for share in shares for m in share if m) == sorted(micro)
     assert sum(m == [] for share in shares for m in share) < world
+
+
+def test_only_one_step_of_an_epoch_may_be_small():
+    lengths = [60 + (7 * i) % 41 for i in range(400)]
+    filled = [sum(lengths[i] for rows in step for i in rows) for step in epoch_plan(lengths, 500, 1000, 0, 0)]
+    assert sum(tokens < 600 for tokens in filled) <= 1

@@ -1,4 +1,4 @@
-"""The workbook in JupyterLab, driven in a real browser. Set LORABOOK_REQUIRE_BROWSER where a missing one is a failure."""
+"""The workbook in JupyterLab, in a real browser. Where LORABOOK_REQUIRE_BROWSER is set, a missing one is a failure."""
 
 import contextlib
 import os
@@ -68,14 +68,10 @@ def test_the_final_notebook_runs_from_the_menu(lab, chromium, tmp_path):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(f"{lab}/lab/tree/{FINAL}?reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-        page.evaluate(
-            """async () => {
-                const app = window.jupyterapp ?? window.jupyterlab;
-                await app.commands.execute('notebook:run-all-cells');
-            }"""
-        ) if page.evaluate("!!(window.jupyterapp ?? window.jupyterlab)") else run_from_menu(page)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         page.wait_for_function(FINISHED, timeout=170_000)
-        errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr'], .jp-RenderedText .ansi-red-intense-fg")
+        errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr'], .jp-RenderedText .ansi-red-fg")
         assert errors.count() == 0, errors.first.inner_text()
         plot = page.locator(".jp-OutputArea img.widget-image, .jp-OutputArea .widget-image img").first
         plot.scroll_into_view_if_needed()
@@ -83,11 +79,6 @@ def test_the_final_notebook_runs_from_the_menu(lab, chromium, tmp_path):
         page.screenshot(path=tmp_path / "final.png")
         assert problems == []
         browser.close()
-
-
-def run_from_menu(page) -> None:
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
 # The last code cell has its number, and no cell is still marked [*].

@@ -15,8 +15,8 @@ from lorabook.lora import (
     LoRALinear,
     apply_lora,
     lora_layers,
-    remove,
 )
+from lorabook.merging import remove
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 

@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from lorabook.errors import SettingError
-from lorabook.lora import LoRAConfig, LoRALayer, apply_lora, lora_layers, merge, remove, unmerge
+from lorabook.lora import LoRAConfig, LoRALayer, apply_lora, lora_layers
+from lorabook.merging import merge, remove, unmerge
 
 ARTICLE = LoRAConfig(r=16, alpha=8, dropout=0.1, targets=("c_attn", "c_proj", "c_fc", "wte", "wpe"))
 LLAMA = LoRAConfig(r=4, alpha=8, targets=("q_proj", "down_proj", "embed_tokens", "lm_head"))

@@ -8,8 +8,9 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from lorabook.errors import SettingError, TrainingError
-from lorabook.lora import lora_layers, merge
+from lorabook.lora import lora_layers
 from lorabook.loss import AnswerLoss
+from lorabook.merging import merge
 from lorabook.train import finetune
 from lorabook.train_parts import out_of_memory, trained
 

@@ -1,6 +1,6 @@
 """Started by test_two_processes.py, once per process: trains the toy and writes what came of it.
 
-python two_processes.py BATCH_TOKENS OUTPUT [--resume]
+python two_processes.py BATCH_TOKENS OUTPUT
 """
 
 import sys
@@ -12,15 +12,15 @@ from tiny_runs import HELD_OUT, TRAIN, config, gradients_of, lora_model, values
 from lorabook.train import finetune
 
 
-def main(batch_tokens: str, output: str, *flags: str) -> None:
+def main(batch_tokens: str, output: str) -> None:
     import torch.distributed as dist
 
     model, folder = lora_model(), Path(output)
-    settings = config(batch_tokens=int(batch_tokens), lr=1e-3, steps=5, epochs=None, checkpoint_every=2, minutes=30.0)
+    settings = config(batch_tokens=int(batch_tokens), lr=1e-3, steps=5, checkpoint_every=2, minutes=30.0)
     histories = []
 
     def run() -> None:
-        histories.append(finetune(model, TRAIN, HELD_OUT, settings, output=folder, resume="--resume" in flags))
+        histories.append(finetune(model, TRAIN, HELD_OUT, settings, output=folder))
 
     seen = gradients_of(model, run)
     rank = dist.get_rank() if dist.is_initialized() else 0
