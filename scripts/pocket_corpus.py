@@ -86,7 +86,7 @@ def documents(cap_bytes: int = 10_000_000, seed: int = 0) -> tuple[list[str], li
         if not held:
             files = [f for f in files if not folders_held_out.intersection(f.parts)]
         paths = sorted({Path(str(f.locate())).resolve() for f in files})
-        take(name, dist.version, terms, [p for p in paths if p.is_file()], held)
+        take(name, dist.version.split("+")[0], terms, [p for p in paths if p.is_file()], held)
     stdlib = Path(sysconfig.get_paths()["stdlib"])
     paths = [
         p

@@ -266,9 +266,10 @@ def test_the_loss_scale_is_resumed(monkeypatch, tmp_path: Path):
     scaled(monkeypatch, 2.0**127)
     settings = config(**LOGGED)
     whole, model = lora_model(), lora_model()
-    expected = finetune(whole, TRAIN, HELD_OUT, settings)
-    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=tmp_path, on_log=stop_at(3))
-    assert latest(tmp_path / "checkpoints").state["scaler"]["scale"] <= 2.0**126
-    history = finetune(model, TRAIN, HELD_OUT, settings, output=tmp_path, resume=True)
+    expected = finetune(whole, TRAIN, HELD_OUT, settings, output=tmp_path / "whole")
+    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=tmp_path / "parts", on_log=stop_at(3))
+    history = finetune(model, TRAIN, HELD_OUT, settings, output=tmp_path / "parts", resume=True)
     assert [s.skipped for s in history.steps] == [s.skipped for s in expected.steps] and expected.steps[0].skipped
     assert differing(values(whole), values(model)) == []
+    mine, theirs = (latest(tmp_path / name / "checkpoints").state["scaler"] for name in ("parts", "whole"))
+    assert mine == theirs and mine["scale"] < 2.0**127 and mine["_growth_tracker"] > 3
