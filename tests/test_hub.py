@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from families import save_model
 from hub import LoopbackHub
-from test_models import save_model
 
 from lorabook.models import KNOWN
 
