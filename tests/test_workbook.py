@@ -76,7 +76,7 @@ def test_live_plot_redraws_one_image_and_has_a_short_repr():
     plot = LossPlot(20)
     first = plot.value
     plot(history(4))
-    assert plot.value != first and plot.value.startswith(b"\x89PNG")
+    assert plot.value != first and bytes(plot.value).startswith(b"\x89PNG")
     assert repr(plot) == "LossPlot()"
 
 
