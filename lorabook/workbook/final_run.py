@@ -38,7 +38,7 @@ def settings_for(model: str, reason: str = "") -> FinalRun:
     if model == "pocket":
         return FinalRun(model, reason, "sample", None, 512, TrainConfig(lr=lr, steps=28, log_every=4))
     minutes = 10 if model == UNGATED else 30
-    training = TrainConfig(lr=lr, epochs=1, minutes=minutes, batch_tokens=8192, micro_tokens=2048)
+    training = TrainConfig(lr=lr, epochs=1, minutes=minutes, batch_tokens=8192, micro_tokens=2048, log_every=4)
     return FinalRun(model, reason, HUB_ID, 4000, 512, training)
 
 
