@@ -27,6 +27,7 @@ from lorabook.loss import AnswerLoss
 from lorabook.precision import precision_for
 from lorabook.train_config import TrainConfig, schedule
 from lorabook.train_parts import (
+    gradient_step,
     identity,
     make_optimizer,
     out_of_memory,
@@ -215,9 +216,7 @@ class _Run:
                 batch = self._batch(rows).to(self.accelerator.device)
                 last = i == len(mine) - 1
                 with contextlib.nullcontext() if last else self.accelerator.no_sync(self.loss):
-                    loss = self.loss(batch.input_ids, batch.label_positions, batch.labels)
-                    self.accelerator.backward(loss * (self.world / labels))
-                total += loss.detach()
+                    total += gradient_step(self.loss, batch, self.world / labels, self.accelerator.backward)
         except (RuntimeError, MemoryError) as error:
             if self.world > 1 or not out_of_memory(error):
                 raise

@@ -5,14 +5,14 @@ import hashlib
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
-from lorabook.batches import Example
+from lorabook.batches import Batch, Example
 from lorabook.errors import SettingError
 from lorabook.lora import LoRALinear, lora_layers
 from lorabook.train_config import TrainConfig
@@ -65,6 +65,15 @@ def make_optimizer(model: nn.Module, named: list[tuple[str, nn.Parameter]], conf
     if fast:
         groups.append({"params": [p for _, p in named if id(p) in fast], "lr": config.lr * (config.lora_plus or 1)})
     return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def gradient_step(
+    loss: nn.Module, batch: Batch, factor: float, backward: Callable[[torch.Tensor], object]
+) -> torch.Tensor:
+    """Forward and backward of one micro-batch: adds the gradient of factor * summed loss, returns the summed loss."""
+    total = loss(batch.input_ids, batch.label_positions, batch.labels)
+    backward(total * factor)
+    return total.detach()
 
 
 def set_activation_checkpointing(model: nn.Module, wanted: bool | None, device: torch.device) -> None:

@@ -1,0 +1,75 @@
+"""What is to be trained, and how: the one description that the ledger predicts and the rehearsal runs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from lorabook.errors import SettingError
+from lorabook.lora import LoRAConfig
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training step, described.
+
+    Args:
+        method: a LoRAConfig; or the share of the parameters trained without LoRA, 1.0 being full fine-tuning.
+        batch, sequence: rows and tokens in a row that pass the model at once.
+        weights: format of the frozen weights. With "fp16" and "bf16" the arithmetic is autocast to it, as on a GPU
+            (`precision_for`); what is trained stays in fp32. "nf4" is the 4-bit format of QLoRA, with fp16 arithmetic.
+        optimizer: "adamw" keeps two fp32 moments a trained number, "adamw8bit" two of one byte, "sgd" none.
+        attention: "fused" never stores the S x S scores, as scaled_dot_product_attention's efficient kernels do;
+            "math" is the same function without such a kernel; "eager" is transformers' own.
+        checkpointing: whether activations are recomputed, block by block, in the backward pass.
+        loss: "chunked" is lorabook's, "plain" forms the logits of every position at once.
+        labels: label tokens of the batch; None for every token.
+        model_dropout: probability of the model's own dropouts; None for what its configuration says.
+
+    Raises:
+        SettingError: a value out of its range.
+    """
+
+    method: LoRAConfig | float = 1.0
+    batch: int = 4
+    sequence: int = 512
+    weights: Literal["fp32", "fp16", "bf16", "nf4"] = "fp16"
+    optimizer: Literal["adamw", "adamw8bit", "sgd"] = "adamw"
+    attention: Literal["fused", "math", "eager"] = "fused"
+    checkpointing: bool = False
+    loss: Literal["chunked", "plain"] = "chunked"
+    labels: int | None = None
+    model_dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "sequence"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SettingError(f"{name} is {value!r}.", "Give a whole number of at least 1.")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise SettingError(f"{name} is {getattr(self, name)!r}.", f"Choose among {', '.join(allowed)}.")
+        if not isinstance(self.method, LoRAConfig) and not 0 < self.method <= 1:
+            raise SettingError(f"The share trained is {self.method!r}.", "Give a number above 0 and at most 1.")
+        if self.labels is not None and not 0 <= self.labels <= self.tokens:
+            raise SettingError(f"labels is {self.labels!r}.", f"The batch has {self.tokens} tokens.")
+        if self.model_dropout is not None and not 0 <= self.model_dropout < 1:
+            raise SettingError(f"model_dropout is {self.model_dropout!r}.", "Give a probability below 1.")
+
+    @property
+    def tokens(self) -> int:
+        return self.batch * self.sequence
+
+    @property
+    def label_tokens(self) -> int:
+        return self.tokens if self.labels is None else self.labels
+
+
+_CHOICES = {
+    "weights": ("fp32", "fp16", "bf16", "nf4"),
+    "optimizer": ("adamw", "adamw8bit", "sgd"),
+    "attention": ("fused", "math", "eager"),
+    "loss": ("chunked", "plain"),
+}
