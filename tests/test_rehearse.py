@@ -179,5 +179,5 @@ def test_the_configuration_and_the_random_state_are_left_alone():
 
 
 def test_more_tokens_than_positions_are_refused():
-    with pytest.raises(SettingError, match="300 tokens does not fit.*256 positions"):
+    with pytest.raises(SettingError, match=r"300 tokens does not fit.*256 positions"):
         rehearse(CONFIGS["GPTBigCode"], Plan(LORA, 1, 300))

@@ -87,10 +87,9 @@ def backward_under_modes(loss: Tensor) -> None:
     `Tensor.backward` and `torch.autograd.backward` are torch functions themselves: a mode is off while they run. The
     engine they call is not.
     """
-    engine = torch.autograd.Variable._execution_engine  # pyright: ignore[reportAttributeAccessIssue]
-    engine.run_backward(
-        (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
-    )
+    engine: Any = getattr(torch.autograd.Variable, "_execution_engine")  # noqa: B009 - absent from the type stubs
+    one = torch.ones_like(loss)
+    engine.run_backward((loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
