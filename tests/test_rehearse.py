@@ -80,8 +80,8 @@ def test_casting_is_that_of_autocast(method, checkpointing, monkeypatch):
 
         def __init__(self, dtype):
             super().__init__()
-            self.enter_context(torch.autocast("cpu", dtype))
-            self.end_of_forward = self.close
+            self.begin_forward = lambda: self.enter_context(torch.autocast("cpu", dtype))
+            self.end_forward = self.close
 
     plan = Plan(method, 2, 96, "bf16", checkpointing=checkpointing)
     monkeypatch.setattr(module, "GpuArithmetic", CpuRules)

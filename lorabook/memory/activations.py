@@ -193,7 +193,7 @@ def activation(p: Policy, shape: Shape, live: bool) -> Op:
         saved, out, backward = 3 * c * n * i, c * n * i, 3 * c * n * i
     elif shape.activation == "gelu_new":  # written out in Python: x^3, tanh, 1 + tanh and x / 2 are tensors
         saved, out = (14 if p.mixed else 16) * n * i, 4 * n * i
-        backward = (14 if p.mixed else 12) * n * i
+        backward = (14 if p.mixed and not p.plan.checkpointing else 12) * n * i
     else:
         saved, out, backward = c * n * i, c * n * i, 2 * c * n * i
     return Op("activation", saved, out, backward) if live else Op("activation", 0, out + c * n * i, 0)

@@ -48,16 +48,19 @@ HALVES = (torch.float16, torch.bfloat16)
 class GpuArithmetic(TorchFunctionMode):
     """While active, matrix products run in `dtype`, norms, softmax and losses in fp32, and dropout keeps a 1-byte mask.
 
-    As autocast does, it keeps the 16-bit copy of a trained weight until the forward pass is over; tell it with
-    `end_of_forward`. Leave it active during the backward pass, so that recomputed activations are computed as before.
+    As autocast does, it keeps the 16-bit copy of a trained weight from `begin_forward` to `end_forward`. Leave it
+    active during the backward pass, so that recomputed activations are computed as before.
     """
 
     def __init__(self, dtype: torch.dtype):
         super().__init__()
         self.dtype = dtype
-        self._copies: dict[int, Tensor] | None = {}
+        self._copies: dict[int, Tensor] | None = None
 
-    def end_of_forward(self) -> None:
+    def begin_forward(self) -> None:
+        self._copies = {}
+
+    def end_forward(self) -> None:
         self._copies = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -37,9 +37,9 @@ CLIP = 1.0
 class Rehearsal:
     """Bytes that one training step held, and what was run.
 
-    `static`: weights, adapter and buffers, there before the step. `after_forward`: all that was alive between forward
-    and backward pass. `peak`: the most at any moment, optimizer step included. `path` names device, attention and
-    arithmetic.
+    `static`: weights, adapter, buffers and the batch, there before the step. `after_forward`: all that was alive
+    between forward and backward pass, the optimizer's state included. `peak`: the most at any moment. `path` names
+    device, attention and arithmetic.
     """
 
     static: int
@@ -57,7 +57,9 @@ class Rehearsal:
 
 
 def rehearse(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Rehearsal:
-    """Run one step of `plan` on the meta device: forward, backward, clipping, optimizer. Allocates next to nothing.
+    """Run `plan` on the meta device: forward, backward, clipping, optimizer, and allocate next to nothing.
+
+    Two steps are run, for the second finds the optimizer's state in place, as all later ones do.
 
     `model` is a name that `shape_of` knows, a local folder, a Shape, or a configuration of transformers. Attention
     and autocast are the GPU's: with 16-bit weights the casts of CUDA's autocast are made, and "fused" attention calls
@@ -74,7 +76,7 @@ def rehearse(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Rehearsal:
 
 
 def measure(model: "str | Shape | PreTrainedConfig", plan: Plan, device: str | torch.device | None = None) -> Rehearsal:
-    """Run one step of `plan` on real tensors with random weights: on CUDA if there is one, else on the CPU.
+    """Run the two steps of `plan` on real tensors with random weights: on CUDA if there is one, else on the CPU.
 
     On CUDA, `peak` is what PyTorch's allocator reports, with real autocast; on the CPU it is the same counter that
     `rehearse` uses. Raises what `rehearse` raises.
@@ -126,7 +128,7 @@ def _run(config: Any, plan: Plan, device: torch.device) -> Rehearsal:
         def backward(value: Tensor) -> None:
             after_forward.append(counter.live)
             if imitated:
-                imitated.end_of_forward()
+                imitated.end_forward()
             backward_under_modes(value)
 
         imitated = GpuArithmetic(half) if half is not None and device.type != "cuda" else None
@@ -135,13 +137,17 @@ def _run(config: Any, plan: Plan, device: torch.device) -> Rehearsal:
         elif half is not None:
             loss.forward = torch.autocast("cuda", half)(loss.forward)
         stack.enter_context(counter)
-        gradient_step(loss, batch, 1 / max(1, plan.label_tokens), backward)
-        nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
-        optimizer.step()
+        for _ in range(2):  # before the first step ends the optimizer has no state
+            if imitated:
+                imitated.begin_forward()
+            gradient_step(loss, batch, 1 / max(1, plan.label_tokens), backward)
+            nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
+            optimizer.step()
+            optimizer.zero_grad()
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else counter.peak
     arithmetic = f"{plan.weights} autocast" if half is not None else "fp32"
     path = f"{device.type}, {plan.attention} attention, {arithmetic}"
-    return Rehearsal(before, after_forward[0], peak, *count_parameters(model), path, time.monotonic() - began)
+    return Rehearsal(before, after_forward[-1], peak, *count_parameters(model), path, time.monotonic() - began)
 
 
 def _batch(plan: Plan, vocabulary: int) -> Batch:
@@ -153,7 +159,11 @@ def _batch(plan: Plan, vocabulary: int) -> Batch:
 def _optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     if plan.optimizer == "sgd":
         return torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    return make_optimizer(model, trained(model), TrainConfig())
+    optimizer = make_optimizer(model, trained(model), TrainConfig())
+    if plan.weights != "fp32":
+        for group in optimizer.param_groups:  # torch's default on a GPU: all tensors at once
+            group["foreach"] = True
+    return optimizer
 
 
 class _PlainLoss(nn.Module):
