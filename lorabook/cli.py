@@ -1,4 +1,4 @@
-"""The command line: finetune, ask, merge, doctor. Every result line reads `name: value`."""
+"""The command line: finetune, ask, merge, memory, doctor. Every result line reads `name: value`."""
 
 import os
 import sys
@@ -18,6 +18,10 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[str, typer.Option(help="'pocket' (ships with lorabook), a hub id, or a local folder.")]
+ROption = Annotated[int, typer.Option(help="Rank of the update.")]
+AlphaOption = Annotated[float, typer.Option(help="The update is scaled by alpha / r.")]
+DropoutOption = Annotated[float, typer.Option(help="Dropout on the input of the LoRA factors.")]
+TargetsOption = Annotated[str, typer.Option(help="Module names, separated by commas, or 'all-linear'.")]
 AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetune` or PEFT wrote an adapter to.")]
 
 
@@ -48,10 +52,10 @@ def finetune(
     rows: Annotated[int | None, typer.Option(min=1, help="Read only the first so many rows of the data.")] = None,
     held_out: Annotated[float, typer.Option(help="Share of the questions kept out of training.")] = 0.2,
     max_length: Annotated[int, typer.Option(min=64, help="Longest question and answer together, in tokens.")] = 512,
-    r: Annotated[int, typer.Option(help="Rank of the update.")] = 16,
-    alpha: Annotated[float, typer.Option(help="The update is scaled by alpha / r.")] = 32,
-    dropout: Annotated[float, typer.Option(help="Dropout on the input of the LoRA factors.")] = 0.0,
-    targets: Annotated[str, typer.Option(help="Module names, separated by commas, or 'all-linear'.")] = "all-linear",
+    r: ROption = 16,
+    alpha: AlphaOption = 32,
+    dropout: DropoutOption = 0.0,
+    targets: TargetsOption = "all-linear",
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate; 5e-3 for pocket and 5e-4 for others if left out.")
     ] = None,
@@ -74,7 +78,7 @@ def finetune(
     from lorabook.train import finetune as train
     from lorabook.train_config import TrainConfig, recommended_lr
 
-    config = LoRAConfig(r, alpha, dropout, tuple(t.strip() for t in targets.split(",") if t.strip()), seed=seed)
+    config = LoRAConfig(r, alpha, dropout, _names(targets), seed=seed)
     training = TrainConfig(
         lr=recommended_lr(model) if lr is None else lr,
         epochs=epochs,
@@ -154,6 +158,45 @@ def merge(
     _say(f"merged model: {output}")
 
 
+@app.command(epilog="Example: lorabook memory bigcode/starcoderbase-1b --r 16 --batch 4 --sequence 512 --rehearse")
+def memory(
+    model: Annotated[str, typer.Argument(help="Such as bigcode/starcoderbase-1b, or a local folder.")] = "pocket",
+    r: ROption = 16,
+    alpha: AlphaOption = 32,
+    dropout: DropoutOption = 0.0,
+    targets: TargetsOption = "all-linear",
+    full: Annotated[bool, typer.Option("--full", help="Full fine-tuning in place of LoRA.")] = False,
+    batch: Annotated[int, typer.Option(help="Rows that pass the model at once.")] = 4,
+    sequence: Annotated[int, typer.Option(help="Tokens in a row.")] = 512,
+    weights: Annotated[str, typer.Option(help="Of the frozen weights: fp32, fp16, bf16 or nf4.")] = "fp16",
+    optimizer: Annotated[str, typer.Option(help="adamw, adamw8bit or sgd.")] = "adamw",
+    attention: Annotated[str, typer.Option(help="fused, math or eager.")] = "fused",
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Recompute activations.")] = False,
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="Also run the step on the meta device.")] = False,
+) -> None:
+    """Predict the memory of a training step on a GPU, from sizes alone: nothing is downloaded or allocated."""
+    from lorabook.lora import LoRAConfig
+    from lorabook.memory.cards import CARDS, fits, largest_batch
+    from lorabook.memory.ledger import ledger
+    from lorabook.memory.plan import Plan
+    from lorabook.memory.rehearse import rehearse as run
+
+    method = 1.0 if full else LoRAConfig(r, alpha, dropout, _names(targets))
+    plan = Plan(method, batch, sequence, weights, optimizer, attention, checkpointing)  # pyright: ignore[reportArgumentType]
+    predicted = ledger(model, plan)
+    peak = predicted.predicted_peak
+    _say(predicted.table())
+    _say(f"predicted peak: {peak:,} bytes ({peak / 2**30:.2f} GiB, for not all of the above is there at once)")
+    if rehearse:
+        rehearsed = run(model, plan)
+        _say(f"rehearsed peak: {rehearsed.peak:,} bytes ({rehearsed.peak / 2**30:.2f} GiB)")
+        peak = max(peak, rehearsed.peak)
+    _say(f"trainable parameters: {predicted.trainable:,} of {predicted.parameters:,}")
+    for card, size in CARDS.items():
+        verdict = "fits" if card in fits(peak) else "does not fit"
+        _say(f"{card} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, size)}")
+
+
 @app.command(epilog="Example: lorabook doctor")
 def doctor() -> None:
     """Say what this machine can run, and what is missing for StarCoder."""
@@ -161,6 +204,10 @@ def doctor() -> None:
 
     for line in examine():
         _say(line)
+
+
+def _names(targets: str) -> tuple[str, ...]:
+    return tuple(t.strip() for t in targets.split(",") if t.strip())
 
 
 def _main_process() -> bool:

@@ -160,3 +160,20 @@ def test_starcoder_by_name(tmp_path):
     assert "held-out loss: " in good.stdout
     assert token not in "".join(d.stdout + d.stderr for d in (none, refused, good, offline))
     assert adapter_file.read_config(tmp_path / "3")["base_model_name_or_path"] == STARCODER
+
+
+def test_memory_predicts_and_rehearses():
+    article = ["--r", "16", "--alpha", "8", "--targets", "c_attn,c_proj,c_fc,wte,wpe"]
+    said = values(run("memory", STARCODER, *article, "--rehearse").output)
+    assert said["trainable parameters"] == "12,091,392 of 1,149,298,688"
+    assert said["trainable weights"] == said["gradients"] == f"{4 * 12_091_392:,} bytes"
+    predicted, rehearsed = (
+        int(said[f"{word} peak"].split(" bytes")[0].replace(",", "")) for word in ("predicted", "rehearsed")
+    )
+    assert rehearsed == pytest.approx(predicted, rel=0.05)
+    assert 2_274_414_592 < predicted < 14.75 * 2**30 and said["T4 (14.75 GiB)"].startswith("fits, largest batch ")
+
+
+def test_memory_shows_what_does_not_fit():
+    said = values(run("memory", STARCODER, "--full").output)
+    assert said["T4 (14.75 GiB)"] == "does not fit, largest batch 0"
