@@ -12,6 +12,9 @@ from lorabook.errors import LicenceError, NetworkError, NoTokenError
 from lorabook.evaluate import QuestionGain
 from lorabook.history import History, Step
 from lorabook.hub import UNGATED
+from lorabook.lora import LoRAConfig
+from lorabook.memory.ledger import ledger
+from lorabook.memory.rehearse import rehearse
 from lorabook.workbook import figures, final_run
 from lorabook.workbook.live import LossPlot
 
@@ -141,3 +144,14 @@ def test_coloured_row_is_the_row_with_two_colours():
     text = final_run.coloured(row, Letters())
     assert re.sub(r"\x1b\[[\d;]*m", "", text) == "Q: <b>x</b>\nA: y"
     assert text.index(final_run.ANSWER_COLOUR) == len(final_run.QUESTION_COLOUR) + 12 + len(final_run.RESET)
+
+
+def test_the_memory_forecast_is_the_ledger_s_and_the_rehearsal_s():
+    run, lora = final_run.settings_for("pocket"), LoRAConfig(r=16, alpha=32)
+    plan = final_run.memory_plan(run, lora)
+    assert (plan.batch, plan.sequence, plan.checkpointing) == (4, 512, torch.cuda.is_available())
+    said = final_run.memory_forecast(run, lora)
+    peaks = ledger("pocket", plan).predicted_peak, rehearse("pocket", plan).peak
+    assert re.findall(r"peak: (\d+\.\d\d) GiB", said) == [f"{peak / 2**30:.2f}" for peak in peaks]
+    other = final_run.settings_for("someone/else")
+    assert "The sizes of 'someone/else' are not known." in final_run.memory_forecast(other, lora)

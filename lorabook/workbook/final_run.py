@@ -10,13 +10,19 @@ import torch
 
 from lorabook.batches import Example
 from lorabook.doctor import LEAST_GPU_GIB, STARCODER
-from lorabook.errors import LorabookError, NetworkError
+from lorabook.errors import LorabookError, NetworkError, SettingError
 from lorabook.history import History
 from lorabook.hub import KNOWN, UNGATED
+from lorabook.lora import LoRAConfig
+from lorabook.memory.ledger import ledger
+from lorabook.memory.plan import Plan
+from lorabook.memory.rehearse import rehearse
 from lorabook.models import preflight
+from lorabook.precision import precision_for
 from lorabook.stackoverflow import HUB_ID
 from lorabook.train_config import TrainConfig, recommended_lr
 
+GIB = 2**30
 QUESTION_COLOUR, ANSWER_COLOUR, RESET = "\x1b[90m", "\x1b[1;34m", "\x1b[0m"
 
 
@@ -78,6 +84,36 @@ def describe(run: FinalRun) -> str:
         lines.append(f"licence: {KNOWN[run.model].licence}")
     if run.reason:
         lines.append(f"why this one: {run.reason}")
+    return "\n".join(lines)
+
+
+def memory_plan(run: FinalRun, lora: LoRAConfig) -> Plan:
+    """The step that `run` will take on this machine: a micro-batch of full-length rows, in the device's precision."""
+    cuda = torch.cuda.is_available()
+    dtype = precision_for("cuda" if cuda else "cpu").weights
+    return Plan(
+        method=lora,
+        batch=max(1, run.training.micro_tokens // run.max_length),
+        sequence=run.max_length,
+        weights="fp32" if dtype == torch.float32 else "fp16" if dtype == torch.float16 else "bf16",
+        checkpointing=cuda,
+    )
+
+
+def memory_forecast(run: FinalRun, lora: LoRAConfig) -> str:
+    """Predicted and rehearsed peak of `memory_plan`, and what a GPU has; a model of unknown sizes is said so."""
+    plan = memory_plan(run, lora)
+    try:
+        predicted, rehearsed = ledger(run.model, plan), rehearse(run.model, plan)
+    except SettingError as error:
+        return str(error)
+    lines = [
+        f"one micro-batch: {plan.batch} rows of {plan.sequence} tokens, {plan.weights}",
+        f"predicted peak: {predicted.predicted_peak / GIB:.2f} GiB",
+        f"rehearsed peak: {rehearsed.peak / GIB:.2f} GiB",
+    ]
+    if torch.cuda.is_available():
+        lines.append(f"this GPU: {torch.cuda.get_device_properties(0).total_memory / GIB:.2f} GiB")
     return "\n".join(lines)
 
 
