@@ -1,0 +1,178 @@
+"""What a matrix loses when it is cut down to a rank: the truncated SVD, its error, and comparisons of subspaces.
+
+Notation: M of shape (d, k), M = U diag(S) Vh with singular values s_1 >= s_2 >= ... >= 0, as torch.linalg.svd gives it.
+Half precision is computed in fp32; sums of squares are taken in fp64.
+"""
+
+import torch
+from torch import Tensor
+
+from lorabook.errors import SettingError
+
+
+def truncated_svd(M: Tensor, r: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The r largest singular values of M with their vectors: U (d, r), S (r,) falling, Vh (r, k).
+
+    U diag(S) Vh is the matrix of rank r that is closest to M in the Frobenius and in the spectral norm (Eckart and
+    Young 1936).
+
+    Raises:
+        SettingError: M is not a matrix of finite numbers; r is not a whole number from 1 to min(d, k).
+    """
+    M = _matrix(M, "M")
+    r = _rank(r, min(M.shape), "r")
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, :r], S[:r], Vh[:r]
+
+
+def low_rank(M: Tensor, r: int) -> Tensor:
+    """The matrix of rank r that is closest to M: U diag(S) Vh of `truncated_svd`, in M's shape and dtype."""
+    U, S, Vh = truncated_svd(M, r)
+    return ((U * S) @ Vh).to(M.dtype)
+
+
+def spectrum(M: Tensor) -> Tensor:
+    """The singular values of M, largest first: shape (min(d, k),)."""
+    return torch.linalg.svdvals(_matrix(M, "M"))
+
+
+def truncation_error(S: Tensor, r: int) -> float:
+    """How far M is from the closest matrix of rank r: ||M - M_r||_F = sqrt(sum of s_i^2 over i > r).
+
+    S holds all singular values of M, largest first; r is 0 to len(S).
+
+    Raises:
+        SettingError: S is no falling row of singular values; r is out of its range.
+    """
+    squares = _squares(S)
+    return squares[_rank(r, len(squares), "r", least=0) :].sum().sqrt().item()
+
+
+def energy_kept(S: Tensor, r: int) -> float:
+    """The share of ||M||_F^2 that rank r keeps: (sum of s_i^2 over i <= r) / (sum of all s_i^2), between 0 and 1.
+
+    Raises:
+        SettingError: as `truncation_error`; all singular values are zero.
+    """
+    squares = _squares(S, above_zero=True)
+    return (squares[: _rank(r, len(squares), "r", least=0)].sum() / squares.sum()).item()
+
+
+def rank_for_energy(S: Tensor, share: float) -> int:
+    """The smallest r whose `energy_kept` is at least `share`.
+
+    Raises:
+        SettingError: as `energy_kept`; `share` is not above 0 and at most 1.
+    """
+    squares = _squares(S, above_zero=True)
+    if not 0 < share <= 1:
+        raise SettingError(f"The share of energy is {share!r}.", "Give a number above 0 and at most 1.")
+    kept = squares.cumsum(0)
+    return int((kept < share * kept[-1]).sum()) + 1
+
+
+def break_even_rank(d: int, k: int) -> int:
+    """The largest rank at which LoRA trains no more numbers than the matrix has: r (d + k) <= d k, so d k // (d + k).
+
+    For a square matrix that is d // 2. It is 0 where even rank 1 trains more than the matrix has.
+
+    Raises:
+        SettingError: d or k is not a whole number of at least 1.
+    """
+    _rank(d, None, "d")
+    _rank(k, None, "k")
+    return d * k // (d + k)
+
+
+def subspace_similarities(A1: Tensor, A2: Tensor) -> Tensor:
+    """phi(A1, A2, i, j) for every i and j: entry (i - 1, j - 1) of a matrix (rank of A1, rank of A2) in fp64.
+
+    phi(A1, A2, i, j) = ||V1_i^T V2_j||_F^2 / min(i, j), where V1_i and V2_j hold the first i and j right singular
+    vectors of A1 (r1, k) and A2 (r2, k) (Hu et al. 2021, arXiv 2106.09685v2, eq. 4). 1: the smaller subspace lies in
+    the larger; 0: they are orthogonal. Two random subspaces of R^k come to max(i, j) / k on average.
+
+    The left singular vectors of B are compared by giving the transposed matrices.
+
+    Raises:
+        SettingError: A1 or A2 is no matrix of finite numbers, or is zero; their widths differ.
+    """
+    A1, A2 = _matrix(A1, "A1"), _matrix(A2, "A2")
+    if A1.shape[1] != A2.shape[1]:
+        raise SettingError(
+            f"A1 has {A1.shape[1]} columns and A2 has {A2.shape[1]}.",
+            "Compare two A matrices of the same layer, or two transposed B matrices.",
+        )
+    overlap = (_row_space(A1, "A1") @ _row_space(A2, "A2").T).square().cumsum(0).cumsum(1)
+    i, j = (torch.arange(1, n + 1, device=overlap.device) for n in overlap.shape)
+    return overlap / torch.minimum(i[:, None], j[None, :])
+
+
+def subspace_similarity(A1: Tensor, A2: Tensor, i: int, j: int) -> float:
+    """One entry of `subspace_similarities`: phi(A1, A2, i, j).
+
+    Raises:
+        SettingError: as there; i or j is not from 1 to the rank of its matrix.
+    """
+    similarities = subspace_similarities(A1, A2)
+    i, j = (_rank(value, size, name) for value, size, name in zip((i, j), similarities.shape, "ij"))
+    return similarities[i - 1, j - 1].item()
+
+
+def amplification(W: Tensor, delta: Tensor, r: int) -> float:
+    """By how much an update strengthens its own directions: ||delta||_F / ||U^T W V||_F.
+
+    U and V hold the first r left and right singular vectors of the update, so that the denominator is the part of W
+    that already pointed there (Hu et al. 2021, arXiv 2106.09685v2, section 7.3 and Table 7). Infinite where W has none.
+
+    Shapes: W and delta (d, k).
+
+    Raises:
+        SettingError: the shapes differ; delta is zero; r is out of its range.
+    """
+    W, delta = _matrix(W, "W"), _matrix(delta, "delta")
+    if W.shape != delta.shape:
+        raise SettingError(f"W is {tuple(W.shape)} and delta is {tuple(delta.shape)}.", "Give two of the same shape.")
+    if not delta.any():
+        raise SettingError("The update is zero.", "Train first: a zero update has no directions.")
+    U, _, Vh = truncated_svd(delta, r)
+    present = torch.linalg.norm(U.T @ W.to(U.dtype) @ Vh.T)
+    return (torch.linalg.norm(delta) / present).item()
+
+
+def _row_space(A: Tensor, name: str) -> Tensor:
+    """An orthonormal basis of A's rows in fp64, the strongest direction first: (rank, k)."""
+    _, S, Vh = torch.linalg.svd(A.double(), full_matrices=False)
+    rounding = max(A.shape) * torch.finfo(A.dtype).eps  # the direction of a value below it is arbitrary
+    rank = int((S / S[0] > rounding).sum())
+    if not rank:
+        raise SettingError(f"{name} is zero.", "Train first: a zero matrix has no directions.")
+    return Vh[:rank]
+
+
+def _matrix(M: Tensor, name: str) -> Tensor:
+    if M.ndim != 2 or not M.numel():
+        raise SettingError(f"{name} has the shape {tuple(M.shape)}.", "Give a matrix of shape (d, k).")
+    M = M.detach() if M.dtype in (torch.float32, torch.float64) else M.detach().float()
+    if not bool(torch.isfinite(M).all()):
+        raise SettingError(f"{name} holds a value that is not finite.", "Look for the step at which training diverged.")
+    return M
+
+
+def _squares(S: Tensor, above_zero: bool = False) -> Tensor:
+    """The squared singular values in fp64."""
+    S = S.detach().double()
+    if S.ndim != 1 or not len(S) or not bool((S >= 0).all()) or bool((S.diff() > 0).any()):
+        raise SettingError(
+            f"These are no singular values: {len(S) if S.ndim == 1 else tuple(S.shape)} numbers.",
+            "Give those of spectrum(M): one row, none negative, largest first.",
+        )
+    if above_zero and not S[0] > 0:
+        raise SettingError("All singular values are zero.", "Train first: a zero matrix has no energy to keep.")
+    return S.square()
+
+
+def _rank(value: int, most: int | None, name: str, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        upper = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise SettingError(f"{name} is {value!r}.", f"Give a whole number {upper}.")
+    return value
