@@ -1,0 +1,52 @@
+"""The exercises of the notebooks: `check` an answer, ask for a `hint`, see a `solution`."""
+
+from typing import Any
+
+from lorabook.errors import SettingError
+from lorabook.workbook.exercises import (
+    ex01_loss,
+    ex01_memory,
+    ex04_ranks,
+    ex04_spectrum,
+    ex05_linear,
+    ex05_modules,
+    ex09_results,
+    ex09_rows,
+)
+from lorabook.workbook.exercises.engine import Exercise, judge
+
+BY_NOTEBOOK = {
+    "01": (*ex01_memory.EXERCISES, *ex01_loss.EXERCISES),
+    "04": (*ex04_ranks.EXERCISES, *ex04_spectrum.EXERCISES),
+    "05": (*ex05_linear.EXERCISES, *ex05_modules.EXERCISES),
+    "09": (*ex09_rows.EXERCISES, *ex09_results.EXERCISES),
+}
+EXERCISES = {exercise.name: exercise for group in BY_NOTEBOOK.values() for exercise in group}
+
+
+def check(name: str, answer: Any) -> None:
+    """Print whether `answer`, your function, class or dictionary, is right; if not, what is wrong with it.
+
+    The same answer always gets the same line. Your model, random state and gradient mode stay as they are.
+
+    Raises:
+        SettingError: there is no exercise of that name.
+    """
+    print(judge(_find(name), answer))
+
+
+def hint(name: str) -> None:
+    """Print the task and a hint. Raises SettingError if there is no exercise of that name."""
+    exercise = _find(name)
+    print(f"{exercise.task}\nHint: {exercise.hint}")
+
+
+def solution(name: str) -> None:
+    """Print an answer that passes. Raises SettingError if there is no exercise of that name."""
+    print(_find(name).solution.rstrip())
+
+
+def _find(name: str) -> Exercise:
+    if name not in EXERCISES:
+        raise SettingError(f"There is no exercise {name!r}.", f"Choose among: {', '.join(EXERCISES)}.")
+    return EXERCISES[name]

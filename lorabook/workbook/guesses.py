@@ -1,0 +1,75 @@
+"""Guess first, then see: `predict` keeps the reader's guess, `reveal` sets it beside the value.
+
+Guesses live as long as the kernel. Both print one line, the same at every run, and both may be run again.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+Guess = int | float | str
+
+
+@dataclass
+class _Kept:
+    guess: Any
+    late: bool  # made after the value was shown
+
+
+_kept: dict[str, _Kept] = {}
+_revealed: set[str] = set()
+
+
+def predict(key: str, guess: Guess | None = None) -> None:
+    """Keep a guess under `key`: a number, or text such as "twice as much". None takes an earlier guess back.
+
+    A guess that is changed, or made, after its `reveal` is kept too, and marked as late.
+    """
+    if guess is None or guess is ... or not str(guess).strip():
+        _kept.pop(key, None)
+        print("no guess yet")
+        return
+    before = _kept.get(key)
+    unchanged = before is not None and str(before.guess) == str(guess)
+    late = before.late if unchanged and before else key in _revealed
+    _kept[key] = _Kept(guess, late)
+    print(f"your guess: {_text(guess)}" + (" (after the value was shown)" if late else ""))
+
+
+def reveal(key: str, value: Any, unit: str = "") -> None:
+    """Print the guess kept under `key` beside `value`: "you said 10×, it is 1.02×".
+
+    A unit of letters stands after a space ("16.9 GiB"), a sign such as ×, x or % does not. A guess in words that are no
+    number stands as it was written.
+    """
+    _revealed.add(key)
+    right = _text(value, unit)
+    kept = _kept.get(key)
+    if kept is None:
+        print(f"no guess: it is {right}")
+    else:
+        late = " (after the value was shown)" if kept.late else ""
+        print(f"you said {_text(kept.guess, unit)}{late}, it is {right}")
+
+
+def _text(value: Any, unit: str = "") -> str:
+    """A number to three digits, or whole if it is whole or large, with its unit; words as they are."""
+    number = value.item() if getattr(value, "ndim", None) == 0 else value  # of NumPy or PyTorch
+    if isinstance(number, str):
+        number = _number(number.strip().removesuffix(unit).strip(), number)
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        return str(number)
+    whole = isinstance(number, int) or (abs(number) >= 1000 and abs(number) < 1e15)
+    text = f"{number:,.0f}" if whole else f"{number:.3g}"
+    return text + (f" {unit}" if unit[:1].isalpha() and unit != "x" else unit)
+
+
+def _number(text: str, otherwise: str) -> float | str:
+    """The number that `text` writes, commas between its thousands allowed, or `otherwise`."""
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text):
+        text = text.replace(",", "")
+    try:
+        number = float(text)
+    except ValueError:
+        return otherwise
+    return int(number) if number.is_integer() else number
