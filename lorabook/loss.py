@@ -38,6 +38,8 @@ class _FrozenHeadLoss(torch.autograd.Function):
                 softmax = logits.sub_(log_z).exp_()
                 softmax.scatter_add_(-1, labels[rows, None], torch.full_like(log_z, -1.0))
                 grad[rows] = softmax.to(weight.dtype) @ weight
+                del softmax
+            del logits  # before the next chunk's logits are made
         ctx.save_for_backward(grad)
         return total
 

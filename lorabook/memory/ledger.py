@@ -1,39 +1,46 @@
 """Predicting the memory of a training step, component by component, from sizes alone.
 
-Everything is arithmetic on the sizes of a Shape: nothing is built or run, and a prediction takes well under a
-millisecond once its sizes were met. What is counted are tensors. The CUDA context, the work space of matrix
-libraries and what the allocator rounds up come on top.
+Everything is arithmetic on a Shape: nothing is built or run, and a prediction takes well under a millisecond. What is
+counted are tensors. The CUDA context, the work space of matrix libraries and what an allocator rounds up come on top.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig
 from lorabook.loss import CHUNK_LOGITS
-from lorabook.memory.activations import Policy, block, linear, norm
+from lorabook.memory.activations import Setting, block, norm
 from lorabook.memory.plan import Plan
 from lorabook.memory.shape import Module, Shape, shape_of
 
-FORMATS = {"fp32": 4, "fp16": 2, "bf16": 2, "nf4": 2}  # bytes of a number that is not in 4 bits
-MOMENTS = {"adamw": 8, "sgd": 0}  # bytes of optimizer state a trained number
-# bitsandbytes: a block of 64 numbers has 64 half bytes and a scale; with double quantisation, as in QLoRA, the scale
-# is one byte, and 256 scales share one fp32 number
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "nf4": 2}  # of a frozen number that is not in 4 bits
+# QLoRA's format (Dettmers et al. 2023, arXiv 2305.14314), as bitsandbytes stores it with double quantisation: a
+# weight has half a byte, 64 weights a scale of one byte, 256 scales an fp32 number. Biases, norms, embeddings and the
+# head stay in 16 bits.
 NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
-EIGHT_BIT_BLOCK, EIGHT_BIT_LEAST = 256, 4096  # bitsandbytes: numbers that share a scale; smaller tensors stay in fp32
+# bitsandbytes' 8-bit AdamW: 256 numbers of either moment share an fp32 scale; tensors below 4,096 keep fp32 moments
+EIGHT_BIT_BLOCK, EIGHT_BIT_LEAST = 256, 4096
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Predicted bytes of one training step.
+    """Predicted bytes of a training step.
 
-    `components` are full sizes: "activations" is what the forward pass saves and the working memory of one block,
-    "logits and loss" what the loss needs at its most. They are not all alive at once: gradients come into being while
-    activations go. So their sum is an upper bound, and `predicted_peak` the largest of `moments`.
+    `components` holds full sizes: "activations" is what the forward pass saves, with the working memory of the block
+    that needs most; "logits and loss" is what the loss needs at its most. They are never all alive at once, since
+    gradients come as activations go: their sum is above what is alive in the forward pass, in the loss and when the
+    backward pass starts. `moments` has the bytes alive at those moments, and at two that also need what no component
+    holds: the sum of a tied embedding's two gradients, and the numbers that an optimizer's update passes through.
+    `predicted_peak` is the largest.
 
     Attributes:
         trainable, parameters: numbers trained, and all numbers of the model with its adapter.
-        saved: bytes that the forward pass saves for the backward pass, without working memory.
-        moments: bytes alive at the moments that can be the peak.
+        saved: bytes that the forward pass leaves for the backward pass, those of the loss included.
     """
 
     components: dict[str, int]
@@ -48,85 +55,87 @@ class Ledger:
 
     @property
     def static(self) -> int:
-        """Weights, buffers, gradients and optimizer state: what does not depend on the batch."""
+        """Weights, buffers, gradients and optimizer state, which the batch does not change."""
         batch = ("activations", "logits and loss")
         return sum(size for name, size in self.components.items() if name not in batch)
 
     def table(self) -> str:
         """One line a component."""
-        return "\n".join(f"{name}: {size:,}" for name, size in self.components.items())
+        return "\n".join(f"{name}: {size:,} bytes" for name, size in self.components.items())
 
 
 @dataclass(frozen=True)
 class _Work:
-    """Bytes that come and go in a step: saved in all, working memory of a block, of the loss, and three moments.
+    """Bytes that come and go within a step, weights and the optimizer's state left out.
 
-    `kept`: what of the loss stays for the backward pass. `top` and `bottom`: all alive of activations while the last
-    and the first block run backward, gradients of the block at work included. `below`: gradients that come after it. `end`: while the
-    embedding's gradient is formed.
+    `saved` by the forward pass, `left` of it by the loss; `working` memory of a block beside `saved`; `loss` at its
+    most. At the moments: `forward` through the last block, `in_loss`, `first` and `last` in the backward pass of the
+    last and the first block, and `tied`, when the embedding's two gradients are added. Of all gradients `missing` are
+    not formed yet at `last`.
     """
 
     saved: float
+    left: float
     working: float
     loss: float
-    kept: float
     forward: float
-    top: float
-    bottom: float
-    below: float
-    end: float
+    in_loss: float
+    first: float
+    last: float
+    tied: float
+    missing: float
 
-    def mixed_with(self, other: "_Work", share: float) -> "_Work":
-        return _Work(*(share * a + (1 - share) * b for a, b in zip(vars(self).values(), vars(other).values())))
+    def blend(self, other: "_Work", share: float) -> "_Work":
+        pairs = zip(vars(self).values(), vars(other).values())
+        return _Work(*(share * a + (1 - share) * b for a, b in pairs))
 
 
-def ledger(model: "str | Shape", plan: Plan, *, foreach: bool = True) -> Ledger:
-    """Predict the memory of a training step of `plan`, from its second step on, when the optimizer has its state.
+def ledger(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Ledger:
+    """Predict the memory of a training step of `plan`, from the second on, when the optimizer has its state.
 
-    Trained numbers are fp32 with an fp32 gradient. A share s of the parameters trained without LoRA trains s of them,
-    spread evenly, and its activations lie between those of a model that is frozen, through which the gradient only
-    flows, and those of full fine-tuning, in proportion to s.
+    Trained numbers and their gradients are fp32. With a share s of the parameters trained (no LoRA), s of every
+    weight's bytes is counted as trained, and activations are s parts those of full fine-tuning and 1 - s parts those
+    of a frozen model that the gradient only flows through.
 
-    Args:
-        model: what `shape_of` takes.
-        foreach: the optimizer works on all tensors at once, as torch does by default on CUDA, and needs 4 bytes a
-            trained number beside its state; otherwise on one tensor after the other, as on a CPU.
+    With 16-bit and 4-bit weights the step is a GPU's: autocast, one byte a dropout mask's number, and an optimizer
+    that updates all tensors at once, as torch's do on CUDA. With fp32 weights it is the CPU's.
 
     Raises:
         SettingError: a model that `shape_of` refuses, a target that matches nothing, a sequence longer than the
             model's positions.
     """
     shape = shape_of(model)
-    full = not isinstance(plan.method, LoRAConfig)
-    tensors = _trained_tensors(shape, plan)
-    trainable = sum(tensors)
-    if full:
-        share = float(plan.method)
-        trainable = round(share * trainable)
-        frozen = _frozen_bytes(shape, plan) * (1 - share) if share < 1 else 0
+    if plan.sequence > shape.positions:
+        raise SettingError(
+            f"A sequence of {plan.sequence} tokens does not fit: {shape.name} has {shape.positions} positions.",
+            f"Give at most {shape.positions}.",
+        )
+    share = 0.0 if isinstance(plan.method, LoRAConfig) else float(plan.method)
+    tensors = _trained_tensors(shape, plan.method)
+    if share:
+        trainable, parameters = round(share * sum(tensors)), shape.parameters
+        frozen = round((1 - share) * _frozen_bytes(shape, plan))
         work = _work(shape, plan, True)
         if share < 1:
-            work = work.mixed_with(_work(shape, plan, None), share)
-        parameters = shape.parameters
+            work = work.blend(_work(shape, plan, False), share)
     else:
-        frozen = _frozen_bytes(shape, plan)
+        trainable = sum(tensors)
+        parameters, frozen = shape.parameters + trainable, _frozen_bytes(shape, plan)
         work = _work(shape, plan, False)
-        parameters = shape.parameters + trainable
-    state = _state_bytes(tensors, plan, trainable)
-    weights = round(frozen) + shape.buffer_bytes + 4 * trainable + state
-    gradients = 4 * trainable
-    scratch = 4 * trainable if foreach else 8 * min(max(tensors), trainable)
-    if plan.optimizer != "adamw":
-        scratch = 0
+    gradients, state = 4 * trainable, round(_state_bytes(tensors, plan) * trainable / sum(tensors))
+    held = frozen + shape.buffer_bytes + 4 * trainable + state
+    update = 0
+    if plan.optimizer == "adamw":
+        update = 4 * trainable if plan.weights != "fp32" else min(_update_bytes(tensors), 12 * trainable)
     moments = {
-        "forward": weights + work.forward,
-        "loss": weights + work.saved + work.loss,
-        "start of backward": weights + work.top,
-        "end of backward": weights + gradients + max(work.bottom - work.below, work.end),
-        "optimizer step": weights + gradients + scratch,
+        "forward": held + work.forward,
+        "loss": held + work.in_loss,
+        "start of backward": held + work.first,
+        "end of backward": held + gradients + max(work.last - work.missing, work.tied),
+        "optimizer step": held + gradients + update,
     }
     components = {
-        "frozen weights": round(frozen),
+        "frozen weights": frozen,
         "buffers": shape.buffer_bytes,
         "trainable weights": 4 * trainable,
         "gradients": gradients,
@@ -134,121 +143,148 @@ def ledger(model: "str | Shape", plan: Plan, *, foreach: bool = True) -> Ledger:
         "activations": round(work.saved + work.working),
         "logits and loss": round(work.loss),
     }
-    return Ledger(
-        components, trainable, parameters, round(work.saved + work.kept), {k: round(v) for k, v in moments.items()}
-    )
+    whole = {name: round(size) for name, size in moments.items()}
+    return Ledger(components, trainable, parameters, round(work.saved + work.left), whole)
 
 
-@lru_cache(maxsize=256)
-def _adapted(shape: Shape, targets: tuple[str, ...]) -> tuple[Module, ...]:
-    return tuple(shape.matched(targets))
+@lru_cache(maxsize=512)
+def _adapted(shape: Shape, targets: tuple[str, ...]) -> tuple[tuple[frozenset[str], ...], tuple[Module, ...]]:
+    """What LoRA `targets` hit: linear layers of every block by their names within it, then embeddings and the head."""
+    inside: list[set[str]] = [set() for _ in range(shape.layers)]
+    others = []
+    for module in shape.matched(targets):
+        layer, name = shape.place(module)
+        if layer is None:
+            others.append(module)
+        else:
+            inside[layer].add(name)
+    return tuple(frozenset(names) for names in inside), tuple(others)
 
 
-@lru_cache(maxsize=1024)
-def _layers(shape: Shape, targets: tuple[str, ...]) -> tuple[frozenset[str], ...]:
-    """The adapted linear layers of every block, by their names within it."""
-    hits: list[set[str]] = [set() for _ in range(shape.layers)]
-    start = "model.layers." if shape.family == "llama" else "transformer.h."
-    for module in _adapted(shape, targets):
-        if module.name.startswith(start):
-            number, _, name = module.name[len(start) :].partition(".")
-            hits[int(number)].add(name)
-    return tuple(frozenset(names) for names in hits)
-
-
-def _trained_tensors(shape: Shape, plan: Plan) -> list[int]:
-    """Numbers in every trained tensor."""
-    if isinstance(plan.method, LoRAConfig):
-        r = plan.method.r
-        return [size for m in _adapted(shape, plan.method.targets) for size in (r * m.k, r * m.d)]
-    linears = [size for m in shape.linears for size in (m.d * m.k, *[m.d] * m.bias)]
-    tables = [m.d * m.k for m in shape.modules if m.embedding or (m is shape.head and not shape.tied)]
+@lru_cache(maxsize=512)
+def _trained_tensors(shape: Shape, method: LoRAConfig | float) -> tuple[int, ...]:
+    """Numbers in every trained tensor; without LoRA, in every tensor."""
+    if isinstance(method, LoRAConfig):
+        return tuple(method.r * size for m in shape.matched(method.targets) for size in (m.k, m.d))
+    linears = [size for m in shape.linears for size in ((m.d * m.k, m.d) if m.bias else (m.d * m.k,))]
     norms = [shape.width] * (shape.norm_parameters // shape.width)
-    return linears * shape.layers + tables + norms
+    head = () if shape.tied else (shape.head.parameters,)
+    return (*(m.parameters for m in shape.modules if m.embedding), *linears * shape.layers, *norms, *head)
 
 
 def _frozen_bytes(shape: Shape, plan: Plan) -> int:
-    size = FORMATS[plan.weights]
-    if plan.weights != "nf4":
-        return size * shape.parameters
-    packed = shape.layers * sum(m.d * m.k for m in shape.linears)
+    size = BYTES[plan.weights]
+    packed = shape.layers * sum(m.d * m.k for m in shape.linears) if plan.weights == "nf4" else 0
     return round(NF4_BYTES * packed) + size * (shape.parameters - packed)
 
 
-def _state_bytes(tensors: list[int], plan: Plan, trainable: int) -> int:
-    if plan.optimizer != "adamw8bit":
-        return MOMENTS[plan.optimizer] * trainable
-    small = sum(size for size in tensors if size < EIGHT_BIT_LEAST)
-    blocks = sum(-(-size // EIGHT_BIT_BLOCK) for size in tensors if size >= EIGHT_BIT_LEAST)
-    whole = 8 * small + 2 * (sum(tensors) - small) + 8 * blocks
-    return round(whole * trainable / sum(tensors))
+def _state_bytes(tensors: tuple[int, ...], plan: Plan) -> int:
+    """Of the optimizer, for `tensors` trained whole. torch's count of steps, on the host, is left out."""
+    if plan.optimizer == "sgd":
+        return 0
+    if plan.optimizer == "adamw":
+        return 8 * sum(tensors)
+    large = [size for size in tensors if size >= EIGHT_BIT_LEAST]
+    scales = sum(-(-size // EIGHT_BIT_BLOCK) for size in large)
+    return 8 * (sum(tensors) - sum(large)) + 2 * sum(large) + 8 * scales
 
 
-def _work(shape: Shape, plan: Plan, full: bool | None) -> _Work:
-    """`full`: True for full fine-tuning, False for the LoRA of `plan`, None where nothing but the gradient passes."""
-    policy = Policy(plan, shape.family == "llama", bool(full))
-    n, h, e = plan.tokens, shape.width, policy.e
-    targets = plan.method.targets if isinstance(plan.method, LoRAConfig) else ()
-    layers = _layers(shape, targets) if targets else (frozenset(),) * shape.layers
-    tables = [m for m in _adapted(shape, targets) if m.embedding] if targets else []
-    # where activations are recomputed, transformers makes the embedding's output require a gradient
-    live = full is not False or bool(tables) or plan.checkpointing
-    leaf = plan.checkpointing and not full and not policy.llama and not any(m.name.endswith("wte") for m in tables)
+@lru_cache(maxsize=512)
+def _update_bytes(tensors: tuple[int, ...]) -> int:
+    """AdamW's, tensor by tensor: root and quotient, while the quotient of the tensor before is still there."""
+    return max(8 * size + 4 * before for before, size in zip((0, *tensors), tensors))
+
+
+def _work(shape: Shape, plan: Plan, full: bool) -> _Work:
+    """Full fine-tuning, or with `full` False the LoRA of `plan`, or without LoRA a gradient that only flows through."""
+    s = Setting(shape, plan, full)
+    n, h, lora = plan.tokens, shape.width, isinstance(plan.method, LoRAConfig)
+    layers, others = _adapted(shape, s.lora.targets) if lora else ((frozenset(),) * shape.layers, ())
+    tables = [m for m in others if m.embedding]
+    stream, again = s.e * n * h, plan.checkpointing
+    # Checkpointing makes the embedding's output require a gradient, and autograd holds on to it (in Llama it is the
+    # first block's input, which is held anyway).
+    live = full or not lora or bool(tables) or again
+    leaf = stream if again and not full and not s.llama and shape.modules[0] not in tables else 0
+    mask = s.e * plan.batch * plan.sequence**2 if plan.attention == "eager" else 0
+    start = leaf + mask * again + _embedding_bytes(s, tables)
+    made: dict[tuple[frozenset[str], bool], tuple[int, int, int, int]] = {}
     blocks = []
     for names in layers:
-        blocks.append(block(shape, plan, bool(full), names, live))
+        key = (names, live)
+        if key not in made:
+            b = block(s, names, live)
+            made[key] = (b.saved, b.forward, b.backward, b.gradients)
+        blocks.append(made[key])
         live = live or bool(names)
-    shared = e * n * h * leaf + (2 * e * plan.sequence * shape.head_dim if policy.llama else 0)
-    mask = e * plan.batch * plan.sequence**2 if plan.attention == "eager" else 0
-    shared += mask * plan.checkpointing
-    before = shared + _embedding_saved(plan, policy, tables, h)
-    ends = norm("final norm", policy, h, live).saved + before
-    checkpoint = e * n * h
-    # the block's input, where its first norm does not save that very tensor
-    again = checkpoint if plan.checkpointing and e == 2 else 0
-    kept = [checkpoint if plan.checkpointing else b.saved for b in blocks]
-    saved = sum(kept) + ends
-    loss, loss_kept = _loss(shape, plan, policy, targets, full)
-    local = e * n * h + (0 if policy.llama else e * plan.sequence * h)
-    peaks = [max(b.forward, b.backward) if plan.checkpointing else b.backward for b in blocks]
-    extra = [p - (0 if plan.checkpointing else b.saved) for p, b in zip(peaks, blocks)]
-    head = 4 * shape.vocabulary * h if full else 0
-    top = before + sum(kept[:-1]) + again + peaks[-1] + head
-    bottom = before + again + peaks[0]
-    forward = before + sum(kept[:-1]) + blocks[-1].forward + local + mask * (not plan.checkpointing)
-    working = max(0, *extra, forward - saved)
-    end = 8 * shape.vocabulary * h if full and shape.tied else 0
-    below = blocks[0].gradients + 4 * sum(plan.method.r * (m.d + m.k) for m in tables)
-    if full:
-        below += 4 * sum(m.d * m.k for m in shape.modules if m.embedding) - (head if shape.tied else 0)
-    return _Work(saved, working, loss, loss_kept, forward, top, bottom, below, end)
+    kept = [stream if again else saved for saved, *_ in blocks]
+    copies = _weight_copies(s, layers, tables) if again else 0
+    saved = start + sum(kept) + norm("final norm", s, live).saved + copies
+    in_loss, left, back, head = _loss(s, any(not m.embedding for m in others))
+
+    def backward(layer: int) -> int:
+        _, forward, backward, _ = blocks[layer]
+        recomputed = (stream if s.e == 2 else 0, max(forward, backward)) if again else (0, backward)
+        return start + sum(kept[:layer]) + sum(recomputed)
+
+    # the model's forward function holds on to the embeddings that it added
+    local = stream + (0 if s.llama else s.e * plan.sequence * h) + mask * (not again)
+    forward = start + sum(kept[:-1]) + blocks[-1][1] + local + copies
+    first, last = backward(shape.layers - 1), backward(0)
+    outside = sum(m.parameters for m in shape.tables) if full else s.lora.r * sum(m.d + m.k for m in tables)
+    return _Work(
+        saved=saved,
+        left=left,
+        working=max(0, forward - saved, first - saved, last - saved),
+        loss=max(in_loss, back),
+        forward=forward,
+        in_loss=max(saved + in_loss, saved - copies + back),
+        first=first + head,
+        last=last,
+        tied=8 * shape.vocabulary * h if full and shape.tied else 0,
+        missing=blocks[0][3] + 4 * outside - head,
+    )
 
 
-def _embedding_saved(plan: Plan, p: Policy, tables: list[Module], h: int) -> int:
-    saved = 0
+def _embedding_bytes(s: Setting, tables: list[Module]) -> int:
+    """Saved before the first block: a dropout's mask, adapters' r numbers a token, rotary sines and cosines."""
+    plan, r = s.plan, s.lora.r
+    saved = 2 * s.e * plan.sequence * s.shape.head_dim if s.llama else 0
+    if s.drops("embedding") and (s.full or tables or plan.checkpointing):
+        saved += s.mask * plan.tokens * s.shape.width
     for m in tables:
-        assert isinstance(plan.method, LoRAConfig)
-        tokens = plan.tokens if m.name.endswith(("wte", "embed_tokens")) else plan.sequence
-        saved += p.c * tokens * plan.method.r + (2 * plan.method.r * h if p.mixed else 0)
+        tokens = plan.tokens if m == s.shape.modules[0] else plan.sequence
+        saved += s.c * tokens * r + 2 * r * m.d * s.mixed
     return saved
 
 
-def _loss(shape: Shape, plan: Plan, p: Policy, targets: tuple[str, ...], full: bool | None) -> tuple[int, int]:
-    """Bytes of the loss at their most, and those it keeps for the backward pass."""
-    n, h, v, labels = plan.tokens, shape.width, shape.vocabulary, plan.label_tokens
-    out = p.norm_out
-    lora_head = any(m is shape.head for m in _adapted(shape, targets)) if targets else False
-    if plan.loss == "plain":
-        return out * n * h + 12 * n * v, 4 * n * v
+def _weight_copies(s: Setting, layers: tuple[frozenset[str], ...], tables: list[Module]) -> int:
+    """The 16-bit copies of trained weights, which autocast keeps until the forward pass is over."""
+    if not s.mixed:
+        return 0
+    if s.full:
+        return 2 * s.shape.layers * sum(m.d * m.k for m in s.shape.linears)
+    adapters = sum(m.d + m.k for names in layers for m in s.shape.linears if m.name in names)
+    return 2 * s.lora.r * (adapters + sum(m.d for m in tables))
+
+
+def _loss(s: Setting, lora_head: bool) -> tuple[int, int, int, int]:
+    """Bytes of the loss in its forward pass, those it leaves, in its backward pass, and of the head's gradient."""
+    n, h, v, labels, out = s.plan.tokens, s.shape.width, s.shape.vocabulary, s.plan.label_tokens, s.norm_out
+    head = 4 * v * h if s.full else 0
+    copy = 2 * v * h if s.full and s.mixed else 0
+    hidden, chosen = out * n * h, out * labels * h
+    logits = 6 if s.mixed else 4  # bytes a logit, in 16 bits and in fp32
+    if s.plan.loss == "plain":
+        most = (logits + 4) * n * v
+        return hidden + copy + most, copy + 4 * n * v, copy + 12 * n * v, head
     rows = min(labels, max(1, CHUNK_LOGITS // v))
-    more = min(rows, labels - rows)  # in the second chunk, while the first one's logits are still there
-    chosen = out * h * labels
-    if not full and not lora_head:
-        logits = (
-            max(rows * (p.c + 4 * p.mixed), 4 * rows + more * (p.c + 4 * p.mixed)) * v
-            if more
-            else (p.c + 4 * p.mixed) * rows * v
-        )
-        return out * h * n + 2 * chosen + logits + rows * h * p.c, chosen
-    head = 0 if lora_head else v * h * (2 * p.mixed + p.c * bool(more))
-    return out * h * n + chosen + 12 * rows * v + head, chosen
+    more = min(rows, labels - rows)  # rows of a second chunk
+    if not s.full and not lora_head:
+        return hidden + 2 * chosen + logits * rows * v + s.c * rows * h, chosen, 2 * chosen, 0
+    # Backward: a chunk's log-softmax and two gradients, beside the head's gradient from the chunks before; then that
+    # gradient, the chunk's own and, once the logits are gone, their sum.
+    size = s.c * v * h * s.full
+    before = size * (more > 0)
+    chunk = max(12 * rows * v + copy + before, s.c * rows * v + copy + size + before, size + 2 * before)
+    return hidden + chosen + copy + (logits + 4) * rows * v, chosen + copy, 2 * chosen + chunk, head

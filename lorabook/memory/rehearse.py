@@ -250,6 +250,7 @@ def _register(attention: str) -> str:
 def _fused(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, **features: Any) -> tuple[Tensor, None]:
     """The efficient kernel's shapes. (The CPU's op: it saves what CUDA's saves, and has shape rules on every build.)"""
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    query, key = query.to(value.dtype), key.to(value.dtype)  # Llama rotates them in fp32; autocast casts them back
     output = kernel(query, key, value, 0.0, True, scale=features.get("scaling"))[0]
     return output.transpose(1, 2).contiguous(), None
 

@@ -91,6 +91,19 @@ class Shape:
     def head(self) -> Module:
         return self.modules[-1]
 
+    @property
+    def tables(self) -> tuple[Module, ...]:
+        """The weights of vocabulary or positions: embeddings, and the head unless it is one of them."""
+        return tuple(m for m in self.modules if m.embedding) + (() if self.tied else (self.head,))
+
+    def place(self, module: Module) -> tuple[int | None, str]:
+        """The number of the block that holds `module` and its name within it; None outside of blocks."""
+        for prefix in ("model.layers.", "transformer.h."):
+            if module.name.startswith(prefix):
+                number, _, name = module.name[len(prefix) :].partition(".")
+                return int(number), name
+        return None, module.name
+
     @cached_property
     def norm_parameters(self) -> int:
         """Two norms a block and one at the end; LayerNorm has a weight and a bias, RMSNorm a weight."""
@@ -98,15 +111,13 @@ class Shape:
 
     @cached_property
     def block_parameters(self) -> int:
-        """The linear layers of all blocks, which is what 4-bit formats quantise."""
+        """Weights and biases of the linear layers of all blocks."""
         return self.layers * sum(m.parameters for m in self.linears)
 
     @cached_property
     def parameters(self) -> int:
         """Every parameter once: a tied head is the embedding and counts once."""
-        tables = self.vocabulary * self.width * (1 if self.tied else 2)
-        places = 0 if self.family == "llama" else self.positions * self.width
-        return tables + places + self.block_parameters + self.norm_parameters
+        return sum(m.parameters for m in self.tables) + self.block_parameters + self.norm_parameters
 
     @property
     def buffer_bytes(self) -> int:
@@ -151,7 +162,7 @@ def shape_of(model: "str | Path | Shape | PreTrainedConfig") -> Shape:
         return model
     if not isinstance(model, (str, Path)):
         if not hasattr(model, "model_type") or not hasattr(model, "to_dict"):
-            raise SettingError(f"The sizes of a {type(model).__name__} are not known.", _ADVICE)
+            raise SettingError(f"There are no sizes in a value of type {type(model).__name__}.", _ADVICE)
         return _from_fields(getattr(model, "name_or_path", ""), model.to_dict())
     if str(model) in KNOWN:
         return KNOWN[str(model)]
@@ -233,9 +244,9 @@ def _from_fields(name: str, fields: Mapping[str, Any]) -> Shape:
     )
 
 
-def _gpt(name: str, family: str, vocabulary: int, width: int, layers: int, heads: int, positions: int) -> Shape:
-    values = (vocabulary, width, layers, heads, positions)
-    return _from_fields(name, dict(zip(GPT_KEYS, values)) | {"model_type": family} | NO_DROPOUT)
+def _gpt(name: str, family: str, sizes: tuple[int, ...], dropout: float) -> Shape:
+    dropouts = dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), dropout)
+    return _from_fields(name, dict(zip(GPT_KEYS, sizes)) | dropouts | {"model_type": family})
 
 
 def _separate(shape: Shape) -> Shape:
@@ -244,19 +255,18 @@ def _separate(shape: Shape) -> Shape:
     return replace(shape, linears=(*parts, *shape.linears[2:]))
 
 
-NO_DROPOUT = {"attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
 KNOWN = {
     shape.name: shape
     for shape in (
-        _gpt("pocket", "gpt_bigcode", 4096, 256, 4, 8, 512),
-        _gpt("bigcode/tiny_starcoder_py", "gpt_bigcode", 49152, 768, 20, 12, 8192),
-        _gpt("bigcode/starcoderbase-1b", "gpt_bigcode", 49152, 2048, 24, 16, 8192),
+        _gpt("pocket", "gpt_bigcode", (4096, 256, 4, 8, 512), 0.0),
+        _gpt("bigcode/tiny_starcoder_py", "gpt_bigcode", (49152, 768, 20, 12, 8192), 0.1),
+        _gpt("bigcode/starcoderbase-1b", "gpt_bigcode", (49152, 2048, 24, 16, 8192), 0.1),
         _from_fields(
             "meta-llama/Llama-2-7b-hf",
             dict(zip(LLAMA_KEYS, (32000, 4096, 32, 32, 4096))) | {"model_type": "llama", "intermediate_size": 11008},
         ),
         # Hu et al. 2021 adapt W_q and W_v of GPT-3 as matrices of their own
-        _separate(_gpt("GPT-3 175B", "gpt2", 50257, 12288, 96, 96, 2048)),
+        _separate(_gpt("GPT-3 175B", "gpt2", (50257, 12288, 96, 96, 2048), 0.0)),
     )
 }
 _ADVICE = (
