@@ -1,0 +1,7 @@
+"""The explorers: one widget a file, each a thin shell on two pure functions of its state."""
+
+from lorabook.workbook.explorers.base import Explorer
+from lorabook.workbook.explorers.memory import MemoryExplorer
+from lorabook.workbook.explorers.subspace import SubspaceExplorer
+
+__all__ = ["Explorer", "MemoryExplorer", "SubspaceExplorer"]

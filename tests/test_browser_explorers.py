@@ -1,0 +1,174 @@
+"""Every explorer in JupyterLab, in a real browser, moved by the keyboard alone.
+
+The notebooks are found by the tag `explorer` on cells. A reduced copy is run: the set-up cell, the cells tagged
+`explorer-needs`, and the explorers.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from browser import NotebookPage, copy_blank, find_chromium, jupyterlab, notebook_page
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.browser
+
+
+def tags(cell: dict) -> list[str]:
+    return cell["metadata"].get("tags", [])
+
+
+def notebooks_with_explorers() -> list[Path]:
+    found = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    return [p for p in found if any("explorer" in tags(cell) for cell in json.loads(p.read_text("utf-8"))["cells"])]
+
+
+NOTEBOOKS = notebooks_with_explorers()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    find_chromium()
+    folder = tmp_path_factory.mktemp("notebooks")
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        first = next(index for index, cell in enumerate(cells) if cell["cell_type"] == "code")
+
+        def kept(index: int, cell: dict, first: int = first) -> bool:
+            return index == first or not {"explorer", "explorer-needs"}.isdisjoint(tags(cell))
+
+        copy_blank(path, folder, kept)
+    with jupyterlab(folder, tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+def test_there_are_explorers_to_try():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS])
+def test_every_control_works_from_the_keyboard(lab, name):
+    with notebook_page(lab, find_chromium(), name) as notebook:
+        notebook.run_all(90)
+        explorers = [ShownExplorer(notebook, found) for found in notebook.page.evaluate(SHOWN)]
+        assert explorers, "no explorer is shown"
+        for explorer in explorers:
+            explorer.check_agreement()
+            for index in range(explorer.controls.count()):
+                explorer.move(index)
+            explorer.press_presets()
+            explorer.flood()
+            explorer.check_agreement()
+        assert notebook.problems == []
+
+
+class ShownExplorer:
+    """An explorer in the page (`root`) and the same one in the kernel (`model`)."""
+
+    def __init__(self, notebook: NotebookPage, found: dict):
+        self.notebook, self.page, self.model = notebook, notebook.page, found["model"]
+        self.root = notebook.page.locator(".jp-Cell").nth(found["cell"]).locator(".lorabook-explorer")
+        self.controls = self.root.locator(".lorabook-control")
+
+    def seen(self) -> dict:
+        """What the page shows: the controls' values, the readout, whether an error, the hash of the picture's bytes."""
+        return self.root.evaluate(SEEN)
+
+    def kernel(self) -> dict:
+        """What the kernel holds, and what the pure function says of its state."""
+        return json.loads(self.notebook.in_kernel(f"model = {self.model!r}\n{HELD}"))
+
+    def check_agreement(self) -> dict:
+        """Once the kernel rests, what the page shows is what the kernel holds and what the pure function says."""
+        self.notebook.wait_for(KERNEL_RESTS, 20)
+        held = self.kernel()
+        for _ in range(40):
+            seen = self.seen()
+            if seen == held:
+                break
+            self.page.wait_for_timeout(50)
+        assert seen == held
+        return held
+
+    def move(self, index: int) -> None:
+        """Reach the control with the Tab key and change its value; readout and picture follow."""
+        control, before = self.controls.nth(index), self.seen()
+        if index == 0:
+            control.locator(FOCUSABLE).first.focus()
+        else:
+            for _ in range(8):
+                self.page.keyboard.press("Tab")
+                if control.evaluate("control => control.contains(document.activeElement)"):
+                    break
+            else:
+                pytest.fail(f"Tab does not reach control {index}, {before['values'][index]}")
+        for key in KEYS[control.evaluate(KIND)]:
+            self.page.keyboard.press(key)
+            if self.seen()["values"][index] != before["values"][index]:
+                after = self.check_agreement()
+                if not after["error"]:
+                    break
+        else:
+            pytest.fail(f"no key moves control {index}, {before['values'][index]}")
+        assert after["readout"] != before["readout"] and after["picture"] != before["picture"]
+
+    def press_presets(self) -> None:
+        for index in range(self.root.locator("button.widget-button").count()):
+            self.root.locator("button.widget-button").nth(index).focus()
+            self.page.keyboard.press("Space")
+            self.check_agreement()
+
+    def flood(self) -> None:
+        """Forty moves of a slider with no pause between them."""
+        handle = self.root.locator(".noUi-handle").first
+        if handle.count():
+            handle.focus()
+            for key in ["ArrowLeft"] * 10 + ["ArrowRight"] * 20 + ["ArrowLeft"] * 10:
+                self.page.keyboard.press(key)
+
+
+# What moves a control that has the focus. The notebook takes the arrow keys from a list or from radio buttons in an
+# output, and goes to another cell with them: such controls cannot be used from the keyboard.
+KEYS = {
+    "slider": ("ArrowRight", "ArrowLeft", "ArrowLeft"),
+    "buttons": ("Space", "Tab", "Space"),
+    "checkbox": ("Space",),
+}
+FOCUSABLE = ".noUi-handle, button, input"
+KIND = """control => control.querySelector('.noUi-handle') ? 'slider' : control.querySelector('button') ? 'buttons' :
+    control.querySelector('input[type=checkbox]') ? 'checkbox' : 'unknown'"""
+KERNEL_RESTS = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
+SHOWN = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].flatMap((cell, index) =>
+    cell.type !== 'code' ? [] : cell.sharedModel.outputs
+        .map(output => output.data?.['application/vnd.jupyter.widget-view+json']?.model_id)
+        .filter((id, i) => id && cell.sharedModel.metadata.tags?.includes('explorer'))
+        .map(model => ({cell: index, model})))"""
+SEEN = """async root => {
+    const bytes = await (await fetch(root.querySelector('img').src)).arrayBuffer();
+    const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    return {
+        values: [...root.querySelectorAll('.lorabook-control')].map(control => {
+            const box = control.querySelector('input[type=checkbox]');
+            const text = control.querySelector('.widget-readout, button.mod-active')?.textContent;
+            return box ? box.checked : text?.replaceAll('\\u00a0', ' ');
+        }),
+        readout: root.querySelector('.lorabook-readout').textContent,
+        error: root.querySelector('.lorabook-error').innerText.trim(),
+        picture: [...hash].map(byte => byte.toString(16).padStart(2, '0')).join(''),
+    };
+}"""
+HELD = """
+import gc, hashlib, html, json, re
+from lorabook.workbook.explorers import Explorer
+found = globals().setdefault("found", {})
+if model not in found:
+    (found[model],) = [e for e in gc.get_objects() if issubclass(type(e), Explorer) and e.model_id == model]
+explorer = found[model]
+failed = explorer.error.layout.display is None
+print(json.dumps({
+    "values": [getattr(c, "label", c.value) for c in explorer.controls.values()],
+    "readout": "" if failed else explorer.readout(explorer.state),
+    "error": html.unescape(re.sub("<[^>]*>", "", explorer.error.value)) if failed else "",
+    "picture": hashlib.sha256(explorer.picture.value).hexdigest(),
+}))
+"""
