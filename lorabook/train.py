@@ -1,4 +1,4 @@
-"""One training loop for everything: whatever parameter of the model requires a gradient is trained.
+"""One training loop for everything: whatever parameter of the model requires a gradient is trained, or its subspace.
 
 Accelerate carries the device, autocast, the loss scaler and the process group. The rest is here: batches by token
 budget, a loss divided by the answer tokens of the whole step, a schedule that only real steps move, exact resume, a
@@ -25,6 +25,7 @@ from lorabook.evaluate import answer_loss
 from lorabook.history import History, Step
 from lorabook.loss import AnswerLoss
 from lorabook.precision import precision_for
+from lorabook.subspace import subspace_of
 from lorabook.train_config import TrainConfig, schedule
 from lorabook.train_parts import (
     gradient_step,
@@ -51,7 +52,7 @@ def finetune(
     resume: bool = False,
     on_log: Callable[[History], None] | None = None,
 ) -> History:
-    """Train whatever in `model` requires a gradient on the answers of `train`.
+    """Train whatever in `model` requires a gradient on the answers of `train`; with a subspace, in the subspace.
 
     The held-out loss is measured before the first step and after the last by the same code. Ctrl-C, or the stop
     button of a notebook, finishes the step at hand, saves, and returns. The global random state is left as it was.
@@ -82,7 +83,7 @@ class _Run:
 
         self.model, self.train, self.held_out, self.config = model, train, held_out, config
         self.output, self.on_log, self.stop = Path(output) / "checkpoints" if output else None, on_log, stop
-        self.named = trained(model)
+        self.named, self.subspace = trained(model), subspace_of(model)
         device = next(model.parameters()).device
         autocast = precision_for(device).autocast
         mixed = {None: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}[autocast]
@@ -194,6 +195,8 @@ class _Run:
                 "Lower the learning rate, or load the model in float32; the weights are those before this step.",
             )
         self.optimizer.step()
+        if self.subspace:
+            self.subspace.write()
         skipped = self.accelerator.optimizer_step_was_skipped
         self.optimizer.zero_grad()
         peak, seconds = peak_bytes(self.accelerator.device), time.monotonic() - began
@@ -208,6 +211,7 @@ class _Run:
     def _gradients(self, micro: list[list[int]], labels: int) -> float | None:
         """Add up the gradients of one step; the mean loss over its answer tokens, or None where memory ran out."""
         self.optimizer.zero_grad()  # those of an attempt that failed, or of a run before this one
+        self.model.zero_grad()  # in a subspace, the optimizer does not know the model's own
         pieces = [part for rows in micro for part in split_micro_batch(rows, self.splits)]
         mine = share_of_rank(pieces, self.rank, self.world)
         total = torch.zeros((), device=self.accelerator.device)
@@ -221,6 +225,8 @@ class _Run:
             if self.world > 1 or not out_of_memory(error):
                 raise
             return None  # the caller tries again outside `except`, when the traceback no longer holds the tensors
+        if self.subspace:
+            self.subspace.pull()
         return torch.as_tensor(self.accelerator.reduce(total, "sum")).item() / labels
 
     def _batch(self, rows: list[int]) -> Batch:
@@ -273,6 +279,8 @@ class _Run:
         with torch.no_grad():
             for name, p in self.named:
                 p.copy_(found.tensors[f"model.{name}"])
+        if self.subspace:
+            self.subspace.write()
         checkpoint.restore_optimizer(self.optimizer.optimizer, [n for n, _ in self.named], found.tensors)
         checkpoint.restore_random(found.tensors)
         if self.rank:  # the random state kept is that of the main process

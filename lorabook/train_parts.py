@@ -15,6 +15,7 @@ from torch import nn
 from lorabook.batches import Batch, Example
 from lorabook.errors import SettingError
 from lorabook.lora import LoRALinear, lora_layers
+from lorabook.subspace import subspace_of
 from lorabook.train_config import TrainConfig
 
 NO_GRADIENT = ("micro_tokens", "activation_checkpointing", "checkpoint_every", "log_every")  # settings free to change
@@ -41,15 +42,16 @@ def stop_button() -> Iterator[threading.Event]:
 
 
 def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Name and tensor of everything that will be trained."""
+    """Name and tensor of everything that will be trained: what requires a gradient, or what a subspace trains."""
     if any(layer.merged for _, layer in lora_layers(model)):
         raise SettingError("The LoRA update is merged into the base.", "Call unmerge(model) before training.")
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    subspace = subspace_of(model)
+    named = subspace.trained() if subspace else [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise SettingError("No parameter of this model requires a gradient.", "Call apply_lora(model, config) first.")
     if wrong := next((n for n, p in named if p.dtype != torch.float32), None):
         raise SettingError(
-            f"The trained parameter {wrong} is {model.get_parameter(wrong).dtype}, not float32.",
+            f"The trained parameter {wrong} is {dict(named)[wrong].dtype}, not float32.",
             "Keep trained weights in float32: apply LoRA after casting the base, or load the model in float32.",
         )
     return named
@@ -130,14 +132,18 @@ def identity(
     def digest(lines: Iterable[str]) -> str:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    def spread(p: nn.Parameter) -> list[float]:
+    def spread(p: torch.Tensor) -> list[float]:
         return p.detach().flatten()[:: max(1, p.numel() // 64)].float().tolist()
 
+    subspace = subspace_of(model)
+    start = subspace.theta0 if subspace else {}  # the weights that a subspace moves are known by where they began
+    fixed = {n: p for n, p in model.named_parameters() if not p.requires_grad} | start
     return {k: v for k, v in asdict(config).items() if k not in NO_GRADIENT} | {
         "processes": processes,
         "LoRA settings": str(getattr(model, "lora_config", None)),
+        "subspace": str(subspace),
         "trained parameters": digest(f"{n} {tuple(p.shape)}" for n, p in named),
-        "frozen weights": digest(f"{n} {spread(p)}" for n, p in model.named_parameters() if not p.requires_grad),
+        "frozen weights": digest(f"{n} {spread(p)}" for n, p in fixed.items()),
         "rows to train on": digest(map(str, train)),
         "held-out rows": digest(map(str, held_out)),
     }

@@ -1,0 +1,271 @@
+"""Random projections from R^d up to R^D, and the fast Walsh-Hadamard transform behind the cheap one.
+
+A subspace of dimension d in a space of D parameters is spanned by the columns of a fixed random D x d matrix P
+(Li et al. 2018, arXiv 1804.08838). A dense P costs d * D numbers: 14.4 GiB in fp32 for d = 1,000 and D = 3.88 million.
+Fastfood (Le, Sarlós and Smola 2013, arXiv 1408.3060) replaces it by a product that is never formed,
+
+    P = crop(H G Pi H B pad) / c        pad: R^d -> R^L     crop: R^L -> R^D     L: the least power of two >= D
+
+with B diagonal of random signs, H the Walsh-Hadamard matrix of size L, Pi a random permutation and G diagonal Gaussian.
+It holds O(L) numbers and costs O(L log L), whatever d. Used from d up to D, as here, it pads to one block of size L and
+leaves out the paper's S, which gives the rows of a kernel's feature map their lengths (Aghajanyan et al. 2020, arXiv
+2012.13255, use it so).
+
+Before the crop every column of H G Pi H B has the norm sqrt(L * sum(G^2)). A share of D / L of its entries is kept, so
+c = sqrt(D * sum(G^2)) gives P columns of unit length: exactly where D = L, otherwise on average.
+"""
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lorabook.errors import SettingError
+
+RADIX_BITS = 5  # the largest small Hadamard matrix is 32 x 32
+BLOCK = 2**18  # elements transformed together, 1 MiB in fp32: what a processor core keeps near
+
+
+class _Linear(torch.autograd.Function):
+    """y = M x for a linear map given as a function, and its transpose as another. Nothing is saved for backward.
+
+    The gradient is M^T times the incoming one, through this very class, so that it can be differentiated again.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, apply: Callable[[Tensor], Tensor], transpose: Callable[[Tensor], Tensor]) -> Tensor:
+        castable = torch.amp.is_autocast_available(x.device.type)  # not so on the meta device
+        with torch.autocast(x.device.type, enabled=False) if castable else contextlib.nullcontext():
+            return apply(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, ctx.map, ctx.transpose = inputs
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        return _Linear.apply(grads[0], ctx.transpose, ctx.map), None, None
+
+
+def fwht(x: Tensor) -> Tensor:
+    """The Walsh-Hadamard transform H x along the last axis, unscaled: `fwht(fwht(x))` is n x.
+
+    H of size n is `scipy.linalg.hadamard(n)`: entries +1 and -1, symmetric, H H = n I. It is never formed. It factors
+    into a Kronecker product, H_ab = H_a ⊗ H_b, so the transform is a chain of reshaped products with matrices of at
+    most 32 x 32: log2(n) / 5 passes over memory instead of the log2(n) passes of additions of the textbook butterfly.
+
+    Args:
+        x: shape (..., n), n a power of two. float64 stays float64; everything else is computed in float32, since a sum
+            of n float16 numbers soon passes float16's largest. A matrix precision lowered by
+            `torch.set_float32_matmul_precision` lowers that of this transform too.
+
+    Returns:
+        The transform, shape (..., n). Differentiable any number of times; the gradient is again `fwht`.
+
+    Raises:
+        SettingError: n is not a power of two.
+    """
+    n = x.shape[-1] if x.ndim else 0
+    if n < 1 or n & (n - 1):
+        raise SettingError(
+            f"The last axis has {n} elements, which is not a power of two.",
+            "Pad it with zeros to the next power of two.",
+        )
+    return _apply(x, _transform, _transform)
+
+
+def _apply(x: Tensor, map: Callable[[Tensor], Tensor], transpose: Callable[[Tensor], Tensor]) -> Tensor:
+    result = _Linear.apply(x if x.dtype == torch.float64 else x.float(), map, transpose)
+    assert isinstance(result, Tensor)
+    return result
+
+
+@functools.lru_cache
+def _hadamard(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    h = torch.ones(1, 1, dtype=dtype, device=device)
+    for _ in range(bits):
+        h = torch.cat([torch.cat([h, h], 1), torch.cat([h, -h], 1)])
+    return h
+
+
+def _transform(x: Tensor) -> Tensor:
+    """`fwht` itself: H along the last axis of `x`, whose length is a power of two."""
+    n = x.shape[-1]
+    rows = x.reshape(-1, n).contiguous()  # (..., n) -> (m, n)
+    out = torch.empty_like(rows)
+    block = max(BLOCK, n >> RADIX_BITS)
+    if n > block:  # H_n = H_a ⊗ H_block: first H_a across the blocks of each row, then every block in place
+        a = n // block
+        h = _hadamard(a.bit_length() - 1, x.dtype, x.device)
+        for row, result in zip(rows, out):
+            torch.mm(h, row.view(a, block), out=result.view(a, block))
+        rows = out = out.view(-1, block)
+    together = max(1, BLOCK // rows.shape[1])
+    for source, result in zip(rows.split(together), out.split(together)):
+        _transform_block(source, result)
+    return out.view(x.shape)
+
+
+def _transform_block(x: Tensor, out: Tensor) -> None:
+    """Write H x for the rows of `x`, shape (m, n), to `out`, which may be `x` itself if n > 2^RADIX_BITS."""
+    m, n = x.shape
+    bits = n.bit_length() - 1
+    passes = max(1, -(-bits // RADIX_BITS))
+    scratch = [torch.empty_like(x) for _ in range(min(2, passes - 1))]
+    for i in range(passes):
+        radix_bits = bits // passes + (i < bits % passes)
+        radix = 2**radix_bits
+        h = _hadamard(radix_bits, x.dtype, x.device)
+        target = scratch[i % 2] if i + 1 < passes else out
+        # The leading factor of each row is transformed and moves to the end, so that after all passes the order is
+        # what it was. (m, radix, n / radix) -> (m, n / radix, radix)
+        turned = x.view(m, radix, n // radix).transpose(1, 2)
+        torch.bmm(turned, h.expand(m, radix, radix), out=target.view(m, n // radix, radix))
+        x = target
+
+
+def _check_sizes(d: int, D: int) -> None:
+    for name, value in (("d", d), ("D", D)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SettingError(f"The dimension {name} is {value!r}.", "Give a whole number of at least 1.")
+
+
+def _check_length(x: Tensor, expected: int, name: str) -> None:
+    if not x.ndim or x.shape[-1] != expected:
+        raise SettingError(f"The vector has the shape {tuple(x.shape)}.", f"Its last axis must be {name} = {expected}.")
+
+
+class FastfoodProjection(nn.Module):
+    """P = crop(H G Pi H B pad) / c, the projection of this file's head: `forward` applies P, `adjoint` its transpose.
+
+    What defines it is (d, D, seed): the factors are drawn in the order B, Pi, G by a generator of its own on the CPU,
+    so they are the same on every device, and the global random state is left alone. They do not depend on d: the
+    columns for a smaller d are the first columns for a larger one. Factors are buffers that are not saved; they take
+    12 L + 4 d bytes.
+
+    Args:
+        d: dimension of the subspace, at most L.
+        D: dimension of the space projected into.
+        seed: of the generator.
+        signs: draw G as signs, not as Gaussian numbers. With D = L the columns are then orthonormal (the subsampled
+            randomised Hadamard transform).
+
+    Shapes: `forward` (..., d) -> (..., D), `adjoint` (..., D) -> (..., d). float64 stays float64, everything else is
+    computed in float32. Both are differentiable any number of times, and each is the other's backward pass.
+
+    Raises:
+        SettingError: d > L, or a size below 1; a vector of another length than d or D.
+    """
+
+    B: Tensor
+    G: Tensor
+    gather: Tensor
+    inverse: Tensor
+
+    def __init__(self, d: int, D: int, seed: int = 0, *, signs: bool = False):
+        super().__init__()
+        _check_sizes(d, D)
+        L = _power_of_two(D)
+        if d > L:
+            raise SettingError(
+                f"d is {d:,}, more than L = {L:,}, the power of two that D = {D:,} is padded to.",
+                "Choose d of at most D: a subspace has no more dimensions than its space.",
+            )
+        self.d, self.D, self.L, self.seed = d, D, L, seed
+        self.small = _power_of_two(d)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        B = _signs(L, generator)
+        Pi = torch.randperm(L, generator=generator, device="cpu")
+        G = _signs(L, generator) if signs else torch.randn(L, generator=generator, device="cpu")
+        # In two steps, each small enough for one thread, so that the number of threads does not change the sum.
+        squares = G.double().square().view(-1, min(L, 2048)).sum(1).sum()
+        self.c = math.sqrt(D * squares.item())
+        inverse = torch.empty_like(Pi)
+        inverse[Pi] = torch.arange(L, device="cpu")
+        index = torch.int32 if L <= 2**31 else torch.int64
+        self.register_buffer("B", B[:d].clone(), persistent=False)
+        self.register_buffer("G", G, persistent=False)
+        self.register_buffer("gather", (Pi % self.small).to(index), persistent=False)
+        self.register_buffer("inverse", inverse.to(index), persistent=False)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """P theta: (..., d) -> (..., D)."""
+        _check_length(theta, self.d, "d")
+        return _apply(theta, self._up, self._down)
+
+    def adjoint(self, w: Tensor) -> Tensor:
+        """P^T w: (..., D) -> (..., d)."""
+        _check_length(w, self.D, "D")
+        return _apply(w, self._down, self._up)
+
+    # All but the first d' = `small` of the L entries that the first H meets are zero, and H_L = H_m ⊗ H_d'. So that H
+    # is H_d' on those entries, repeated m times over, and Pi may gather from the one copy. Transposed: sum the copies.
+
+    def _up(self, theta: Tensor) -> Tensor:
+        z = theta * (self.B.to(theta.dtype) / self.c)
+        z = _transform(nn.functional.pad(z, (0, self.small - self.d)))
+        z = _select(z, self.gather).mul_(self.G)  # (..., d') -> (..., L)
+        return _transform(z)[..., : self.D]
+
+    def _down(self, w: Tensor) -> Tensor:
+        z = _transform(nn.functional.pad(w, (0, self.L - self.D))).mul_(self.G)
+        z = _select(z, self.inverse).unflatten(-1, (-1, self.small)).sum(-2)  # (..., L) -> (..., d')
+        return _transform(z)[..., : self.d] * (self.B.to(w.dtype) / self.c)
+
+    def extra_repr(self) -> str:
+        return f"d={self.d}, D={self.D}, L={self.L}, seed={self.seed}"
+
+
+class DenseProjection(nn.Module):
+    """P as a D x d matrix of Gaussian numbers with columns of unit length: d * D numbers, for small d and D.
+
+    The interface is that of `FastfoodProjection`. The matrix is drawn by a generator of its own on the CPU, is defined
+    by (d, D, seed), and is held transposed, as the buffer `PT` (d, D), which is not saved.
+
+    Raises:
+        SettingError: a size below 1; a vector of another length than d or D.
+    """
+
+    PT: Tensor
+
+    def __init__(self, d: int, D: int, seed: int = 0):
+        super().__init__()
+        _check_sizes(d, D)
+        self.d, self.D, self.seed = d, D, seed
+        PT = torch.randn(d, D, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
+        self.register_buffer("PT", PT.div_(PT.norm(dim=1, keepdim=True)), persistent=False)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """P theta: (..., d) -> (..., D)."""
+        _check_length(theta, self.d, "d")
+        return _apply(theta, self._up, self._down)
+
+    def adjoint(self, w: Tensor) -> Tensor:
+        """P^T w: (..., D) -> (..., d)."""
+        _check_length(w, self.D, "D")
+        return _apply(w, self._down, self._up)
+
+    def _up(self, theta: Tensor) -> Tensor:
+        return theta @ self.PT.to(theta.dtype)
+
+    def _down(self, w: Tensor) -> Tensor:
+        return w @ self.PT.T.to(w.dtype)
+
+    def extra_repr(self) -> str:
+        return f"d={self.d}, D={self.D}, seed={self.seed}"
+
+
+def _power_of_two(n: int) -> int:
+    """The least power of two that is at least n."""
+    return 1 << (n - 1).bit_length()
+
+
+def _signs(n: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 2, (n,), generator=generator, device="cpu").mul_(2).sub_(1).float()
+
+
+def _select(x: Tensor, index: Tensor) -> Tensor:
+    return torch.index_select(x, -1, index)
