@@ -3,7 +3,7 @@
 DID:   theta = theta0 + P theta_d                      theta, theta0 in R^D, theta_d in R^d
 SAID:  theta_i = theta0_i + lambda_i (P theta_{d-m})_i    for each of the m parameter tensors
 
-theta0 is the model as it stands, theta_d starts at zero, and P is fixed. Nothing is ever projected down: theta_d is what
+theta0 is the model as it stands, theta_d starts at zero, P is fixed. Nothing is ever projected down: theta_d is what
 is trained, and P carries it up. SAID ("structure-aware", Aghajanyan et al. 2020, arXiv 2012.13255) adds a trained scale
 for every parameter tensor, starting at 1 and paid for out of the same d. There is one P for the whole model, cut into
 tensors, so its columns have unit length over all of them together.

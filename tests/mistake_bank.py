@@ -42,12 +42,14 @@ class Bank(list[Wrong]):
 def whole_bank() -> list[Wrong]:
     """Every notebook's wrong answers."""
     import mistakes_01
+    import mistakes_02
+    import mistakes_03
     import mistakes_04
     import mistakes_05_linear
     import mistakes_05_modules
     import mistakes_09
 
-    files = (mistakes_01, mistakes_04, mistakes_05_linear, mistakes_05_modules, mistakes_09)
+    files = (mistakes_01, mistakes_02, mistakes_03, mistakes_04, mistakes_05_linear, mistakes_05_modules, mistakes_09)
     return [wrong for file in files for wrong in file.bank]
 
 

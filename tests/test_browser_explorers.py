@@ -79,14 +79,16 @@ class ShownExplorer:
         return json.loads(self.notebook.in_kernel(f"model = {self.model!r}\n{HELD}"))
 
     def check_agreement(self) -> dict:
-        """Once the kernel rests, what the page shows is what the kernel holds and what the pure function says."""
-        self.notebook.wait_for(KERNEL_RESTS, 20)
-        held = self.kernel()
-        for _ in range(40):
-            seen = self.seen()
+        """Wait until the page shows what the kernel holds, and what the pure function says; return it.
+
+        A key's message may still be on its way to the kernel, or the picture's on its way back: both sides are asked
+        anew. The page has the new value of its control from the start, so the two cannot agree on the old state.
+        """
+        for _ in range(50):
+            seen, held = self.seen(), self.kernel()
             if seen == held:
                 break
-            self.page.wait_for_timeout(50)
+            self.page.wait_for_timeout(100)
         assert seen == held
         return held
 
@@ -113,10 +115,16 @@ class ShownExplorer:
         assert after["readout"] != before["readout"] and after["picture"] != before["picture"]
 
     def press_presets(self) -> None:
+        """Every preset's button with the space bar. They differ, so each must change the readout."""
         for index in range(self.root.locator("button.widget-button").count()):
+            before = self.seen()["readout"]
             self.root.locator("button.widget-button").nth(index).focus()
             self.page.keyboard.press("Space")
-            self.check_agreement()
+            for _ in range(100):
+                if self.seen()["readout"] != before:
+                    break
+                self.page.wait_for_timeout(50)
+            assert self.check_agreement()["readout"] != before
 
     def flood(self) -> None:
         """Forty moves of a slider with no pause between them."""
@@ -137,7 +145,6 @@ KEYS = {
 FOCUSABLE = ".noUi-handle, button, input"
 KIND = """control => control.querySelector('.noUi-handle') ? 'slider' : control.querySelector('button') ? 'buttons' :
     control.querySelector('input[type=checkbox]') ? 'checkbox' : 'unknown'"""
-KERNEL_RESTS = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 SHOWN = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].flatMap((cell, index) =>
     cell.type !== 'code' ? [] : cell.sharedModel.outputs
         .map(output => output.data?.['application/vnd.jupyter.widget-view+json']?.model_id)

@@ -27,15 +27,15 @@ class TestPicture:
     def test_is_grey_values_and_the_same_every_time(self):
         M = figures_04.picture()
         assert M.shape == (160, 240) and M.dtype == torch.float32
-        assert 0 <= M.min() and M.max() <= 1 and M.std() > 0.1
+        assert M.min() >= 0 and M.max() <= 1 and M.std() > 0.1
         assert torch.equal(M, figures_04.picture())
 
     def test_rank_shows(self):
-        """Hardly anything at rank 1, nearly everything at 64: the energy around the mean, by SciPy."""
+        """A third is missing at rank 1, hardly anything at 64: the energy around the mean, by SciPy."""
         M = figures_04.picture().double().numpy()
         squares = scipy.linalg.svdvals(M - M.mean()) ** 2
         shares = np.cumsum(squares) / squares.sum()
-        assert shares[0] < 0.65 and shares[63] > 0.995
+        assert shares[0] < 0.7 and shares[63] > 0.995
 
     def test_sky_at_the_left_edge_is_a_column_times_a_row(self):
         sky = figures_04.picture()[:20, :20].double().numpy()
@@ -61,13 +61,13 @@ def test_singular_values_are_shares_of_the_norm():
 
 
 def test_zeros_can_be_drawn_on_the_logarithmic_axis():
-    (axes,) = figures_04.singular_values({"M": torch.tensor([1.0, 0.0])}, "t").axes
-    assert min(drawn(axes)["M"]) > 0
+    (axes,) = figures_04.singular_values({"M": torch.tensor([1.0, 0.0])}, "t", floor=1e-3).axes
+    assert drawn(axes)["M"] == pytest.approx([1.0, 1e-3]) and 0 < axes.get_ylim()[0] < 1e-3
 
 
 def test_panels_draw_every_matrix_and_name_a_series_once():
     series = {"ΔW": [[0.1, 0.5], [0.2, 0.6]], "W0": [[0.1, 0.4]], "noise": [[0.05, 0.3]]}
-    panels = {name: series for name in ("a", "b", "c", "d")}
+    panels = dict.fromkeys(("a", "b", "c", "d"), series)
     figure = figures_04.energy_panels(panels, [1, 4], "t")
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", "d", "", ""]
     heights = [list(line.get_ydata()) for line in figure.axes[3].get_lines() if len(line.get_ydata())]
@@ -102,15 +102,17 @@ def test_no_figure_stays_open():
     assert pyplot.get_fignums() == []
 
 
+@pytest.fixture(scope="module")
+def text() -> str:
+    return files("lorabook").joinpath("assets/sweeps/delta_w.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def sweep(text) -> dict:
+    return json.loads(text)
+
+
 class TestStoredRun:
-    @pytest.fixture(scope="class")
-    def text(self) -> str:
-        return files("lorabook").joinpath("assets/sweeps/delta_w.json").read_text(encoding="utf-8")
-
-    @pytest.fixture(scope="class")
-    def sweep(self, text) -> dict:
-        return json.loads(text)
-
     def test_is_small_and_names_no_path(self, text):
         assert len(text.encode()) < 200_000
         assert ".jsonl" not in text and "home" not in text and "/work" not in text
@@ -119,9 +121,10 @@ class TestStoredRun:
         model = load_model("pocket", device="cpu").model
         for name in matched(model, ("all-linear", "wte", "wpe")):
             weight = model.get_submodule(name).weight.detach().double().numpy()
+            values = np.sqrt(np.linalg.eigvalsh(weight.T @ weight).clip(0))[::-1][: min(weight.shape)]
             key = name.removeprefix("transformer.").removeprefix("h.")
             assert sweep["shapes"][key] == list(weight.shape)
-            assert sweep["W0"][key] == pytest.approx(scipy.linalg.svdvals(weight), rel=1e-3, abs=1e-5)
+            assert sweep["W0"][key] == pytest.approx(values, rel=1e-3, abs=1e-5)
         assert len(sweep["W0"]) == 18
 
     @pytest.mark.parametrize("part", ["long", "short"])

@@ -48,7 +48,7 @@ def picture() -> Tensor:
 
 def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     """Matrices of grey values side by side, all on the scale from 0 (black) to 1 (white), named above each."""
-    figure = Figure(figsize=(2.15 * len(images), 2.1), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(2.15 * len(images), 1.95), layout="constrained", facecolor="white")
     for axes, (name, image) in zip(figure.subplots(1, len(images), squeeze=False)[0], images.items()):
         axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_title(name, fontsize=9)
@@ -57,23 +57,25 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def singular_values(spectra: Mapping[str, Tensor], title: str, mark: int | None = None) -> Figure:
+def singular_values(spectra: Mapping[str, Tensor], title: str, mark: int | None = None, floor: float = 1e-8) -> Figure:
     """Singular values of up to four matrices over their place, each as a share of its matrix's Frobenius norm.
 
     Args:
         spectra: all singular values of each matrix, largest first, by its name.
         title: what to see.
         mark: a place to mark by a vertical line.
+        floor: the lower end of the logarithmic axis; smaller values lie on it.
     """
     figure, axes = new_figure(7.4, 3.5)
     for (name, values), colour, style in zip(spectra.items(), COLOURS, STYLES):
         shares = values.double() / values.double().square().sum().sqrt()
-        axes.plot(range(1, len(shares) + 1), shares.clamp(min=1e-9).tolist(), style, color=colour, lw=2, label=name)
+        axes.plot(range(1, len(shares) + 1), shares.clamp(min=floor).tolist(), style, color=colour, lw=2, label=name)
     if mark is not None:
         axes.axvline(mark, color=GREY, lw=1)
         axes.annotate(f"{mark}", (mark, 0.02), xycoords=("data", "axes fraction"), xytext=(4, 0),
                       textcoords="offset points", fontsize=9, color="#555555")  # fmt: skip
     axes.set_yscale("log")
+    axes.set_ylim(bottom=0.7 * floor)
     axes.set(xlabel="place i", ylabel="σᵢ / Frobenius norm", title=title)
     axes.legend(frameon=False, fontsize=9)
     return figure
@@ -85,7 +87,7 @@ def energy_panels(
     """The share of energy kept over the rank: a panel a kind of matrix, a colour a series, a line a matrix.
 
     Args:
-        panels: by the panel's name, by the series' name, for each matrix the shares at `ranks`; at most four series.
+        panels: by the panel's name, by the series' name, for each matrix the shares at `ranks`; at most three series.
         ranks: above zero; the axis is logarithmic.
         title: what to see.
     """
@@ -115,13 +117,13 @@ def energy_and_loss(
     energy: Mapping[str, Sequence[Sequence[float]]],
     title: str,
 ) -> Figure:
-    """Both shares over the rank on one axis: loss won back as lines with points, energy kept as bands.
+    """Both shares over the rank on one axis: what the cut update brings of the loss, and what it keeps of the energy.
 
     Args:
         ranks: evenly spaced on the axis whatever their size, so that 0 has a place.
-        loss: by name, for each run the share of loss won back at `ranks`. The line is the mean, a dot each run.
-        energy: by name, for each matrix the share of energy kept at `ranks`. The band reaches from the least to the
-            greatest, its line is the mean.
+        loss: by name, for each run the share of loss brought back at `ranks`. The line is the mean, a dot each run.
+        energy: by name, for each matrix the share of energy kept at `ranks`. The line is the mean; around the first
+            a band reaches from the least to the greatest.
         title: what to see.
     """
     figure = Figure(figsize=(8.0, 4.2), layout="constrained", facecolor="white")
@@ -134,10 +136,9 @@ def energy_and_loss(
         for run in runs:
             axes.plot(places, run, "o", color=colour, ms=3.5)
     for (name, matrices), colour, style in zip(energy.items(), (BLUE, GREY, "black"), ("-", "-", ":")):
-        values = torch.tensor(matrices)
-        low, high = values.amin(0).tolist(), values.amax(0).tolist()
-        axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
-        axes.plot(places, values.mean(0).tolist(), style, color=colour, lw=1.6, label=f"energy: {name}")
+        axes.plot(places, torch.tensor(matrices).mean(0).tolist(), style, color=colour, lw=1.6, label=f"energy: {name}")
+    values = torch.tensor(next(iter(energy.values())))
+    axes.fill_between(places, values.amin(0).tolist(), values.amax(0).tolist(), color=BLUE, alpha=0.18, lw=0)
     axes.axhline(0.9, color="#bbbbbb", lw=0.8, zorder=0)
     axes.annotate("90%", (0, 0.9), xytext=(-2, 2), textcoords="offset points", fontsize=9, color="#666666")
     axes.set_xticks(places, [str(r) for r in ranks])

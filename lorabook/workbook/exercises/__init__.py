@@ -6,6 +6,9 @@ from lorabook.errors import SettingError
 from lorabook.workbook.exercises import (
     ex01_loss,
     ex01_memory,
+    ex02,
+    ex03_budget,
+    ex03_transform,
     ex04_ranks,
     ex04_spectrum,
     ex05_linear,
@@ -17,6 +20,8 @@ from lorabook.workbook.exercises.engine import Exercise, judge
 
 BY_NOTEBOOK = {
     "01": (*ex01_memory.EXERCISES, *ex01_loss.EXERCISES),
+    "02": ex02.EXERCISES,
+    "03": (*ex03_transform.EXERCISES, *ex03_budget.EXERCISES),
     "04": (*ex04_ranks.EXERCISES, *ex04_spectrum.EXERCISES),
     "05": (*ex05_linear.EXERCISES, *ex05_modules.EXERCISES),
     "09": (*ex09_rows.EXERCISES, *ex09_results.EXERCISES),
