@@ -18,8 +18,7 @@ seed draws the projection, the order of the rows and, from random initialisation
 - "live": LIVE_STEPS steps on the bundled sample in one subspace, which notebook 02 repeats, and with every parameter.
 
 Finished runs are kept in build/subspace_curves and not repeated: after an interruption start it again.
-Writes lorabook/assets/sweeps/subspace_curves.json. It holds the CPU seconds of every run: two threads spend two a
-second, however busy the machine is.
+Writes lorabook/assets/sweeps/subspace_curves.json, with the CPU seconds of every run: 33 minutes of one core in all.
 """
 
 import argparse

@@ -151,7 +151,8 @@ SHOWN = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].
         .filter((id, i) => id && cell.sharedModel.metadata.tags?.includes('explorer'))
         .map(model => ({cell: index, model})))"""
 SEEN = """async root => {
-    const bytes = await (await fetch(root.querySelector('img').src)).arrayBuffer();
+    const source = root.querySelector('img').src;
+    const bytes = source.startsWith('blob:') ? await (await fetch(source)).arrayBuffer() : new ArrayBuffer(0);
     const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
     return {
         values: [...root.querySelectorAll('.lorabook-control')].map(control => {
@@ -172,8 +173,12 @@ if model not in found:
     (found[model],) = [e for e in gc.get_objects() if issubclass(type(e), Explorer) and e.model_id == model]
 explorer = found[model]
 failed = explorer.error.layout.display is None
+def shown(control):
+    if hasattr(control, "readout_format"):
+        return format(control.value, control.readout_format)
+    return getattr(control, "label", control.value)
 print(json.dumps({
-    "values": [getattr(c, "label", c.value) for c in explorer.controls.values()],
+    "values": [shown(control) for control in explorer.controls.values()],
     "readout": "" if failed else explorer.readout(explorer.state),
     "error": html.unescape(re.sub("<[^>]*>", "", explorer.error.value)) if failed else "",
     "picture": hashlib.sha256(explorer.picture.value).hexdigest(),

@@ -26,11 +26,12 @@ def test_every_exercise_has_its_place():
     assert {number: [e.name for e in group] for number, group in BY_NOTEBOOK.items()} == {
         "01": ["adam_bytes", "largest_batch", "answer_labels", "loss_by_hand"],
         "02": ["project_up", "read_d90", "dense_bytes"],
+        "03": ["fwht", "fastfood_adjoint", "pad_theta", "said_start"],
         "04": ["truncated_svd", "break_even", "truncation_error", "rank_for_energy"],
         "05": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "09": ["encode_row", "split_rows", "perplexity", "did_it_train"],
     }
-    assert len(EXERCISES) == 19  # no name twice
+    assert len(EXERCISES) == 23  # no name twice
 
 
 @ALL
@@ -155,7 +156,7 @@ def test_the_learner_s_session_stays_as_it_is(exercise, grad, capsys):
 
 
 @ALL
-@pytest.mark.parametrize("mode", [torch.inference_mode(), torch.no_grad(), torch.device("meta")], ids=repr)
+@pytest.mark.parametrize("mode", [torch.inference_mode(), torch.no_grad(), torch.device("meta")], ids=["inference", "no_grad", "meta"])
 def test_the_learner_s_modes_are_no_obstacle(exercise, mode, capsys):
     """A default device other than the CPU stands for the one of a GPU machine."""
     answer = load(exercise.solution)
