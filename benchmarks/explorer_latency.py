@@ -20,11 +20,13 @@ from pathlib import Path
 
 import nbformat
 
+from lorabook.workbook import explorers
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from browser import NotebookPage, find_chromium, jupyterlab, notebook_page
 
 RESULT = Path(__file__).parent / "results" / "explorer_latency.json"
-EXPLORERS = ("MemoryExplorer",)  # those that need nothing from a notebook
+EXPLORERS = [name for name in explorers.__all__ if name != "Explorer"]
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 NAIVE = """from dataclasses import replace
 from ipywidgets import interact
