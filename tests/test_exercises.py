@@ -156,7 +156,9 @@ def test_the_learner_s_session_stays_as_it_is(exercise, grad, capsys):
 
 
 @ALL
-@pytest.mark.parametrize("mode", [torch.inference_mode(), torch.no_grad(), torch.device("meta")], ids=["inference", "no_grad", "meta"])
+@pytest.mark.parametrize(
+    "mode", [torch.inference_mode(), torch.no_grad(), torch.device("meta")], ids=["inference", "no_grad", "meta"]
+)
 def test_the_learner_s_modes_are_no_obstacle(exercise, mode, capsys):
     """A default device other than the CPU stands for the one of a GPU machine."""
     answer = load(exercise.solution)
