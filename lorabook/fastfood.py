@@ -127,18 +127,45 @@ def _transform_block(x: Tensor, out: Tensor) -> None:
         x = target
 
 
-def _check_sizes(d: int, D: int) -> None:
-    for name, value in (("d", d), ("D", D)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SettingError(f"The dimension {name} is {value!r}.", "Give a whole number of at least 1.")
-
-
 def _check_length(x: Tensor, expected: int, name: str) -> None:
     if not x.ndim or x.shape[-1] != expected:
         raise SettingError(f"The vector has the shape {tuple(x.shape)}.", f"Its last axis must be {name} = {expected}.")
 
 
-class FastfoodProjection(nn.Module):
+class _Projection(nn.Module):
+    """What projections have in common: a fixed D x d matrix P as two functions, of which each is the other's gradient.
+
+    A projection gives `_up`, theta -> P theta, and `_down`, w -> P^T w.
+    """
+
+    def __init__(self, d: int, D: int, seed: int):
+        super().__init__()
+        for name, value in (("d", d), ("D", D)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SettingError(f"The dimension {name} is {value!r}.", "Give a whole number of at least 1.")
+        self.d, self.D, self.seed = d, D, seed
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """P theta: (..., d) -> (..., D)."""
+        _check_length(theta, self.d, "d")
+        return _apply(theta, self._up, self._down)
+
+    def adjoint(self, w: Tensor) -> Tensor:
+        """P^T w: (..., D) -> (..., d)."""
+        _check_length(w, self.D, "D")
+        return _apply(w, self._down, self._up)
+
+    def _up(self, theta: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _down(self, w: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        return f"d={self.d}, D={self.D}, seed={self.seed}"
+
+
+class FastfoodProjection(_Projection):
     """P = crop(H G Pi H B pad) / c, the projection of this file's head: `forward` applies P, `adjoint` its transpose.
 
     What defines it is (d, D, seed): the factors are drawn in the order B, Pi, G by a generator of its own on the CPU,
@@ -166,15 +193,14 @@ class FastfoodProjection(nn.Module):
     inverse: Tensor
 
     def __init__(self, d: int, D: int, seed: int = 0, *, signs: bool = False):
-        super().__init__()
-        _check_sizes(d, D)
+        super().__init__(d, D, seed)
         L = _power_of_two(D)
         if d > L:
             raise SettingError(
                 f"d is {d:,}, more than L = {L:,}, the power of two that D = {D:,} is padded to.",
                 "Choose d of at most D: a subspace has no more dimensions than its space.",
             )
-        self.d, self.D, self.L, self.seed = d, D, L, seed
+        self.L = L
         self.small = _power_of_two(d)
         generator = torch.Generator("cpu").manual_seed(seed)
         B = _signs(L, generator)
@@ -191,16 +217,6 @@ class FastfoodProjection(nn.Module):
         self.register_buffer("gather", (Pi % self.small).to(index), persistent=False)
         self.register_buffer("inverse", inverse.to(index), persistent=False)
 
-    def forward(self, theta: Tensor) -> Tensor:
-        """P theta: (..., d) -> (..., D)."""
-        _check_length(theta, self.d, "d")
-        return _apply(theta, self._up, self._down)
-
-    def adjoint(self, w: Tensor) -> Tensor:
-        """P^T w: (..., D) -> (..., d)."""
-        _check_length(w, self.D, "D")
-        return _apply(w, self._down, self._up)
-
     # All but the first d' = `small` of the L entries that the first H meets are zero, and H_L = H_m ⊗ H_d'. So that H
     # is H_d' on those entries, repeated m times over, and Pi may gather from the one copy. Transposed: sum the copies.
 
@@ -215,11 +231,8 @@ class FastfoodProjection(nn.Module):
         z = _select(z, self.inverse).unflatten(-1, (-1, self.small)).sum(-2)  # (..., L) -> (..., d')
         return _transform(z)[..., : self.d] * (self.B.to(w.dtype) / self.c)
 
-    def extra_repr(self) -> str:
-        return f"d={self.d}, D={self.D}, L={self.L}, seed={self.seed}"
 
-
-class DenseProjection(nn.Module):
+class DenseProjection(_Projection):
     """P as a D x d matrix of Gaussian numbers with columns of unit length: d * D numbers, for small d and D.
 
     The interface is that of `FastfoodProjection`. The matrix is drawn by a generator of its own on the CPU, is defined
@@ -232,30 +245,15 @@ class DenseProjection(nn.Module):
     PT: Tensor
 
     def __init__(self, d: int, D: int, seed: int = 0):
-        super().__init__()
-        _check_sizes(d, D)
-        self.d, self.D, self.seed = d, D, seed
+        super().__init__(d, D, seed)
         PT = torch.randn(d, D, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
         self.register_buffer("PT", PT.div_(PT.norm(dim=1, keepdim=True)), persistent=False)
-
-    def forward(self, theta: Tensor) -> Tensor:
-        """P theta: (..., d) -> (..., D)."""
-        _check_length(theta, self.d, "d")
-        return _apply(theta, self._up, self._down)
-
-    def adjoint(self, w: Tensor) -> Tensor:
-        """P^T w: (..., D) -> (..., d)."""
-        _check_length(w, self.D, "D")
-        return _apply(w, self._down, self._up)
 
     def _up(self, theta: Tensor) -> Tensor:
         return theta @ self.PT.to(theta.dtype)
 
     def _down(self, w: Tensor) -> Tensor:
         return w @ self.PT.T.to(w.dtype)
-
-    def extra_repr(self) -> str:
-        return f"d={self.d}, D={self.D}, seed={self.seed}"
 
 
 def _power_of_two(n: int) -> int:
