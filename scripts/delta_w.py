@@ -19,16 +19,14 @@ Writes lorabook/assets/sweeps/delta_w.json. About 20 minutes on two quiet cores.
 
 import argparse
 import json
-import platform
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+import records
 import torch
-import transformers
 from torch import Tensor, nn
 
-import lorabook
 from lorabook import stackoverflow
 from lorabook.batches import Example, encode_all
 from lorabook.evaluate import answer_loss
@@ -168,13 +166,6 @@ def main() -> None:
     short = experiment("short", "sample", None, SHORT_HELD, (rate,), steps=SHORT_STEPS, batch_tokens=SHORT_TOKENS)
     del short["rates"]
     record = {
-        "script": "scripts/delta_w.py",
-        "versions": {
-            "lorabook": lorabook.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
         "model": "pocket",
         "max_length": MAX_LENGTH,
         "ranks": list(RANKS),
@@ -182,9 +173,8 @@ def main() -> None:
         "short": short,
         **references(),
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(record, separators=(",", ":")) + "\n")
-    print(f"{RESULT}: {RESULT.stat().st_size / 1000:.0f} kB")
+    size = records.write(RESULT, "scripts/delta_w.py", record)
+    print(f"{RESULT}: {size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

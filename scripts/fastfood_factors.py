@@ -16,15 +16,12 @@ on two cores.
 
 import argparse
 import json
-import platform
 from pathlib import Path
 
-import sklearn
+import records
 import torch
-import transformers
 from sklearn.datasets import load_digits
 
-import lorabook
 from lorabook import stackoverflow
 from lorabook.batches import encode_all
 from lorabook.models import load_model
@@ -111,12 +108,8 @@ def pocket() -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    versions = {"lorabook": lorabook.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
-    versions |= {"transformers": transformers.__version__, "python": platform.python_version()}
-    record = {"script": "scripts/fastfood_factors.py", "versions": versions, "digits": digits(), "pocket": pocket()}
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(record, separators=(",", ":")) + "\n")
-    print(f"{RESULT.relative_to(ROOT)}: {RESULT.stat().st_size / 1000:.0f} kB")
+    size = records.write(RESULT, "scripts/fastfood_factors.py", {"digits": digits(), "pocket": pocket()})
+    print(f"{RESULT.relative_to(ROOT)}: {size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

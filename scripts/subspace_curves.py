@@ -24,16 +24,14 @@ Writes lorabook/assets/sweeps/subspace_curves.json, with the CPU seconds of ever
 import argparse
 import json
 import math
-import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import records
 import torch
-import transformers
 from torch import nn
 
-import lorabook
 from lorabook import stackoverflow
 from lorabook.batches import Example, encode_all
 from lorabook.evaluate import answer_loss
@@ -192,13 +190,6 @@ def main() -> None:
     train, held = (encode_all(p, loaded.tokenizer, MAX_LENGTH) for p in stackoverflow.split(found, HELD_OUT))
     rows = Rows("real", train, held)
     record = {
-        "script": "scripts/subspace_curves.py",
-        "versions": {
-            "lorabook": lorabook.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
         "model": "pocket",
         "D": D,
         "max_length": MAX_LENGTH,
@@ -215,9 +206,8 @@ def main() -> None:
     record["live"] = live(loaded.tokenizer, D, rates[LIVE_D], rates[None])
     record["random"] = curve(rows, "random", RANDOM_DIMENSIONS, D, RANDOM_SEEDS)
     record["cpu_seconds"] = round(sum(json.loads(f.read_text())["facts"]["cpu_seconds"] for f in RUNS.glob("*.json")))
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(record, separators=(",", ":")) + "\n")
-    print(f"{RESULT}: {RESULT.stat().st_size / 1000:.0f} kB, {record['cpu_seconds'] / 60:.0f} minutes of CPU")
+    size = records.write(RESULT, "scripts/subspace_curves.py", record)
+    print(f"{RESULT}: {size / 1000:.0f} kB, {record['cpu_seconds'] / 60:.0f} minutes of CPU")
 
 
 if __name__ == "__main__":
