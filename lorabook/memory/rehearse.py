@@ -71,7 +71,7 @@ def rehearse(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Rehearsal:
     """
     _refuse(plan)
     config = _config(model, plan)
-    config._attn_implementation = _register(plan.attention)
+    config._attn_implementation = _register(plan)
     return _run(config, plan, torch.device("meta"))
 
 
@@ -103,13 +103,12 @@ def _run(config: Any, plan: Plan, device: torch.device) -> Rehearsal:
     from transformers import AutoModelForCausalLM
 
     began = time.monotonic()
-    lora = plan.method if isinstance(plan.method, LoRAConfig) else None
-    dtype = DTYPES[plan.weights] if lora else torch.float32  # what is trained is kept in fp32
     half = DTYPES[plan.weights] if plan.weights != "fp32" else None
     with torch.random.fork_rng(devices=[]), device:
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=config._attn_implementation)
-    if lora:
-        apply_lora(model, lora)
+        attention = config._attn_implementation
+        model = AutoModelForCausalLM.from_config(config, dtype=_base_dtype(plan), attn_implementation=attention)
+    if isinstance(plan.method, LoRAConfig):
+        apply_lora(model, plan.method)
     model.train()
     set_activation_checkpointing(model, plan.checkpointing, device)
     loss = AnswerLoss(model) if plan.loss == "chunked" else _PlainLoss(model)
@@ -148,6 +147,11 @@ def _run(config: Any, plan: Plan, device: torch.device) -> Rehearsal:
     arithmetic = f"{plan.weights} autocast" if half is not None else "fp32"
     path = f"{device.type}, {plan.attention} attention, {arithmetic}"
     return Rehearsal(before, after_forward[-1], peak, *count_parameters(model), path, time.monotonic() - began)
+
+
+def _base_dtype(plan: Plan) -> torch.dtype:
+    """What is trained is kept in fp32, so full fine-tuning has an fp32 base."""
+    return DTYPES[plan.weights] if isinstance(plan.method, LoRAConfig) else torch.float32
 
 
 def _batch(plan: Plan, vocabulary: int) -> Batch:
@@ -234,7 +238,7 @@ def _from_shape(shape: Shape) -> Any:
     return GPT2Config(**common)
 
 
-def _register(attention: str) -> str:
+def _register(plan: Plan) -> str:
     """The name of an attention function that can run on the meta device: registered without a mask function.
 
     Without a mask, transformers looks for packed sequences by reading a value, which a meta tensor does not have. A
@@ -242,8 +246,9 @@ def _register(attention: str) -> str:
     """
     from transformers import AttentionInterface
 
-    name = f"lorabook_meta_{attention}"
-    AttentionInterface.register(name, {"fused": _fused, "math": expanded_attention, "eager": _Eager()}[attention])
+    name = f"lorabook_meta_{plan.attention}"
+    functions = {"fused": _fused, "math": expanded_attention, "eager": _Eager(plan)}
+    AttentionInterface.register(name, functions[plan.attention])
     return name
 
 
@@ -256,14 +261,22 @@ def _fused(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, *
 
 
 class _Eager:
-    """The model's own eager attention, with the causal mask that transformers would have made once for all layers."""
+    """The model's own eager attention, with the causal mask that transformers would have made once for all layers.
 
-    def __init__(self) -> None:
+    The mask is there until the last layer is done, or, where blocks are recomputed, as long as they may ask for it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.dtype, self.recomputed = _base_dtype(plan), plan.checkpointing
         self.mask: Tensor | None = None
 
     def __call__(self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, **features: Any):
         if self.mask is None:
-            size, lowest = query.shape[2], torch.finfo(query.dtype).min
-            self.mask = query.new_full((1, 1, size, size), lowest).triu(1)
+            rows, _, size, _ = query.shape
+            lowest = torch.finfo(self.dtype).min
+            self.mask = query.new_full((rows, 1, size, size), lowest, dtype=self.dtype).triu(1)
         attention = sys.modules[type(module).__module__].eager_attention_forward
-        return attention(module, query, key, value, self.mask, **features)
+        result = attention(module, query, key, value, self.mask, **features)
+        if module.layer_idx == module.config.num_hidden_layers - 1 and not self.recomputed:
+            self.mask = None
+        return result
