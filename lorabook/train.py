@@ -210,8 +210,7 @@ class _Run:
 
     def _gradients(self, micro: list[list[int]], labels: int) -> float | None:
         """Add up the gradients of one step; the mean loss over its answer tokens, or None where memory ran out."""
-        self.optimizer.zero_grad()  # those of an attempt that failed, or of a run before this one
-        self.model.zero_grad()  # in a subspace, the optimizer does not know the model's own
+        self.model.zero_grad()  # those of an attempt that failed, or of a run before this one
         pieces = [part for rows in micro for part in split_micro_batch(rows, self.splits)]
         mine = share_of_rank(pieces, self.rank, self.world)
         total = torch.zeros((), device=self.accelerator.device)

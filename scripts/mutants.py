@@ -93,17 +93,18 @@ ADAPTER_FILE = [
 LABEL_PLACES = "range(row * length + e.answer_start - 1, row * length + len(e.input_ids) - 1)"
 END_TOKEN = "[*tokenize(pair.answer, tokenizer), tokenizer.eos_token_id]"
 FORMED = "softmax.to(weight.dtype) @ weight"
-ONE_LOSS = "loss * (self.world / labels)"
-ZEROED = "        self.optimizer.zero_grad()  # those of an attempt that failed, or of a run before this one\n"
+ONE_LOSS = "self.world / labels"
+ZEROED = "        self.model.zero_grad()  # those of an attempt that failed, or of a run before this one\n"
 TAKEN = "taken = step - sum(s.skipped for s in self.history.steps)"
 RESTORE_RANDOM = "        checkpoint.restore_random(found.tensors)\n"
 RESTORE_OPTIMIZER = "checkpoint.restore_optimizer(self.optimizer.optimizer, [n for n, _ in self.named], found.tensors)"
+STEP = "        self.optimizer.step()\n        if self.subspace:\n            self.subspace.write()\n"
 TRAINING = [
     ("label at its own position", "batches.py", LABEL_PLACES, LABEL_PLACES.replace(" - 1", "")),
     ("label two positions on", "batches.py", LABEL_PLACES, LABEL_PLACES.replace(" - 1", " - 2")),
     ("end token dropped", "batches.py", END_TOKEN, "tokenize(pair.answer, tokenizer)"),
     ("special tokens in posts obeyed", "batches.py", "split_special_tokens=True", "split_special_tokens=False"),
-    ("loss divided in each micro-batch", "train.py", ONE_LOSS, "loss * (self.world / max(1, len(batch.labels)))"),
+    ("loss divided in each micro-batch", "train.py", ONE_LOSS, "self.world / max(1, len(batch.labels))"),
     ("gradient divided early", "loss.py", FORMED, f"{FORMED.replace('softmax', '(softmax / 50_000)')} * 50_000"),
     ("gradient of the label missing", "loss.py", "torch.full_like(log_z, -1.0)", "torch.zeros_like(log_z)"),
     ("gradients of an earlier run kept", "train.py", ZEROED, ""),
@@ -115,6 +116,41 @@ TRAINING = [
     ("dropout on in evaluation", "evaluate.py", "    model.eval()\n    try:", "    try:"),
     ("held-out loss is a mean of means", "evaluate.py", "labels).item()", "labels).item() / len(batch.labels)"),
 ]
+# The same for random subspaces, and for memory. The adjoint is what the gradient is pulled back with.
+DOWN = "z = _select(z, self.inverse).unflatten(-1, (-1, self.small)).sum(-2)"
+SUBSPACES = [
+    ("adjoint permutes forwards", "fastfood.py", DOWN, DOWN.replace("self.inverse", "self.gather")),
+    ("adjoint forgets G", "fastfood.py", "(0, self.L - self.D))).mul_(self.G)", "(0, self.L - self.D)))"),
+    ("columns longer than 1", "fastfood.py", "self.c = math.sqrt(D *", "self.c = 0.5 * math.sqrt(D *"),
+    ("gradient of theta is not pulled back", "subspace.py", "self.projection.adjoint(flat)", "flat[: len(self.theta)]"),
+    ("theta0 is projected too", "subspace.py", "torch.add(start, piece if", "torch.add(0 * start, piece if"),
+    ("lambda missing from theta's gradient", "subspace.py", "[scale * g for scale, g in", "[g for scale, g in"),
+    ("parameters not written after a step", "train.py", STEP, STEP.replace("self.subspace.write()", "pass")),
+]
+MEMORY = [
+    (
+        "storages counted once for each view",
+        "memory/counter.py",
+        "        if key in self._sizes:\n            return\n",
+        "",
+    ),
+    ("storages never let go", "memory/counter.py", "self.live -= self._sizes.pop(key)", "self._sizes.pop(key)"),
+    ("rehearsal of the first step", "memory/rehearse.py", "for _ in range(2):", "for _ in range(1):"),
+    ("norms cast down", "memory/arithmetic.py", "    F.layer_norm,\n", ""),
+    (
+        "Adam has one moment",
+        "memory/ledger.py",
+        "return 8 * sum(tensors)\n    large",
+        "return 4 * sum(tensors)\n    large",
+    ),
+    (
+        "adapted layer keeps no input",
+        "memory/activations.py",
+        "else int(not x_kept)) + len(hits) * c * n * r",
+        "else 0) + len(hits) * c * n * r",
+    ),
+    ("logits forgotten", "memory/ledger.py", "hidden + 2 * chosen + logits * rows * v", "hidden + 2 * chosen"),
+]
 LAYER_TESTS = ("test_lora.py", "test_lora_parity.py", "test_merge.py")
 FILE_TESTS = ("test_adapter_file.py", "test_adapter_refusals.py")
 TRAINING_TESTS = {
@@ -123,11 +159,14 @@ TRAINING_TESTS = {
     "train.py": ("test_train.py", "test_resume.py"),
     "evaluate.py": ("test_evaluate.py",),
 }
+MEMORY_TESTS = ("test_counter.py", "test_rehearse.py", "test_ledger.py", "test_ledger_activations.py")
 MUTANTS = [
     *(Mutant(name, "lora.py", old, new, LAYER_TESTS) for name, old, new in LAYERS),
     *(Mutant(name, "merging.py", old, new, ("test_merge.py",)) for name, old, new in MERGING),
     *(Mutant(name, "adapter_file.py", old, new, FILE_TESTS) for name, old, new in ADAPTER_FILE),
     *(Mutant(name, file, old, new, TRAINING_TESTS[file]) for name, file, old, new in TRAINING),
+    *(Mutant(name, file, old, new, ("test_fastfood.py", "test_subspace.py")) for name, file, old, new in SUBSPACES),
+    *(Mutant(name, file, old, new, MEMORY_TESTS) for name, file, old, new in MEMORY),
 ]
 
 

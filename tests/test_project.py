@@ -155,6 +155,13 @@ def test_no_file_is_two_ideas_long():
     assert {str(p.relative_to(ROOT)): n for p, n in lengths.items() if n > 320} == {}
 
 
+def test_every_mutant_still_finds_its_line():
+    code = "import mutants, json; print(json.dumps([(m.name, m.file, m.old) for m in mutants.MUTANTS]))"
+    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", check=True, capture_output=True).stdout
+    texts = {path: (ROOT / "lorabook" / path).read_text() for path in {file for _, file, _ in json.loads(listed)}}
+    assert [name for name, file, old in json.loads(listed) if texts[file].count(old) != 1] == []
+
+
 # Makefile and .ci/run
 
 
@@ -264,6 +271,13 @@ def test_faults_are_found():
 
 def test_the_final_notebook_exists():
     assert "09_finetune_starcoder.ipynb" in [path.name for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_between_notebooks_lead_somewhere(path):
+    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "markdown"]
+    linked = set(re.findall(r"\]\((\w+\.ipynb)", "".join("".join(c["source"]) for c in cells)))
+    assert linked <= {other.name for other in NOTEBOOKS}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
