@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 from tiny import VOCABULARY, gpt2, gpt_bigcode, token_ids
-from tiny_runs import HELD_OUT, TRAIN, config, differing, values
+from tiny_runs import HELD_OUT, TRAIN, at_every_step, config, differing, values
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from lorabook.checkpoint import latest
 from lorabook.errors import CheckpointError, SettingError
@@ -56,17 +55,7 @@ def dense_gradients(subspace: Subspace, model: nn.Module, ids: Tensor) -> list[T
 
 def recorded(run) -> list[list[Tensor]]:
     """The gradients that the optimizer was given at every step of `run`."""
-    seen: list[list[Tensor]] = []
-
-    def record(optimizer, args, kwargs) -> None:
-        seen.append([p.grad.clone() for group in optimizer.param_groups for p in group["params"]])
-
-    handle = register_optimizer_step_pre_hook(record)
-    try:
-        run()
-    finally:
-        handle.remove()
-    return seen
+    return at_every_step(run, lambda o: [p.grad.clone() for group in o.param_groups for p in group["params"]])
 
 
 # The subspace itself

@@ -50,19 +50,20 @@ def differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
     return [name for name in before if not torch.equal(before[name], after[name])]
 
 
-def gradients_of(model: nn.Module, run: Callable[[], Any]) -> list[dict[str, Tensor]]:
-    """The gradients that the optimizer was given at every step of `run`."""
-    seen: list[dict[str, Tensor]] = []
-
-    def record(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        seen.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
-
-    handle = register_optimizer_step_pre_hook(record)
+def at_every_step(run: Callable[[], Any], look: Callable[[torch.optim.Optimizer], Any]) -> list[Any]:
+    """What `look` sees of the optimizer before every step of `run`."""
+    seen: list[Any] = []
+    handle = register_optimizer_step_pre_hook(lambda optimizer, args, kwargs: seen.append(look(optimizer)))
     try:
         run()
     finally:
         handle.remove()
     return seen
+
+
+def gradients_of(model: nn.Module, run: Callable[[], Any]) -> list[dict[str, Tensor]]:
+    """The gradients of `model` that the optimizer was given at every step of `run`."""
+    return at_every_step(run, lambda _: {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
 
 def assert_close(mine: dict[str, Tensor], other: dict[str, Tensor], tolerance: float = 1e-5) -> None:

@@ -15,7 +15,7 @@ from lorabook.history import History
 from lorabook.hub import KNOWN, UNGATED
 from lorabook.lora import LoRAConfig
 from lorabook.memory.ledger import ledger
-from lorabook.memory.plan import Plan
+from lorabook.memory.plan import DTYPES, Plan
 from lorabook.memory.rehearse import rehearse
 from lorabook.models import preflight
 from lorabook.precision import precision_for
@@ -95,7 +95,7 @@ def memory_plan(run: FinalRun, lora: LoRAConfig) -> Plan:
         method=lora,
         batch=max(1, run.training.micro_tokens // run.max_length),
         sequence=run.max_length,
-        weights="fp32" if dtype == torch.float32 else "fp16" if dtype == torch.float16 else "bf16",
+        weights=next(name for name, known in DTYPES.items() if known == dtype),  # pyright: ignore[reportArgumentType]
         checkpointing=cuda,
     )
 

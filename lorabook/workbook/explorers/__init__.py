@@ -2,6 +2,7 @@
 
 from lorabook.workbook.explorers.base import Explorer
 from lorabook.workbook.explorers.memory import MemoryExplorer
+from lorabook.workbook.explorers.rank import RankExplorer
 from lorabook.workbook.explorers.subspace import SubspaceExplorer
 
-__all__ = ["Explorer", "MemoryExplorer", "SubspaceExplorer"]
+__all__ = ["Explorer", "MemoryExplorer", "RankExplorer", "SubspaceExplorer"]
