@@ -4,12 +4,15 @@
     python benchmarks/fastfood.py --largest 22 --threads 1
 
 Times one fp32 vector of 2^10 to 2^26 elements, on the CPU and on CUDA where there is one. Contenders take turns, so
-that a busy spell of the machine meets them all, and the median counts. `copies` counts in `x.clone()`, which like a
-transform returns new memory; `into` in copies to memory that is there already. Prints a table and what was to be
-reached, and writes `benchmarks/results/fastfood.json`.
+that a busy spell of the machine meets them all, and the median counts. Freed memory stays with the process where that
+can be set (glibc): otherwise the first use of new memory costs more than a transform, and whom it meets depends on
+who ran before. `copies` counts in `x.clone()`, which like a transform returns new memory; `into` in copies to memory
+that is there already. Prints a table and what was to be reached, and writes `benchmarks/results/fastfood.json`.
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import platform
@@ -58,6 +61,15 @@ def third(x: np.ndarray) -> np.ndarray:
         pairs[:, 0] = a
         h *= 2
     return x
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's allocator to give nothing back to the system. False where there is another allocator."""
+    trim, map_from = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        return bool(mallopt(map_from, 2**30) and mallopt(trim, 2**31 - 1))
+    return False
 
 
 def medians(contenders: dict[str, Callable[[], object]], seconds: float, wait: Callable[[], None]) -> dict[str, float]:
@@ -129,12 +141,14 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     third_name = THIRD if compiled else "numpy, as scikit-learn-extra is not installed"
+    kept = keep_freed_memory()
     print(f"torch {torch.__version__}, {args.threads} threads; load of the machine before: {load:.1f}")
+    print(f"freed memory {'stays with' if kept else 'may leave'} the process")
     print(f"third column: {third_name}; error: largest difference from the butterfly over sqrt(L)")
     header = f"{'':11} {'fwht':>9}    {'butterfly':>9} {THIRD[:9]:>9} {'copies':>8} {'into':>8}"
     print(f"{header} {'per L log2 L':>12} {'error':>8}")
     record = {"torch": torch.__version__, "machine": platform.machine(), "threads": args.threads, "load": load}
-    record |= {"third": third_name, "rows": [], "reached": {}}
+    record |= {"memory_kept": kept, "third": third_name, "rows": [], "reached": {}}
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         rows = []
         for bits in range(args.smallest, args.largest + 1, 2):

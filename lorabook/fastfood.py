@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from lorabook.errors import SettingError
 
 RADIX_BITS = 5  # the largest small Hadamard matrix is 32 x 32
+FIRST_RADIX = 16  # across blocks: no dearer than a smaller one, and leaves smaller ones to the blocks
 BLOCK = 2**18  # elements transformed together, 1 MiB in fp32: what a processor core keeps near
 
 
@@ -96,35 +97,40 @@ def _transform(x: Tensor) -> Tensor:
     n = x.shape[-1]
     rows = x.reshape(-1, n).contiguous()  # (..., n) -> (m, n)
     out = torch.empty_like(rows)
-    block = max(BLOCK, n >> RADIX_BITS)
-    if n > block:  # H_n = H_a ⊗ H_block: first H_a across the blocks of each row, then every block in place
-        a = n // block
+    block = n
+    if n > BLOCK:  # H_n = H_a ⊗ H_block: first H_a across the blocks of each row, then every block in place
+        a = min(max(n // BLOCK, FIRST_RADIX), 2**RADIX_BITS)
+        block = n // a
         h = _hadamard(a.bit_length() - 1, x.dtype, x.device)
         for row, result in zip(rows, out):
             torch.mm(h, row.view(a, block), out=result.view(a, block))
-        rows = out = out.view(-1, block)
+        rows = out.view(-1, block)
     together = max(1, BLOCK // rows.shape[1])
-    for source, result in zip(rows.split(together), out.split(together)):
-        _transform_block(source, result)
+    scratch = torch.empty_like(rows[:together])  # one for all blocks: fresh memory costs more than a pass over it
+    for source, result in zip(rows.split(together), out.view(-1, block).split(together)):
+        _transform_block(source, result, scratch[: len(source)])
     return out.view(x.shape)
 
 
-def _transform_block(x: Tensor, out: Tensor) -> None:
-    """Write H x for the rows of `x`, shape (m, n), to `out`, which may be `x` itself if n > 2^RADIX_BITS."""
-    m, n = x.shape
-    bits = n.bit_length() - 1
+def _transform_block(x: Tensor, out: Tensor, scratch: Tensor) -> None:
+    """Write H x for the rows of `x`, shape (m, n), to `out`, which may be `x` itself, by way of `scratch`."""
+    lead, rest = x.shape
+    bits = rest.bit_length() - 1
     passes = max(1, -(-bits // RADIX_BITS))
-    scratch = [torch.empty_like(x) for _ in range(min(2, passes - 1))]
+    if x.data_ptr() == out.data_ptr():
+        passes += passes % 2  # an even number of passes by way of `scratch` ends where it began
     for i in range(passes):
-        radix_bits = bits // passes + (i < bits % passes)
+        radix_bits = (bits + i) // passes
         radix = 2**radix_bits
         h = _hadamard(radix_bits, x.dtype, x.device)
-        target = scratch[i % 2] if i + 1 < passes else out
-        # The leading factor of each row is transformed and moves to the end, so that after all passes the order is
-        # what it was. (m, radix, n / radix) -> (m, n / radix, radix)
-        turned = x.view(m, radix, n // radix).transpose(1, 2)
-        torch.bmm(turned, h.expand(m, radix, radix), out=target.view(m, n // radix, radix))
-        x = target
+        target = out if (passes - i) % 2 else scratch
+        rest //= radix  # (lead, radix, rest): the digit in the middle is transformed
+        if rest > 1:
+            shape = lead, radix, rest
+            torch.bmm(h.expand(lead, radix, radix), x.view(shape), out=target.view(shape))
+        else:
+            torch.mm(x.view(-1, radix), h, out=target.view(-1, radix))
+        x, lead = target, lead * radix
 
 
 def _check_length(x: Tensor, expected: int, name: str) -> None:
