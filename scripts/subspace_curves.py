@@ -30,10 +30,10 @@ from pathlib import Path
 
 import records
 import torch
+from pocket_runs import BATCH, MAX_LENGTH, kept, live_rows, real_rows, search
 from torch import nn
 
-from lorabook import stackoverflow
-from lorabook.batches import Example, encode_all
+from lorabook.batches import Example
 from lorabook.evaluate import answer_loss
 from lorabook.models import load_model
 from lorabook.subspace import apply_subspace
@@ -42,13 +42,12 @@ from lorabook.train_config import TrainConfig
 
 RESULT = Path("lorabook/assets/sweeps/subspace_curves.json")
 RUNS = Path("build/subspace_curves")
-ROWS, HELD_OUT, MAX_LENGTH, BATCH = 240, 100, 256, 2048
 DIMENSIONS = (100, 316, 1_000, 3_162, 10_000, 31_623, 100_000, 316_228, 1_000_000, 3_000_000)
 RANDOM_DIMENSIONS = (1_000, 100_000)
 SEEDS, RANDOM_SEEDS = (0, 1), (0, 1)
 BASE_RATE = 1e-3  # of full training
 PAIRS, PAIR_STEPS, PAIR_EVERY, PAIR_ROWS = (20, 80, 240), 40, 10, 20
-LIVE_D, LIVE_STEPS, LIVE_HELD = 10_000, 24, 40
+LIVE_D, LIVE_STEPS = 10_000, 24
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,10 @@ def fresh(start: str, seed: int) -> nn.Module:
 def run(rows: Rows, setting: Setting, every: int = 0) -> dict:
     """The facts of one run; with `every`, also the losses along the way. Kept in a file of its own."""
     key = asdict(setting) | {"steps": rows.steps, "batch": BATCH, "rows": len(rows.train), "held": len(rows.held)}
-    if setting.file.exists() and (stored := json.loads(setting.file.read_text()))["key"] == key:
-        return stored["facts"]
+    return kept(setting.file, key, lambda: measured(rows, setting, every))
+
+
+def measured(rows: Rows, setting: Setting, every: int) -> dict:
     began = time.process_time()
     model = fresh(setting.start, setting.seed)
     if setting.d is not None:
@@ -110,7 +111,6 @@ def run(rows: Rows, setting: Setting, every: int = 0) -> dict:
     facts = {"base": base, "tuned": tuned, "steps": steps, "tokens": history.tokens}
     facts |= {"curve": curve} if every else {}
     facts["cpu_seconds"] = round(time.process_time() - began, 1)
-    setting.file.write_text(json.dumps({"key": key, "facts": facts}))
     print(
         f"{setting.file.stem}: {base:.4f} → {tuned:.4f}, {steps} steps, {facts['cpu_seconds']:.0f} s of CPU", flush=True
     )
@@ -127,10 +127,8 @@ def tuned(rows: Rows, start: str, d: int | None, D: int, k: int, seeds: tuple[in
     def rate(k: int) -> float:
         return float(f"{BASE_RATE * 2**k * scale:.3g}")
 
-    losses = {k: facts(k)["tuned"] for k in (k, k + 1, k - 1)}
-    while (best := min(losses, key=lambda k: losses[k])) in (min(losses), max(losses)):
-        k = best + 1 if best == max(losses) else best - 1
-        losses[k] = facts(k)["tuned"]
+    losses = search(lambda k: facts(k)["tuned"], (k, k + 1, k - 1))
+    best = min(losses, key=lambda k: losses[k])
     results = [facts(best, seed) for seed in seeds]
     return best, {
         "d": d,
@@ -167,8 +165,7 @@ def pairs(rows: Rows, lr: float) -> list[dict]:
 
 def live(tokenizer, D: int, lr_d: float, lr_full: float) -> dict:
     """The short run that the notebook repeats, in every seed, and the same with every parameter trained."""
-    train, held = stackoverflow.split(stackoverflow.load("sample").pairs, LIVE_HELD)
-    rows = Rows("live", *(encode_all(p, tokenizer, MAX_LENGTH) for p in (train, held)), LIVE_STEPS)
+    rows = Rows("live", *live_rows(tokenizer), LIVE_STEPS)
     result = {"steps": LIVE_STEPS, "train": len(rows.train), "held_out": len(rows.held), "d": LIVE_D}
     for name, d, lr in (("subspace", LIVE_D, lr_d), ("full", None, lr_full)):
         runs = [run(rows, Setting("live", "pretrained", d, lr, seed)) for seed in SEEDS]
@@ -185,9 +182,7 @@ def main() -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
     loaded = load_model("pocket", device="cpu")
     D = sum(p.numel() for p in loaded.model.parameters())
-    # Twice as many rows as questions wanted: some answer the same question.
-    found = stackoverflow.load(args.data, rows=2 * (ROWS + HELD_OUT)).pairs[: ROWS + HELD_OUT]
-    train, held = (encode_all(p, loaded.tokenizer, MAX_LENGTH) for p in stackoverflow.split(found, HELD_OUT))
+    train, held = real_rows(args.data, loaded.tokenizer)
     rows = Rows("real", train, held)
     record = {
         "model": "pocket",
