@@ -88,8 +88,9 @@ class Bottleneck(nn.Module):
             return nn.Parameter(weight.to(device))
 
         self.base_layer = base_layer
-        self.W_down, self.W_up = drawn(m, d), drawn(d, m)
+        self.W_down = drawn(m, d)
         self.b_down = nn.Parameter(torch.zeros(m, dtype=torch.float32, device=device))
+        self.W_up = drawn(d, m)
         self.b_up = nn.Parameter(torch.zeros(d, dtype=torch.float32, device=device))
         base_layer.requires_grad_(False)
         self.train(base_layer.training)
@@ -208,6 +209,5 @@ def _shape(projection: Any) -> tuple[int, int]:
 
 def _is_norm(module: nn.Module) -> bool:
     """Whether `module` is a LayerNorm or RMSNorm with parameters. RMSNorms differ by model: known by name."""
-    return type(module).__name__.endswith(("LayerNorm", "RMSNorm")) and any(
-        True for _ in module.parameters(recurse=False)
-    )
+    named = type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
+    return named and bool(list(module.parameters(recurse=False)))

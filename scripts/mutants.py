@@ -116,7 +116,7 @@ TRAINING = [
     ("dropout on in evaluation", "evaluate.py", "    model.eval()\n    try:", "    try:"),
     ("held-out loss is a mean of means", "evaluate.py", "labels).item()", "labels).item() / len(batch.labels)"),
 ]
-# The same for random subspaces, and for memory. The adjoint is what the gradient is pulled back with.
+# The same for random subspaces, bottleneck adapters and memory. The adjoint is what the gradient is pulled back with.
 DOWN = "z = _select(z, self.inverse).unflatten(-1, (-1, self.small)).sum(-2)"
 SUBSPACES = [
     ("adjoint permutes forwards", "fastfood.py", DOWN, DOWN.replace("self.inverse", "self.gather")),
@@ -126,6 +126,18 @@ SUBSPACES = [
     ("theta0 is projected too", "subspace.py", "torch.add(start, piece if", "torch.add(0 * start, piece if"),
     ("lambda missing from theta's gradient", "subspace.py", "[scale * g for scale, g in", "[g for scale, g in"),
     ("parameters not written after a step", "train.py", STEP, STEP.replace("self.subspace.write()", "pass")),
+]
+BOTTLENECKS = [
+    ("no skip around the bottleneck", "return h + F.linear(", "return F.linear("),
+    ("exact GELU in the bottleneck", 'approximate="tanh"', 'approximate="none"'),
+    ("bottleneck's normal not cut", "a=-cut, b=cut, ", ""),
+    ("bottleneck drawn from the global generator", "b=cut, generator=generator", "b=cut"),
+    ("bottleneck starts as the identity", "self.W_up = drawn(d, m)", "self.W_up = nn.Parameter(0 * drawn(d, m))"),
+    ("one bottleneck a block", "if n in {*attention, *mlp}]", "if n in mlp]"),
+    ("base left trainable beside bottlenecks", "    model.requires_grad_(False)\n    adapters", "    adapters"),
+    ("norms not trained", "return named and ", "return False and "),
+    ("norms in the base's dtype", "p.detach().to(torch.float32, copy=True)", "p.detach().clone()"),
+    ("norms stay as trained", "            setattr(self.base_layer, name, p)\n", ""),
 ]
 MEMORY = [
     (
@@ -166,6 +178,7 @@ MUTANTS = [
     *(Mutant(name, "adapter_file.py", old, new, FILE_TESTS) for name, old, new in ADAPTER_FILE),
     *(Mutant(name, file, old, new, TRAINING_TESTS[file]) for name, file, old, new in TRAINING),
     *(Mutant(name, file, old, new, ("test_fastfood.py", "test_subspace.py")) for name, file, old, new in SUBSPACES),
+    *(Mutant(name, "bottleneck.py", old, new, ("test_bottleneck.py",)) for name, old, new in BOTTLENECKS),
     *(Mutant(name, file, old, new, MEMORY_TESTS) for name, file, old, new in MEMORY),
 ]
 
