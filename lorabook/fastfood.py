@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from lorabook.errors import SettingError
 
 RADIX_BITS = 5  # the largest small Hadamard matrix is 32 x 32
-FIRST_RADIX = 16  # across blocks: no dearer than a smaller one, and leaves smaller ones to the blocks
+FIRST_RADIX = 16  # at least, across blocks: no dearer than a smaller one, and fewer bits are left to the blocks
 BLOCK = 2**18  # elements transformed together, 1 MiB in fp32: what a processor core keeps near
 
 
@@ -56,7 +56,9 @@ def fwht(x: Tensor) -> Tensor:
 
     H of size n is `scipy.linalg.hadamard(n)`: entries +1 and -1, symmetric, H H = n I. It is never formed. It factors
     into a Kronecker product, H_ab = H_a ⊗ H_b, so the transform is a chain of reshaped products with matrices of at
-    most 32 x 32: log2(n) / 5 passes over memory instead of the log2(n) passes of additions of the textbook butterfly.
+    most 32 x 32: ceil(log2(n) / 5) of them or one more, in place of the textbook butterfly's log2(n) passes of
+    additions. Beyond 2^18 numbers the first product goes across blocks of a row and the others are done block by block,
+    close to the processor.
 
     Args:
         x: shape (..., n), n a power of two. float64 stays float64; everything else is computed in float32, since a sum
