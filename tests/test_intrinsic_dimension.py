@@ -13,7 +13,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from lorabook.errors import SettingError
+from lorabook.errors import DataError, SettingError
 from lorabook.fastfood import FastfoodProjection
 from lorabook.intrinsic_dimension import Curve, Point, intrinsic_dimension, log_grid
 from lorabook.subspace import apply_subspace
@@ -153,6 +153,42 @@ def test_what_cannot_be_measured_is_refused():
             intrinsic_dimension(**({"run": accuracy, "full": 1.0, "grid": [1, 2]} | arguments))
 
 
+def mnist_script():
+    spec = importlib.util.spec_from_file_location("mnist_d90", MNIST)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+IMAGES, DIGITS = np.full((4, 28, 28), 200, np.uint8), np.arange(4)
+GOOD = {"x_train": IMAGES, "y_train": DIGITS, "x_test": IMAGES, "y_test": DIGITS}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"x_train": IMAGES}, "lacks y_train, x_test, y_test"),
+        (GOOD | {"x_test": IMAGES[:, :8]}, r"images \(4, 8, 28\) with labels \(4,\)"),
+        (GOOD | {"y_test": DIGITS[:3]}, r"images \(4, 28, 28\) with labels \(3,\)"),
+        (GOOD | {"x_train": IMAGES / 255}, "pixels from"),
+        (GOOD | {"y_train": DIGITS + 7}, "labels from 7 to 10"),
+    ],
+)
+def test_the_mnist_benchmark_refuses_other_arrays(tmp_path, arrays, said):
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    with pytest.raises(DataError, match=said):
+        mnist_script().load(tmp_path / "wrong.npz")
+
+
+def test_the_mnist_benchmark_refuses_other_files(tmp_path, monkeypatch, capsys):
+    (tmp_path / "text.npz").write_text("no archive")
+    for name, said in (("text.npz", "text.npz is no .npz file"), ("gone.npz", "gone.npz is not there")):
+        monkeypatch.setattr(sys, "argv", ["mnist_d90.py", "--data", str(tmp_path / name)])
+        with pytest.raises(SystemExit):
+            mnist_script().main()
+        assert said in capsys.readouterr().err
+
+
 def test_the_mnist_benchmark_ends_with_its_d90(tmp_path, monkeypatch, capsys):
     """On scikit-learn's digits blown up to MNIST's size and format: what runs here is the script, not its figure."""
     pixels, labels = load_digits(return_X_y=True)
@@ -160,9 +196,7 @@ def test_the_mnist_benchmark_ends_with_its_d90(tmp_path, monkeypatch, capsys):
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
     parts = {"x_train": images[:1500], "y_train": labels[:1500], "x_test": images[1500:], "y_test": labels[1500:]}
     np.savez(tmp_path / "digits.npz", **parts)
-    spec = importlib.util.spec_from_file_location("mnist_d90", MNIST)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = mnist_script()
 
     def call(*arguments: object) -> list[str]:
         monkeypatch.setattr(sys, "argv", ["mnist_d90.py", *map(str, arguments)])
