@@ -35,7 +35,7 @@ class BottleneckConfig:
 
     Args:
         m: width of the bottleneck, at least 1.
-        std: standard deviation of the normal distribution that the weights are drawn from, cut at 2 std on both sides.
+        std: of the normal distribution that the weights are drawn from, before it is cut at 2 std on both sides.
         seed: of the generator that draws them. The global random state is left alone.
 
     Raises:
@@ -68,10 +68,9 @@ class Bottleneck(nn.Module):
     """`h + W_up gelu(W_down h + b_down) + b_up` with h = base(x): 2 m d + d + m parameters, in fp32 whatever the base.
 
     Weights are drawn from a truncated normal, biases are zero. So the layer starts near its base, not equal to it: the
-    update is of order std^2, where LoRA's is zero. GELU is in its tanh form, as in the authors' code.
-
-    A dropout that the model has after the projection (GPT-2's `resid_pdrop`) comes after the adapter too, while the
-    authors' adapter stands behind it. In evaluation, and where that dropout is 0, there is no difference.
+    update is of order std^2, where LoRA's is zero. GELU is in its tanh form. All this is as in the authors' code
+    (google-research/adapter-bert), but for one thing: where the model drops out the projection's output in training
+    (GPT-2's `resid_pdrop`), here it drops out the adapter's output, while theirs takes what the dropout has left.
 
     Shapes: x (..., k) -> (..., d), in the base layer's dtype.
     """
@@ -178,6 +177,17 @@ def remove_bottleneck(model: nn.Module) -> None:
     for name, layer in layers:
         base = layer.restored() if isinstance(layer, TrainedNorm) else layer.base_layer
         model.set_submodule(name, base.train(layer.training))
+
+
+def trained_parameters(m: int, d: int, blocks: int, norms: int) -> int:
+    """What `apply_bottleneck` trains: 2 blocks (2 m d + d + m) parameters of adapters, and `norms` of norms."""
+    return 2 * blocks * (2 * m * d + d + m) + norms
+
+
+def width_for(parameters: int, d: int, blocks: int, norms: int) -> int:
+    """The width m, at least 1, with which `trained_parameters` comes nearest to `parameters`."""
+    least = trained_parameters(0, d, blocks, norms)
+    return max(1, round((parameters - least) / (trained_parameters(1, d, blocks, norms) - least)))
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, Bottleneck | TrainedNorm]]:

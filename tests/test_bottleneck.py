@@ -12,7 +12,14 @@ from tiny_runs import HELD_OUT, TRAIN, assert_close, config, differing, values
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedModel
 
-from lorabook.bottleneck import Bottleneck, BottleneckConfig, apply_bottleneck, remove_bottleneck
+from lorabook.bottleneck import (
+    Bottleneck,
+    BottleneckConfig,
+    apply_bottleneck,
+    remove_bottleneck,
+    trained_parameters,
+    width_for,
+)
 from lorabook.errors import SettingError
 from lorabook.evaluate import answer_loss
 from lorabook.lora import LoRAConfig, apply_lora
@@ -53,6 +60,8 @@ def test_counts_are_those_of_the_formula_and_of_the_tensors(family):
     assert report.adapters == 2 * BLOCKS * (2 * M * WIDTH + WIDTH + M)
     assert report.norms == (2 * BLOCKS + 1) * WIDTH * (1 if llama else 2)  # RMSNorm has no bias
     assert report.trainable == report.adapters + report.norms == sum(p.numel() for p in trained(model).values())
+    assert report.trainable == trained_parameters(M, WIDTH, BLOCKS, report.norms)
+    assert width_for(report.trainable, WIDTH, BLOCKS, report.norms) == M
     assert report.total == base + report.adapters == sum(p.numel() for p in model.parameters())
     ends = ["self_attn.o_proj", "mlp.down_proj"] if llama else ["attn.c_proj", "mlp.c_proj"]
     assert [".".join(m.name.split(".")[-2:]) for m in report.modules] == BLOCKS * ends
