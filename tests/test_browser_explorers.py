@@ -56,6 +56,7 @@ def test_every_control_works_from_the_keyboard(lab, name):
             explorer.check_agreement()
             for index in range(explorer.controls.count()):
                 explorer.move(index)
+                explorer.try_all_boxes(index)
             explorer.press_presets()
             explorer.flood()
             explorer.check_agreement()
@@ -114,6 +115,17 @@ class ShownExplorer:
             pytest.fail(f"no key moves control {index}, {before['values'][index]}")
         assert after["readout"] != before["readout"] and after["picture"] != before["picture"]
 
+    def try_all_boxes(self, index: int) -> None:
+        """In a group of check boxes, reach those after the first with the Tab key and change each."""
+        boxes = self.controls.nth(index).locator("input[type=checkbox]")
+        for place in range(1, boxes.count()):
+            before = self.seen()
+            self.page.keyboard.press("Tab")
+            self.page.keyboard.press("Space")
+            assert boxes.nth(place).evaluate("box => box === document.activeElement")
+            after = self.check_agreement()
+            assert after["values"][index] != before["values"][index] and after["readout"] != before["readout"]
+
     def press_presets(self) -> None:
         """Every preset's button with the space bar. They differ, so each must change the readout."""
         for index in range(self.root.locator("button.widget-button").count()):
@@ -156,9 +168,10 @@ SEEN = """async root => {
     const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
     return {
         values: [...root.querySelectorAll('.lorabook-control')].map(control => {
-            const box = control.querySelector('input[type=checkbox]');
+            const boxes = [...control.querySelectorAll('input[type=checkbox]')];
             const text = control.querySelector('.widget-readout, button.mod-active')?.textContent;
-            return box ? box.checked : text?.replaceAll('\\u00a0', ' ');
+            return boxes.length ? boxes.map(box => [box.parentElement.textContent.trim(), box.checked]) :
+                text?.replaceAll('\\u00a0', ' ');
         }),
         readout: root.querySelector('.lorabook-readout').textContent,
         error: root.querySelector('.lorabook-error').innerText.trim(),
@@ -174,6 +187,9 @@ if model not in found:
 explorer = found[model]
 failed = explorer.error.layout.display is None
 def shown(control):
+    boxes = [part for part in (control, *getattr(control, "children", ())) if type(part).__name__ == "Checkbox"]
+    if boxes:
+        return [[box.description, box.value] for box in boxes]
     if hasattr(control, "readout_format"):
         return format(control.value, control.readout_format)
     return getattr(control, "label", control.value)

@@ -19,6 +19,7 @@ from lorabook.memory.plan import Plan
 from lorabook.workbook import explorers, figures
 from lorabook.workbook.explorers import Explorer, memory
 from lorabook.workbook.explorers.base import to_fast_png
+from lorabook.workbook.explorers.boxes import Boxes
 from lorabook.workbook.explorers.memory import MemoryState
 from lorabook.workbook.memory_figures import COLOURS, size_text
 
@@ -144,7 +145,8 @@ class TestShell:
 
 MADE = [getattr(explorers, name) for name in explorers.__all__ if name != "Explorer"]
 # A list or radio buttons would lose the arrow keys to the notebook that they stand in (see test_browser_explorers.py).
-BY_KEYBOARD = (widgets.SelectionSlider, widgets.IntSlider, widgets.FloatSlider, widgets.ToggleButtons, widgets.Checkbox)
+SLIDERS = (widgets.SelectionSlider, widgets.IntSlider, widgets.FloatSlider)
+BY_KEYBOARD = (*SLIDERS, widgets.ToggleButtons, widgets.Checkbox, Boxes)
 
 
 @pytest.mark.parametrize("made", MADE)
@@ -157,7 +159,7 @@ class TestEveryExplorer:
 
     def test_it_has_core_widgets_and_no_output(self, made):
         for widget in tree(made()):
-            assert isinstance(widget, Explorer) or type(widget).__module__.startswith("ipywidgets.")
+            assert isinstance(widget, (Explorer, Boxes)) or type(widget).__module__.startswith("ipywidgets.")
             assert not isinstance(widget, widgets.Output)
 
     def test_it_starts_at_its_default_without_an_error_and_takes_every_preset(self, made):
@@ -198,8 +200,14 @@ PLACES = {"pocket": 512, "meta-llama/Llama-2-7b-hf": 4096}
 FITTING = STATES.filter(lambda state: state.sequence <= PLACES.get(state.model, 8192))
 
 
-def texts(figure) -> list[Text]:
-    return [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+def assert_no_text_cut_or_covered(figure) -> None:
+    figure.draw_without_rendering()
+    texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    for i, (one, box) in enumerate(boxes):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= 840 and box.y1 <= 440, f"{one!r} leaves the figure"
+        for other, second in boxes[i + 1 :]:
+            assert not box.padded(-1).overlaps(second.padded(-1)), f"{one!r} lies on {other!r}"
 
 
 class TestMemoryExplorer:
@@ -220,13 +228,7 @@ class TestMemoryExplorer:
     @settings(max_examples=60, deadline=None)
     @given(FITTING)
     def test_no_text_is_cut_or_lies_on_another(self, state):
-        figure = memory.figure(state)
-        figure.draw_without_rendering()
-        boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
-        for i, (one, box) in enumerate(boxes):
-            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= 840 and box.y1 <= 440, f"{one!r} leaves the figure"
-            for other, second in boxes[i + 1 :]:
-                assert not box.padded(-1).overlaps(second.padded(-1)), f"{one!r} lies on {other!r}"
+        assert_no_text_cut_or_covered(memory.figure(state))
 
     @settings(max_examples=60, deadline=None)
     @given(FITTING)

@@ -28,8 +28,8 @@ class Explorer(widgets.VBox):
 
     Args:
         controls: for every field of the state its widget, with a `value` and a description, in the order shown.
-            Sliders, ToggleButtons and checkboxes work from the keyboard everywhere. A list or radio buttons do not:
-            JupyterLab takes the arrow keys to go to another cell.
+            Sliders, ToggleButtons, checkboxes and `Boxes` work from the keyboard everywhere. A list or radio buttons do
+            not: JupyterLab takes the arrow keys to go to another cell. Setting a state moves them in this order.
         default: the state at the start, a frozen dataclass. A control must offer its field's value.
         figure: `figure(state, on)` clears `on`, draws the state there and returns it; on None, on a figure of its own.
         readout: `readout(state)` is what the picture shows, in plain text.
@@ -65,7 +65,9 @@ class Explorer(widgets.VBox):
         for button, state in zip(buttons, (presets or {}).values()):
             button.on_click(partial(self._preset, state))
         for control in self.controls.values():
-            control.style.description_width, control.layout.min_width = "130px", "415px"
+            control.layout.min_width = "415px"
+            if hasattr(control, "style"):  # a group of boxes has none
+                control.style.description_width = "130px"
             if isinstance(control, widgets.ToggleButtons):
                 control.style.button_width = "auto"
                 control.add_class("widget-inline-hbox")  # as all other controls: the description beside, not above

@@ -35,7 +35,6 @@ MOMENTS = {
     "end of backward": "as the backward pass ends",
     "optimizer step": "in the optimizer's step",
 }
-STEP = ("weights", "optimizer", "batch", "sequence", "checkpointing", "attention", "loss")
 T4 = "T4"
 
 
@@ -67,37 +66,40 @@ class MemoryExplorer(Explorer):
     """Model, precision, optimizer, share trained, batch, sequence → stacked components under the memory of cards."""
 
     def __init__(self) -> None:
-        controls = step_controls() | {"share": slider("share trained", SHARES)}
+        controls = step_controls(MODELS) | {
+            "share": slider("share trained", SHARES),
+            "attention": buttons("attention", ATTENTIONS),
+            "loss": buttons("loss", LOSSES),
+        }
         in_order = {name: controls[name] for name in vars(MemoryState())}
         super().__init__(in_order, MemoryState(), figure, readout, PRESETS)
 
 
-def step_controls() -> dict[str, Any]:
-    """Fresh controls for the model and for STEP, what every training step has, whatever is trained."""
+def step_controls(models: dict[str, str]) -> dict[str, Any]:
+    """Fresh controls for the model and for what every training step has, whatever is trained."""
     return {
-        "model": buttons("model", MODELS),
+        "model": buttons("model", models),
         "weights": buttons("precision", PRECISIONS),
         "optimizer": buttons("optimizer", OPTIMIZERS),
         "batch": slider("batch (rows)", BATCHES),
         "sequence": slider("sequence (tokens)", SEQUENCES),
         "checkpointing": widgets.Checkbox(description="checkpointing"),
-        "attention": buttons("attention", ATTENTIONS),
-        "loss": buttons("loss", LOSSES),
     }
 
 
 def plan_of(state: Any, method: LoRAConfig | float) -> Plan:
-    """The Plan of a state that has the fields STEP."""
-    return Plan(method, **{name: getattr(state, name) for name in STEP})
+    """The Plan for `method` that takes all else from `state`, where the two have fields of the same name."""
+    shared = (vars(state).keys() & vars(Plan()).keys()) - {"method"}
+    return Plan(method, **{name: getattr(state, name) for name in shared})
 
 
 def figure(state: MemoryState, figure: Figure | None = None) -> Figure:
     """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the cards."""
     full, chosen = _ledgers(state)
-    bars = {"full fine-tuning": full}
+    bars, trained = {"full fine-tuning": full}, f"{label(SHARES, state.share)} trained"
     if state.share < 1:
-        bars[f"{label(SHARES, state.share)} trained"] = chosen
-    return memory_bars(bars, CARDS, _title(state, full, chosen), figure)
+        bars[trained] = chosen
+    return memory_bars(bars, CARDS, title_of(label(MODELS, state.model), trained, chosen, full), figure)
 
 
 def readout(state: MemoryState) -> str:
@@ -105,7 +107,6 @@ def readout(state: MemoryState) -> str:
     full, chosen = _ledgers(state)
     peak = chosen.predicted_peak
     moment = next(MOMENTS[name] for name, size in chosen.moments.items() if size == peak)
-    roomy = fits(peak)
     rows = largest_batch(state.model, plan_of(state, state.share), CARDS[T4])
     lines = [
         f"{label(MODELS, state.model)}, {label(SHARES, state.share)} of the parameters trained "
@@ -116,12 +117,35 @@ def readout(state: MemoryState) -> str:
         "Components at full size: "
         + ", ".join(f"{n} {size_text(size)}" for n, size in chosen.components.items())
         + ".",
-        f"Room for the peak: {', '.join(roomy) or 'none'}. "
-        f"Too small: {', '.join(card for card in CARDS if card not in roomy) or 'none'}. "
-        "The CUDA context takes some hundred MiB more.",
+        room_for(peak),
         f"Largest batch on a T4 at {state.sequence} tokens a row: {f'{rows:,} rows' if rows else 'not one row'}.",
     ]
     return "\n".join(lines)
+
+
+def room_for(peak: int) -> str:
+    """Which cards have room for `peak` bytes, in sentences."""
+    roomy = fits(peak)
+    return (
+        f"Room for the peak: {', '.join(roomy) or 'none'}. "
+        f"Too small: {', '.join(card for card in CARDS if card not in roomy) or 'none'}. "
+        "The CUDA context takes some hundred MiB more."
+    )
+
+
+def title_of(model: str, how: str, chosen: Ledger, full: Ledger) -> str:
+    """What `model` needs when it is trained as `chosen`, called `how`, and whether a T4 has room for that."""
+    need = size_text(chosen.predicted_peak)
+    here, there = (T4 in fits(ledger.predicted_peak) for ledger in (chosen, full))
+    if chosen == full:
+        return f"Full fine-tuning of {model} needs {need}: a T4 has {'' if here else 'no '}room for it"
+    verdict = {
+        (True, True): "a T4 has room for either",
+        (True, False): "a T4 has room for it, and none for full fine-tuning",
+        (False, True): "a T4 has room for full fine-tuning alone",
+        (False, False): "a T4 has room for neither",
+    }
+    return f"{model} with {how} needs {need}: {verdict[here, there]}"
 
 
 def label(options: dict[str, Any], value: Any) -> str:
@@ -140,17 +164,3 @@ def slider(description: str, options: dict[str, Any]) -> widgets.SelectionSlider
 def _ledgers(state: MemoryState) -> tuple[Ledger, Ledger]:
     """Those of full fine-tuning and of the state itself, all else equal."""
     return ledger(state.model, plan_of(state, 1.0)), ledger(state.model, plan_of(state, state.share))
-
-
-def _title(state: MemoryState, full: Ledger, chosen: Ledger) -> str:
-    model, need = label(MODELS, state.model), size_text(chosen.predicted_peak)
-    here, there = (T4 in fits(ledger.predicted_peak) for ledger in (chosen, full))
-    if state.share == 1:
-        return f"Full fine-tuning of {model} needs {need}: a T4 has {'' if here else 'no '}room for it"
-    verdict = {
-        (True, True): "a T4 has room for either",
-        (True, False): "a T4 has room for it, and none for full fine-tuning",
-        (False, True): "a T4 has room for full fine-tuning alone",
-        (False, False): "a T4 has room for neither",
-    }
-    return f"{model} with {label(SHARES, state.share)} trained needs {need}: {verdict[here, there]}"
