@@ -117,6 +117,14 @@ class LoRALayer(nn.Module):
         base_layer.requires_grad_(False)
         self.train(base_layer.training)
 
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.base_layer(x)
+        return h if self.merged else h + self.update(x).to(h.dtype)
+
+    def update(self, x: Tensor) -> Tensor:
+        """scaling * B A x: what the layer adds to the output of its base."""
+        raise NotImplementedError
+
     def delta(self) -> Tensor:
         """scaling * B A in fp32, laid out as the base layer's weight."""
         raise NotImplementedError
@@ -144,12 +152,9 @@ class LoRALinear(LoRALayer):
         bound = 1 / math.sqrt(self.shape[1])
         _draw(self.A, lambda t: t.uniform_(-bound, bound, generator=generator))
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.base_layer(x)
-        if self.merged:
-            return h
+    def update(self, x: Tensor) -> Tensor:
         z = F.linear(self.dropout(x).to(self.A.dtype), self.A)  # (..., k) -> (..., r)
-        return h + F.linear(self.scaling * z, self.B).to(h.dtype)
+        return F.linear(self.scaling * z, self.B)
 
     def delta(self) -> Tensor:
         update = self.scaling * (self.B @ self.A)
@@ -162,7 +167,7 @@ class LoRAEmbedding(LoRALayer):
     A is zero and B is standard normal, the other way round than in a linear layer: a lookup reads one column of A, so
     only tokens that were seen get a gradient, and a token never seen keeps its base embedding exactly.
 
-    Shapes: token ids (...) -> h (..., d), in the base layer's dtype.
+    Shapes: token ids x (...) -> h (..., d), in the base layer's dtype.
     """
 
     def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
@@ -170,13 +175,10 @@ class LoRAEmbedding(LoRALayer):
         super().__init__(base_layer, config, (width, vocabulary))
         _draw(self.B, lambda t: t.normal_(generator=generator))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        h = self.base_layer(tokens)
-        if self.merged:
-            return h
-        z = F.embedding(tokens, self.A.T, padding_idx=self.base_layer.padding_idx)  # (...) -> (..., r)
+    def update(self, x: Tensor) -> Tensor:
+        z = F.embedding(x, self.A.T, padding_idx=self.base_layer.padding_idx)  # (...) -> (..., r)
         scale = getattr(self.base_layer, "embed_scale", 1.0)  # Gemma multiplies the rows it looks up
-        return h + (F.linear(self.scaling * z, self.B) * scale).to(h.dtype)
+        return F.linear(self.scaling * z, self.B) * scale
 
     def delta(self) -> Tensor:
         return self.scaling * (self.B @ self.A).T

@@ -66,8 +66,8 @@ def unmerge(model: nn.Module) -> None:
 def remove(model: nn.Module) -> None:
     """Take the LoRA layers out and put their base layers back, with the weights they have now.
 
-    An unmerged model is then its base again, bit for bit; a merged one is an ordinary model with the merged weights.
-    The base stays frozen.
+    An unmerged model is then its base again, bit for bit; a merged one is an ordinary model with the merged weights,
+    which no other adapter kept beside it (`adapters.add`) was made for: they are forgotten. The base stays frozen.
 
     Raises:
         SettingError: the model has no LoRA layers.
@@ -78,6 +78,8 @@ def remove(model: nn.Module) -> None:
     for name, layer in layers:
         model.set_submodule(name, layer.base_layer.train(layer.training))
     del model.lora_config
+    if any(layer.merged for _, layer in layers):
+        vars(model).pop("lora_adapters", None)
 
 
 def _shared(model: nn.Module, weight: Tensor) -> bool:

@@ -31,8 +31,8 @@ class Mutant:
 
 SCALING = "return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)"
 LINEAR_Z = "z = F.linear(self.dropout(x).to(self.A.dtype), self.A)"
-LINEAR_H = "return h + F.linear(self.scaling * z, self.B).to(h.dtype)"
-EMBEDDING_H = "(F.linear(self.scaling * z, self.B) * scale)"
+LINEAR_UPDATE = "return F.linear(self.scaling * z, self.B)\n"
+EMBEDDING_UPDATE = "return F.linear(self.scaling * z, self.B) * scale"
 DRAW_A = "_draw(self.A, lambda t: t.uniform_(-bound, bound, generator=generator))"
 DRAW_B = "_draw(self.B, lambda t: t.normal_(generator=generator))"
 ALWAYS_ON = 'F.dropout(x, getattr(self.dropout, "p", 0.0), training=True)'
@@ -42,13 +42,13 @@ PUT_MERGED = "layer.base_layer.weight = nn.Parameter(merged, requires_grad=False
 PUT_BACK = "layer.base_layer.weight = original\n"
 SUBTRACT = "original.data = (layer.base_layer.weight - layer.delta()).to(original.dtype)"
 
-# (name, text, what it becomes), by file: those of the layers, then those of the adapter file.
+# (name, text, what it becomes), by file: those of the layers, of the adapter file, of many adapters.
 LAYERS = [
     ("scaling is alpha", SCALING, "return self.alpha"),
     ("scaling is 1 / alpha / r", SCALING, "return 1 / self.alpha / self.r"),
     ("scaling forgets rslora", SCALING, "return self.alpha / self.r"),
-    ("scaling twice in linear layers", LINEAR_H, LINEAR_H.replace("* z", "* self.scaling * z")),
-    ("scaling twice in embeddings", EMBEDDING_H, EMBEDDING_H.replace("* z", "* self.scaling * z")),
+    ("scaling twice in linear layers", LINEAR_UPDATE, LINEAR_UPDATE.replace("* z", "* self.scaling * z")),
+    ("scaling twice in embeddings", EMBEDDING_UPDATE, EMBEDDING_UPDATE.replace("* z", "* self.scaling * z")),
     ("scaling missing from a linear layer's delta", "update = self.scaling * ", "update = "),
     ("scaling missing from an embedding's delta", "return self.scaling * (", "return ("),
     ("linear B starts nonzero", DRAW_A, f"{DRAW_A}\n        {DRAW_B}"),
@@ -60,7 +60,7 @@ LAYERS = [
     ("bias of an adapted layer left trainable", "base_layer.requires_grad_(", "base_layer.weight.requires_grad_("),
     ("adapter frozen with the base", "    return Report(adapted, ", f"{FREEZE}    return Report(adapted, "),
     ("A in the base's dtype", "config.r, k, dtype=torch.float32", "config.r, k, dtype=base_layer.weight.dtype"),
-    ("output left in fp32", LINEAR_H, LINEAR_H.removesuffix(".to(h.dtype)")),
+    ("output left in fp32", "self.update(x).to(h.dtype)", "self.update(x)"),
     ("dropout kept in eval", LINEAR_Z, LINEAR_Z.replace("self.dropout(x)", ALWAYS_ON)),
     ("dropout on in a layer put into an eval model", "self.dropout.train(self.training)", "self.dropout.train()"),
     ("dropout after A", LINEAR_Z, "z = self.dropout(F.linear(x.to(self.A.dtype), self.A))"),
@@ -77,6 +77,7 @@ MERGING = [
     ("merge keeps a copy it was told not to", "(original,) if keep_copy else ()", "(original,)"),
     ("unmerge subtracts", PUT_BACK, f"{SUBTRACT}\n        {PUT_BACK}"),
     ("unmerge forgets the config's tie", "_set_tied(model, True)", "pass"),
+    ("adapters outlive the base they were made for", 'vars(model).pop("lora_adapters", None)', "pass"),
 ]
 ADAPTER_FILE = [
     ("file forgets rslora", '"use_rslora": config.rslora', '"use_rslora": False'),
@@ -88,6 +89,18 @@ ADAPTER_FILE = [
     ("loader takes a file with a gap", "if absent:", "if False:"),
     ("loader takes any shape", "if seen != shape:", "if False:"),
     ("loader forgets B", 'layer.B.copy_(factors[name]["B"])', "pass"),
+]
+ADAPTERS = [
+    (
+        "the adapter before stays in",
+        "    deactivate(model)\n    for place, layer in adapter",
+        "    for place, layer in adapter",
+    ),
+    ("a gradient waits for its adapter's next turn", "    model.zero_grad()  #", "    #"),
+    ("an adapter comes in with the mode it had", ".train(layer.base_layer.training)", ""),
+    ("switching copies base and adapter", "return layer.to(", "return __import__('copy').deepcopy(layer).to("),
+    ("switching while merged", "if any(layer.merged for _, layer in lora_layers(model)):", "if False:"),
+    ("every adapter for every row", "if row == name]", "if row]"),
 ]
 # (name, file, text, what it becomes): the way from text to a trained weight, and what a resumed run needs.
 LABEL_PLACES = "range(row * length + e.answer_start - 1, row * length + len(e.input_ids) - 1)"
@@ -165,6 +178,7 @@ MEMORY = [
 ]
 LAYER_TESTS = ("test_lora.py", "test_lora_parity.py", "test_merge.py")
 FILE_TESTS = ("test_adapter_file.py", "test_adapter_refusals.py")
+ADAPTERS_TESTS = ("test_adapters.py", "test_mixed_batch.py")
 TRAINING_TESTS = {
     "batches.py": ("test_batches.py", "test_loss.py"),
     "loss.py": ("test_loss.py",),
@@ -174,8 +188,9 @@ TRAINING_TESTS = {
 MEMORY_TESTS = ("test_counter.py", "test_rehearse.py", "test_ledger.py", "test_ledger_activations.py")
 MUTANTS = [
     *(Mutant(name, "lora.py", old, new, LAYER_TESTS) for name, old, new in LAYERS),
-    *(Mutant(name, "merging.py", old, new, ("test_merge.py",)) for name, old, new in MERGING),
+    *(Mutant(name, "merging.py", old, new, ("test_merge.py", "test_adapters.py")) for name, old, new in MERGING),
     *(Mutant(name, "adapter_file.py", old, new, FILE_TESTS) for name, old, new in ADAPTER_FILE),
+    *(Mutant(name, "adapters.py", old, new, ADAPTERS_TESTS) for name, old, new in ADAPTERS),
     *(Mutant(name, file, old, new, TRAINING_TESTS[file]) for name, file, old, new in TRAINING),
     *(Mutant(name, file, old, new, ("test_fastfood.py", "test_subspace.py")) for name, file, old, new in SUBSPACES),
     *(Mutant(name, "bottleneck.py", old, new, ("test_bottleneck.py",)) for name, old, new in BOTTLENECKS),
