@@ -143,7 +143,7 @@ def similarity_maps(maps: Mapping[str, Tensor], title: str) -> Figure:
     panes = figure.subplots(1, len(maps), sharey=True)
     for axes, (name, values) in zip(panes, maps.items()):
         rows, columns = values.shape
-        axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto", origin="lower",
+        axes.imshow(values.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto", origin="lower",
                     extent=(0.5, columns + 0.5, 0.5, rows + 0.5))  # fmt: skip
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("j: directions of the larger rank")

@@ -107,3 +107,9 @@ def stored() -> Sweep:
         for run in record["runs"]
     )
     return Sweep(runs, record["source"])
+
+
+@cache
+def step_times() -> dict[str, dict[str, float]]:
+    """Seconds of a training step by model and method, as `scripts/step_times.py` measured them."""
+    return json.loads((STORED.parent / "step_times.json").read_text(encoding="utf-8"))["seconds"]
