@@ -130,8 +130,8 @@ def mixed_batch(model: nn.Module, rows: Sequence[str | None]) -> Iterator[None]:
     """Within the block, row i of every batch goes through the adapter `rows[i]`; None is the base alone.
 
     Each adapted layer does its base product once, for the whole batch, and adds each adapter's thin products to that
-    adapter's rows. That is what merging gives up: a merged weight serves one task. Afterwards what was active is so
-    again.
+    adapter's rows. That is what merging gives up: a merged weight serves one task. After the block, what was active is
+    so again.
 
     Raises:
         SettingError: there is no such adapter; the model cannot be switched, see `activate`; in the block, a batch of
@@ -143,17 +143,14 @@ def mixed_batch(model: nn.Module, rows: Sequence[str | None]) -> Iterator[None]:
             mine = torch.tensor([i for i, row in enumerate(rows) if row == name])
             for place, layer in _placed(model, name).layers.items():
                 parts.setdefault(place, []).append((mine, layer))
-    before = active(model)
-    deactivate(model)
-    for place, found in parts.items():
-        model.set_submodule(place, MixedLayer(model.get_submodule(place), found, len(rows)))
-    try:
-        yield
-    finally:
-        for place in parts:
-            model.set_submodule(place, model.get_submodule(f"{place}.base_layer"))
-        if before is not None:
-            activate(model, before)
+    with _bare(model):
+        for place, found in parts.items():
+            model.set_submodule(place, MixedLayer(model.get_submodule(place), found, len(rows)))
+        try:
+            yield
+        finally:
+            for place in parts:
+                model.set_submodule(place, model.get_submodule(f"{place}.base_layer"))
 
 
 class MixedLayer(nn.Module):
@@ -179,7 +176,7 @@ class MixedLayer(nn.Module):
                 "Name one for every row of the batch, None for the base.",
             )
         for mine, layer in self.parts:
-            layer.train(self.training)
+            layer.train(self.training)  # beside the model, it does not hear of model.eval()
             h = h.index_add(0, mine, layer.update(x[mine]).to(h.dtype))
         return h
 
@@ -214,18 +211,26 @@ def _keep(model: nn.Module, name: str, apply: Callable[[], Report]) -> Report:
     """Let `apply` put LoRA layers around the bare base, and keep them beside the model under `name`."""
     if name in _adapters(model):
         raise SettingError(f"This model already has an adapter {name!r}.", "Choose another name, or delete it first.")
-    before = active(model)
-    _refuse_fixed(model)
-    deactivate(model)
-    try:
+    with _bare(model):
         report = apply()
         config: Any = model.lora_config
         _adapters(model)[name] = Adapter(config, dict(lora_layers(model)))
-        deactivate(model)
+        remove(model)
+    return report
+
+
+@contextlib.contextmanager
+def _bare(model: nn.Module) -> Iterator[None]:
+    """Within the block the model is its base; afterwards what was active is so again, its gradients untouched."""
+    before = active(model)
+    _refuse_fixed(model)
+    if before is not None:
+        remove(model)
+    try:
+        yield
     finally:
         if before is not None:
             activate(model, before)
-    return report
 
 
 def _fitted(layer: LoRALayer) -> LoRALayer:
@@ -236,6 +241,6 @@ def _fitted(layer: LoRALayer) -> LoRALayer:
 def _refuse_fixed(model: nn.Module) -> None:
     """Refuse to switch while base weights include an update, or a subspace trains the parameters that are in."""
     if any(layer.merged for _, layer in lora_layers(model)):
-        raise SettingError("The active adapter is merged into the base.", "Call unmerge(model) first.")
+        raise SettingError("The active adapter is merged into the base.", "Call unmerge(model) first, or load it anew.")
     if subspace_of(model) is not None:
         raise SettingError("This model has a subspace.", "Call remove_subspace(model) first.")

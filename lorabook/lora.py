@@ -9,8 +9,8 @@ r numbers per token beside the input. Only A and B have gradients and optimizer 
 
     report = apply_lora(model, LoRAConfig(r=16, alpha=32, targets=("c_attn", "c_proj", "c_fc")))
 
-Putting the update into the weights, and taking the layers out again, is in `merging.py`. This file stands alone but
-for `errors.py`, so that it can be lifted into other projects.
+Putting the update into the weights, and taking the layers out again, is in `merging.py`; many adapters on one base are
+in `adapters.py`. This file stands alone but for `errors.py`, so that it can be lifted into other projects.
 """
 
 import math

@@ -12,6 +12,8 @@ from oracle import copy_factors, with_peft
 from peft import PeftModel
 from safetensors.torch import load_file
 from tiny import MODELS, adapted, assert_untouched, gpt_bigcode, llama, logits, snapshot
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from lorabook.adapter_file import CONFIG_NAME, WEIGHTS_NAME, load, save
 from lorabook.errors import AdapterError, SettingError
@@ -83,6 +85,27 @@ def test_we_load_the_file_of_peft(kind, config, tmp_path):
     torch.testing.assert_close(logits(model), logits(peft_model), rtol=0, atol=1e-5)
     assert report.trainable == peft_model.get_nb_trainable_parameters()[0]
     assert (model.lora_config.alpha, model.lora_config.dropout) == (config.alpha, config.dropout)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_module_alone_and_all_of_them_travel_both_ways(kind, tmp_path):
+    plain = MODELS[kind]()
+    modules = plain.named_modules()
+    alone = sorted({n.rsplit(".", 1)[-1] for n, m in modules if isinstance(m, (nn.Linear, nn.Embedding, Conv1D))})
+    assert len(alone) == (9 if kind == "Llama" else 6)
+    for i, targets in enumerate([*((name,) for name in alone), tuple(alone), ("all-linear",)]):
+        config = LoRAConfig(r=2, alpha=3, targets=targets)
+        model, peft_model = adapted(MODELS[kind](), config), with_peft(plain, config).eval()
+        copy_factors(model, peft_model)
+        expected = logits(model)
+        assert (expected - logits(plain)).abs().max() > 1e-3, "the adapter does nothing"
+        save(model, tmp_path / f"ours {i}")
+        peft_model.save_pretrained(tmp_path / f"theirs {i}")
+        theirs = PeftModel.from_pretrained(MODELS[kind](), tmp_path / f"ours {i}")
+        ours = MODELS[kind]()
+        load(ours, tmp_path / f"theirs {i}")
+        for read in (theirs, ours):
+            torch.testing.assert_close(logits(read), expected, rtol=0, atol=1e-5, msg=f"{targets}, {type(read)}")
 
 
 def test_the_base_weight_that_peft_adds_must_be_the_models_own(tmp_path):

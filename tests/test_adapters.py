@@ -135,6 +135,18 @@ def test_only_the_active_adapter_trains():
     assert torch.equal(logits(model.eval()), logits(gpt_bigcode()))
 
 
+def test_adding_and_mixing_in_the_midst_of_a_step_lose_no_gradient():
+    model, ids = both(), token_ids(2)
+    activate(model, "titles")
+    model(ids, labels=ids).loss.backward()
+    grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    add(model, "prose", LoRAConfig(r=2, targets=("c_fc",)))
+    with mixed_batch(model, ["code", "prose"]):
+        logits(model)
+    assert grads.keys() == {n for n, p in model.named_parameters() if p.grad is not None}
+    assert all(torch.equal(model.get_parameter(n).grad, g) for n, g in grads.items())
+
+
 @each_family
 def test_only_the_active_adapter_is_merged(kind):
     model, lone = both(kind), alone(kind, "code")
