@@ -4,6 +4,7 @@ from lorabook.workbook.explorers.base import Explorer
 from lorabook.workbook.explorers.lora import LoRAExplorer
 from lorabook.workbook.explorers.memory import MemoryExplorer
 from lorabook.workbook.explorers.rank import RankExplorer
+from lorabook.workbook.explorers.serving import ServingExplorer
 from lorabook.workbook.explorers.subspace import SubspaceExplorer
 
-__all__ = ["Explorer", "LoRAExplorer", "MemoryExplorer", "RankExplorer", "SubspaceExplorer"]
+__all__ = ["Explorer", "LoRAExplorer", "MemoryExplorer", "RankExplorer", "ServingExplorer", "SubspaceExplorer"]
