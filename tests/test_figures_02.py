@@ -86,7 +86,7 @@ def test_a_share_below_zero_stays_in_the_picture():
 def test_loss_curves_are_in_nats_with_every_level_named():
     (axes,) = loss_curves({"pre-trained": CURVE, "random": OTHER}, "see").axes
     assert levels(axes) == [3.0, 2.0, 8.0, 6.0]
-    for text in ("pre-trained, untrained: 3.00", "random, every parameter: 6.00"):
+    for text in ("pre-trained, at θ0: 3.00", "random, every parameter: 6.00"):
         assert text in notes(axes)
     assert lines(axes, "o")[-1] == ([100, 100], [7.0, 7.2])
 

@@ -55,7 +55,7 @@ def toy_losses(losses: Mapping[int, Sequence[float]], known: int, title: str) ->
     axes.set_xticks(list(losses))
     axes.annotate(f"{known} sums asked for", (known, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
                   textcoords="offset points", color=VERMILION, fontsize=9)  # fmt: skip
-    axes.set(xlabel="dimension d of the subspace", ylabel="least loss (rounding below 1e-14)", title=title)
+    axes.set(xlabel="dimension d of the subspace", ylabel="least loss (at the bottom 1e-14 or less)", title=title)
     return figure
 
 
@@ -109,7 +109,7 @@ def draw_shares(axes: Axes, curve: Curve, seed: int | None = None) -> None:
 
 
 def loss_curves(curves: Mapping[str, Curve], title: str) -> Figure:
-    """Held-out loss over d in nats, a colour a model: its subspaces, every parameter (solid) and its start (dotted)."""
+    """Held-out loss over d in nats, a colour a model: its subspaces, every parameter (solid) and θ0 (dotted)."""
     figure, axes = new_figure(7.2, 4.2)
     left = min(p.d for curve in curves.values() for p in curve.points)
     for (name, curve), colour in zip(curves.items(), (BLUE, VERMILION)):
@@ -117,7 +117,7 @@ def loss_curves(curves: Mapping[str, Curve], title: str) -> Figure:
         axes.plot(dimensions, [p.mean for p in curve.points], "-", color=colour, lw=2)
         for p in curve.points:
             axes.plot([p.d] * len(p.scores), p.scores, "o", color=colour, ms=4, alpha=0.6)
-        for level, style, what, side in ((curve.start, ":", "untrained", 4), (curve.full, "-", "every parameter", -12)):
+        for level, style, what, side in ((curve.start, ":", "at θ0", 4), (curve.full, "-", "every parameter", -12)):
             axes.axhline(level, color=colour, linestyle=style, lw=1.2)
             axes.annotate(f"{name}, {what}: {level:.2f}", (left, level), xytext=(0, side), textcoords="offset points",
                           fontsize=9, color=colour)  # fmt: skip

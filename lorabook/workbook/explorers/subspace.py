@@ -37,7 +37,7 @@ class SubspaceState:
     """The subspace in three dimensions and its direction; the dimension d and the seed of the stored run."""
 
     kind: int = 2
-    direction: int = 7
+    direction: int = 2  # seen from here, the plane of it clearly meets and the line clearly misses
     d: int = 10_000
     seed: int = 0
 
@@ -131,7 +131,10 @@ def figure(state: SubspaceState, figure: Figure | None = None) -> Figure:
     shares.spines[["top", "right"]].set_visible(False)
     _draw_bytes(figure.add_axes((0.60, 0.11, 0.38, 0.15)), state.d)
     figure.text(0.02, 0.03, "subspace through θ0", color=BLUE, fontsize=10)
-    figure.text(0.24, 0.03, "solutions", color="#9a6a00", fontsize=10)
+    figure.text(0.215, 0.03, "solutions", color="#9a6a00", fontsize=10)
+    if meeting(state).inside.norm() <= REACH:
+        what, colour = ("where they meet", "#007a58") if state.kind == 2 else ("nearest point", VERMILION)
+        figure.text(0.318, 0.03, what, color=colour, fontsize=10)
     figure.text(0.02, 0.945, _scene_title(state), fontsize=11)
     figure.text(0.475, 0.945, f"Pocket model: d = {state.d:,} recovers {share:.0%} (seed {state.seed})", fontsize=11)
     return figure
@@ -142,16 +145,18 @@ def readout(state: SubspaceState) -> str:
     met, line, D = meeting(state), curve(), stored()["D"]
     kind = "plane" if state.kind == 2 else "line"
     if met.distance == 0:
-        place = f"It meets them at a distance of {met.inside.norm():.2f} from θ0"
+        place = f"It meets them {met.inside.norm():.2f} from θ0"
         place += "." if met.inside.norm() <= REACH else ", outside the picture."
     else:
         place = f"It misses them by {met.distance:.2f}."
     loss = next(p for p in line.points if p.d == state.d).scores[state.seed]
     reached, own = line.d, line.d_by_seed[state.seed]
-    d90 = f"90% is reached at {_dimension(reached)} by the mean of all seeds, at {_dimension(own)} by this one"
+    d90 = f"the mean of all seeds reaches 90% at {_dimension(reached)}, this seed at {_dimension(own)}"
+    if reached is own is None:
+        d90 = "no d measured reaches 90%"
     return "\n".join(
         [
-            f"Three parameters, solutions of one dimension (a line): a random {kind} through θ0. {place}",
+            f"Three parameters, whose solutions form a line; a random {kind} through θ0. {place}",
             f"Pocket model, d = {state.d:,} of D = {D:,}, seed {state.seed}: held-out loss {loss:.3f} nats "
             f"(start {line.start:.3f}, every parameter {line.full:.3f}), {_share(state):.0%} of the fall; {d90}.",
             f"A dense P takes {size_text(dense_bytes(state.d, D))} in fp32, Fastfood "
@@ -173,7 +178,7 @@ def _scene_title(state: SubspaceState) -> str:
     kind = "plane" if state.kind == 2 else "line"
     if met.distance:
         return f"A {kind} misses the solutions by {met.distance:.2f}"
-    far = "" if met.inside.norm() <= REACH else f", {met.inside.norm():.1f} away"
+    far = "" if met.inside.norm() <= REACH else f" {met.inside.norm():.1f} from θ0"
     return f"A {kind} meets the solutions{far}"
 
 
@@ -202,9 +207,9 @@ def _draw_scene(axes: Axes, state: SubspaceState) -> None:
     axes.set_axis_off()
     for i, name in enumerate(("θ1", "θ2", "θ3")):  # the three parameters, as thin axes
         end = torch.eye(3, dtype=torch.float64)[i] * 1.9
-        xs, ys = _flat(torch.stack([-end, end]))
-        axes.plot(xs, ys, color="#cccccc", lw=0.8, zorder=1)
-        axes.text(xs[1], ys[1], name, color="#777777", fontsize=9, ha="center", va="center")
+        xs, ys = _flat(torch.stack([-end, end, 1.12 * end]))
+        axes.plot(xs[:2], ys[:2], color="#cccccc", lw=0.8, zorder=1)
+        axes.text(xs[2], ys[2], name, color="#666666", fontsize=9, ha="center", va="center")
     ts = torch.linspace(-2.2, 2.2, 89, dtype=torch.float64)
     solutions = through + ts[:, None] * along
     if state.kind == 2:
@@ -234,7 +239,7 @@ def _draw_scene(axes: Axes, state: SubspaceState) -> None:
 def _draw_bytes(axes: Axes, d: int) -> None:
     D = stored()["D"]
     sizes = {"dense P": dense_bytes(d, D), "Fastfood": fastfood_bytes(d, D)}
-    axes.barh(list(sizes)[::-1], list(sizes.values())[::-1], color=[GREY, VERMILION][::1], height=0.6)
+    axes.barh(list(sizes)[::-1], list(sizes.values())[::-1], color=[GREY, VERMILION], height=0.6)
     axes.set(xscale="log", xlim=(2**20, 2**50), xlabel="bytes of P in fp32 (logarithmic)")
     axes.set_xticks([2**20, 2**30, 2**40], ["1 MiB", "1 GiB", "1 TiB"])
     axes.minorticks_off()
