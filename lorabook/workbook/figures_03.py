@@ -99,7 +99,7 @@ def cost(
         right.axhline(size / GIB, color="black", lw=1, ls=":")
         right.annotate(name, (dimensions[0], size / GIB), xytext=(2, 3), textcoords="offset points", fontsize=9)
     left.legend(frameon=False, loc="upper left")
-    figure.suptitle("A dense P grows with d, Fastfood hardly at all")
+    figure.suptitle("A dense P grows in step with d, Fastfood stays nearly flat")
     return figure
 
 
@@ -119,6 +119,8 @@ def scales(lambdas: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     """
     figure, axes = new_figure(7.6, 3.8)
     for row, blocks in enumerate(lambdas.values()):
+        if row:
+            axes.axhline(row - 0.5, color="#dddddd", lw=0.8)
         for block, values in enumerate(blocks):
             place = row + 0.18 * (block - (len(blocks) - 1) / 2)
             colour = BLOCKS[block % len(BLOCKS)]
@@ -131,6 +133,6 @@ def scales(lambdas: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     axes.set_yticks(range(len(lambdas)), list(lambdas))
     axes.invert_yaxis()
     axes.set(xlabel="scale λ after training (all start at 1); a point is a seed, a bar the mean")
-    axes.set_title("Seeds differ as much as blocks do")
+    axes.set_title("Seeds differ at least as much as blocks do")
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
