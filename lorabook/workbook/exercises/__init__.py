@@ -13,6 +13,11 @@ from lorabook.workbook.exercises import (
     ex04_spectrum,
     ex05_linear,
     ex05_modules,
+    ex06_budget,
+    ex06_targets,
+    ex07_batch,
+    ex07_growth,
+    ex07_swap,
     ex09_results,
     ex09_rows,
 )
@@ -24,6 +29,8 @@ BY_NOTEBOOK = {
     "03": (*ex03_transform.EXERCISES, *ex03_budget.EXERCISES),
     "04": (*ex04_ranks.EXERCISES, *ex04_spectrum.EXERCISES),
     "05": (*ex05_linear.EXERCISES, *ex05_modules.EXERCISES),
+    "06": (*ex06_budget.EXERCISES, *ex06_targets.EXERCISES),
+    "07": (*ex07_swap.EXERCISES, *ex07_growth.EXERCISES, *ex07_batch.EXERCISES),
     "09": (*ex09_rows.EXERCISES, *ex09_results.EXERCISES),
 }
 EXERCISES = {exercise.name: exercise for group in BY_NOTEBOOK.values() for exercise in group}
