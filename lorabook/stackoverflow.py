@@ -172,7 +172,13 @@ def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[
 
 def code_blocks(text: str) -> list[str]:
     """The contents of a text's fenced code blocks, in order. A last block that is never closed counts."""
+    return separate_code(text)[0]
+
+
+def separate_code(text: str) -> tuple[list[str], str]:
+    """A text's code and its prose: what `code_blocks` gives, and the lines outside the fences."""
     blocks: list[list[str]] = []
+    prose: list[str] = []
     fence = ""  # the one that opened the block being read
     for line in text.split("\n"):
         mark = FENCE.match(line)
@@ -183,7 +189,9 @@ def code_blocks(text: str) -> list[str]:
         elif mark:
             fence = mark[1]
             blocks.append([])
-    return ["\n".join(lines) for lines in blocks]
+        else:
+            prose.append(line)
+    return ["\n".join(lines) for lines in blocks], "\n".join(prose)
 
 
 def _row(record: Record) -> Row:
