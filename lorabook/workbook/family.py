@@ -1,0 +1,94 @@
+"""LoRA's family beside the layer that notebook 05 writes: DoRA and PiSSA each differ from it in a line or two.
+
+`LoRALinear` is that notebook's layer. NAMES tells what the same setting is called in lorabook, PEFT, torchtune and TRL.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    """h = base(x) + (alpha / r) B A dropout(x); the base is frozen, A and B are fp32."""
+
+    def __init__(self, base, r, alpha, dropout=0.0):
+        super().__init__()
+        d, k = base.weight.shape
+        self.base = base.requires_grad_(False)
+        self.A = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(r, k), a=math.sqrt(5)))
+        self.B = nn.Parameter(torch.zeros(d, r))
+        self.scaling, self.dropout = alpha / r, nn.Dropout(dropout)
+        self.train(base.training)
+
+    def forward(self, x):
+        z = F.linear(self.dropout(x).to(self.A.dtype), self.A)  # (..., k) -> (..., r)
+        h = self.base(x)
+        return h + (self.scaling * F.linear(z, self.B)).to(h.dtype)
+
+
+class DoRALinear(LoRALinear):
+    """h = m / ‖W‖ W x + bias with W = W0 + s B A: the update turns the rows of W0, and m (d,) alone sets their lengths.
+
+    ‖W‖ (d,) holds the length of every row and counts as constant in the backward pass (Liu et al. 2024, arXiv
+    2402.09353, section 4.3). m starts as ‖W0‖, so the layer starts as its base.
+    """
+
+    def __init__(self, base, r, alpha):
+        super().__init__(base, r, alpha)
+        self.m = nn.Parameter(base.weight.norm(dim=1))
+
+    def forward(self, x):
+        length = (self.base.weight + self.scaling * self.B @ self.A).norm(dim=1).detach()
+        bias = 0 if self.base.bias is None else self.base.bias
+        return self.m / length * (super().forward(x) - bias) + bias
+
+
+class PiSSALinear(LoRALinear):
+    """LoRA that starts from the r largest singular directions of W0, which leave the base: B A s + W = W0.
+
+    With W0 = U S V^T: B = U_r (S_r / s)^1/2, A = (S_r / s)^1/2 V_r^T (Meng et al. 2024, arXiv 2404.02948, section 3).
+    The frozen weight is no longer W0: an adapter of this kind fits no other base than the one it leaves behind.
+    """
+
+    def __init__(self, base, r, alpha):
+        super().__init__(base, r, alpha)
+        U, S, Vh = torch.linalg.svd(base.weight, full_matrices=False)
+        root = (S[:r] / self.scaling).sqrt()
+        self.B.data, self.A.data = U[:, :r] * root, root[:, None] * Vh[:r]
+        base.weight.data -= self.scaling * self.B.data @ self.A.data
+
+
+@dataclass(frozen=True)
+class Names:
+    """What one setting is called: in lorabook, in PEFT's `LoraConfig`, in torchtune's builders, in TRL's `ModelConfig`.
+
+    None where the library has no such setting there. torchtune's and TRL's are from their documentation: neither is
+    installed beside this workbook, so no test holds them to it.
+    """
+
+    lorabook: str | None
+    peft: str | None
+    torchtune: str | None
+    trl: str | None
+
+
+NAMES = {
+    "rank": Names("r", "r", "lora_rank", "lora_r"),
+    "α": Names("alpha", "lora_alpha", "lora_alpha", "lora_alpha"),
+    "dropout": Names("dropout", "lora_dropout", "lora_dropout", "lora_dropout"),
+    "target modules": Names(
+        "targets",
+        "target_modules",
+        "lora_attn_modules, apply_lora_to_mlp, apply_lora_to_output",
+        "lora_target_modules",
+    ),
+    "α/√r": Names("rslora", "use_rslora", None, "use_rslora"),
+    "start of A and B": Names(None, "init_lora_weights", None, None),
+    "seed": Names("seed", None, None, None),
+    "DoRA": Names(None, "use_dora", "use_dora", "use_dora"),
+    "modules trained whole": Names(None, "modules_to_save", None, "lora_modules_to_save"),
+    "base in 4 bits": Names(None, None, "quantize_base", "load_in_4bit"),
+}
