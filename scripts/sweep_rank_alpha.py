@@ -13,7 +13,7 @@ A seed draws the first factors and the order of the rows. The rate is tuned on t
   embedding beside them; the article's modules. Scaling 1.
 - "sizes": full fine-tuning of everything, of the linear layers' matrices, of the embeddings; rank 16 with the
   embeddings trained in full beside it; bottleneck adapters of width 1 to 64.
-- "long": 1,000 questions, rates from the above and half of them, with both losses along the way.
+- "long": 600 questions, rates from the above and half of them, with both losses along the way.
 - "live": LIVE_STEPS steps on the bundled sample, which notebook 06 repeats.
 
 Every run also measures the loss on `assets/heldout_source.txt`: what was forgotten. Finished runs are kept in
@@ -52,7 +52,7 @@ from lorabook.train_parts import gradient_step
 
 RESULT = Path("lorabook/assets/sweeps/rank_alpha.json")
 RUNS = Path("build/sweep_rank_alpha")
-LONG_ROWS, LONG_EVERY, LIVE_STEPS = 1000, 20, 24
+LONG_ROWS, LONG_EVERY, LIVE_STEPS = 600, 15, 24
 SEEDS = (0, 1, 2)
 RATE = {"lora": 2.5e-3, "full": 5e-4, "lora+embeddings": 5e-4, "bottleneck": 2.5e-3}  # where the grid starts
 BESIDE = 8.0  # LoRA's scaling beside embeddings trained in full: one rate serves both
@@ -123,7 +123,7 @@ def prepared(s: Setting) -> nn.Module:
 def run(s: Setting, data: str) -> dict:
     """The facts of one run, kept in a file of its own."""
     train, held = rows_of(s.rows, data)
-    key = asdict(s) | {"batch": BATCH, "rows": len(train), "held": len(held)}
+    key = asdict(s) | {"batch": BATCH, "questions": len(train), "held": len(held)}
     return kept(s.file, key, lambda: measured(s, train, held))
 
 
@@ -213,7 +213,7 @@ def best_of(runs: list[tuple[Setting, dict]], like: Setting) -> Setting:
 
 
 def long_settings(runs: list[tuple[Setting, dict]]) -> list[Setting]:
-    """Full fine-tuning and LoRA of three ranks, at the best rate of the short runs and at half of it."""
+    """Full fine-tuning, LoRA and a bottleneck, at the best rate of the short runs and at half of it."""
     lora = Setting("real", "lora", (ALL_LINEAR,), 16, 1.0, 0.0)
     full = Setting("real", "full", (EVERYTHING,), None, None, 0.0)
     likes = [full, replace(full, targets=(ALL_LINEAR,)), *(replace(lora, r=r) for r in (1, 16, 64))]

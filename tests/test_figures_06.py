@@ -41,10 +41,11 @@ def test_a_scaling_is_found_although_it_is_no_round_number():
 
 def test_rate_curves_fill_the_best_rate_of_each_curve():
     curves = {"r = 1": {1e-3: 3.0, 2e-3: 2.5, 4e-3: 2.7}, "r = 4": {1e-3: 2.4, 2e-3: 2.6}}
-    left, right = figures_06.rate_curves({"one": curves, "two": curves}, ("full", 2.2), "see").axes
+    left, right = figures_06.rate_curves({"one": curves, "two": curves}, ("full", 2.2), 2.8, "see").axes
     best = [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.get_lines() if len(line.get_xdata()) == 1]
     assert best == [(2e-3, 2.5), (1e-3, 2.4)]
     assert [t.get_text() for t in left.get_legend().get_texts()] == list(curves)
+    assert left.get_ylim()[1] == 2.8
     assert right.get_title() == "two" and right.get_legend() is None
     assert any(list(line.get_ydata()) == [2.2, 2.2] for line in right.get_lines())
 
@@ -57,7 +58,10 @@ def test_budget_dots_stand_in_the_order_given_with_their_mean():
 
 
 def test_gain_over_numbers_draws_means_seeds_and_names():
-    series = {"LoRA": Series((10, 100), ((0.2, 0.4), (0.8, 0.9)), ("r = 1", "10")), "full": Series((1000,), ((1.0,),))}
+    series = {
+        "LoRA": Series((10, 100), ((0.2, 0.4), (0.8, 0.9)), ("r = 1", "10")),
+        "full, everything": Series((1000,), ((1.0,),)),
+    }
     (axes,) = figures_06.gain_over_numbers(series, "see").axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert np.allclose(lines["LoRA"].get_ydata(), [0.3, 0.85]) and list(lines["LoRA"].get_xdata()) == [10, 100]
@@ -66,11 +70,13 @@ def test_gain_over_numbers_draws_means_seeds_and_names():
 
 
 def test_forgetting_is_drawn_over_gain():
-    points = {"full": [(0.1, 0.02), (0.3, 0.2)], "LoRA": [(0.2, 0.05)]}
+    points = {"full, everything": [(0.1, 0.02), (0.3, 0.2)], "LoRA": [(0.2, 0.05)]}
     (axes,) = figures_06.forgetting_over_gain(points, "see", joined=True).axes
     lines = {line.get_label(): line for line in axes.get_lines()}
-    assert list(lines["full"].get_xdata()) == [0.1, 0.3] and list(lines["full"].get_ydata()) == [0.02, 0.2]
-    assert lines["full"].get_linestyle() == "-"
+    assert list(lines["full, everything"].get_xdata()) == [0.1, 0.3] and list(
+        lines["full, everything"].get_ydata()
+    ) == [0.02, 0.2]
+    assert lines["full, everything"].get_linestyle() == "-"
 
 
 def test_step_times_stand_beside_what_arithmetic_predicts():

@@ -10,21 +10,33 @@ from torch import Tensor
 from lorabook.workbook.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
 
 SKY, PURPLE = "#56B4E9", "#CC79A7"  # the rest of Okabe and Ito's palette
-LOOKS = ((SKY, "v"), (GREEN, "s"), (BLUE, "o"), (ORANGE, "^"), (VERMILION, "D"), (PURPLE, "P"), (GREY, "X"))
+LOOKS = ((SKY, "v"), (GREEN, "s"), (BLUE, "o"), (ORANGE, "^"), (VERMILION, "D"))  # of ranks, in growing order
+# What can be trained, in one colour and shape throughout.
+METHODS = {
+    "random subspace": (GREY, "o"),
+    "LoRA": (BLUE, "o"),
+    "LoRA and embeddings": (PURPLE, "P"),
+    "bottleneck adapters": (ORANGE, "s"),
+    "full, embeddings": (GREEN, "v"),
+    "full, linear layers": (SKY, "^"),
+    "full, everything": (VERMILION, "D"),
+}
 
 
 def rate_curves(
-    panels: Mapping[str, Mapping[str, Mapping[float, float]]], level: tuple[str, float], title: str
+    panels: Mapping[str, Mapping[str, Mapping[float, float]]], level: tuple[str, float], top: float, title: str
 ) -> Figure:
     """Loss over the learning rate, one panel a scaling, one curve a rank, the best rate of each filled.
 
     Args:
         panels: by panel, by curve, held-out loss by learning rate.
         level: name and loss of a line across all panels.
+        top: where the loss axis ends; a curve may leave it.
         title: what to see.
     """
     figure = Figure(figsize=(9.6, 3.7), layout="constrained", facecolor="white")
     panes = figure.subplots(1, len(panels), sharex=True, sharey=True)
+    rates = sorted({lr for curves in panels.values() for losses in curves.values() for lr in losses})
     for axes, (name, curves) in zip(panes, panels.items()):
         for (label, losses), (colour, marker) in zip(curves.items(), LOOKS):
             best = min(losses, key=lambda lr: losses[lr])
@@ -32,12 +44,15 @@ def rate_curves(
             axes.plot([best], [losses[best]], marker, color=colour, ms=7)
         axes.axhline(level[1], color="black", lw=1)
         axes.set_xscale("log")
+        axes.set_xticks(rates[::2], [f"{lr:g}" for lr in rates[::2]])
+        axes.minorticks_off()
         axes.set_xlabel("peak learning rate")
         axes.set_title(name, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     left = panes[0]
     left.annotate(level[0], (1, level[1]), xycoords=("axes fraction", "data"), xytext=(0, -11), ha="right",
                   textcoords="offset points", fontsize=9)  # fmt: skip
+    left.set_ylim(level[1] - 0.12 * (top - level[1]), top)
     left.set_ylabel("held-out loss (nats per answer token)")
     left.legend(frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=11.5)
@@ -73,10 +88,11 @@ class Series:
 
 
 def gain_over_numbers(series: Mapping[str, Series], title: str) -> Figure:
-    """The share of full fine-tuning's gain over how many numbers are trained, a colour a method, a dot a seed."""
+    """The share of full fine-tuning's gain over how many numbers are trained, by method of METHODS, a dot a seed."""
     figure, axes = new_figure(8.2, 4.6)
     axes.axhline(1, color="black", lw=1)
-    for (method, points), (colour, marker) in zip(series.items(), LOOKS[::-1]):
+    for method, points in series.items():
+        colour, marker = METHODS[method]
         line = "-" if len(points.numbers) > 1 else ""
         axes.plot(points.numbers, points.means, line + marker, color=colour, lw=1.8, ms=7, label=method)
         for number, values in zip(points.numbers, points.shares):
@@ -95,14 +111,15 @@ def gain_over_numbers(series: Mapping[str, Series], title: str) -> Figure:
 def forgetting_over_gain(
     points: Mapping[str, Sequence[tuple[float, float]]], title: str, joined: bool = False
 ) -> Figure:
-    """What a run added to the loss on Python source over what it took off the answers' loss, a colour a method.
+    """What a run added to the loss on Python source over what it took off the answers' loss, by method of METHODS.
 
     Args:
         points: by method, (gain, forgetting) in nats; `joined` connects them, for checkpoints of one run.
         title: what to see.
     """
     figure, axes = new_figure(7.4, 4.0)
-    for (method, pairs), (colour, marker) in zip(points.items(), LOOKS[::-1]):
+    for method, pairs in points.items():
+        colour, marker = METHODS[method]
         gains, forgotten = zip(*pairs)
         axes.plot(gains, forgotten, marker + ("-" if joined else ""), color=colour, ms=6, mfc="white", label=method)
     axes.set(xlabel="gain: fall in the answers' held-out loss (nats per token)",
