@@ -37,6 +37,7 @@ COLAB = {
     "tokenizers": "0.22.2",
     "torch": "2.11.0+cu128",
     "tqdm": "4.67.3",
+    "traitlets": "5.7.1",
     "transformers": "5.15.0",
     "typer": "0.27.1",
 }
