@@ -2,9 +2,10 @@
 
 import pytest
 
+from lorabook.evaluate import answer_loss
 from lorabook.models import load_model
 from lorabook.stackoverflow import Pair, load, prompt, split
-from lorabook.workbook.tasks import TASKS, encode_task, task_pairs
+from lorabook.workbook.tasks import STORED, TASKS, encode_task, stored, task_pairs
 
 ANSWER = """Use a list:
 
@@ -77,3 +78,36 @@ def test_no_question_is_held_out_in_one_task_and_trained_on_in_another():
     trained, held = ([{pair.question_id for pair in part} for part in parts] for parts in zip(*sides))
     assert trained[0] == trained[1] == trained[2] and held[0] == held[1] == held[2]
     assert len(held[0]) == 24 and not trained[0] & held[0]
+
+
+class TestStoredRuns:
+    def test_are_small_and_name_no_path(self):
+        text = STORED.read_text(encoding="utf-8")
+        assert len(text) < 10_000 and ".jsonl" not in text and "/work" not in text and "home" not in text
+
+    def test_every_adapter_helps_on_its_own_answers_with_every_seed(self):
+        for size in ("real", "live"):
+            found = stored(size)
+            for task in TASKS:
+                assert [run.seed for run in found.best(task)] == [0, 1, 2]
+                assert max(found.values(task, task)) < found.base[task]
+
+    def test_the_rate_is_the_best_of_those_tried_and_no_end_of_the_grid(self):
+        for task in TASKS:
+            tried = {run.lr: run.losses[task] for run in stored().runs if run.task == task and run.seed == 0}
+            (best,) = {run.lr for run in stored().best(task)}
+            assert min(tried) < best < max(tried) and tried[best] == min(tried.values())
+            assert {run.lr for run in stored("live").best(task)} == {best}
+
+    def test_what_notebook_07_repeats_is_what_was_measured(self):
+        found, loaded = stored("live"), load_model("pocket", device="cpu")
+        for task, pairs in task_pairs(load("sample").pairs).items():
+            train, held = split(pairs, found.held_out)
+            examples = encode_task(held, loaded.tokenizer, 256)
+            loss = answer_loss(loaded.model, examples)
+            assert loss.loss == pytest.approx(found.base[task], abs=1e-3)
+            assert loss.tokens == found.held_out_tokens[task] and len(train) == found.questions
+
+    def test_table_is_the_mean_of_the_seeds(self):
+        means = stored().table()
+        assert means["code"]["prose"] == pytest.approx(sum(r.losses["prose"] for r in stored().best("code")) / 3)

@@ -64,7 +64,10 @@ class Run:
 
 @dataclass(frozen=True)
 class CrossLosses:
-    """The runs of one size of `scripts/three_tasks.py`, and the untouched model's losses; counts are of one task."""
+    """The runs of one size of `scripts/three_tasks.py`, and the untouched model's loss on every task.
+
+    `questions` were trained on and `held_out` measured on, the same in all tasks; `left_out` lacked an answer.
+    """
 
     batch_tokens: int
     questions: int
