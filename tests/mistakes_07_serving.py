@@ -131,38 +131,38 @@ def always_twice_alpha(A, B, alpha, new_r):
     return (*alpha_kept(A, B, alpha, new_r)[:2], 2 * alpha)
 
 
-# mixed_batch
+# mixed_forward
 
 
 def low_rank(x, A, B, alpha):
     return alpha / A.shape[0] * F.linear(F.linear(x, A), B)
 
 
-@wrong("mixed_batch", "one adapter for the whole")
+@wrong("mixed_forward", "one adapter for the whole")
 def that_of_the_first_row(x, W, adapters, ids):
     return F.linear(x, W) + low_rank(x, *adapters[ids[0]])
 
 
-@wrong("mixed_batch", "one adapter for the whole")
+@wrong("mixed_forward", "one adapter for the whole")
 def the_first_there_is(x, W, adapters, ids):
     A, B, alpha = adapters[0]
     return F.linear(x, W + alpha / A.shape[0] * (B @ A))
 
 
-@wrong("mixed_batch", "the mean of the adapters")
+@wrong("mixed_forward", "the mean of the adapters")
 def mean_of_the_updates(x, W, adapters, ids):
     deltas = [alpha / A.shape[0] * (B @ A) for A, B, alpha in adapters]
     return F.linear(x, W + torch.stack(deltas).mean(0))
 
 
-@wrong("mixed_batch", "the mean of the adapters")
+@wrong("mixed_forward", "the mean of the adapters")
 def mean_of_the_factors(x, W, adapters, ids):
     A, B = (torch.stack([adapter[i] for adapter in adapters]).mean(0) for i in (0, 1))
     alpha = sum(adapter[2] for adapter in adapters) / len(adapters)
     return F.linear(x, W) + low_rank(x, A, B, alpha)
 
 
-@wrong("mixed_batch", "all adapters to every row")
+@wrong("mixed_forward", "all adapters to every row")
 def all_of_them(x, W, adapters, ids):
     h = F.linear(x, W)
     for adapter in adapters:
@@ -170,7 +170,7 @@ def all_of_them(x, W, adapters, ids):
     return h
 
 
-@wrong("mixed_batch", "the row's number")
+@wrong("mixed_forward", "the row's number")
 def by_the_row(x, W, adapters, ids):
     h = F.linear(x, W)
     for row in range(len(x)):
@@ -194,15 +194,15 @@ def scaling_of_the_first(x, A, B, alpha, adapters):
     return adapters[0][2] / len(adapters[0][0]) * (x @ A.T @ B.T)
 
 
-bank.add("mixed_batch", "unscaled", "left the scaling out", by_adapter(lambda x, A, B, alpha, _: x @ (B @ A).T))
-bank.add("mixed_batch", "raw alpha", "by α, not α/r", by_adapter(lambda x, A, B, alpha, _: alpha * x @ A.T @ B.T))
-bank.add("mixed_batch", "scaling of the first", "the first one's scaling", by_adapter(scaling_of_the_first))
+bank.add("mixed_forward", "unscaled", "left the scaling out", by_adapter(lambda x, A, B, alpha, _: x @ (B @ A).T))
+bank.add("mixed_forward", "raw alpha", "by α, not α/r", by_adapter(lambda x, A, B, alpha, _: alpha * x @ A.T @ B.T))
+bank.add("mixed_forward", "scaling of the first", "the first one's scaling", by_adapter(scaling_of_the_first))
 bank.add(
-    "mixed_batch", "zero for none", "adapter 0 for none", by_adapter(lambda x, A, B, a, _: low_rank(x, A, B, a), 1)
+    "mixed_forward", "zero for none", "adapter 0 for none", by_adapter(lambda x, A, B, a, _: low_rank(x, A, B, a), 1)
 )
 
 
-@wrong("mixed_batch", "in the order of the adapters")
+@wrong("mixed_forward", "in the order of the adapters")
 def grouped_and_joined(x, W, adapters, ids):
     parts = [F.linear(x[ids == -1], W)]
     for i, adapter in enumerate(adapters):
@@ -210,7 +210,7 @@ def grouped_and_joined(x, W, adapters, ids):
     return torch.cat(parts)
 
 
-@wrong("mixed_batch", "the updates alone")
+@wrong("mixed_forward", "the updates alone")
 def updates_alone(x, W, adapters, ids):
     h = torch.zeros(*x.shape[:-1], W.shape[0])
     for i, adapter in enumerate(adapters):
@@ -218,7 +218,7 @@ def updates_alone(x, W, adapters, ids):
     return h
 
 
-@wrong("mixed_batch", "once for every adapter")
+@wrong("mixed_forward", "once for every adapter")
 def base_in_every_turn(x, W, adapters, ids):
     h = torch.zeros(*x.shape[:-1], W.shape[0])
     for i, adapter in enumerate(adapters):
@@ -227,7 +227,7 @@ def base_in_every_turn(x, W, adapters, ids):
     return h
 
 
-@wrong("mixed_batch", "pile up in W")
+@wrong("mixed_forward", "pile up in W")
 def merged_one_after_the_other(x, W, adapters, ids):
     h = F.linear(x, W)
     for i, (A, B, alpha) in enumerate(adapters):
@@ -236,7 +236,7 @@ def merged_one_after_the_other(x, W, adapters, ids):
     return h
 
 
-@wrong("mixed_batch", "adapter 0 for none")
+@wrong("mixed_forward", "adapter 0 for none")
 def asked_whether_true(x, W, adapters, ids):
     h = F.linear(x, W)
     for row, i in enumerate(ids.tolist()):
@@ -245,12 +245,12 @@ def asked_whether_true(x, W, adapters, ids):
     return h
 
 
-@wrong("mixed_batch", "adapters[-1] is the last")
+@wrong("mixed_forward", "adapters[-1] is the last")
 def indexed_by_minus_one(x, W, adapters, ids):
     return torch.stack([F.linear(row, W) + low_rank(row, *adapters[i]) for row, i in zip(x, ids)])
 
 
-@wrong("mixed_batch", "without an adapter are zero")
+@wrong("mixed_forward", "without an adapter are zero")
 def written_by_the_adapters_alone(x, W, adapters, ids):
     h = torch.zeros(*x.shape[:-1], W.shape[0])
     for i, adapter in enumerate(adapters):
@@ -258,6 +258,6 @@ def written_by_the_adapters_alone(x, W, adapters, ids):
     return h
 
 
-@wrong("mixed_batch", "you dropped the rows")
+@wrong("mixed_forward", "you dropped the rows")
 def rows_left_out(x, W, adapters, ids):
     return torch.stack([F.linear(row, W) + low_rank(row, *adapters[i]) for row, i in zip(x, ids) if i >= 0])

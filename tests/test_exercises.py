@@ -30,7 +30,7 @@ def test_every_exercise_has_its_place():
         "04": ["truncated_svd", "break_even", "truncation_error", "rank_for_energy"],
         "05": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "06": ["spread_budget", "adapter_bytes", "same_scaling", "count_targets"],
-        "07": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_batch"],
+        "07": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],
         "09": ["encode_row", "split_rows", "perplexity", "did_it_train"],
     }
     assert len(EXERCISES) == 31  # no name twice

@@ -68,7 +68,7 @@ def test_grow_rank_gives_the_same_function_and_a_rank_that_is_used():
     assert torch.linalg.matrix_rank(new.delta().detach().double(), rtol=1e-6) == 7
 
 
-def test_mixed_batch_is_that_of_peft():
+def test_mixed_forward_is_that_of_peft():
     base = nn.Linear(6, 5, bias=False)
     model = get_peft_model(nn.Sequential(base), LoraConfig(r=2, lora_alpha=8, target_modules=["0"]), adapter_name="0")
     model.add_adapter("1", LoraConfig(r=3, lora_alpha=1, target_modules=["0"]))
@@ -79,7 +79,7 @@ def test_mixed_batch_is_that_of_peft():
         adapters.append((layer.lora_A[name].weight, layer.lora_B[name].weight, alpha))
     x, ids = random(5, 4, 6), [1, -1, 0, 1, -1]
     theirs = layer(x, adapter_names=["__base__" if i < 0 else str(i) for i in ids])
-    torch.testing.assert_close(ANSWERS["mixed_batch"](x, base.weight, adapters, torch.tensor(ids)), theirs)
+    torch.testing.assert_close(ANSWERS["mixed_forward"](x, base.weight, adapters, torch.tensor(ids)), theirs)
 
 
 # Right answers in other words
@@ -137,8 +137,8 @@ def by_masks(x, W, adapters, ids):
         ("grow_rank", by_svd),
         ("grow_rank", rows_copied_columns_zero),
         ("grow_rank", alpha_kept_and_b_scaled),
-        ("mixed_batch", row_by_row),
-        ("mixed_batch", by_masks),
+        ("mixed_forward", row_by_row),
+        ("mixed_forward", by_masks),
     ],
 )
 def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
@@ -159,7 +159,7 @@ def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
             "the shapes of A and B your code gives '(4, 10) and (9, 4)', expected '(8, 10) and (9, 8)'.",
         ),
         ("swap_merged", lambda weight, kept, old, new: weight.zero_(), "the weight the numbers are wrong"),
-        ("mixed_batch", lambda x, W, adapters, ids: x @ W.T, "and ids [2, 0, 1, 2, 0] the numbers are wrong"),
+        ("mixed_forward", lambda x, W, adapters, ids: x @ W.T, "and ids [2, 0, 1, 2, 0] the numbers are wrong"),
     ],
 )
 def test_an_unknown_mistake_is_shown_where_it_fails(name, answer, line, capsys):

@@ -69,11 +69,11 @@ def _piled_up(order):
     return answer
 
 
-MIXED_BATCH = Exercise(
-    name="mixed_batch",
+MIXED_FORWARD = Exercise(
+    name="mixed_forward",
     task="One batch in which every row has its own adapter.",
     stub='''\
-def mixed_batch(x, W, adapters, ids):
+def mixed_forward(x, W, adapters, ids):
     """h = W0 x + (alpha / r) B A x for every row of the batch, with the adapter of that row.
 
     x: (batch, ..., k). W: (d, k), shared by all. adapters: list of (A, B, alpha), whose ranks may differ.
@@ -85,7 +85,7 @@ def mixed_batch(x, W, adapters, ids):
     hint="W0 x is the same product for all rows. Then go through the adapters: `rows = ids == i` picks the rows of "
     "one, and h[rows] += ... writes back into their places.",
     solution="""\
-def mixed_batch(x, W, adapters, ids):
+def mixed_forward(x, W, adapters, ids):
     h = x @ W.T
     for i, (A, B, alpha) in enumerate(adapters):
         rows = ids == i
@@ -169,4 +169,4 @@ def mixed_batch(x, W, adapters, ids):
     ),
 )
 
-EXERCISES = (MIXED_BATCH,)
+EXERCISES = (MIXED_FORWARD,)
