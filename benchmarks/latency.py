@@ -152,7 +152,7 @@ def measure(name: str, device: str, args: argparse.Namespace) -> dict:
 def paper() -> str:
     """The paper's Table 1."""
     lines = [
-        "The LoRA paper's Table 1: one forward pass of GPT-2 medium on a RTX 8000, ms, mean of 100",
+        "The LoRA paper's Table 1: one forward pass of GPT-2 medium on an RTX 8000, ms, mean of 100",
         f"{'':10}{'adapters':>10}  {'fine-tuned, or LoRA':^19} {'Adapter^L':^23} {'Adapter^H, two a block':^23}",
     ]
     for batch, sequence, millions, base, *adapters in TABLE_1:
