@@ -23,7 +23,7 @@ from lorabook.fingerprint import Fingerprint
 from lorabook.lora import LoRAConfig, LoRAEmbedding, Report, apply_lora, lora_layers, matched
 
 CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
+PREFIX, BASE = "base_model.model.", "lorabook_base"  # of a tensor's name; the header's entry on the base
 FACTORS = {
     "lora_A.weight": ("A", False),
     "lora_B.weight": ("B", False),
@@ -91,7 +91,7 @@ def save(model: nn.Module, folder: str | Path, base_name: str | None = None, rev
         "modules_to_save": None,
     }
     fingerprint = Fingerprint.of(model)
-    header = {"format": "pt", "lorabook_base": json.dumps(fingerprint.__dict__)}
+    header = {"format": "pt", BASE: json.dumps(fingerprint.__dict__)}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (WEIGHTS_NAME + ".partial")
@@ -159,14 +159,16 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
     if next(lora_layers(model), None) is not None:
         raise SettingError("This model already has LoRA layers.", "Call remove(model) before loading an adapter.")
     stored = read_config(folder)
-    tensors, header = _read_tensors(Path(folder) / WEIGHTS_NAME)
+    tensors, header = read_tensors(Path(folder) / WEIGHTS_NAME)
     factors = _sort(model, tensors)
     _refuse_gaps(model, stored, factors)
     config = _config(stored, tuple(factors))
     for name, pair in factors.items():
         _check_shapes(model.get_submodule(name), name, pair, config.r)
-    _check_base(model, header, stored, base_name)
+    known = base_in(header)
+    _check_base(model, known, stored, base_name)
     report = apply_lora(model, config)
+    model.lora_trained_on = (config, known)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
         for name, layer in lora_layers(model):
             layer.A.copy_(factors[name]["A"])
@@ -174,7 +176,8 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
     return report
 
 
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and header of an adapter's weights. Raises AdapterError where they are missing or damaged."""
     if not path.is_file():
         raise AdapterError(f"There is no {WEIGHTS_NAME} in {path.parent}.", "Only safetensors adapters are loaded.")
     try:
@@ -267,20 +270,24 @@ def _check_shapes(module: nn.Module, name: str, pair: dict[str, Tensor], r: int)
             )
 
 
-def _check_base(model: nn.Module, header: dict[str, str], stored: dict, base_name: str | None) -> None:
-    """Refuse another base, and warn where only its name differs. PEFT's files say nothing of the base's weights."""
-    if "lorabook_base" in header:
-        try:
-            kept = json.loads(header["lorabook_base"])
-            known = Fingerprint(kept["layout"], kept["dtype"], kept["exact"], tuple(kept["sample"]))
-        except (ValueError, KeyError, TypeError):
-            raise AdapterError("The adapter's note on its base is damaged.", "Save or download it again.") from None
-        if not known.matches(Fingerprint.of(model)):
-            name = stored.get("base_model_name_or_path") or "another model"
-            raise AdapterError(
-                f"This adapter was trained on other base weights ({name}).",
-                f"Load {name} as the base, at its revision.",
-            )
+def base_in(header: dict[str, str]) -> Fingerprint | None:
+    """The base that a file's header tells of; PEFT's files say nothing of the base's weights."""
+    if BASE not in header:
+        return None
+    try:
+        return Fingerprint.from_json(json.loads(header[BASE]))
+    except (ValueError, KeyError, TypeError):
+        raise AdapterError("The adapter's note on its base is damaged.", "Save or download it again.") from None
+
+
+def _check_base(model: nn.Module, known: Fingerprint | None, stored: dict, base_name: str | None) -> None:
+    """Refuse another base than the one known, and warn where only its name differs."""
+    if known and not known.matches(Fingerprint.of(model)):
+        name = stored.get("base_model_name_or_path") or "another model"
+        raise AdapterError(
+            f"This adapter was trained on other base weights ({name}).",
+            f"Load {name} as the base, at its revision.",
+        )
     trained_on = stored.get("base_model_name_or_path")
     if base_name and trained_on and base_name != trained_on:
         warnings.warn(

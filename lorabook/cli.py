@@ -106,7 +106,6 @@ def finetune(
     if not _main_process():
         return
     adapter_file.save(loaded.model, output, base_name=loaded.name, revision=loaded.revision)
-    history.save(output / "history.json")
     _say(f"step-0 loss: {history.held_out[0][1]:.4f}")
     _say(f"steps: {len(history.steps)}")
     _say(f"tokens per second: {history.tokens_per_second:.0f}")
@@ -197,12 +196,14 @@ def memory(
         _say(f"{card} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, size)}")
 
 
-@app.command(epilog="Example: lorabook doctor")
-def doctor() -> None:
-    """Say what this machine can run, and what is missing for StarCoder."""
-    from lorabook.doctor import examine
+@app.command(epilog="Example: lorabook doctor --run my-adapter")
+def doctor(
+    run: Annotated[Path | None, typer.Option(help="Folder that `lorabook finetune` wrote a run to.")] = None,
+) -> None:
+    """Say what this machine can run, and what is missing for StarCoder; with --run, what is wrong with that run."""
+    from lorabook import doctor, run_doctor
 
-    for line in examine():
+    for line in doctor.examine() if run is None else run_doctor.report(run):
         _say(line)
 
 

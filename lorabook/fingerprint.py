@@ -40,6 +40,11 @@ class Fingerprint:
         at = torch.linspace(0, len(stream) - 1, min(SAMPLES_KEPT, len(stream))).long()
         return cls(layout.hexdigest(), dtype, exact.hexdigest(), tuple(stream[at].tolist()))
 
+    @classmethod
+    def from_json(cls, stored: dict) -> "Fingerprint":
+        """Back from `asdict`. Raises KeyError or TypeError where something is missing."""
+        return cls(stored["layout"], stored["dtype"], stored["exact"], tuple(stored["sample"]))
+
     def matches(self, other: "Fingerprint") -> bool:
         """Whether both are the same base, in whatever precision each was loaded."""
         if self.layout != other.layout or len(self.sample) != len(other.sample):

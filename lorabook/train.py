@@ -24,10 +24,11 @@ from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.evaluate import answer_loss
 from lorabook.history import History, Step
 from lorabook.loss import AnswerLoss
-from lorabook.precision import precision_for
+from lorabook.run_record import RunRecord
 from lorabook.subspace import subspace_of
 from lorabook.train_config import TrainConfig, schedule
 from lorabook.train_parts import (
+    accelerator_for,
     gradient_step,
     identity,
     make_optimizer,
@@ -58,7 +59,7 @@ def finetune(
     button of a notebook, finishes the step at hand, saves, and returns. The global random state is left as it was.
 
     Args:
-        output: folder for checkpoints; None keeps none.
+        output: folder for checkpoints, `run.json` and `history.json`, that of a run that fails too; None keeps nothing.
         resume: go on from the newest whole checkpoint in `output`, if there is one.
         on_log: called with the History every `log_every` steps.
 
@@ -71,26 +72,26 @@ def finetune(
         raise SettingError("There are no rows to train on or none held out.", "Give more rows.")
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda), stop_button() as stop:
-        return _Run(model, train, held_out, config, output, on_log, stop).go(resume)
+        run = _Run(model, train, held_out, config, output, on_log, stop)
+        try:
+            return run.go(resume)
+        except TrainingError as error:
+            run.history.stopped = f"failed: {error.problem}"
+            raise
+        finally:
+            if output and run.history.held_out and run.accelerator.is_main_process:
+                run.history.save(Path(output) / "history.json")
 
 
 class _Run:
     """The state of one `finetune` call."""
 
     def __init__(self, model, train, held_out, config: TrainConfig, output, on_log, stop: threading.Event):
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-
         self.model, self.train, self.held_out, self.config = model, train, held_out, config
         self.output, self.on_log, self.stop = Path(output) / "checkpoints" if output else None, on_log, stop
         self.named, self.subspace = trained(model), subspace_of(model)
         device = next(model.parameters()).device
-        autocast = precision_for(device).autocast
-        mixed = {None: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}[autocast]
-        state = AcceleratorState._shared_state
-        if state and (state["_mixed_precision"], state["device"].type) != (mixed, device.type):  # an earlier run
-            AcceleratorState._reset_state(reset_partial_state=True)
-        self.accelerator = Accelerator(mixed_precision=mixed, cpu=device.type == "cpu")
+        self.accelerator = accelerator_for(device)
         self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
         torch.manual_seed(config.seed + self.rank)
         loss = AnswerLoss(model)
@@ -116,6 +117,9 @@ class _Run:
         if not (resume and self._restore()):
             self.history.held_out.append((0, answer_loss(self.model, self.held_out).loss))
             self.evaluation = time.monotonic() - start
+        if self.output and self.accelerator.is_main_process:
+            record = RunRecord.of(self.model, self.config, self.train, self._plan(0), self._batch)
+            record.save(self.output.parent)
         # The closing evaluation will take about as long as the opening one; 3 seconds of each minute are for the rest.
         limit = self.config.minutes and max(1.0, self.config.minutes * 57 - 2 * self.evaluation)
         self.began = time.monotonic() - self.elapsed

@@ -15,6 +15,7 @@ from torch import nn
 from lorabook.batches import Batch, Example
 from lorabook.errors import SettingError
 from lorabook.lora import LoRALinear, lora_layers
+from lorabook.precision import precision_for
 from lorabook.subspace import subspace_of
 from lorabook.train_config import TrainConfig
 
@@ -67,6 +68,18 @@ def make_optimizer(model: nn.Module, named: list[tuple[str, nn.Parameter]], conf
     if fast:
         groups.append({"params": [p for _, p in named if id(p) in fast], "lr": config.lr * (config.lora_plus or 1)})
     return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def accelerator_for(device: torch.device):
+    """An Accelerator with the device's autocast and loss scaler, whatever an earlier run in this process used."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    mixed = {None: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}[precision_for(device).autocast]
+    state = AcceleratorState._shared_state
+    if state and (state["_mixed_precision"], state["device"].type) != (mixed, device.type):
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu")
 
 
 def gradient_step(

@@ -84,7 +84,7 @@ ADAPTER_FILE = [
     ("file rounds alpha", "else config.alpha", "else int(config.alpha)"),
     ("file turns fan_in_fan_out round", '"fan_in_fan_out": any(', '"fan_in_fan_out": not any('),
     ("loader takes NaN", "if not bool(torch.isfinite(tensor).all()):", "if False:"),
-    ("loader takes any base", "if not known.matches(Fingerprint.of(model)):", "if False:"),
+    ("loader takes any base", "if known and not known.matches(Fingerprint.of(model)):", "if False:"),
     ("loader takes any base weight from PEFT", " or not torch.equal(tensor.to(weight), weight)", ""),
     ("loader takes a file with a gap", "if absent:", "if False:"),
     ("loader takes any shape", "if seen != shape:", "if False:"),
