@@ -14,6 +14,17 @@ from run_notebook import execute
 KEPT = ("tags",)
 
 
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The outputs with neighbours of one stream as one: where the kernel cuts what is printed is a matter of timing."""
+    result: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if result and output.output_type == result[-1].output_type == "stream" and output.name == result[-1].name:
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
+
+
 def clean(notebook: nbformat.NotebookNode) -> None:
     """Keep what a reader sees: sources, outputs, tags, the kernel's name."""
     notebook.metadata = nbformat.from_dict(
@@ -24,6 +35,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     )
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
         cell.execution_count = count
+        cell.outputs = joined(cell.outputs)
         for output in cell.outputs:
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             if output.output_type == "execute_result":

@@ -24,11 +24,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Run every code cell in place; say on the way which one is running."""
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT_S,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-        coalesce_streams=True,  # or a line cut in two by the kernel's timing is two outputs
+        notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     with client.setup_kernel():
         for count, i in enumerate(code, 1):
