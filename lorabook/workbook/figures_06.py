@@ -66,7 +66,7 @@ def budget_dots(losses: Mapping[str, Sequence[float]], level: tuple[str, float],
         axes.plot(values, [place] * len(values), "o", color=BLUE, ms=6, alpha=0.7)
         axes.plot([sum(values) / len(values)], [place], "|", color="black", ms=16, mew=2)
     axes.axvline(level[1], color=VERMILION, linestyle="--", lw=1.2)
-    axes.annotate(level[0], (level[1], 1), xycoords=("data", "axes fraction"), xytext=(4, -2), color=VERMILION,
+    axes.annotate(level[0], (level[1], 0), xycoords=("data", "axes fraction"), xytext=(4, 5), color=VERMILION,
                   textcoords="offset points", fontsize=9)  # fmt: skip
     axes.set_yticks(range(len(losses)), list(losses))
     axes.invert_yaxis()
@@ -146,11 +146,12 @@ def step_times(times: Mapping[str, Mapping[str, float]], arithmetic: Mapping[str
             axes.annotate(f"{ratio:.2f}", (place, ratio), xytext=(0, 3), textcoords="offset points", ha="center",
                           fontsize=9)  # fmt: skip
             level = arithmetic[method]
-            axes.plot([place - width / 2, place + width / 2], [level, level], color="black", lw=2)
+            name = "by counting operations" if group == i == 0 else None
+            axes.plot([place - width / 2, place + width / 2], [level, level], color="black", lw=2, label=name)
     axes.set_xticks(range(len(times)), list(times))
     axes.set_ylim(0, 1.25 * max(max(r.values()) for r in times.values()))
     axes.set(ylabel="time of a step ÷ full fine-tuning's", title=title)
-    axes.legend(frameon=False, fontsize=9, ncols=len(arithmetic), loc="upper left")
+    axes.legend(frameon=False, fontsize=9, ncols=len(arithmetic) + 1, loc="upper left")
     return figure
 
 
