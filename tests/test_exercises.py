@@ -199,9 +199,9 @@ def test_an_answer_that_draws_random_numbers_gets_the_same_line_too(noise, capsy
 
 
 @ALL
-def test_a_check_takes_less_than_two_seconds(exercise):
+def test_a_check_takes_less_than_two_seconds_of_processor_time(exercise):
     answers = [w.answer for w in BANK if w.exercise == exercise.name] + [load(exercise.solution), crash]
     for answer in answers:
-        start = time.perf_counter()
+        start = time.process_time()
         judge(exercise, answer)
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
