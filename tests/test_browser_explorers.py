@@ -169,9 +169,9 @@ SEEN = """async root => {
     return {
         values: [...root.querySelectorAll('.lorabook-control')].map(control => {
             const boxes = [...control.querySelectorAll('input[type=checkbox]')];
+            const states = boxes.map(box => [box.parentElement.textContent.trim(), box.checked]);
             const text = control.querySelector('.widget-readout, button.mod-active')?.textContent;
-            return boxes.length ? boxes.map(box => [box.parentElement.textContent.trim(), box.checked]) :
-                text?.replaceAll('\\u00a0', ' ');
+            return states.length > 1 ? states : states.length ? states[0][1] : text?.replaceAll('\\u00a0', ' ');
         }),
         readout: root.querySelector('.lorabook-readout').textContent,
         error: root.querySelector('.lorabook-error').innerText.trim(),
@@ -187,9 +187,8 @@ if model not in found:
 explorer = found[model]
 failed = explorer.error.layout.display is None
 def shown(control):
-    boxes = [part for part in (control, *getattr(control, "children", ())) if type(part).__name__ == "Checkbox"]
-    if boxes:
-        return [[box.description, box.value] for box in boxes]
+    if hasattr(control, "boxes"):
+        return [[box.description, box.value] for box in control.boxes.children]
     if hasattr(control, "readout_format"):
         return format(control.value, control.readout_format)
     return getattr(control, "label", control.value)

@@ -18,7 +18,6 @@ from transformers import AutoModelForCausalLM, GPTBigCodeConfig, LlamaConfig
 from typer.testing import CliRunner
 
 from lorabook import adapter_file, cli
-from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.ledger import ledger
 from lorabook.memory.plan import Plan
@@ -27,7 +26,12 @@ from lorabook.workbook.explorers import lora
 from lorabook.workbook.explorers.lora import ALPHAS, METHODS, MODELS, PRESETS, RANKS, LoRAExplorer, LoRAState
 from lorabook.workbook.memory_figures import COLOURS, size_text
 
-LLAMA, GPT3 = "meta-llama/Llama-2-7b-hf", "GPT-3 175B"
+LLAMA, GPT3, TINY = "meta-llama/Llama-2-7b-hf", "GPT-3 175B", "bigcode/tiny_starcoder_py"
+STARCODERS = {
+    "pocket": (4096, 256, 4, 8, 512),
+    TINY: (49152, 768, 20, 12, 8192),
+    "bigcode/starcoderbase-1b": (49152, 2048, 24, 16, 8192),
+}
 TARGETS = {  # as the models call them in transformers; GPT-3's as the paper names its matrices
     "gpt_bigcode": ("wte", "wpe", "c_attn", "attn.c_proj", "c_fc", "mlp.c_proj", "lm_head"),
     "llama": ("embed_tokens", *(f"{n}_proj" for n in ("q", "k", "v", "o", "gate", "up", "down")), "lm_head"),
@@ -42,11 +46,6 @@ def family(model: str) -> str:
 @cache
 def on_meta(model: str) -> nn.Module:
     """The model itself, built by transformers without memory; of GPT-3 all that has weights, built by hand."""
-    sizes = {
-        "pocket": (4096, 256, 4, 8, 512),
-        "bigcode/tiny_starcoder_py": (49152, 768, 20, 12, 8192),
-        "bigcode/starcoderbase-1b": (49152, 2048, 24, 16, 8192),
-    }
     with torch.device("meta"):
         if model == GPT3:
             return gpt3()
@@ -54,7 +53,7 @@ def on_meta(model: str) -> nn.Module:
             config = LlamaConfig(vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32)
         else:
             names = ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions")
-            config = GPTBigCodeConfig(**dict(zip(names, sizes[model])), bos_token_id=0, eos_token_id=0)
+            config = GPTBigCodeConfig(**dict(zip(names, STARCODERS[model])), bos_token_id=0, eos_token_id=0)
         return AutoModelForCausalLM.from_config(config)
 
 
@@ -141,7 +140,7 @@ def test_the_adapter_file_has_the_size_told(tmp_path):
 # Memory
 
 RANGE = [
-    LoRAState(model, r, 8, TARGETS[family(model)][first:], method)
+    LoRAState(model, r, 1, TARGETS[family(model)][first:], method)
     for model, r, first, method in product(MODELS.values(), (1, 64, 512), (0, 2), METHODS.values())
 ]
 
@@ -193,9 +192,8 @@ def test_alpha_moves_the_scaling_and_not_one_byte():
 def test_it_names_the_modules_past_their_break_even_rank_and_past_full_rank(r):
     """Counted on the weights: LoRA's r (d + k) against the matrix's d k."""
     state = LoRAState("pocket", r, targets=TARGETS["gpt_bigcode"])
-    weights = {
-        t: next(m.weight for name, m in on_meta("pocket").named_modules() if name.endswith(t)) for t in state.targets
-    }
+    layers = on_meta("pocket").named_modules
+    weights = {t: next(m.weight for n, m in layers() if n.endswith(t)) for t in state.targets}
     past = {t for t, w in weights.items() if r * sum(w.shape) > w.numel()}
     text = lora.readout(state)
     told = re.search(r"Past the break-even rank d·k/\(d \+ k\): (.*?)\. There", text)
@@ -203,9 +201,8 @@ def test_it_names_the_modules_past_their_break_even_rank_and_past_full_rank(r):
     assert {target for target, _ in found} == past
     assert [int(rank) for _, rank in found] == sorted(int(rank) for _, rank in found)
     capped = re.search(r"rank above min\(d, k\): (.*)\.", text)
-    assert set(re.findall(r"(\S+) \(", capped[1]) if capped else ()) == {
-        t for t, w in weights.items() if r > min(w.shape)
-    }
+    names = set(re.findall(r"(\S+) \(", capped[1])) if capped else set()
+    assert names == {t for t, w in weights.items() if r > min(w.shape)}
 
 
 # Lines to copy
@@ -221,23 +218,24 @@ def test_the_command_predicts_the_peak_that_the_explorer_shows(state):
     assert result.exit_code == 0
     peak = number(re.search(r"predicted peak: ([\d,]+)", result.output)[1])
     assert line(state, "Peak:").startswith(f"{size_text(peak)} with")
-    trained = re.search(r"trainable parameters: (.*)", result.output)[1]
-    assert f"{trained} parameters trained" in lora.readout(state).replace("all ", f"{trained.split()[0]} of ")
+    trained = re.search(r"trainable parameters: ([\d,]+)", result.output)[1]
+    assert trained in lora.readout(state).splitlines()[0]
 
 
-@pytest.mark.parametrize("state", COPIED)
-def test_the_command_trains_what_the_explorer_shows_where_lorabook_can(state):
-    text = lora.readout(state)
-    assert ("lorabook finetune" in text) == (state.method == "lora" and state.model != GPT3)
-    if "lorabook finetune" not in text:
-        return
+def test_a_command_to_train_is_there_where_lorabook_can():
+    for state in COPIED:
+        assert ("lorabook finetune" in lora.readout(state)) == (state.method == "lora" and state.model != GPT3)
+
+
+@pytest.mark.parametrize("state", [s for s in COPIED if "lorabook finetune" in lora.readout(s)])
+def test_the_command_trains_what_the_explorer_shows(state):
     words = shlex.split(line(state, "To train:"))
     command = typer.main.get_command(cli.app).commands["finetune"]
     options = command.make_context("finetune", words[2:]).params
     assert words[:2] == ["lorabook", "finetune"] and options["model"] == state.model
     assert (options["r"], options["alpha"]) == (state.r, state.alpha)
     matched = ledger(state.model, Plan(LoRAConfig(state.r, targets=cli._names(options["targets"]))))
-    assert f"{matched.trainable:,} of" in text
+    assert f"{matched.trainable:,} of" in lora.readout(state)
     assert (options["max_length"], options["micro_tokens"]) == (state.sequence, state.batch * state.sequence)
 
 
@@ -250,7 +248,7 @@ def explorer() -> LoRAExplorer:
 
 
 def boxes(explorer: LoRAExplorer) -> dict[str, bool]:
-    return {box.description: box.value for box in explorer.controls["targets"].children[1:]}
+    return {box.description: box.value for box in explorer.controls["targets"].boxes.children}
 
 
 class TestWidget:
@@ -268,7 +266,7 @@ class TestWidget:
             ("pocket", ("c_attn", "mlp.c_proj")),
             (LLAMA, ("q_proj", "v_proj")),
             (GPT3, ("q_proj", "v_proj")),
-            ("bigcode/tiny_starcoder_py", ("c_attn",)),
+            (TINY, ("c_attn",)),
         ):
             explorer.controls["model"].value = model
             assert explorer.state.targets == targets and explorer.error.layout.display == "none"
@@ -278,7 +276,7 @@ class TestWidget:
         explorer.state = LoRAState()
         before, states = (explorer.picture.value, explorer.text.value), []
         explorer.controls["targets"].observe(lambda change: states.append(change["new"]), names="value")
-        wpe = explorer.controls["targets"].children[2]
+        wpe = explorer.controls["targets"].boxes.children[1]
         wpe.value = False
         assert explorer.state == replace(LoRAState(), targets=("wte", *LoRAState.targets[2:]))
         assert explorer.picture.value != before[0] and explorer.text.value != before[1]
@@ -293,11 +291,7 @@ class TestWidget:
         explorer.controls["method"].value = "full"  # needs none
         assert explorer.error.layout.display == "none"
         explorer.state = LoRAState(targets=("c_attn",))
-        assert explorer.error.layout.display == "none" and "No target" not in explorer.error.value
-
-    def test_a_target_of_another_model_is_an_error_that_names_those_there_are(self):
-        with pytest.raises(SettingError, match=r"'c_attn' matches no .* of meta-llama.*q_proj"):
-            lora.readout(LoRAState(LLAMA, targets=("c_attn",)))
+        assert "No target" not in explorer.error.value
 
     def test_fifty_events_leave_no_figure_open(self, explorer):
         for r, alpha in list(product(RANKS.values(), ALPHAS.values()))[:25]:
