@@ -57,6 +57,7 @@ class LoRAState:
     checkpointing: bool = False
 
 
+# Of the paper's GPT-3, model, rank and targets are the paper's; alpha = r is chosen here.
 PRESETS = {
     "the article's": LoRAState(),
     "the paper's GPT-3": LoRAState("GPT-3 175B", 4, 4, ("q_proj", "v_proj")),
