@@ -34,7 +34,7 @@ def cross_losses(base: Mapping[str, float], adapters: Mapping[str, Mapping[str, 
         top.text(column, 0, f"{base[task]:.2f}", ha="center", va="center")
         for row, losses in enumerate(adapters.values()):
             difference = losses[task] - base[task]
-            colour = "white" if abs(difference) > 0.6 * farthest else "black"
+            colour = "white" if difference < -0.6 * farthest else "black"  # black reads on every orange
             text = f"{losses[task]:.2f}\n({difference:+.2f})".replace("-", "−")
             main.text(column, row, text, ha="center", va="center", color=colour)
     top.set_yticks([0], ["base"])
