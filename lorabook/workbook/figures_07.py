@@ -7,10 +7,11 @@ from matplotlib.colors import CenteredNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from lorabook.workbook.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.figures_06 import SKY
 
 BETTER_OR_WORSE = LinearSegmentedColormap.from_list("better_or_worse", (BLUE, "white", VERMILION))
 LINES = ((VERMILION, "-"), (ORANGE, "-."), (BLUE, "--"), (GREEN, ":"))
-BARS = (GREY, ORANGE, BLUE, GREEN)
+BARS = (GREY, SKY, BLUE, ORANGE)  # base, LoRA unmerged and merged, bottleneck: as in notebook 06
 
 
 def cross_losses(base: Mapping[str, float], adapters: Mapping[str, Mapping[str, float]], title: str) -> Figure:
