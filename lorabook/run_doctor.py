@@ -12,6 +12,7 @@ fault is there and why another is not. What cannot be seen from a run:
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from lorabook.run_record import FILE
 
 ROUNDING = 0.01  # of a scaling measured in fp16
 FEW_STEPS = 10  # under which a flat or a climbing loss says nothing
-FLAT, CLIMB, GAP = 0.01, 0.5, 1.0  # nats per answer token
+FLAT, FELL, CLIMB, GAP = 0.01, 0.1, 0.5, 1.0  # nats per answer token
 SKIPPED = 0.1  # share of steps; the first few are how a loss scaler finds its scale
 
 
@@ -56,8 +57,8 @@ def _shifted(facts: Facts) -> Seen:
         return False, "there is no label that could stand in the wrong place"
     if labels.distance == 1:
         return False, "the label of every position is the token after it"
-    where = {0: "the token at that position itself", 2: "the token two places on"}
-    return True, f"the label of a position is {where.get(labels.distance or 0, 'none of the tokens near it')}"
+    where = {0: "the token at that position itself", 2: "the token two places on", None: "no token at a fixed distance"}
+    return True, f"the label of a position is {where[labels.distance]}"
 
 
 def _endless(facts: Facts) -> Seen:
@@ -68,10 +69,8 @@ def _endless(facts: Facts) -> Seen:
         return None, "the model names no end token"
     if not labels.labels:
         return False, "no token is a label, the end token among them"
-    counts = (
-        f"of {labels.rows} rows {labels.whole_rows} end in the end token, which is a label {labels.end_labels} times"
-    )
-    return not labels.end_labels, counts
+    whole = f"of {labels.rows} rows {labels.whole_rows} end in the end token"
+    return not labels.end_labels, f"{whole}, which is a label {labels.end_labels} times"
 
 
 def _scaled(facts: Facts) -> Seen:
@@ -140,13 +139,13 @@ def _skipping(facts: Facts) -> Seen:
 
 def _too_fast(facts: Facts) -> Seen:
     history = facts.history
-    if history.stopped.startswith("failed") and "finite" in history.stopped + " finite" and history.steps:
-        return True, f"after {len(history.steps)} steps the run {history.stopped}"
+    if re.search("loss is|not finite", history.stopped) and history.steps:
+        return True, f"after {len(history.steps)} steps the run {history.stopped.rstrip('.')}"
     if len(history.steps) < FEW_STEPS:
         return None, f"{len(history.steps)} steps are too few to tell"
     smooth = _smooth(history.losses)
-    climb = max(smooth) - smooth[0]
-    return climb > CLIMB, f"the training loss starts at {smooth[0]:.2f} and is {max(smooth):.2f} at its highest"
+    start = max([smooth[0], *(loss for _, loss in history.held_out[:1])])
+    return max(smooth) - start > CLIMB, f"the loss starts at {start:.2f} and is {max(smooth):.2f} at its highest"
 
 
 def _flat(facts: Facts) -> Seen:
@@ -161,12 +160,14 @@ def _by_heart(facts: Facts) -> Seen:
     history = facts.history
     if len(history.steps) < FEW_STEPS or len(history.held_out) < 2:
         return None, f"{len(history.steps)} steps are too few to tell"
+    if facts.record and len(history.steps) <= facts.record.epoch:
+        return False, f"no row was seen twice in {len(history.steps)} steps"
     smooth = _smooth(history.losses)
     fell = smooth[0] - smooth[-1]
     after, lowest = history.held_out[-1][1], min(loss for _, loss in history.held_out)
     gap = fell - (history.held_out[0][1] - after)
     seen = f"the training loss fell by {fell:.2f}, the held-out loss ends {after - lowest:.2f} above its lowest"
-    return fell > FLAT and (after - lowest > FLAT or gap > GAP), seen
+    return fell > FELL and (after - lowest > FLAT or gap > GAP), seen
 
 
 def _smooth(losses: Sequence[float]) -> list[float]:
@@ -241,8 +242,9 @@ CHECKS: tuple[tuple[str, Callable[[Facts], Seen], str], ...] = (
 )
 # A symptom is no finding of its own where one of these is found.
 BEHIND = {
-    "scaler skipping": (),
+    "B all zero": ("all labels masked",),
     "learning rate too high": ("scaling is not α/r", "scaler skipping"),
+    "overfitting": ("scaling is not α/r", "learning rate too high"),
     "loss flat": ("all labels masked", "both factors zero", "B all zero"),
 }
 
@@ -270,16 +272,15 @@ def examine_run(folder: str | Path) -> list[Finding]:
 
 
 def report(folder: str | Path) -> list[str]:
-    """The run in `folder` in lines of `name: value`: the faults found, or none and what was looked at."""
+    """The run in `folder` in lines of `name: value`: the faults found, or what was looked at and found sound."""
     facts = read_run(folder)
-    steps, held = facts.history.steps, [f"{loss:.4f}" for _, loss in facts.history.held_out]
-    findings = look(facts)
-    present = [f"{f.name}: {f.seen[0].upper()}{f.seen[1:]}. {f.advice}" for f in findings if f.present]
-    absent = [f"not {f.name}: {f.seen}" for f in findings if f.present is False]
+    history, findings = facts.history, look(facts)
+    present = [finding for finding in findings if finding.present]
+    words = {True: "yes", False: "no", None: "cannot be told"}
     return [
-        f"run: {len(steps)} steps, {facts.history.stopped}",
-        f"held-out loss: {' → '.join(held)}",
-        f"findings: {len(present) or 'none'}",
-        *(present or absent),
-        *(f"cannot tell whether {f.name}: {f.seen}" for f in findings if f.present is None),
+        f"run: {len(history.steps)} steps, {history.stopped}",
+        f"held-out loss: {' → '.join(f'{loss:.4f}' for _, loss in history.held_out)}",
+        f"found: {', '.join(finding.name for finding in present) or 'nothing'}",
+        *(f"{f.name}: {f.seen}. {f.advice}" for f in present),
+        *(f"{f.name}: {words[f.present]}, {f.seen}" for f in findings if f.present is None or not present),
     ]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,19 @@ class Facts:
     record: RunRecord | None = None
     factors: dict[str, Norms] | None = None
     saved_on: Fingerprint | None = None
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict) -> "Facts":
+        factors, record, saved_on = stored["factors"], stored["record"], stored["saved_on"]
+        return cls(
+            History.from_json(stored["history"]),
+            RunRecord.from_json(record) if record else None,
+            {name: Norms(*norms) for name, norms in factors.items()} if factors else None,
+            Fingerprint.from_json(saved_on) if saved_on else None,
+        )
 
 
 def read_run(folder: str | Path) -> Facts:

@@ -71,13 +71,15 @@ def _stands_at(batch: Batch, distance: int) -> bool:
 class RunRecord:
     """What went into a run.
 
-    `training` and `lora` are the settings (`lora` None without LoRA layers); `scalings` the scaling of every linear
-    LoRA layer; `tied` the adapted layers whose weight the other end of the model shares; `base` the frozen weights the
-    run was on, `trained_on` those that a loaded adapter came from (None: not loaded, or its file does not say).
+    `training` and `lora` are the settings (`lora` None without LoRA layers), `epoch` the steps of one pass over the
+    rows; `scalings` the scaling of every linear LoRA layer; `tied` the adapted layers whose weight the other end of the
+    model shares; `base` the frozen weights the run was on, `trained_on` those that a loaded adapter came from (None:
+    not loaded, or its file does not say).
     """
 
     training: dict[str, Any]
     lora: dict[str, Any] | None
+    epoch: int
     labels: Labels
     scalings: dict[str, float]
     tied: tuple[str, ...]
@@ -104,6 +106,7 @@ class RunRecord:
         return cls(
             training=asdict(config),
             lora=asdict(lora) if lora else None,
+            epoch=len(plan),
             labels=Labels.of(examples, [collated(rows) for rows in micro], _end_tokens(model)),
             scalings=scalings,
             tied=tied_layers(model),
@@ -125,6 +128,7 @@ class RunRecord:
         return cls(
             stored["training"],
             stored["lora"],
+            stored["epoch"],
             Labels(**labels),
             stored["scalings"],
             tuple(stored["tied"]),
