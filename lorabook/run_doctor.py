@@ -4,7 +4,6 @@ Every check answers yes, no, or that its facts are missing, always with the valu
 fault is there and why another is not. What cannot be seen from a run:
 
 - a label moved by the model or its loss: labels are looked at on their way into the loss;
-- the end token missing because every answer was cut: the count says so, the maximum length is yours to raise;
 - a rate somewhat too high or too low: only a loss that climbs, or does not move, is told;
 - overfitting that sets in and ends below the starting loss, where the held-out loss was measured at both ends alone;
 - another base, if the adapter was written by PEFT, whose files say nothing of the base's weights;
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from lorabook.history import History
 from lorabook.run_facts import Facts, read_run
 from lorabook.run_record import FILE
 
@@ -112,13 +112,15 @@ def _unmoved(facts: Facts) -> Seen:
 def _elsewhere(facts: Facts) -> Seen:
     if not facts.record:
         return NO_RECORD
+    if not facts.record.lora:
+        return None, "the run adapted no layer"
     base, loaded, saved = facts.record.base, facts.record.trained_on, facts.saved_on
     if loaded and not loaded.matches(base):
         return True, f"the adapter was trained on weights {loaded.exact[:8]}, this run's base is {base.exact[:8]}"
     if saved and not saved.matches(base):
         return True, f"the run began on weights {base.exact[:8]}, its adapter was saved on {saved.exact[:8]}"
-    began = "with an adapter of this base" if loaded else "with new factors"
-    return False, f"the run began {began} ({base.exact[:8]})"
+    began = "an adapter of this base" if loaded else "new factors, or an adapter whose file names no base"
+    return False, f"the run began with {began} ({base.exact[:8]})"
 
 
 def _tied(facts: Facts) -> Seen:
@@ -142,16 +144,17 @@ def _too_fast(facts: Facts) -> Seen:
     if re.search("loss is|not finite", history.stopped) and history.steps:
         return True, f"after {len(history.steps)} steps the run {history.stopped.rstrip('.')}"
     if len(history.steps) < FEW_STEPS:
-        return None, f"{len(history.steps)} steps are too few to tell"
+        return None, _too_few(history)
     smooth = _smooth(history.losses)
     start = max([smooth[0], *(loss for _, loss in history.held_out[:1])])
-    return max(smooth) - start > CLIMB, f"the loss starts at {start:.2f} and is {max(smooth):.2f} at its highest"
+    seen = f"the loss starts at {start:.2f}, and its mean over an eighth of the run is at most {max(smooth):.2f}"
+    return max(smooth) - start > CLIMB, seen
 
 
 def _flat(facts: Facts) -> Seen:
     history = facts.history
     if len(history.steps) < FEW_STEPS or len(history.held_out) < 2:
-        return None, f"{len(history.steps)} steps are too few to tell"
+        return None, _too_few(history)
     (_, before), (steps, after) = history.held_out[0], history.held_out[-1]
     return abs(after - before) < FLAT, f"the held-out loss is {before:.3f} before and {after:.3f} after {steps} steps"
 
@@ -159,7 +162,7 @@ def _flat(facts: Facts) -> Seen:
 def _by_heart(facts: Facts) -> Seen:
     history = facts.history
     if len(history.steps) < FEW_STEPS or len(history.held_out) < 2:
-        return None, f"{len(history.steps)} steps are too few to tell"
+        return None, _too_few(history)
     if facts.record and len(history.steps) <= facts.record.epoch:
         return False, f"no row was seen twice in {len(history.steps)} steps"
     smooth = _smooth(history.losses)
@@ -168,6 +171,10 @@ def _by_heart(facts: Facts) -> Seen:
     gap = fell - (history.held_out[0][1] - after)
     seen = f"the training loss fell by {fell:.2f}, the held-out loss ends {after - lowest:.2f} above its lowest"
     return fell > FELL and (after - lowest > FLAT or gap > GAP), seen
+
+
+def _too_few(history: History) -> str:
+    return f"{len(history.steps)} steps and {len(history.held_out)} held-out losses are too few to tell"
 
 
 def _smooth(losses: Sequence[float]) -> list[float]:

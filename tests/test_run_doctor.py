@@ -15,6 +15,7 @@ from torch import nn
 from lorabook import LoRAConfig, LoRALinear, adapter_file, apply_lora, cli, lora_layers
 from lorabook.batches import Batch, collate
 from lorabook.errors import AdapterError, CheckpointError, SettingError, TrainingError
+from lorabook.history import History, Step
 from lorabook.run_doctor import CHECKS, examine, examine_run, look, report
 from lorabook.run_facts import Facts, Norms, read_run
 from lorabook.run_record import Labels, applied_scaling, tied_layers
@@ -92,6 +93,34 @@ def test_an_embedding_that_no_gradient_reached_keeps_the_other_factor_at_zero(he
     for norms, found in ((Norms(0.0, 8.0, True), ["B all zero"]), (Norms(2.0, 8.0, True), [])):
         embedded = replace(facts, factors={**(facts.factors or {}), "transformer.wte": norms})
         assert [finding.name for finding in examine(embedded)] == found
+
+
+def history(losses: list[float], *held_out: float, stopped: str = "finished") -> Facts:
+    steps = [Step(i + 1, loss, 1e-3, 1.0, 10, 5, 0.1, 0) for i, loss in enumerate(losses)]
+    return Facts(History(steps, [(i, loss) for i, loss in enumerate(held_out)], stopped))
+
+
+FALLING = [3 - 0.05 * i for i in range(40)]  # to 1.05
+LEAPING = [3.0, 3.0, *[5.0] * 20, *[2.0] * 20]
+
+
+@pytest.mark.parametrize(
+    ("facts", "found"),
+    [
+        (history(FALLING, 3.0, 1.5), []),
+        (history(FALLING, 3.0, 2.5), ["overfitting"]),  # learned 1.9 nats of its own rows, 0.5 of others
+        (history(FALLING, 3.0, 2.0, 2.1), ["overfitting"]),  # past its lowest
+        (history(LEAPING, 3.0, 3.1), ["learning rate too high"]),
+        (history(LEAPING[:9], 3.0, 3.1), []),
+        (history(FALLING, 3.0, 3.005, stopped="interrupted"), ["loss flat", "overfitting"]),
+        (history(FALLING, 3.0, stopped="interrupted"), []),
+        (history([3.0], 3.0, stopped="failed: The loss is nan at step 2."), ["learning rate too high"]),
+        (history([], 3.0, stopped="failed: The loss is nan at step 1."), []),  # the base, or fp16
+        (history([3.0], 3.0, stopped="failed: One row alone does not fit into memory."), []),
+    ],
+)
+def test_what_a_history_alone_tells(facts, found):
+    assert [finding.name for finding in examine(facts)] == found
 
 
 def test_a_fault_planted_is_gone_after_the_block(healthy, tmp_path):

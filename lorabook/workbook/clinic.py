@@ -61,7 +61,7 @@ class Case:
         checkpointing = "on" if training["activation_checkpointing"] else "off"
         began = "new factors" if self.first is None else f"an adapter whose run ended at {self.first:.2f}"
         lines = [
-            f"LoRA: r = {lora['r']}, α = {lora['alpha']:g} on {', '.join(lora['targets'])}",
+            f"LoRA: r = {lora['r']}, α = {lora['alpha']:g} on {len(record.scalings)} linear layers",
             f"training: learning rate {training['lr']:g}, {len(history.steps)} steps of {tokens:,} tokens, "
             f"activation checkpointing {checkpointing}",
             f"began with: {began}",
@@ -82,7 +82,7 @@ class Case:
         made_on = (record.trained_on or record.base).exact[:8]
         return "\n".join(
             [
-                f"layers with A zero: {zero['A']} of {len(factors)}; with B zero: {zero['B']}",
+                f"layers with A zero: {zero['A']} of {len(factors)}, with B zero: {zero['B']}",
                 f"BAx is added times {', '.join(scalings)}",
                 f"base of the run: {record.base.exact[:8]}; its adapter began on: {made_on}",
             ]
@@ -116,8 +116,8 @@ def diagnose(case: Case, name: str) -> str:
         raise SettingError(f"There is no fault {name!r} in the clinic.", f"Choose among: {', '.join(NAMES)}.")
     finding = next(finding for finding in look(case.broken) if finding.name == name)
     if finding.present:
-        return f"Yes, {name}: {finding.seen}. {finding.advice}"
-    return f"No, not {name}. With it, {SIGNS[name]}. Here {finding.seen}."
+        return f"Yes, “{name}”: {finding.seen}. {finding.advice}"
+    return f"No, not “{name}”: then {SIGNS[name]}. Here {finding.seen}."
 
 
 def confusion() -> dict[str, dict[str, int]]:

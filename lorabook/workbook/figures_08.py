@@ -18,7 +18,7 @@ def patient(run: History, title: str, healthy: History | None = None) -> Figure:
         title: what to see.
         healthy: the same run without the fault, drawn behind it in grey.
     """
-    figure = Figure(figsize=(7.6, 2.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(7.6, 2.9), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for history, colour, label in ((healthy, GREY, "the same without the fault"), (run, BLUE, "this run")):
         if history is None:
@@ -27,16 +27,17 @@ def patient(run: History, title: str, healthy: History | None = None) -> Figure:
         left.plot(steps, history.losses, color=colour, lw=1.8, label=label)
         right.plot(steps, [s.grad_norm for s in history.steps], color=colour, lw=1.8)
         left.plot(*zip(*history.held_out), "o", color=colour if history is healthy else VERMILION, ms=6, zorder=3)
-    for step, loss in run.held_out:
-        left.annotate(f"{loss:.2f}", (step, loss), xytext=(0, 7), textcoords="offset points", ha="center",
+    for (step, loss), (offset, across) in zip(run.held_out, (((0, 10), "center"), ((6, 0), "left"))):
+        left.annotate(f"{loss:.2f}", (step, loss), xytext=offset, textcoords="offset points", ha=across, va="center",
                       color=VERMILION, fontsize=9)  # fmt: skip
+    left.set_xlim(-0.06 * len(run.steps), 1.14 * len(run.steps))
     left.plot([], [], "o", color=VERMILION, ms=6, label="held out")
-    lowest, highest = left.get_ylim()
-    left.set_ylim(min(0.0, lowest), highest + 0.25 * (highest - min(0.0, lowest)))
-    left.set(xlabel="optimizer step", ylabel="loss (nats per answer token)")
-    left.legend(frameon=False, fontsize=8.5, ncols=3 if healthy else 2, loc="upper right")
+    left.margins(y=0.16)
+    left.set(xlabel="optimizer step", ylabel="loss\n(nats per answer token)")
+    figure.legend(frameon=False, fontsize=9, ncols=3, loc="outside lower center")
     right.set(xlabel="optimizer step", ylabel="gradient norm")
-    right.set_ylim(bottom=0)
+    right.set_xlim(0, 1.08 * len(run.steps))
+    right.set_ylim(0, 1.1 * max(y for line in right.get_lines() for y in line.get_ydata()) or 1)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
