@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from browser import NotebookPage, copy_blank, find_chromium, jupyterlab, notebook_page
 
+from lorabook.workbook import explorers
+
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.browser
 
@@ -42,8 +44,10 @@ def lab(tmp_path_factory):
         yield running
 
 
-def test_there_are_explorers_to_try():
-    assert NOTEBOOKS
+def test_every_explorer_is_tried():
+    cells = [cell for path in NOTEBOOKS for cell in json.loads(path.read_text("utf-8"))["cells"]]
+    tried = "".join("".join(cell["source"]) for cell in cells if "explorer" in tags(cell))
+    assert [name for name in explorers.__all__ if name != "Explorer" and f"{name}()" not in tried] == []
 
 
 @pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS])
