@@ -224,7 +224,7 @@ CHECKS: tuple[tuple[str, Callable[[Facts], Seen], str], ...] = (
     (
         "tied head adapted",
         _tied,
-        "Unmerged this is sound. Merge with lorabook, which unties the two: other programs change both ends at once.",
+        "Unmerged this is sound. Merge with lorabook, which unties the two: PEFT 0.21 changes both ends at once.",
     ),
     (
         "scaler skipping",

@@ -13,7 +13,7 @@ from tiny_runs import HELD_OUT, TRAIN, config, lora_model
 from torch import nn
 
 from lorabook import LoRAConfig, LoRALinear, adapter_file, apply_lora, cli, lora_layers
-from lorabook.batches import Batch, collate
+from lorabook.batches import Batch, collate, epoch_plan
 from lorabook.errors import AdapterError, CheckpointError, SettingError, TrainingError
 from lorabook.history import History, Step
 from lorabook.run_doctor import CHECKS, examine, examine_run, look, report
@@ -121,6 +121,20 @@ LEAPING = [3.0, 3.0, *[5.0] * 20, *[2.0] * 20]
 )
 def test_what_a_history_alone_tells(facts, found):
     assert [finding.name for finding in examine(facts)] == found
+
+
+def test_nothing_is_learned_by_heart_in_a_first_pass(healthy):
+    facts, record = history(FALLING, 3.0, 3.5), read_run(healthy).record
+    assert record and record.epoch == len(epoch_plan([len(e.input_ids) for e in TRAIN], 50, 150, 0, 0))
+    for epoch, found in ((len(FALLING) - 1, ["overfitting"]), (len(FALLING), [])):
+        seen = examine(replace(facts, record=replace(record, epoch=epoch)))
+        assert [finding.name for finding in seen] == found
+
+
+def test_a_base_that_was_trained_along_is_another_base(tmp_path):
+    model = lora_model(targets=LINEAR)
+    model.transformer.ln_f.requires_grad_(True)
+    assert run(tmp_path, model=model) == ["adapter on another base"]
 
 
 def test_a_fault_planted_is_gone_after_the_block(healthy, tmp_path):
