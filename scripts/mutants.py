@@ -176,6 +176,14 @@ MEMORY = [
     ),
     ("logits forgotten", "memory/ledger.py", "hidden + 2 * chosen + logits * rows * v", "hidden + 2 * chosen"),
 ]
+DOCTOR = [
+    ("twice shifted labels pass", "run_doctor.py", "if labels.distance == 1:", "if labels.distance in (1, 2):"),
+    ("a dead factor is two", "run_doctor.py", "norms.A == norms.B == 0", "norms.A == 0"),
+    ("learned by heart in a first pass", "run_doctor.py", "len(history.steps) <= facts.record.epoch", "False"),
+    ("scaling as the layer says", "run_record.py", "float(added.mean()) / layer.r", "layer.scaling"),
+    ("a base that moves passes", "run_doctor.py", "if saved and not saved.matches(base):", "if False:"),
+    ("a fault stays planted", "workbook/faults.py", "        fault.function.__code__ = sound\n", "        pass\n"),
+]
 LAYER_TESTS = ("test_lora.py", "test_lora_parity.py", "test_merge.py")
 FILE_TESTS = ("test_adapter_file.py", "test_adapter_refusals.py")
 ADAPTERS_TESTS = ("test_adapters.py", "test_mixed_batch.py")
@@ -195,6 +203,7 @@ MUTANTS = [
     *(Mutant(name, file, old, new, ("test_fastfood.py", "test_subspace.py")) for name, file, old, new in SUBSPACES),
     *(Mutant(name, "bottleneck.py", old, new, ("test_bottleneck.py",)) for name, old, new in BOTTLENECKS),
     *(Mutant(name, file, old, new, MEMORY_TESTS) for name, file, old, new in MEMORY),
+    *(Mutant(name, file, old, new, ("test_run_doctor.py",)) for name, file, old, new in DOCTOR),
 ]
 
 
