@@ -30,8 +30,8 @@ class Step:
 class History:
     """A run's steps, the held-out losses as (step, nats per answer token), and how it ended.
 
-    `stopped` is "finished", "interrupted" (Ctrl-C, the kernel's stop button), "failed: " and the reason, or "running" in
-    a checkpoint.
+    `stopped` is "finished", "interrupted" (Ctrl-C, the kernel's stop button), "failed: " and the reason, or "running"
+    in a checkpoint.
     """
 
     steps: list[Step] = field(default_factory=list)
