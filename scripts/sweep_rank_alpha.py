@@ -18,7 +18,7 @@ A seed draws the first factors and the order of the rows. The rate is tuned on t
 
 Every run also measures the loss on `assets/heldout_source.txt`: what was forgotten. Finished runs are kept in
 build/sweep_rank_alpha and not repeated: after an interruption start it again. Writes
-lorabook/assets/sweeps/rank_alpha.json, with the CPU seconds of every run.
+lorabook/assets/sweeps/rank_alpha.json, with the CPU seconds of every run: 86 minutes of one core in all.
 """
 
 import argparse
