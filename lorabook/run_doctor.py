@@ -22,7 +22,7 @@ from lorabook.run_facts import Facts, read_run
 from lorabook.run_record import FILE
 
 ROUNDING = 0.01  # of a scaling measured in fp16
-FEW_STEPS = 10  # under which a flat or a climbing loss says nothing
+FEW_STEPS = 8  # under which a flat or a climbing loss says nothing
 FLAT, FELL, CLIMB, GAP = 0.01, 0.1, 0.5, 1.0  # nats per answer token
 SKIPPED = 0.1  # share of steps; the first few are how a loss scaler finds its scale
 
