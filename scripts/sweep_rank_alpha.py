@@ -22,7 +22,6 @@ lorabook/assets/sweeps/rank_alpha.json, with the CPU seconds of every run: 86 mi
 """
 
 import argparse
-import math
 import multiprocessing
 import time
 from collections.abc import Iterable
@@ -49,6 +48,7 @@ from lorabook.models import load_model
 from lorabook.train import finetune
 from lorabook.train_config import TrainConfig
 from lorabook.train_parts import gradient_step
+from lorabook.workbook.sweep import EMBEDDINGS, EVERYTHING, RANKS, SCALINGS
 
 RESULT = Path("lorabook/assets/sweeps/rank_alpha.json")
 RUNS = Path("build/sweep_rank_alpha")
@@ -56,10 +56,6 @@ LONG_ROWS, LONG_EVERY, LIVE_STEPS = 600, 15, 24
 SEEDS = (0, 1, 2)
 RATE = {"lora": 2.5e-3, "full": 5e-4, "lora+embeddings": 5e-4, "bottleneck": 2.5e-3}  # where the grid starts
 BESIDE = 8.0  # LoRA's scaling beside embeddings trained in full: one rate serves both
-EMBEDDINGS = ("wte", "wpe")
-EVERYTHING = "everything"
-RANKS = (1, 4, 16, 64, 256)
-SCALINGS = {"constant": lambda r: 1.0, "4/sqrt(r)": lambda r: 4 / math.sqrt(r), "16/r": lambda r: 16 / r}
 BUDGET_RANK = 4  # on all linear layers: what the other target sets may cost
 TARGETS = (
     ("attn.c_attn",),
@@ -108,7 +104,7 @@ def prepared(s: Setting) -> nn.Module:
         apply_bottleneck(model, BottleneckConfig(m=s.r or 0, seed=s.seed))
     elif s.r is not None:
         apply_lora(model, LoRAConfig(s.r, alpha=(s.scaling or 0) * s.r, targets=s.targets, seed=s.seed))
-    elif s.targets == (EVERYTHING,):
+    elif s.targets == EVERYTHING:
         model.requires_grad_(True)
     else:
         model.requires_grad_(False)
@@ -190,7 +186,7 @@ def budget_rank(targets: tuple[str, ...]) -> int:
 def groups() -> list[tuple[Setting, tuple[int, ...]]]:
     """A setting for every search, and the k to start it from."""
     lora = Setting("real", "lora", (ALL_LINEAR,), 16, 1.0, 0.0)
-    full = Setting("real", "full", (EVERYTHING,), None, None, 0.0)
+    full = Setting("real", "full", EVERYTHING, None, None, 0.0)
     found = [(lora, (-1, 0, 1, 2)), (full, (0, 1, -1))]
     found += [
         (replace(lora, r=r, scaling=scaling(r)), (-1, 0, 1, 2))
@@ -215,7 +211,7 @@ def best_of(runs: list[tuple[Setting, dict]], like: Setting) -> Setting:
 def long_settings(runs: list[tuple[Setting, dict]]) -> list[Setting]:
     """Full fine-tuning, LoRA and a bottleneck, at the best rate of the short runs and at half of it."""
     lora = Setting("real", "lora", (ALL_LINEAR,), 16, 1.0, 0.0)
-    full = Setting("real", "full", (EVERYTHING,), None, None, 0.0)
+    full = Setting("real", "full", EVERYTHING, None, None, 0.0)
     likes = [full, replace(full, targets=(ALL_LINEAR,)), *(replace(lora, r=r) for r in (1, 16, 64))]
     likes += [
         replace(lora, method="lora+embeddings", scaling=BESIDE),
