@@ -32,7 +32,7 @@ SMALLEST, LARGEST = 10, 26
 FASTER, COPIES = 5.0, 12.0  # at least so many times faster than the butterfly, at most so many copies
 try:
     from sklearn_extra.utils._cyfht import fht as compiled  # pyright: ignore[reportMissingImports]
-except ImportError:
+except (ImportError, ValueError):  # ValueError: built for another numpy
     compiled = None
 THIRD = "scikit-learn-extra" if compiled else "numpy"
 
@@ -48,7 +48,7 @@ def butterfly(x: Tensor) -> Tensor:
 
 
 def third(x: np.ndarray) -> np.ndarray:
-    """scikit-learn-extra's compiled transform where it is installed, else the butterfly in numpy, in place."""
+    """scikit-learn-extra's compiled transform where it works (its wheels want numpy < 2), else numpy's, in place."""
     x = x.copy()
     if compiled:
         compiled(x)
