@@ -1,5 +1,5 @@
 # GNU make; `make` alone lists the targets. Everything is installed into .venv, nothing outside this folder.
-.PHONY: help run lab test check lint bench notebooks clean
+.PHONY: help run lab test check lint bench faults notebooks clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -37,6 +37,9 @@ lint: .venv/.test ## ruff and pyright
 
 bench: .venv/.test ## run every benchmark; each writes benchmarks/results/NAME.json
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+faults: .venv/.test ## put in every fault on purpose, say what came of it: benchmarks/results/faults.json, under an hour
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.faults
 
 notebooks: .venv/.lab ## run every notebook again and write its clean outputs back
 	$(BIN)/python scripts/execute_notebooks.py
