@@ -41,6 +41,7 @@ class Bank(list[Wrong]):
 
 def whole_bank() -> list[Wrong]:
     """Every notebook's wrong answers."""
+    import mistakes_00
     import mistakes_01
     import mistakes_02
     import mistakes_03
@@ -54,7 +55,7 @@ def whole_bank() -> list[Wrong]:
     import mistakes_09
 
     files = (
-        *(mistakes_01, mistakes_02, mistakes_03, mistakes_04, mistakes_05_linear, mistakes_05_modules),
+        *(mistakes_00, mistakes_01, mistakes_02, mistakes_03, mistakes_04, mistakes_05_linear, mistakes_05_modules),
         *(mistakes_06_budget, mistakes_06_targets, mistakes_07_adapters, mistakes_07_serving, mistakes_09),
     )
     return [wrong for file in files for wrong in file.bank]

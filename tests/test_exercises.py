@@ -24,6 +24,7 @@ WRONG = pytest.mark.parametrize("wrong", BANK, ids=[f"{w.exercise}-{w.label.repl
 
 def test_every_exercise_has_its_place():
     assert {number: [e.name for e in group] for number, group in BY_NOTEBOOK.items()} == {
+        "00": ["lora_size"],
         "01": ["adam_bytes", "largest_batch", "answer_labels", "loss_by_hand"],
         "02": ["project_up", "read_d90", "dense_bytes"],
         "03": ["fwht", "fastfood_adjoint", "pad_theta", "said_start"],
@@ -33,7 +34,7 @@ def test_every_exercise_has_its_place():
         "07": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],
         "09": ["encode_row", "split_rows", "perplexity", "did_it_train"],
     }
-    assert len(EXERCISES) == 31  # no name twice
+    assert len(EXERCISES) == 32  # no name twice
 
 
 @ALL

@@ -4,6 +4,7 @@ from typing import Any
 
 from lorabook.errors import SettingError
 from lorabook.workbook.exercises import (
+    ex00,
     ex01_loss,
     ex01_memory,
     ex02,
@@ -24,6 +25,7 @@ from lorabook.workbook.exercises import (
 from lorabook.workbook.exercises.engine import Exercise, judge
 
 BY_NOTEBOOK = {
+    "00": ex00.EXERCISES,
     "01": (*ex01_memory.EXERCISES, *ex01_loss.EXERCISES),
     "02": ex02.EXERCISES,
     "03": (*ex03_transform.EXERCISES, *ex03_budget.EXERCISES),
