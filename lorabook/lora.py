@@ -143,10 +143,8 @@ class LoRALinear(LoRALayer):
     """
 
     def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
-        transposed = _is_conv1d(base_layer)
-        rows, columns = base_layer.weight.shape
-        super().__init__(base_layer, config, (columns, rows) if transposed else (rows, columns))
-        self.transposed = transposed
+        super().__init__(base_layer, config, layer_shape(base_layer))
+        self.transposed = _is_conv1d(base_layer)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.dropout.train(self.training)
         bound = 1 / math.sqrt(self.shape[1])
@@ -171,8 +169,7 @@ class LoRAEmbedding(LoRALayer):
     """
 
     def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
-        vocabulary, width = base_layer.weight.shape
-        super().__init__(base_layer, config, (width, vocabulary))
+        super().__init__(base_layer, config, layer_shape(base_layer))
         _draw(self.B, lambda t: t.normal_(generator=generator))
 
     def update(self, x: Tensor) -> Tensor:
@@ -187,6 +184,19 @@ class LoRAEmbedding(LoRALayer):
 def _is_conv1d(module: nn.Module) -> bool:
     """GPT-2's linear layer, known by name so that transformers need not be imported."""
     return type(module).__name__ == "Conv1D" and getattr(module, "weight", torch.empty(0)).ndim == 2
+
+
+def in_4_bits(module: nn.Module) -> bool:
+    """Whether the weight of `module` is packed by bitsandbytes (`quantized.py`), which need not be imported here."""
+    return getattr(getattr(module, "weight", None), "quant_state", None) is not None
+
+
+def layer_shape(module: Any) -> tuple[int, int]:
+    """(d, k) of a linear layer, outputs and inputs, or of an embedding, width and vocabulary; not how it is stored."""
+    if in_4_bits(module):
+        return module.out_features, module.in_features
+    rows, columns = module.weight.shape
+    return (columns, rows) if isinstance(module, nn.Embedding) or _is_conv1d(module) else (rows, columns)
 
 
 def _adaptable(module: nn.Module) -> bool:
@@ -204,10 +214,10 @@ def _refuse_unsuitable(name: str, module: nn.Module) -> None:
             "Leave it out of targets, or set max_norm to None first.",
         )
     weight = module.get_parameter("weight")
-    if not weight.is_floating_point():
+    if not weight.is_floating_point() and not in_4_bits(module):
         raise SettingError(
             f"The weight of {name} is stored as {weight.dtype}, a quantised format.",
-            "Load the model in a floating-point precision.",
+            "Load the model in a floating-point precision, or in 4 bits with quantize='nf4'.",
         )
 
 
@@ -282,6 +292,14 @@ def apply_lora(model: nn.Module, config: LoRAConfig) -> Report:
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """Trainable parameters and all parameters, each tensor counted once however many modules share it."""
+    """Trainable parameters and all parameters, each tensor counted once however many modules share it.
+
+    A weight in 4 bits counts the numbers it stands for, not the bytes that two of them share.
+    """
+
+    def size(p: Any) -> int:
+        packed = getattr(p, "quant_state", None)
+        return p.numel() if packed is None else math.prod(packed.shape)
+
     parameters = list(model.parameters())
-    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+    return sum(size(p) for p in parameters if p.requires_grad), sum(size(p) for p in parameters)
