@@ -177,7 +177,7 @@ class MixedLayer(nn.Module):
             )
         for mine, layer in self.parts:
             layer.train(self.training)  # beside the model, it does not hear of model.eval()
-            h = h.index_add(0, mine, layer.update(x[mine]).to(h.dtype))
+            h = h.index_copy(0, mine, layer.add_update(h[mine], x[mine]))
         return h
 
 

@@ -10,7 +10,8 @@ r numbers per token beside the input. Only A and B have gradients and optimizer 
     report = apply_lora(model, LoRAConfig(r=16, alpha=32, targets=("c_attn", "c_proj", "c_fc")))
 
 Putting the update into the weights, and taking the layers out again, is in `merging.py`; many adapters on one base are
-in `adapters.py`. This file stands alone but for `errors.py`, so that it can be lifted into other projects.
+in `adapters.py`. This file stands alone but for `errors.py` and `dropout.py`, so that it can be lifted into other
+projects (`nn.Dropout` may take the place of `ByteDropout`, and is slower on a CPU).
 """
 
 import math
@@ -22,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lorabook.dropout import ByteDropout
 from lorabook.errors import SettingError
 
 ALL_LINEAR = "all-linear"
@@ -119,10 +121,10 @@ class LoRALayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.base_layer(x)
-        return h if self.merged else h + self.update(x).to(h.dtype)
+        return h if self.merged else self.add_update(h, x)
 
-    def update(self, x: Tensor) -> Tensor:
-        """scaling * B A x: what the layer adds to the output of its base."""
+    def add_update(self, h: Tensor, x: Tensor) -> Tensor:
+        """h + scaling * B A x, in the dtype of h, the base layer's output. h (..., d) is left as it was."""
         raise NotImplementedError
 
     def delta(self) -> Tensor:
@@ -145,14 +147,16 @@ class LoRALinear(LoRALayer):
     def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
         super().__init__(base_layer, config, layer_shape(base_layer))
         self.transposed = _is_conv1d(base_layer)
-        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.dropout = ByteDropout(config.dropout) if config.dropout else nn.Identity()
         self.dropout.train(self.training)
         bound = 1 / math.sqrt(self.shape[1])
         _draw(self.A, lambda t: t.uniform_(-bound, bound, generator=generator))
 
-    def update(self, x: Tensor) -> Tensor:
-        z = F.linear(self.dropout(x).to(self.A.dtype), self.A)  # (..., k) -> (..., r)
-        return F.linear(self.scaling * z, self.B)
+    def add_update(self, h: Tensor, x: Tensor) -> Tensor:
+        z = F.linear(self.dropout(x), self.A.to(x.dtype))  # (..., k) -> (..., r)
+        z, rows = z.to(h.dtype).reshape(-1, self.r), h.reshape(-1, self.shape[0])
+        # One kernel for product, scaling and sum: the update is never a tensor of its own.
+        return torch.addmm(rows, z, self.B.to(h.dtype).T, alpha=self.scaling).view(h.shape)
 
     def delta(self) -> Tensor:
         update = self.scaling * (self.B @ self.A)
@@ -172,10 +176,10 @@ class LoRAEmbedding(LoRALayer):
         super().__init__(base_layer, config, layer_shape(base_layer))
         _draw(self.B, lambda t: t.normal_(generator=generator))
 
-    def update(self, x: Tensor) -> Tensor:
+    def add_update(self, h: Tensor, x: Tensor) -> Tensor:
         z = F.embedding(x, self.A.T, padding_idx=self.base_layer.padding_idx)  # (...) -> (..., r)
         scale = getattr(self.base_layer, "embed_scale", 1.0)  # Gemma multiplies the rows it looks up
-        return F.linear(self.scaling * z, self.B) * scale
+        return h + (F.linear(self.scaling * z, self.B) * scale).to(h.dtype)
 
     def delta(self) -> Tensor:
         return self.scaling * (self.B @ self.A).T

@@ -43,18 +43,19 @@ CASES = {
     "LoRA on all with dropout": LoRAConfig(r=16, dropout=0.1),
 }
 # Bytes that one GPTBigCode block saves in fp32, its input left out, over sequence * batch * width. For "eager" there
-# are 8 = heads * sequence / width scores a token and head width.
+# are 8 = heads * sequence / width scores a token and head width. With `F.dropout` on an adapter's input the CPU would
+# keep 85.8 and 121.1: a mask in fp32 where `ByteDropout` has one byte, for 7 inputs of width h.
 MEASURED = {
     ("frozen", "fused"): 28.8,
     ("LoRA on attention's input", "fused"): 33.1,
     ("full", "fused"): 52.8,
     ("LoRA on all", "fused"): 53.8,
-    ("LoRA on all with dropout", "fused"): 85.8,
+    ("LoRA on all with dropout", "fused"): 64.8,
     ("frozen", "eager"): 64.1,
     ("LoRA on attention's input", "eager"): 68.3,
     ("full", "eager"): 92.1,
     ("LoRA on all", "eager"): 93.1,
-    ("LoRA on all with dropout", "eager"): 121.1,
+    ("LoRA on all with dropout", "eager"): 100.1,
 }
 
 

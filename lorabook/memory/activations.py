@@ -68,7 +68,7 @@ class Setting:
     """A plan applied to a shape: what is trained, and the bytes that numbers take.
 
     With 16-bit weights the arithmetic is CUDA's autocast: matrix products in 16 bits, norms and softmax in fp32. With
-    fp32 weights it is the CPU's, whose dropout keeps its mask in fp32; a GPU's has one byte a number.
+    fp32 weights it is the CPU's, where the model's own dropouts keep masks in fp32; a GPU's have one byte a number.
     """
 
     shape: Shape
@@ -124,7 +124,8 @@ def block(s: Setting, adapted: frozenset[str], live: bool) -> Block:
 
     def half(first: Op, second: Op, middle: Op, third: Op, beside: int) -> None:
         """A norm, layers that read it, what they feed, and the layer that goes back to the stream."""
-        normed = 0 if second.saved and not s.mixed else s.norm_out * n * h  # Python holds it till the half is over
+        shared = second.saved and s.norm_out == s.c and not s.lora.dropout  # it is the input that an adapter saves
+        normed = 0 if shared else s.norm_out * n * h  # Python holds it till the half is over
         ops.append(Op(first.name, first.saved, first.forward + beside, first.backward + stream, first.gradients))
         for op in (second, middle, third):
             around = stream if op is not third or s.e != s.c else 0  # the last layer's own gradient is the stream's
@@ -175,8 +176,8 @@ def linear(
 ) -> Op:
     """Linear layers that read the same x, n * k numbers of `x_bytes` each; `x_kept`: another operation saves x.
 
-    A trained layer saves x. An adapter saves x too, in a 16-bit copy of its own under autocast, and with dropout
-    always; the r numbers a token between A and B; and under autocast the 16-bit copies of A and B.
+    A trained layer saves x. An adapter saves x too, in a copy of its own where autocast casts x to 16 bits, and with
+    dropout, whose mask has one byte a number; the r numbers a token between A and B; and 16-bit copies of A and B.
     """
     n, c, k, r = s.plan.tokens, s.c, layers[0].k, s.lora.r
     hits = [m for m in layers if m.name in adapted]
@@ -188,17 +189,17 @@ def linear(
         x_saved = x_kept or x_bytes == c
         gradients = sum(4 * m.parameters for m in layers)
     elif hits:
-        own = s.mixed or s.lora.dropout > 0
+        own = x_bytes > c or s.lora.dropout > 0
         saved = c * n * k * (len(hits) if own else int(not x_kept)) + len(hits) * c * n * r
-        saved += len(hits) * s.mask * n * k * (s.lora.dropout > 0)
+        saved += len(hits) * n * k * (s.lora.dropout > 0)
         saved += sum(2 * r * (m.d + m.k * live) for m in hits) * s.mixed
         x_saved = x_kept or not own
         gradients = sum(4 * r * (m.d + m.k) for m in hits)
 
     outputs = c * n * sum(m.d for m in layers)
     forward = outputs + (0 if x_saved else x_bytes * n * k)
-    if layers[-1] in hits:  # the base's output, the adapter's and their sum; or x in fp32 on its way into A
-        forward += max(2 * c * n * layers[-1].d, 4 * n * k if x_bytes == 2 else 0)
+    if layers[-1] in hits:  # the base's output, and its sum with the adapter's
+        forward += c * n * layers[-1].d
     elif x_bytes > c and not s.full:
         forward += c * n * k
     several = len(layers) + len(hits) > 1  # gradients of x to be added: two and their sum

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from lorabook.dropout import byte_dropout
+
 TO_16_BIT = {
     F.linear,
     F.scaled_dot_product_attention,
@@ -65,7 +67,7 @@ class GpuArithmetic(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is F.dropout:
+        if func in (F.dropout, byte_dropout):
             return _dropout(*args, **kwargs)
         wanted = self.dtype if func in TO_16_BIT else torch.float32 if func in TO_FP32 else None
         if wanted is None:
