@@ -12,6 +12,8 @@ NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/n
 
 run test check notebooks: export HF_HUB_OFFLINE := 1
 run test check notebooks: export LORABOOK_MODEL := pocket
+# What the notebooks leave behind when they are tested is no reader's: not in notebooks/runs.
+test: export LORABOOK_OUTPUT := $(CURDIR)/build/test/final
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
