@@ -7,9 +7,7 @@ embeddings. A fingerprint of the base weights travels in the safetensors header,
 
 import json
 import os
-import re
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lorabook.errors import AdapterError, SettingError
+from lorabook.adapter_config import CONFIG_NAME, lora_config, once, read_config, targeted
+from lorabook.errors import AdapterError, SettingError, shown
 from lorabook.fingerprint import Fingerprint
-from lorabook.lora import LoRAConfig, LoRAEmbedding, Report, apply_lora, lora_layers, matched
+from lorabook.lora import LoRAEmbedding, Report, _adaptable, apply_lora, lora_layers
 
-CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS_NAME = "adapter_model.safetensors"
 PREFIX, BASE = "base_model.model.", "lorabook_base"  # of a tensor's name; the header's entry on the base
 FACTORS = {
     "lora_A.weight": ("A", False),
@@ -30,27 +29,7 @@ FACTORS = {
     "lora_embedding_A": ("A", True),
     "lora_embedding_B": ("B", True),
 }
-# PEFT options that change what the adapter computes, with the values under which they do nothing.
-INACTIVE = {
-    "bias": ("none",),
-    "use_dora": (False, None),
-    "lora_bias": (False, None),
-    "modules_to_save": (None, []),
-    "rank_pattern": ({}, None),
-    "alpha_pattern": ({}, None),
-    "layer_replication": (None, []),
-    "trainable_token_indices": (None, [], {}),
-    "target_parameters": (None, []),
-    "alora_invocation_tokens": (None, []),
-    "use_qalora": (False, None),
-    "use_bdlora": (None, False),
-    "megatron_config": (None,),
-    "arrow_config": (None,),
-    "kasa_config": (None,),
-    "monteclora_config": (None,),
-    # the others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) subtract the start from the base weights
-    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal", "mica"),
-}
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # in which factors are stored
 
 
 def save(model: nn.Module, folder: str | Path, base_name: str | None = None, revision: str | None = None) -> Path:
@@ -116,35 +95,6 @@ def _target_modules(model: nn.Module, names: list[str]) -> list[str]:
     return list(parts) if set(suffixed) <= set(names) else names
 
 
-def read_config(folder: str | Path) -> dict:
-    """The `adapter_config.json` of `folder`.
-
-    Raises:
-        AdapterError: it is missing, unreadable, not LoRA, or sets an option that these layers do not compute.
-    """
-    path = Path(folder) / CONFIG_NAME
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AdapterError(
-            f"There is no {CONFIG_NAME} in {folder}.", "Give the folder an adapter was saved to."
-        ) from None
-    except (OSError, ValueError) as e:
-        raise AdapterError(
-            f"{path} cannot be read ({type(e).__name__}).", "Save or download the adapter again."
-        ) from None
-    if not isinstance(stored, dict) or stored.get("peft_type") != "LORA":
-        kind = stored.get("peft_type") if isinstance(stored, dict) else type(stored).__name__
-        raise AdapterError(f"{path} describes {kind!r}, not a LoRA adapter.", "Give a LoRA adapter's folder.")
-    for option, inactive in INACTIVE.items():
-        if option in stored and stored[option] not in inactive:
-            raise AdapterError(
-                f"This adapter sets {option}={stored[option]!r}, which lorabook's layers do not compute.",
-                "Load it with PEFT.",
-            )
-    return stored
-
-
 def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> Report:
     """Apply the adapter in `folder` to `model`, strictly: nothing is changed unless all of it fits.
 
@@ -160,11 +110,18 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
         raise SettingError("This model already has LoRA layers.", "Call remove(model) before loading an adapter.")
     stored = read_config(folder)
     tensors, header = read_tensors(Path(folder) / WEIGHTS_NAME)
-    factors = _sort(model, tensors)
-    _refuse_gaps(model, stored, factors)
-    config = _config(stored, tuple(factors))
+    factors, bases = _sort(model, tensors)
+    _refuse_gaps(targeted(model, stored), factors)
+    config = lora_config(stored, tuple(factors))
     for name, pair in factors.items():
         _check_shapes(model.get_submodule(name), name, pair, config.r)
+    for name, weight in bases.items():
+        _check_stored_base(model.get_submodule(name), name, weight)
+    for key, tensor in tensors.items():  # after the shapes: so far, no value has been read from the file
+        if not bool(torch.isfinite(tensor.float()).all()):
+            raise AdapterError(
+                f"The tensor {shown(key)} holds NaN or infinity.", "The run that made it diverged: train again."
+            )
     known = base_in(header)
     _check_base(model, known, stored, base_name)
     report = apply_lora(model, config)
@@ -182,79 +139,69 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise AdapterError(f"There is no {WEIGHTS_NAME} in {path.parent}.", "Only safetensors adapters are loaded.")
     try:
         with safe_open(path, "pt") as f:
-            return {key: f.get_tensor(key) for key in f.keys()}, f.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as e:
-        raise AdapterError(f"{path} is damaged or no safetensors file ({e}).", "Save or download it again.") from None
+            tensors, header = {key: f.get_tensor(key) for key in f.keys()}, f.metadata() or {}  # noqa: SIM118
+        with open(path, "rb") as raw:
+            json.loads(raw.read(int.from_bytes(raw.read(8), "little")), object_pairs_hook=once)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as e:
+        raise AdapterError(
+            f"{path} is damaged or no safetensors file ({shown(str(e))}).", "Save or download it again."
+        ) from None
+    for key, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise AdapterError(
+                f"The tensor {shown(key)} is stored as {tensor.dtype}, which no factor is trained in.",
+                "Save or download the adapter again.",
+            )
+    return tensors, header
 
 
-def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Factor A and factor B by module name. Accepts a stored base weight that equals the model's own."""
+def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """Factor A and factor B by module name, and the base weights that the file holds too, by module name."""
     modules = dict(model.named_modules())
     factors: dict[str, dict[str, Tensor]] = {}
+    bases: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise AdapterError(
-                f"The tensor {key} holds NaN or infinity.", "The run that made it diverged: train again."
-            )
         rest = key.removeprefix(PREFIX)
-        base = rest.removesuffix(".base_layer.weight")
-        if base != rest and base in modules:
-            weight = modules[base].get_parameter("weight")
-            if tensor.shape != weight.shape or not torch.equal(tensor.to(weight), weight):
-                raise AdapterError(
-                    f"The file holds another base weight for {base}.", "Load the base it was trained on."
-                )
-            continue
-        suffix = next((s for s in FACTORS if rest.endswith("." + s)), None)
+        suffix = next((s for s in (*FACTORS, "base_layer.weight") if rest.endswith("." + s)), None)
         name = rest.removesuffix(f".{suffix}")
         if suffix is None or key == rest or name not in modules:
-            raise AdapterError(f"The tensor {key} has no place in this model.", "Load the base it was trained on.")
-        factor, embedding = FACTORS[suffix]
-        if embedding != isinstance(modules[name], nn.Embedding) or name not in _select(model, [name]):
+            raise AdapterError(
+                f"The tensor {shown(key)} has no place in this model.", "Load the base it was trained on."
+            )
+        factor, embedding = FACTORS.get(suffix, ("", isinstance(modules[name], nn.Embedding)))
+        if embedding != isinstance(modules[name], nn.Embedding) or not _adaptable(modules[name]):
             raise AdapterError(f"The tensor {key} does not fit the module {name}.", "Load the base it was trained on.")
-        factors.setdefault(name, {})[factor] = tensor
+        if factor:
+            factors.setdefault(name, {})[factor] = tensor
+        else:
+            bases[name] = tensor
     missing = [name for name, pair in factors.items() if len(pair) < 2]
     if missing or not factors:
         what = f"one of the two factors of {missing[0]}" if missing else "every LoRA tensor"
         raise AdapterError(f"The file lacks {what}.", "Save or download the adapter again.")
-    return factors
+    return factors, bases
 
 
-def _select(model: nn.Module, targets: list[str]) -> set[str]:
-    """The adaptable modules that `targets` select. As in PEFT, a target may select none."""
-    selected: set[str] = set()
-    for target in targets:
-        with suppress(SettingError):
-            selected.update(matched(model, (target,)))
-    return selected
-
-
-def _refuse_gaps(model: nn.Module, stored: dict, factors: dict[str, dict[str, Tensor]]) -> None:
-    """Every module that the config targets must be in the file, unless the config also narrows its targets."""
-    targets = stored.get("target_modules") or []
-    if stored.get("layers_to_transform") is not None or stored.get("exclude_modules"):
-        return
-    if isinstance(targets, str):
-        targets = [name for name, _ in model.named_modules() if name and re.fullmatch(targets, name)]
-    absent = sorted(_select(model, targets) - factors.keys())
+def _refuse_gaps(wanted: set[str], factors: dict[str, dict[str, Tensor]]) -> None:
+    """Every module that the config adapts must be in the file, and no other."""
+    absent, extra = sorted(wanted - factors.keys()), sorted(factors.keys() - wanted)
     if absent:
         raise AdapterError(
             f"The file lacks {absent[0]}, which its config adapts (absent: {len(absent)} of the base's modules).",
             "Save or download the adapter again, or load the base it was trained on.",
         )
-
-
-def _config(stored: dict, names: tuple[str, ...]) -> LoRAConfig:
-    try:
-        return LoRAConfig(
-            r=stored["r"],
-            alpha=stored["lora_alpha"],
-            dropout=stored.get("lora_dropout", 0.0),
-            targets=names,
-            rslora=bool(stored.get("use_rslora", False)),
+    if extra:
+        raise AdapterError(
+            f"The file holds {extra[0]}, which its config does not adapt (in all: {len(extra)} of its modules).",
+            "Save or download the adapter again: config and weights are not of one run.",
         )
-    except (KeyError, TypeError, SettingError) as e:
-        raise AdapterError(f"The adapter's config is not usable: {e}", "Save or download the adapter again.") from None
+
+
+def _check_stored_base(module: nn.Module, name: str, stored: Tensor) -> None:
+    """A base weight in the file, which PEFT may add, must be the model's own."""
+    weight = module.get_parameter("weight")
+    if stored.shape != weight.shape or not torch.equal(stored.to(weight), weight):
+        raise AdapterError(f"The file holds another base weight for {name}.", "Load the base it was trained on.")
 
 
 def _check_shapes(module: nn.Module, name: str, pair: dict[str, Tensor], r: int) -> None:
@@ -265,7 +212,8 @@ def _check_shapes(module: nn.Module, name: str, pair: dict[str, Tensor], r: int)
         if seen != shape:
             what = "vocabulary" if isinstance(module, nn.Embedding) and factor == "A" and seen[0] == r else "shape"
             raise AdapterError(
-                f"{name}: the adapter's {factor} is {seen}, this model and r = {r} need {shape}; the {what} differs.",
+                f"{name}: the adapter's {factor} is {seen}, this model and r = {shown(r)} need {shown(shape)}; "
+                f"the {what} differs.",
                 "Load the base and config it was trained with.",
             )
 
@@ -276,7 +224,7 @@ def base_in(header: dict[str, str]) -> Fingerprint | None:
         return None
     try:
         return Fingerprint.from_json(json.loads(header[BASE]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise AdapterError("The adapter's note on its base is damaged.", "Save or download it again.") from None
 
 

@@ -1,5 +1,16 @@
 """The errors a user can meet: one sentence on what is wrong with the value seen, one on what to do next."""
 
+import reprlib
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 120
+_REPR.maxlong = 60
+
+
+def shown(value: object) -> str:
+    """`repr` of a stranger's value for a message: cut in length and depth, and free of control characters."""
+    return _REPR.repr(value)
+
 
 class LorabookError(Exception):
     """Base of every error that a user can cause or meet. `problem` and `advice` are the two sentences of its text."""

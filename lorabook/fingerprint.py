@@ -42,8 +42,11 @@ class Fingerprint:
 
     @classmethod
     def from_json(cls, stored: dict) -> "Fingerprint":
-        """Back from `asdict`. Raises KeyError or TypeError where something is missing."""
-        return cls(stored["layout"], stored["dtype"], stored["exact"], tuple(stored["sample"]))
+        """Back from `asdict`. Raises KeyError or TypeError where something is missing or of another kind."""
+        texts, sample = (stored["layout"], stored["dtype"], stored["exact"]), stored["sample"]
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(x, float) for x in sample):
+            raise TypeError("three texts and a list of numbers were written")
+        return cls(*texts, tuple(sample))
 
     def matches(self, other: "Fingerprint") -> bool:
         """Whether both are the same base, in whatever precision each was loaded."""

@@ -1,0 +1,220 @@
+"""Reading `adapter_config.json`, PEFT's settings of an adapter, from a stranger: what it may hold, and what it adapts.
+
+What changes the mathematics and is not computed here is refused by name, and so is what nobody here has heard of: an
+adapter that loads and computes something else is worse than one that does not load.
+"""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lorabook.errors import AdapterError, SettingError, shown
+from lorabook.lora import ALL_LINEAR, LoRAConfig, _adaptable, matched
+
+CONFIG_NAME = "adapter_config.json"
+CONFIG_LIMIT = 2**20  # bytes; the largest that PEFT writes name every module of a model
+PATTERN_SECONDS = 10.0
+TRY_PATTERN = """
+import json, re, sys
+pattern, names = json.load(sys.stdin)
+try:
+    print(json.dumps([name for name in names if re.fullmatch(pattern, name)]))
+except (re.error, RecursionError, OverflowError) as error:
+    sys.exit(str(error))
+"""
+
+# PEFT options that change what the adapter computes, with the values under which they do nothing.
+INACTIVE = {
+    "bias": ("none",),
+    "use_dora": (False, None),
+    "lora_bias": (False, None),
+    "modules_to_save": (None, []),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "layer_replication": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "target_parameters": (None, []),
+    "ensure_weight_tying": (False, None),
+    "alora_invocation_tokens": (None, []),
+    "use_qalora": (False, None),
+    "use_bdlora": (None, False),
+    "megatron_config": (None,),
+    "arrow_config": (None,),
+    "kasa_config": (None,),
+    "monteclora_config": (None,),
+    "velora_config": (None,),
+    # the others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) subtract the start from the base weights
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal", "mica"),
+}
+# Those with no say in what a loaded adapter computes: where it comes from, and how it was started and trained.
+IGNORED = {
+    *("peft_type", "peft_version", "task_type", "auto_mapping", "inference_mode", "fan_in_fan_out"),
+    *("eva_config", "corda_config", "lora_ga_config", "loftq_config", "megatron_core", "qalora_group_size"),
+}
+
+
+def _is_name(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= 500 and value.isprintable())
+
+
+def _is_flag(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
+
+
+def _are_indices(value: Any) -> bool:
+    return value is None or all(type(v) is int for v in (value if isinstance(value, list) else [value]))
+
+
+# Those that are read. The numbers are judged by LoRAConfig.
+READ: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "base_model_name_or_path": (_is_name, "a name"),
+    "revision": (_is_name, "a name"),
+    "use_rslora": (_is_flag, "true or false"),
+    "target_modules": (lambda value: bool(value) and _are_texts(value), "names of modules"),
+    "exclude_modules": (lambda value: value is None or _are_texts(value), "names of modules"),
+    "layers_to_transform": (_are_indices, "numbers of layers"),
+    "layers_pattern": (lambda value: value is None or _are_texts(value), "names of modules"),
+    "r": (lambda value: True, ""),
+    "lora_alpha": (lambda value: True, ""),
+    "lora_dropout": (lambda value: True, ""),
+}
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, for `json.loads(object_pairs_hook=...)`. ValueError if a key stands in it twice: readers differ
+    in which of the two they take."""
+    for key, times in Counter(key for key, _ in pairs).items():
+        if times > 1:
+            raise ValueError(f"{shown(key)} stands in it {times} times")
+    return dict(pairs)
+
+
+def read_config(folder: str | Path) -> dict:
+    """The `adapter_config.json` of `folder`.
+
+    Raises:
+        AdapterError: it is missing, unreadable or not LoRA; an option has a value of the wrong kind, is not known, or
+            asks for what these layers do not compute.
+    """
+    path = Path(folder) / CONFIG_NAME
+    if not path.is_file():
+        raise AdapterError(f"There is no {CONFIG_NAME} in {folder}.", "Give the folder an adapter was saved to.")
+    try:
+        if path.stat().st_size > CONFIG_LIMIT:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, more than any config")
+        stored = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+    except (OSError, ValueError, RecursionError) as e:
+        raise AdapterError(
+            f"{path} cannot be read ({type(e).__name__}: {e}).", "Save or download the adapter again."
+        ) from None
+    kind = stored.get("peft_type") if isinstance(stored, dict) else stored
+    if kind != "LORA" or not isinstance(stored, dict):
+        raise AdapterError(f"{path} describes {shown(kind)}, not a LoRA adapter.", "Give a LoRA adapter's folder.")
+    for option, value in stored.items():
+        if option in INACTIVE and value not in INACTIVE[option]:
+            raise AdapterError(
+                f"This adapter sets {option}={shown(value)}, which lorabook's layers do not compute.",
+                "Load it with PEFT.",
+            )
+        if option not in INACTIVE.keys() | READ.keys() | IGNORED and value not in (None, False, "", [], {}):
+            raise AdapterError(
+                f"This adapter sets {shown(option)} to {shown(value)}, an option that lorabook does not know.",
+                "Load it with PEFT. If the option does not change what the adapter computes, delete it from the file.",
+            )
+    for option, (fits, what) in READ.items():
+        if (option in stored or option == "target_modules") and not fits(stored.get(option)):
+            raise AdapterError(
+                f"The adapter's config is not usable: {option} is {shown(stored.get(option))}, not {what}.",
+                "Save or download the adapter again.",
+            )
+    return stored
+
+
+def lora_config(stored: dict, names: tuple[str, ...]) -> LoRAConfig:
+    """The settings that `read_config` read, for layers at `names`. Raises AdapterError for numbers out of range."""
+    try:
+        config = LoRAConfig(
+            r=stored["r"],
+            alpha=stored["lora_alpha"],
+            dropout=stored.get("lora_dropout", 0.0),
+            targets=names,
+            rslora=bool(stored.get("use_rslora")),
+        )
+        if config.scaling > torch.finfo(torch.float32).max:
+            raise OverflowError
+    except (KeyError, OverflowError, SettingError) as e:
+        what = e.problem if isinstance(e, SettingError) else f"there is no {e}."
+        if isinstance(e, OverflowError):
+            what = "lora_alpha is more than float32 can hold."
+        raise AdapterError(
+            f"The adapter's config is not usable: {what}", "Save or download the adapter again."
+        ) from None
+    return config
+
+
+def targeted(model: nn.Module, stored: dict) -> set[str]:
+    """The names of the modules of `model` that a config adapts, chosen as PEFT's `check_target_module_exists` does.
+
+    Raises:
+        AdapterError: it has a pattern that is no regular expression, or one that takes for ever.
+    """
+    targets, excluded = stored["target_modules"], stored.get("exclude_modules") or []
+    names = {name for name, module in model.named_modules() if name and _adaptable(module)}
+    if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
+        chosen = set(matched(model, (ALL_LINEAR,)))
+    else:
+        chosen = _named(names, targets)
+    if isinstance(targets, list):
+        chosen = {name for name in chosen if name in targets or _in_layers(name, stored)}
+    return chosen - _named(names, excluded)
+
+
+def _named(names: set[str], chosen: str | list[str]) -> set[str]:
+    """Those of `names` that a pattern matches whole, or that are or end in one of a list."""
+    if isinstance(chosen, list):
+        wanted = set(chosen)
+        return {name for name in names if any(end in wanted for end in _ends(name))}
+    question = json.dumps([chosen, sorted(names)])
+    child = [sys.executable, "-I", "-c", TRY_PATTERN]  # the one way to take back a pattern that backtracks for ever
+    try:
+        done = subprocess.run(child, input=question, capture_output=True, text=True, timeout=PATTERN_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise AdapterError(
+            f"The config chooses modules by the pattern {shown(chosen)}, which takes for ever to try.",
+            "Write the modules' names in its place.",
+        ) from None
+    if done.returncode:
+        raise AdapterError(
+            f"The config chooses modules by {shown(chosen)}, which is no pattern ({done.stderr.strip()[-200:]}).",
+            "Write the modules' names in its place.",
+        )
+    return set(json.loads(done.stdout))
+
+
+def _ends(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[i:]) for i in range(len(parts))]
+
+
+def _in_layers(name: str, stored: dict) -> bool:
+    """Whether `layers_to_transform`, if given, has the number of the layer that the module is in."""
+    layers, lists = stored.get("layers_to_transform"), stored.get("layers_pattern") or []
+    lists = [lists] if isinstance(lists, str) else lists
+    if layers is None or layers == []:
+        return True
+    parts = name.split(".")
+    for i in range(1 if lists else 2, len(parts) - 1):
+        if parts[i].isdecimal() and (not lists or parts[i - 1] in lists):
+            return int(parts[i]) in (layers if isinstance(layers, list) else [layers])
+    return False
