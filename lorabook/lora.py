@@ -146,7 +146,6 @@ class LoRALinear(LoRALayer):
 
     def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
         super().__init__(base_layer, config, layer_shape(base_layer))
-        self.transposed = _is_conv1d(base_layer)
         self.dropout = ByteDropout(config.dropout) if config.dropout else nn.Identity()
         self.dropout.train(self.training)
         bound = 1 / math.sqrt(self.shape[1])
@@ -157,6 +156,11 @@ class LoRALinear(LoRALayer):
         z, rows = z.to(h.dtype).reshape(-1, self.r), h.reshape(-1, self.shape[0])
         # One kernel for product, scaling and sum: the update is never a tensor of its own.
         return torch.addmm(rows, z, self.B.to(h.dtype).T, alpha=self.scaling).view(h.shape)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the base layer's weight is (k, d)."""
+        return _is_conv1d(self.base_layer)
 
     def delta(self) -> Tensor:
         update = self.scaling * (self.B @ self.A)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lorabook.errors import SettingError
-from lorabook.lora import lora_layers
+from lorabook.lora import in_4_bits, lora_layers
 
 
 @torch.no_grad()
@@ -24,13 +24,18 @@ def merge(model: nn.Module, keep_copy: bool = True) -> None:
         keep_copy: keep the original weights for `unmerge`. False saves their memory and makes merging final.
 
     Raises:
-        SettingError: there is nothing to merge, or it is merged already.
+        SettingError: there is nothing to merge, it is merged already, or a base weight is in 4 bits.
     """
     layers = [layer for _, layer in lora_layers(model)]
     if not layers:
         raise SettingError("This model has no LoRA layers.", "Call apply_lora or load an adapter first.")
     if any(layer.merged for layer in layers):
         raise SettingError("The update is merged already.", "Call unmerge(model) before merging again.")
+    if any(in_4_bits(layer.base_layer) for layer in layers):
+        raise SettingError(
+            "The base is in 4 bits: rounded to 4 bits anew, W0 + scaling * B A would lose part of the update.",
+            "Call dequantize(model) from lorabook.quantized first, or load the adapter onto the base in 16 or 32 bits.",
+        )
     if any(_shared(model, layer.base_layer.weight) for layer in layers):
         _set_tied(model, False)
     for layer in layers:
