@@ -1,6 +1,7 @@
 """The first cell of every notebook."""
 
 import lorabook
+from lorabook.quantized import quiet_bitsandbytes
 
 
 def setup() -> None:
@@ -11,4 +12,5 @@ def setup() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    quiet_bitsandbytes()
     print(f"lorabook {lorabook.__version__} is ready.")
