@@ -92,7 +92,7 @@ def test_blocks_are_drawn_to_one_scale_apart_and_with_room_for_every_text(state)
     texts = [t.get_window_extent() for t in figure.findobj(Text) if t.get_text().strip()]
     assert all(t.x0 >= 0 and t.x1 <= 840 and t.y0 >= 0 and t.y1 <= 400 for t in texts)
     assert not any(a.overlaps(b) for a, b in combinations(texts, 2))
-    for text, own in zip([t for t in axes.texts], seen):  # a name stands in its own block or in none
+    for text, own in zip(axes.texts, seen):  # a name stands in its own block or in none
         extent = text.get_window_extent()
         assert not any(extent.overlaps(box) for box in seen if box is not own), text.get_text()
 
