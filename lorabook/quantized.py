@@ -1,8 +1,8 @@
 """A base in 4 bits, as QLoRA trains on it (Dettmers et al. 2023, arXiv 2305.14314): optional, with bitsandbytes.
 
-Every linear layer but the output head holds, for 64 numbers at a time, the largest magnitude and for each number the
-nearest of 16 levels, which lie at quantiles of a normal distribution (NormalFloat, "nf4", section 3). Double
-quantisation stores the magnitudes in 8 bits too. Embeddings, norms, biases and the head stay as they were loaded. A
+Every linear layer but the output head holds, for 64 numbers at a time, the largest magnitude as their scale, and for
+each number the nearest of 16 levels, which lie at quantiles of a normal distribution (NormalFloat, "nf4", section 3).
+Double quantisation stores the scales in 8 bits too. Embeddings, norms, biases and the head stay as they were loaded. A
 layer unpacks its weight whenever it is used; LoRA's factors beside it are fp32 as ever.
 
     loaded = load_model("bigcode/starcoderbase-1b", quantize="nf4")   # or quantize(model), for a model at hand
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
 
 LEAST = (0, 46)  # the first bitsandbytes that computes on a CPU
+BLOCK, SCALES = 64, 256  # weights that share a scale, scales that share an fp32 number
+TABLES = 4 * (16 + 256 + 1)  # fp32, of every layer: the levels of weights and of scales, and the mean scale
 
 
 def quantize(model: nn.Module, double: bool = True) -> None:
@@ -36,8 +38,8 @@ def quantize(model: nn.Module, double: bool = True) -> None:
     on a CPU in fp32. GPT-2's `Conv1D` becomes one with the weight transposed. The random state is left alone.
 
     Args:
-        double: store the magnitudes of 64 numbers in 8 bits with an fp32 number for 256 of them (section 3, "Double
-            Quantization"): 4.127 bits a weight in place of 4.5.
+        double: store the scales in 8 bits, with an fp32 number for 256 of them (section 3, "Double Quantization"):
+            4.127 bits a weight in place of 4.5.
 
     Raises:
         SettingError: bitsandbytes is missing; the model has LoRA layers, or linear layers in 4 bits already.
@@ -103,6 +105,15 @@ def largest_error(layer: Any) -> Tensor:
     step = state.code.sort().values.diff().max() * blocks.abs().amax(1, keepdim=True)
     error = (step / 2).expand_as(blocks).flatten()[: weight.numel()].view_as(weight)
     return error.T if _was_conv1d(layer) else error
+
+
+def nf4_bytes(size: int) -> int:
+    """Bytes of one layer's weight of `size` numbers with double quantisation, as bitsandbytes stores it.
+
+    Half a byte a weight, one byte a scale, an fp32 number for 256 scales (section 3: 4.127 bits a weight), and tables.
+    """
+    scales = -(-size // BLOCK)
+    return -(-size // 2) + scales + 4 * -(-scales // SCALES) + TABLES
 
 
 def loading_config(device: torch.device) -> "BitsAndBytesConfig":

@@ -14,15 +14,12 @@ from lorabook.loss import CHUNK_LOGITS
 from lorabook.memory.activations import Setting, block, norm
 from lorabook.memory.plan import Plan
 from lorabook.memory.shape import Module, Shape, shape_of
+from lorabook.quantized import nf4_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "nf4": 2}  # of a frozen number that is not in 4 bits
-# QLoRA's format (Dettmers et al. 2023, arXiv 2305.14314), as bitsandbytes stores it with double quantisation: a
-# weight has half a byte, 64 weights a scale of one byte, 256 scales an fp32 number. Biases, norms, embeddings and the
-# head stay in 16 bits.
-NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
 # bitsandbytes' 8-bit AdamW: 256 numbers of either moment share an fp32 scale; tensors below 4,096 keep fp32 moments
 EIGHT_BIT_BLOCK, EIGHT_BIT_LEAST = 256, 4096
 
@@ -173,9 +170,12 @@ def _trained_tensors(shape: Shape, method: LoRAConfig | float) -> tuple[int, ...
 
 
 def _frozen_bytes(shape: Shape, plan: Plan) -> int:
-    size = BYTES[plan.weights]
-    packed = shape.layers * sum(m.d * m.k for m in shape.linears) if plan.weights == "nf4" else 0
-    return round(NF4_BYTES * packed) + size * (shape.parameters - packed)
+    """With 4-bit weights, what is not a linear layer's weight, such as biases and the head, is in 16 bits."""
+    if plan.weights != "nf4":
+        return BYTES[plan.weights] * shape.parameters
+    sizes = [m.d * m.k for m in shape.linears]
+    packed = shape.layers * sum(nf4_bytes(size) for size in sizes)
+    return packed + BYTES["nf4"] * (shape.parameters - shape.layers * sum(sizes))
 
 
 def _state_bytes(tensors: tuple[int, ...], plan: Plan) -> int:
