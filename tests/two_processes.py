@@ -3,31 +3,52 @@
 python two_processes.py BATCH_TOKENS OUTPUT
 """
 
+import signal
 import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
 from tiny_runs import HELD_OUT, TRAIN, config, gradients_of, lora_model, values
 
+from lorabook.history import History
 from lorabook.train import finetune
+from lorabook.train_parts import accelerator_for
+
+STEPS, PAUSE = 5, 3
+SETTINGS = {"lr": 1e-3, "steps": STEPS, "checkpoint_every": 2, "log_every": 1, "minutes": 30.0}
+
+
+def press(history: History) -> None:
+    """The stop button, in the main process alone: no other one logs."""
+    if len(history.steps) == PAUSE:
+        signal.raise_signal(signal.SIGINT)
 
 
 def main(batch_tokens: str, output: str) -> None:
     import torch.distributed as dist
 
-    model, folder = lora_model(), Path(output)
-    settings = config(batch_tokens=int(batch_tokens), lr=1e-3, steps=5, checkpoint_every=2, minutes=30.0)
-    histories = []
-
-    def run() -> None:
-        histories.append(finetune(model, TRAIN, HELD_OUT, settings, output=folder))
-
-    seen = gradients_of(model, run)
+    model, histories = lora_model(), []
+    folder, settings = Path(output), config(batch_tokens=int(batch_tokens), **SETTINGS)
+    accelerator_for(next(model.parameters()).device)  # starts the process group, as the first run would
     rank = dist.get_rank() if dist.is_initialized() else 0
+
+    def whole() -> None:  # a folder for each process, of which only the main one's is to be made
+        histories.append(finetune(model, TRAIN, HELD_OUT, settings, output=folder / f"run-{rank}"))
+
+    seen = gradients_of(model, whole)
+    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=folder / "parts", on_log=press)
+    if dist.is_initialized():
+        dist.barrier()  # until the main process has written the checkpoint
+    again = lora_model()
+    histories.append(finetune(again, TRAIN, HELD_OUT, settings, output=folder / "parts", resume=True))
+
     flat = {f"{i}.{name}": g for i, step in enumerate(seen) for name, g in step.items()}
     save_file(flat, folder / f"gradients-{rank}.safetensors")
-    save_file({k: v for k, v in values(model).items() if k.endswith((".A", ".B"))}, folder / f"end-{rank}.safetensors")
-    histories[0].save(folder / f"history-{rank}.json")
+    for name, trained in (("whole", model), ("resumed", again)):
+        factors = {k: v for k, v in values(trained).items() if k.endswith((".A", ".B"))}
+        save_file(factors, folder / f"{name}-{rank}.safetensors")
+    for name, history in zip(("whole", "resumed"), histories):
+        history.save(folder / f"{name}-{rank}.json")
     if dist.is_initialized():
         dist.destroy_process_group()
 
