@@ -64,7 +64,7 @@ def finetune(
     minutes: Annotated[
         float | None, typer.Option(help="End within so many minutes, with the learning rate lowered in time.")
     ] = None,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that an optimizer step sees.")] = 4096,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that an optimizer step sees in each process.")] = 4096,
     micro_tokens: Annotated[int, typer.Option(min=1, help="Tokens that pass the model at once.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the split, the factors, the order of rows and dropout.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,

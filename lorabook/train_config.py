@@ -14,7 +14,7 @@ class TrainConfig:
         lr: peak learning rate of AdamW, reached after `warmup` (a share of the run), then lowered along a cosine to 0.
         epochs, steps, minutes: how long. `steps` goes before `epochs`; `minutes` ends the run earlier and fits the
             schedule to the time; with `minutes` alone, time decides. With none of them: one epoch.
-        batch_tokens: tokens an optimizer step sees, padding included; the effective batch.
+        batch_tokens: tokens an optimizer step sees in each process, padding included; the effective batch.
         micro_tokens: tokens that pass the model at once, padding included. It bounds memory and changes no gradient.
         clip: largest norm of the gradient; 0 for no clipping.
         lora_plus: learning rate of B as a multiple of A's in linear layers (LoRA+, arXiv 2402.12354); None for equal.
