@@ -67,7 +67,7 @@ def test_without_an_answer_the_text_is_the_same_and_no_file_is_made(file, shown,
         verdicts()
     assert capsys.readouterr().out == "1: no answer yet\n" * 4
     assert shown[0] == shown[1] and not file.parent.exists()
-    assert [row[2:5] for row in rows(shown[0])] == [["–", "–", f"**{s.verdict}**"] for s in STATEMENTS]
+    assert [row[1:4] for row in rows(shown[0])] == [["–", "–", f"**{s.verdict}**"] for s in STATEMENTS]
 
 
 def test_what_was_said_at_the_start_stands_beside_what_is_said_at_the_end(file, shown, capsys):
@@ -78,7 +78,7 @@ def test_what_was_said_at_the_start_stands_beside_what_is_said_at_the_end(file, 
     assert json.loads(file.read_text("utf-8")) == {"start": {"4": "true", "5": "imprecise"}, "end": {"4": "wrong"}}
     verdicts()
     table = rows(shown[0])
-    assert table[3][2:5] == ["true", "wrong", "**wrong**"] and table[4][2:5] == ["imprecise", "–", "**imprecise**"]
+    assert table[3][1:4] == ["true", "wrong", "**wrong**"] and table[4][1:4] == ["imprecise", "–", "**imprecise**"]
     assert shown[0].endswith("Right at the start: 1 of 10; now: 1.")
 
 
@@ -95,7 +95,7 @@ def test_a_spoiled_file_holds_nothing(file, spoiled, shown, capsys):
     file.parent.mkdir(parents=True)
     file.write_text(spoiled, encoding="latin-1")
     verdicts()
-    assert all(row[2:4] == ["–", "–"] for row in rows(shown[0]))
+    assert all(row[1:3] == ["–", "–"] for row in rows(shown[0]))
     say(3, "true")
     assert json.loads(file.read_text("utf-8"))["start"] == {"3": "true"}
 

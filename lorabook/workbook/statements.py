@@ -151,10 +151,10 @@ def verdicts() -> None:
     from IPython.display import Markdown, display
 
     kept = _read()
-    lines = ["| | statement | at the start | now | it is | because | decided in |", "|---|---|---|---|---|---|---|"]
+    lines = ["| | at the start | now | it is | because | decided in |", "|---|---|---|---|---|---|"]
     for n, s in enumerate(STATEMENTS, 1):
         said = " | ".join(kept[when].get(str(n), "–") for when in WHEN)
-        lines.append(f"| {n} | {s.text} | {said} | **{s.verdict}** | {s.because} | {s.link} |")
+        lines.append(f"| {n} | {said} | **{s.verdict}** | {s.because} | {s.link} |")
     right = {when: sum(kept[when].get(str(n)) == s.verdict for n, s in enumerate(STATEMENTS, 1)) for when in WHEN}
     if any(kept.values()):
         lines += ["", f"Right at the start: {right['start']} of {len(STATEMENTS)}; now: {right['end']}."]
