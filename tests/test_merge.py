@@ -41,9 +41,11 @@ def test_merging_keeps_the_logits_also_in_a_saved_and_reloaded_model(kind, tmp_p
     model = trained(kind)
     base = logits(MODELS[kind]())
     unmerged = logits(model)
+    factors = {n for n, p in model.named_parameters() if p.requires_grad}
     assert (unmerged - base).abs().max() > 0.1, "the adapter does nothing, so merging it proves nothing"
     merge(model)
     assert not model.config.tie_word_embeddings
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == factors, "the merged weights would be trained"
     torch.testing.assert_close(logits(model), unmerged, rtol=0, atol=1e-5)
     remove(model)
     assert not any(isinstance(m, LoRALayer) for m in model.modules())
