@@ -33,7 +33,7 @@ RUN_TESTS = ("test_train.py", "test_train_config.py", "test_train_failures.py", 
 TESTS = {
     "lora.py": ("test_lora.py", "test_lora_parity.py", "test_merge.py", "test_adapters.py"),
     "merging.py": ("test_merge.py", "test_adapters.py"),
-    "loss.py": ("test_loss.py",),
+    "loss.py": ("test_loss.py", "test_loss_check.py"),
     "fastfood.py": ("test_fastfood.py",),
     "subspace.py": ("test_subspace.py",),
     "train.py": RUN_TESTS,
