@@ -1,11 +1,13 @@
 """Text to token ids, ids to batches: answer-only labels, right padding, length buckets and a token budget."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lorabook.errors import DataError
 from lorabook.stackoverflow import ANSWER_MARK, Pair, prompt
@@ -90,6 +92,31 @@ def collate(examples: Sequence[Example], pad_id: int = 0) -> Batch:
         positions += range(row * length + e.answer_start - 1, row * length + len(e.input_ids) - 1)
         labels += e.input_ids[e.answer_start :]
     return Batch(ids, torch.tensor(positions, dtype=torch.long), torch.tensor(labels, dtype=torch.long))
+
+
+def check_rows(model: nn.Module, examples: Sequence[Example]) -> None:
+    """Refuse rows that do not fit the model, before a GPU meets them and can do nothing more until it is restarted.
+
+    Raises:
+        DataError: a row longer than the model's positions, or with a token outside of its vocabulary.
+    """
+    host: Any = model
+    positions = getattr(getattr(host, "config", None), "max_position_embeddings", None) or math.inf
+    embedding = getattr(host, "get_input_embeddings", lambda: None)()
+    vocabulary = math.inf if embedding is None else len(getattr(embedding, "base_layer", embedding).weight)
+    for e in examples:
+        row, length = f"The row of question {e.question_id}", len(e.input_ids)
+        if length > positions:
+            raise DataError(
+                f"{row} has {length} tokens; the model has {positions} positions.",
+                f"Encode the rows with a maximum length of {positions}.",
+            )
+        if not 0 <= min(e.input_ids) <= max(e.input_ids) < vocabulary:
+            wrong = next(t for t in e.input_ids if not 0 <= t < vocabulary)
+            raise DataError(
+                f"{row} holds token {wrong}; the model's vocabulary has {vocabulary}.",
+                "Encode the rows with the model's own tokenizer.",
+            )
 
 
 def length_batches(lengths: Sequence[int], tokens: int, rng: np.random.Generator | None = None) -> list[list[int]]:

@@ -5,12 +5,18 @@ A checkpoint is a folder `step-000050` with `state.safetensors` (trained paramet
 `manifest.json` with the size and sha256 of both. It is written under another name beside its place and renamed when
 whole; a folder whose manifest does not fit is passed over and the previous one is used. No pickle anywhere. The frozen
 base is not in it.
+
+A second folder may get a copy of each: one that outlives the machine, such as a mounted drive. Such a folder may say
+"written" long before it has written, and lose what it still holds when the machine goes. So a copy goes under a name
+that was never used, its manifest last, and whether it arrived is judged when it is needed.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +31,9 @@ from lorabook.errors import CheckpointError
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 ASIDE = ".old"
 KEEP = 2
+NAME = re.compile(rf"step-\d+(?:-(\d+))?({re.escape(ASIDE)})?")  # when it was copied; moved aside
+BROKEN = (OSError, ValueError, KeyError, TypeError)
+COPIES = 3  # kept in the second folder, of those that are seen whole: the newest may not have arrived
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: d
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
             f"The checkpoint of step {step} could not be written to {folder} ({e}).",
-            "Free some space or choose another output folder, then resume: earlier checkpoints are intact.",
+            "Free some space, or make the folder writable: earlier checkpoints are intact.",
         ) from e
     shutil.rmtree(aside, ignore_errors=True)
     found = _folders(folder)
@@ -94,30 +103,88 @@ def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: d
     return final
 
 
-def _folders(folder: Path) -> list[Path]:
-    """Checkpoint folders, newest first."""
-    found = [p for p in folder.glob("step-*") if p.is_dir()]
-    return sorted(found, key=lambda p: (p.name.removesuffix(ASIDE), p.suffix != ASIDE), reverse=True)
+def copy(place: Path, folder: str | Path) -> Path:
+    """Copy the checkpoint `place` to another folder, under a name that was never used there, its manifest last.
 
-
-def latest(folder: str | Path) -> Checkpoint | None:
-    """The newest whole checkpoint in `folder`, or None where there is none. A damaged one is passed over and said so.
+    Copies of later steps, left by an earlier run, are dropped; so are those older than the newest COPIES whole ones.
 
     Raises:
-        CheckpointError: there are checkpoints, and every one of them is damaged.
+        CheckpointError: the folder cannot be written; the copies that are there are untouched.
     """
-    found = _folders(Path(folder))
+    folder = Path(folder)
+    final = folder / f"{place.name}-{time.time_ns()}"
+    try:
+        final.mkdir(parents=True)
+        for name in (TENSORS, STATE, MANIFEST):
+            shutil.copyfile(place / name, final / name)
+            _sync(final / name)
+        found = _folders(folder)
+        later = [p for p in found if _step(p) > _step(place)]
+        ours = found[len(later) :]
+        whole = [p for p in ours if _is_whole(p)] if len(ours) > COPIES else []
+        old = ours[ours.index(whole[COPIES - 1]) + 1 :] if len(whole) >= COPIES else []
+    except OSError as e:
+        shutil.rmtree(final, ignore_errors=True)
+        raise CheckpointError(
+            f"The checkpoint {place.name} could not be copied to {folder} ({e}).",
+            f"Mount the drive again, or make space on it: the checkpoint is whole in {place.parent}.",
+        ) from e
+    for each in later + old:
+        shutil.rmtree(each, ignore_errors=True)
+    return final
+
+
+def _folders(*folders: Path) -> list[Path]:
+    """Checkpoint folders, newest first. Of the same step, those in the first of `folders` come first."""
+    found = []
+    for preference, folder in enumerate(folders):
+        for p in folder.glob("step-*"):
+            if (name := NAME.fullmatch(p.name)) and p.is_dir():
+                copied, aside = name.groups()
+                found.append((_step(p), -preference, int(copied or 0), not aside, p))
+    return [p for *_, p in sorted(found, reverse=True)]
+
+
+def _step(place: Path) -> int:
+    return int(place.name.split("-")[1].removesuffix(ASIDE))
+
+
+def _check(place: Path) -> None:
+    """Hold what lies in a checkpoint folder against its manifest; one of BROKEN is raised where it does not fit."""
+    manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    for name in (TENSORS, STATE):
+        if _digest(place / name) != manifest[name]:
+            raise ValueError(f"{name} is not the one that was written")
+
+
+def _is_whole(place: Path) -> bool:
+    try:
+        _check(place)
+    except BROKEN:
+        return False
+    return True
+
+
+def latest(*folders: str | Path) -> Checkpoint | None:
+    """The newest whole checkpoint in `folders`, or None where there is none. A damaged one is passed over and said so.
+
+    Raises:
+        CheckpointError: there are checkpoints, and every one of them is damaged; or a folder cannot be read.
+    """
+    named = " and ".join(map(str, folders))
+    try:
+        found = _folders(*map(Path, folders))
+    except OSError as e:
+        raise CheckpointError(f"{named} cannot be read ({e}).", "Mount the drive again, or leave it out.") from e
     for place in found:
         try:
-            manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-            if any(_digest(place / name) != manifest[name] for name in (TENSORS, STATE)):
-                raise ValueError("its files are not the ones that were written")
+            _check(place)
             state = json.loads((place / STATE).read_text(encoding="utf-8"))
             return Checkpoint(place, load_file(place / TENSORS), state)
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            warnings.warn(f"The checkpoint {place.name} is damaged ({e}); trying the one before it.", stacklevel=2)
+        except BROKEN as e:
+            warnings.warn(f"The checkpoint {place} is damaged ({e}); trying the one before it.", stacklevel=2)
     if found:
-        raise CheckpointError(f"Every checkpoint in {folder} is damaged.", "Start anew without resuming.")
+        raise CheckpointError(f"Every checkpoint in {named} is damaged.", "Start anew without resuming.")
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lorabook.batches import Example, collate, encode_prompt, length_batches
+from lorabook.batches import Example, check_rows, collate, encode_prompt, length_batches
 from lorabook.errors import DataError
 from lorabook.loss import AnswerLoss
 from lorabook.precision import precision_for
@@ -52,10 +52,11 @@ def answer_loss(model: nn.Module, examples: Sequence[Example], micro_tokens: int
     """Loss of the answers given their questions: the sum over all answer tokens divided by their number.
 
     Raises:
-        DataError: there are no examples.
+        DataError: there are no examples, or one does not fit the model (`check_rows`).
     """
     if not examples:
         raise DataError("There are no answers to measure.", "Give more rows, or a larger maximum length.")
+    check_rows(model, examples)
     total, tokens = 0.0, 0
     with evaluating(model) as device:
         loss = AnswerLoss(model)

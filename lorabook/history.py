@@ -1,9 +1,10 @@
 """What a training run recorded."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from lorabook.files import replace_text
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,4 @@ class History:
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, the file replaced whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(self.to_json()), encoding="utf-8")
-        os.replace(partial, path)
+        replace_text(path, json.dumps(self.to_json()))

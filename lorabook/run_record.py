@@ -6,7 +6,6 @@ read off the settings that should have brought them about.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from torch.func import functional_call
 
 from lorabook.batches import Batch, Example
 from lorabook.evaluate import evaluating
+from lorabook.files import replace_text
 from lorabook.fingerprint import Fingerprint
-from lorabook.lora import LoRAEmbedding, LoRALayer, lora_layers
+from lorabook.lora import LoRAEmbedding, LoRALayer, in_4_bits, lora_layers
 from lorabook.train_config import TrainConfig
 
 FILE = "run.json"
@@ -116,10 +116,7 @@ class RunRecord:
 
     def save(self, folder: str | Path) -> None:
         """Write `run.json`, replaced whole or not at all."""
-        partial = Path(folder) / (FILE + ".partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        os.replace(partial, partial.with_name(FILE))
+        replace_text(Path(folder) / FILE, json.dumps(asdict(self)))
 
     @classmethod
     def from_json(cls, stored: dict) -> "RunRecord":
@@ -143,7 +140,8 @@ def applied_scaling(layer: LoRALayer) -> float:
     device = layer.A.device
     x = torch.zeros(1, k, device=device)
     x[0, 0] = 1
-    x = x.to(layer.base_layer.weight.dtype)
+    weight = layer.base_layer.weight
+    x = x.to(weight.quant_state.dtype if in_4_bits(layer.base_layer) else weight.dtype)
     ones = {"A": torch.ones(layer.r, k, device=device), "B": torch.ones(d, layer.r, device=device)}
     added = functional_call(layer, ones, x).float() - layer.base_layer(x).float()  # s r everywhere
     return float(added.mean()) / layer.r

@@ -6,24 +6,24 @@ stop button that loses nothing, and a smaller micro-batch where memory runs out.
 """
 
 import contextlib
-import gc
 import math
 import statistics
 import sys
-import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from lorabook import checkpoint
-from lorabook.batches import Batch, Example, collate, epoch_plan, share_of_rank, split_micro_batch
+from lorabook import checkpoint, run_state
+from lorabook.batches import Batch, Example, check_rows, collate, epoch_plan, share_of_rank, split_micro_batch
 from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.evaluate import answer_loss
 from lorabook.history import History, Step
 from lorabook.loss import AnswerLoss
+from lorabook.memory.advice import make_room, out_of_memory, too_large
 from lorabook.run_record import RunRecord
 from lorabook.subspace import subspace_of
 from lorabook.train_config import TrainConfig, schedule
@@ -32,14 +32,15 @@ from lorabook.train_parts import (
     gradient_step,
     identity,
     make_optimizer,
-    out_of_memory,
     peak_bytes,
     progress_bar,
+    progress_line,
     set_activation_checkpointing,
     stop_button,
     trained,
 )
 
+FAILURES = 3  # to find memory for one step, each with micro-batches half as large, after which the run ends
 MOST_SKIPS = 20  # overflows in a row after which the loss scaler will not recover
 
 
@@ -51,6 +52,7 @@ def finetune(
     *,
     output: str | Path | None = None,
     resume: bool = False,
+    copy_to: str | Path | None = None,
     on_log: Callable[[History], None] | None = None,
 ) -> History:
     """Train whatever in `model` requires a gradient on the answers of `train`; with a subspace, in the subspace.
@@ -60,19 +62,26 @@ def finetune(
 
     Args:
         output: folder for checkpoints, `run.json` and `history.json`, that of a run that fails too; None keeps nothing.
-        resume: go on from the newest whole checkpoint in `output`, if there is one.
+        resume: go on from the newest whole checkpoint in `output` or `copy_to`, if there is one.
+        copy_to: a second folder that gets a copy of every checkpoint, one that outlives the machine: a mounted drive.
         on_log: called with the History every `log_every` steps.
 
     Raises:
         SettingError: nothing to train, a merged model, trained weights that are not fp32.
-        TrainingError: the loss is not finite, or a single row does not fit into memory.
-        CheckpointError: the checkpoint belongs to another run.
+        DataError: a row that is longer than the model's positions, or holds a token that the model has not.
+        TrainingError: the loss is not finite; a single row does not fit into memory, or three micro-batches in a row,
+            each half as large as the one before. The weights are those before the step.
+        CheckpointError: the checkpoint belongs to another run, or `output` cannot be written when the run begins.
+            Later a checkpoint that cannot be written is a warning, and the run goes on.
     """
     if not train or not held_out:
         raise SettingError("There are no rows to train on or none held out.", "Give more rows.")
+    if copy_to and not output:
+        raise SettingError("There is a folder for copies and none for checkpoints.", "Give an output folder too.")
+    check_rows(model, [*train, *held_out])
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda), stop_button() as stop:
-        run = _Run(model, train, held_out, config, output, on_log, stop)
+        run = _Run(model, train, held_out, config, output, copy_to, on_log, stop)
         try:
             return run.go(resume)
         except TrainingError as error:
@@ -80,15 +89,19 @@ def finetune(
             raise
         finally:
             if output and run.history.held_out and run.accelerator.is_main_process:
-                run.history.save(Path(output) / "history.json")
+                try:
+                    run.history.save(Path(output) / "history.json")
+                except OSError as error:  # such as a full disk: the run itself is not lost by it
+                    warnings.warn(f"history.json could not be written to {output} ({error}).", stacklevel=2)
 
 
 class _Run:
     """The state of one `finetune` call."""
 
-    def __init__(self, model, train, held_out, config: TrainConfig, output, on_log, stop: threading.Event):
+    def __init__(self, model, train, held_out, config: TrainConfig, output, copy_to, on_log, stop):
         self.model, self.train, self.held_out, self.config = model, train, held_out, config
-        self.output, self.on_log, self.stop = Path(output) / "checkpoints" if output else None, on_log, stop
+        self.output, self.copy_to = Path(output) / "checkpoints" if output else None, copy_to
+        self.on_log, self.stop = on_log, stop
         self.named, self.subspace = trained(model), subspace_of(model)
         device = next(model.parameters()).device
         self.accelerator = accelerator_for(device)
@@ -117,9 +130,19 @@ class _Run:
         if not (resume and self._restore()):
             self.history.held_out.append((0, answer_loss(self.model, self.held_out).loss))
             self.evaluation = time.monotonic() - start
+            if not math.isfinite(self.history.held_out[0][1]):
+                raise TrainingError(
+                    f"The loss is {self.history.held_out[0][1]} at step 0, before any training.",
+                    "Load the model in float32; if that does not help, its weights are damaged.",
+                )
         if self.output and self.accelerator.is_main_process:
             record = RunRecord.of(self.model, self.config, self.train, self._plan(0), self._batch)
-            record.save(self.output.parent)
+            try:
+                record.save(self.output.parent)
+            except OSError as error:
+                raise CheckpointError(
+                    f"{self.output.parent} cannot be written ({error}).", "Choose another output folder, or make space."
+                ) from error
         # The closing evaluation will take about as long as the opening one; 3 seconds of each minute are for the rest.
         limit = self.config.minutes and max(1.0, self.config.minutes * 57 - 2 * self.evaluation)
         self.began = time.monotonic() - self.elapsed
@@ -160,13 +183,7 @@ class _Run:
     def _after_step(self, bar) -> None:
         step, every = len(self.history.steps), self.config.log_every
         if every and step % every == 0 and self.accelerator.is_main_process:
-            last = self.history.steps[-1]
-            of = f"/{self.total}" if self.total else ""
-            bar.write(
-                f"step {step}{of}  loss {last.loss:.3f}  lr {last.lr:.1e}  "
-                f"{self.history.tokens_per_second:,.0f} tokens/s  peak {last.peak_bytes / 2**30:.2f} GiB",
-                file=sys.stdout,
-            )
+            bar.write(progress_line(self.history, self.total), file=sys.stdout)
             if self.on_log:
                 self.on_log(self.history)
         if step % self.config.checkpoint_every == 0:
@@ -179,11 +196,10 @@ class _Run:
         tokens = sum(self.lengths[i] for rows in micro for i in rows)
         for group, rate in zip(self.optimizer.param_groups, self.rates):
             group["lr"] = rate * factor
-        loss = None
-        while loss is None:
-            loss = self._gradients(micro, labels)
-            if loss is None:
-                self._halve(micro)
+        failures = 0
+        while (loss := self._gradients(micro, labels)) is None:
+            failures += 1
+            self._halve(micro, step, failures)
         if not math.isfinite(loss):
             fp16 = " In float16 this can be an overflow: load the model in float32 instead." if self._scaled else ""
             raise TrainingError(
@@ -238,61 +254,38 @@ class _Run:
         filler = collate([self.train[0]])  # a process without rows of its own: a forward pass that counts no label
         return Batch(filler.input_ids, filler.label_positions[:0], filler.labels[:0])
 
-    def _halve(self, micro: list[list[int]]) -> None:
-        sys.last_value = sys.last_traceback = None  # an earlier error that a notebook has shown still holds its tensors
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    def _halve(self, micro: list[list[int]], step: int, failures: int) -> None:
+        """Make the micro-batches half as large; after the last of FAILURES in a row, end the run with advice."""
+        make_room()
+        pieces = [[self.lengths[i] for i in part] for rows in micro for part in split_micro_batch(rows, self.splits)]
+        if failures == FAILURES or max(map(len, pieces)) == 1:
+            error = too_large(self.model, step, pieces, failures)
+            self._save()  # of the step before, to go on from with smaller micro-batches
+            raise error
         self.splits *= 2
-        if self.splits >= 2 * max(len(rows) for rows in micro):
-            raise TrainingError(
-                "One row alone does not fit into memory.",
-                "Lower the maximum length, switch activation checkpointing on, or adapt fewer modules.",
-            )
         print(f"out of memory: micro-batches are now split in {self.splits}, the effective batch stays", flush=True)
 
     def _save(self) -> None:
+        """Write a checkpoint. One that cannot be written is said so, and the run goes on: it is still in memory."""
+        if not all(bool(p.isfinite().all()) for _, p in self.named):
+            raise TrainingError(
+                f"The trained weights are not finite after step {len(self.history.steps)}.",
+                "Lower the learning rate and start again; the last checkpoint is of an earlier step.",
+            )
         if self.output is None or not self.accelerator.is_main_process:
             return
-        names = [n for n, _ in self.named]
-        tensors = {f"model.{n}": p for n, p in self.named} | checkpoint.random_tensors()
-        tensors |= checkpoint.optimizer_tensors(self.optimizer.optimizer, names)
-        state = {
-            "identity": self.identity,
-            "history": self.history.to_json(),
-            "elapsed": time.monotonic() - self.began,
-            "evaluation": self.evaluation,
-            "splits": self.splits,
-            "skips": self.skips,
-            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
-        }
-        checkpoint.write(self.output, len(self.history.steps), tensors, state)
+        self.elapsed = time.monotonic() - self.began
+        try:
+            place = checkpoint.write(self.output, len(self.history.steps), *run_state.taken(self))
+            if self.copy_to:
+                checkpoint.copy(place, self.copy_to)
+        except CheckpointError as error:
+            warnings.warn(f"{error} The run goes on without it.", stacklevel=2)
 
     def _restore(self) -> bool:
         """Go back to the newest checkpoint; False where there is none."""
-        found = checkpoint.latest(self.output) if self.output else None
-        if found is None:
-            return False
-        ours, theirs = self.identity, found.state["identity"]
-        if differing := [k for k in ours if ours[k] != theirs.get(k)]:
-            raise CheckpointError(
-                f"The checkpoint in {found.folder} is of another run, with other {' and '.join(differing)}.",
-                "Resume with the settings and rows it was started with, or choose another output folder.",
-            )
-        with torch.no_grad():
-            for name, p in self.named:
-                p.copy_(found.tensors[f"model.{name}"])
-        if self.subspace:
-            self.subspace.write()
-        checkpoint.restore_optimizer(self.optimizer.optimizer, [n for n, _ in self.named], found.tensors)
-        checkpoint.restore_random(found.tensors)
-        if self.rank:  # the random state kept is that of the main process
-            torch.manual_seed(self.config.seed + self.rank + self.world * len(found.state["history"]["steps"]))
-        if self.accelerator.scaler and found.state["scaler"]:
-            self.accelerator.scaler.load_state_dict(found.state["scaler"])
-        self.history = History.from_json(found.state["history"])
-        if self.history.stopped == "finished":  # to be measured again after the steps that follow
-            self.history.held_out.pop()
-        self.elapsed, self.evaluation = found.state["elapsed"], found.state["evaluation"]
-        self.splits, self.skips = found.state["splits"], found.state["skips"]
-        return True
+        folders = [folder for folder in (self.output, self.copy_to) if folder]
+        found = checkpoint.latest(*folders) if folders else None
+        if found is not None:
+            run_state.put_back(self, found)
+        return found is not None

@@ -14,6 +14,7 @@ from torch import nn
 
 from lorabook.batches import Batch, Example
 from lorabook.errors import SettingError
+from lorabook.history import History
 from lorabook.lora import LoRALinear, lora_layers
 from lorabook.precision import precision_for
 from lorabook.subspace import subspace_of
@@ -119,12 +120,12 @@ def peak_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out: CUDA, Python, or in words only, as on CPU and MPS."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+def progress_line(history: History, total: int | None) -> str:
+    """The last step in one line."""
+    last, of = history.steps[-1], f"/{total}" if total else ""
+    return (
+        f"step {last.step}{of}  loss {last.loss:.3f}  lr {last.lr:.1e}  "
+        f"{history.tokens_per_second:,.0f} tokens/s  peak {last.peak_bytes / 2**30:.2f} GiB"
     )
 
 

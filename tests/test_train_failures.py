@@ -10,9 +10,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from lorabook.errors import SettingError, TrainingError
 from lorabook.lora import lora_layers
 from lorabook.loss import AnswerLoss
+from lorabook.memory.advice import out_of_memory
 from lorabook.merging import merge
 from lorabook.train import finetune
-from lorabook.train_parts import out_of_memory, trained
+from lorabook.train_parts import trained
 
 
 def spoil_weight(model: nn.Module, monkeypatch) -> None:

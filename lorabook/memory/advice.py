@@ -1,0 +1,79 @@
+"""What to do when memory ran out: make room for another try, and when trying ends, ask the ledger."""
+
+import gc
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from lorabook.errors import SettingError, TrainingError
+from lorabook.memory.cards import largest_batch
+from lorabook.memory.ledger import ledger
+from lorabook.memory.plan import DTYPES, Plan
+from lorabook.subspace import subspace_of
+
+MIB = 2**20
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out: CUDA, Python, or in words only, as on CPU and MPS."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    )
+
+
+def make_room() -> None:
+    """Let go of what failed attempts hold: a traceback that a notebook has shown still holds its tensors."""
+    for name in ("last_value", "last_traceback", "last_exc"):  # the third from Python 3.12 on
+        setattr(sys, name, None)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def too_large(model: nn.Module, step: int, pieces: Sequence[Sequence[int]], tries: int) -> TrainingError:
+    """The error that ends a run: `pieces`, the lengths of the rows of every micro-batch, did not fit in `tries` tries.
+
+    Its advice has the ledger's figures for that micro-batch and for smaller ones, where the ledger knows the model.
+    """
+    rows, longest = max(map(len, pieces)), max(max(lengths) for lengths in pieces)
+    again = any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
+    advice = (
+        f"ower the maximum length, {'' if again else 'switch activation checkpointing on, '}or adapt fewer modules."
+    )
+    if rows == 1:
+        problem = f"One row alone does not fit into memory, at step {step}: it has {longest} tokens."
+        advice = f"L{advice}"
+    else:
+        problem = f"Memory ran out {tries} times in a row at step {step}, the last time with {rows} rows at once."
+        advice = f"Set micro_tokens to {longest}; if that is not enough, l{advice}"
+    try:
+        return TrainingError(problem, f"{_figures(model, rows, longest, again)} {advice}")
+    except SettingError:  # a model of another family, of which the ledger knows nothing
+        return TrainingError(problem, advice)
+
+
+def _figures(model: nn.Module, rows: int, longest: int, again: bool) -> str:
+    """Predicted peaks of a step with `rows` rows and with one, as the run is and with activations recomputed."""
+    host: Any = model
+    first = next(model.parameters())
+    weights: Any = {dtype: name for name, dtype in DTYPES.items()}.get(first.dtype, "fp32")
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    share = 1.0 if subspace_of(model) else trained / sum(p.numel() for p in model.parameters())
+    plan = Plan(getattr(host, "lora_config", None) or share, rows, longest, weights)
+    said = []
+    for checkpointing in sorted({again, True}):
+        peaks = {n: replace(plan, batch=n, checkpointing=checkpointing) for n in sorted({rows, 1}, reverse=True)}
+        sizes = [f"{ledger(host.config, p).predicted_peak / MIB:,.1f} MiB with {n} at once" for n, p in peaks.items()]
+        said.append(" and ".join(sizes) + ", activations recomputed" * checkpointing)
+    text = f"The ledger predicts, for rows of {longest} tokens: {'; '.join(said)}."
+    if first.device.type == "cuda":
+        size = torch.cuda.get_device_properties(first.device).total_memory
+        most = largest_batch(host.config, replace(plan, checkpointing=True), size)
+        text += f" Recomputing, at most {most} fit into the card's {size / MIB:,.0f} MiB."
+    return text
