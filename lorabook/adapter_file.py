@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from lorabook.adapter_config import CONFIG_NAME, lora_config, once, read_config, targeted
 from lorabook.errors import AdapterError, SettingError, shown
 from lorabook.fingerprint import Fingerprint
-from lorabook.lora import LoRAEmbedding, Report, _adaptable, apply_lora, lora_layers
+from lorabook.lora import LoRAEmbedding, Report, _adaptable, apply_lora, layer_shape, lora_layers
+from lorabook.quantized import packed_layers
 
 WEIGHTS_NAME = "adapter_model.safetensors"
 PREFIX, BASE = "base_model.model.", "lorabook_base"  # of a tensor's name; the header's entry on the base
@@ -100,6 +101,7 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
 
     Args:
         base_name: the name `model` was loaded by. Another name than the adapter's warns, if the weights are the same.
+            So does a base in 4 bits where the adapter was trained on it in full, or the other way round.
 
     Raises:
         AdapterError: a file is missing or damaged; a key, shape, rank or vocabulary does not fit; a value is not
@@ -124,6 +126,7 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
             )
     known = base_in(header)
     _check_base(model, known, stored, base_name)
+    _warn_of_rounding(model, known)
     report = apply_lora(model, config)
     model.lora_trained_on = (config, known)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
@@ -205,8 +208,7 @@ def _check_stored_base(module: nn.Module, name: str, stored: Tensor) -> None:
 
 
 def _check_shapes(module: nn.Module, name: str, pair: dict[str, Tensor], r: int) -> None:
-    rows, columns = module.get_parameter("weight").shape
-    d, k = (columns, rows) if isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D" else (rows, columns)
+    d, k = layer_shape(module)
     for factor, shape in (("A", (r, k)), ("B", (d, r))):
         seen = tuple(pair[factor].shape)
         if seen != shape:
@@ -240,4 +242,15 @@ def _check_base(model: nn.Module, known: Fingerprint | None, stored: dict, base_
     if base_name and trained_on and base_name != trained_on:
         warnings.warn(
             f"The adapter names its base {trained_on!r}; this model was loaded as {base_name!r}.", stacklevel=3
+        )
+
+
+def _warn_of_rounding(model: nn.Module, known: Fingerprint | None) -> None:
+    """Warn where the base is in 4 bits here and was not in training, or the other way round."""
+    packed = next(packed_layers(model), None) is not None
+    if known and bool(known.rounding) != packed and known.exact != Fingerprint.of(model).exact:
+        then, now = ("in full", "in 4 bits") if packed else ("in 4 bits", "in full")
+        warnings.warn(
+            f"The adapter was trained on this base {then}, and here it is {now}: the loss will be slightly another.",
+            stacklevel=3,
         )

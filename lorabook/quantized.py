@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lorabook.errors import SettingError
-from lorabook.lora import ALL_LINEAR, _is_conv1d, in_4_bits, lora_layers, matched
+from lorabook.lora import ALL_LINEAR, _is_conv1d, in_4_bits, layer_shape, lora_layers, matched
 from lorabook.precision import precision_for
 
 if TYPE_CHECKING:
@@ -42,18 +42,23 @@ def quantize(model: nn.Module, double: bool = True) -> None:
             4.127 bits a weight in place of 4.5.
 
     Raises:
-        SettingError: bitsandbytes is missing; the model has LoRA layers, or linear layers in 4 bits already.
+        SettingError: bitsandbytes is missing; the model has LoRA layers, or linear layers in 4 bits already; on a CPU,
+            a layer whose inputs are no multiple of 64. The model is then as it was.
     """
     bitsandbytes()
     if next(lora_layers(model), None) is not None or vars(model).get("lora_adapters"):
         raise SettingError("This model has LoRA layers.", "Quantise the base first, and then apply or load adapters.")
     if next(packed_layers(model), None) is not None:
         raise SettingError("This model is in 4 bits already.", "Nothing is left to do.")
-    for name in matched(model, (ALL_LINEAR,)):
-        layer = model.get_submodule(name)
-        if type(layer) is nn.Linear or _is_conv1d(layer):  # what is derived from them computes something of its own
-            model.set_submodule(name, _packed(layer, double))
-    keep_layout(model)
+    layers = {name: model.get_submodule(name) for name in matched(model, (ALL_LINEAR,))}
+    # what is derived from nn.Linear computes something of its own
+    layers = {name: layer for name, layer in layers.items() if type(layer) is nn.Linear or _is_conv1d(layer)}
+    for name, layer in layers.items():
+        if layer.weight.device.type == "cpu":
+            _refuse_ragged(name, layer_shape(layer)[1])
+    for name, layer in layers.items():
+        model.set_submodule(name, _packed(layer, double))
+    guard_cpu(model)
     _mark(model, True)
 
 
@@ -94,16 +99,16 @@ def dense_weight(layer: Any) -> Tensor:
 
 
 def largest_error(layer: Any) -> Tensor:
-    """For each number of a weight in 4 bits how far it may lie from the one that was rounded: half the widest step.
+    """For each number of a weight in 4 bits, how far it may lie from the one that was rounded: half the widest step.
 
-    The largest magnitude of a block is itself a level, +1 or -1, so it is read off the unpacked block. Laid out as
-    `dense_weight`.
+    A tenth more is allowed for scales that were rounded too. The scale of a block is its largest magnitude, itself a
+    level, +1 or -1, and is read off the unpacked block. Laid out as `dense_weight`.
     """
     state = layer.weight.quant_state
     weight = bitsandbytes().functional.dequantize_4bit(layer.weight.data, state).float()
     blocks = nn.functional.pad(weight.flatten(), (0, -weight.numel() % state.blocksize)).view(-1, state.blocksize)
     step = state.code.sort().values.diff().max() * blocks.abs().amax(1, keepdim=True)
-    error = (step / 2).expand_as(blocks).flatten()[: weight.numel()].view_as(weight)
+    error = (0.55 * step).expand_as(blocks).flatten()[: weight.numel()].view_as(weight)
     return error.T if _was_conv1d(layer) else error
 
 
@@ -133,13 +138,24 @@ def loading_config(device: torch.device) -> "BitsAndBytesConfig":
     )
 
 
-def keep_layout(model: nn.Module) -> None:
-    """Stop `Linear4bit` from repacking its weight in eval mode on CPUs with bfloat16 (bitsandbytes 0.49 to 0.50).
+def guard_cpu(model: nn.Module) -> None:
+    """Hold bitsandbytes to its own format on CPUs with AVX-512, where two things go wrong in 0.49 and 0.50.
 
-    It would from then on round every product to bfloat16, and give no gradient to what comes before it.
+    In eval mode a weight is repacked: from then on every product is rounded to bfloat16 and no gradient passes the
+    layer. That is switched off. And rows whose length is no multiple of 64 are unpacked with scales of other blocks.
+
+    Raises:
+        SettingError: on a CPU, a layer with such rows, or one that was repacked before it got here.
     """
-    for _, layer in packed_layers(model):
-        layer.support_avx512bf16_for_cpu = False
+    for name, layer in packed_layers(model):
+        if layer.weight.device.type == "cpu":
+            _refuse_ragged(name, layer.in_features)
+            if getattr(layer.weight.quant_state, "packing_format_for_cpu", False):
+                raise SettingError(
+                    f"bitsandbytes has repacked {name} for inference on this CPU: no gradient would pass it.",
+                    "Load the model anew, with load_model(..., quantize='nf4').",
+                )
+            layer.support_avx512bf16_for_cpu = False
 
 
 def quiet_bitsandbytes() -> None:
@@ -159,6 +175,14 @@ def bitsandbytes() -> Any:
     if tuple(int(part) for part in version.split(".")[:2]) < LEAST:
         raise SettingError(f"bitsandbytes {version} is too old: it has no 4-bit arithmetic for CPUs.", advice)
     return package
+
+
+def _refuse_ragged(name: str, inputs: int) -> None:
+    if inputs % BLOCK:
+        raise SettingError(
+            f"{name} has {inputs} inputs, no multiple of {BLOCK}: bitsandbytes gets its 4-bit weight wrong on a CPU.",
+            "Keep this model in 16 or 32 bits, or use a GPU.",
+        )
 
 
 def _packed(layer: Any, double: bool) -> nn.Module:
