@@ -64,11 +64,16 @@ def finetune(
     minutes: Annotated[
         float | None, typer.Option(help="End within so many minutes, with the learning rate lowered in time.")
     ] = None,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that an optimizer step sees in each process.")] = 4096,
+    batch_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens that an optimizer step sees in each process.")
+    ] = 4096,
     micro_tokens: Annotated[int, typer.Option(min=1, help="Tokens that pass the model at once.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the split, the factors, the order of rows and dropout.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
     output: Annotated[Path, typer.Option(help="Folder for the adapter, checkpoints and history.")] = Path("adapter"),
+    copy_to: Annotated[
+        Path | None, typer.Option(help="A second folder for checkpoints, which --resume finds too: a mounted drive.")
+    ] = None,
 ) -> None:
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
     from lorabook import adapter_file, stackoverflow
@@ -88,7 +93,7 @@ def finetune(
         micro_tokens=micro_tokens,
         seed=seed,
     )
-    _prepare_output(output, resume)
+    _prepare_output(output, copy_to, resume)
     loaded = _load_model(model)
     rows_read = stackoverflow.load(data, rows=rows)
     _say(str(rows_read.report))
@@ -102,7 +107,7 @@ def finetune(
     _say(f"base loss: {base:.4f}")
     report = apply_lora(loaded.model, config)
     _say(str(report).splitlines()[-1])
-    history = train(loaded.model, examples, held, training, output=output, resume=resume)
+    history = train(loaded.model, examples, held, training, output=output, resume=resume, copy_to=copy_to)
     if not _main_process():
         return
     adapter_file.save(loaded.model, output, base_name=loaded.name, revision=loaded.revision)
@@ -220,10 +225,12 @@ def _say(text: str) -> None:
         print(text, flush=True)
 
 
-def _prepare_output(output: Path, resume: bool) -> None:
+def _prepare_output(output: Path, copy_to: Path | None, resume: bool) -> None:
     """Refuse to write over an earlier run, or into a place that cannot be written, before any work is done."""
     if not resume and ((output / "adapter_config.json").exists() or (output / "checkpoints").exists()):
         raise SettingError(f"{output} already holds a run.", "Add --resume to go on with it, or give another --output.")
+    if not resume and copy_to and any(copy_to.glob("step-*")):
+        raise SettingError(f"{copy_to} holds the checkpoints of a run.", "Add --resume, or give another --copy-to.")
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe = output / f".probe-{os.getpid()}"
