@@ -225,7 +225,7 @@ def _mark(model: Any, packed: bool) -> None:
     model.is_loaded_in_4bit = packed
     if packed or not getattr(model, "is_quantized", False):
         return
-    for host, name in ((model, "hf_quantizer"), (model, "quantization_method"), (model.config, "quantization_config")):
-        if hasattr(host, name):
-            delattr(host, name)
     model.is_quantized = False
+    for name in ("hf_quantizer", "quantization_method", "_weight_conversions"):
+        vars(model).pop(name, None)
+    vars(model.config).pop("quantization_config", None)

@@ -17,6 +17,7 @@ from lorabook.errors import SettingError
 from lorabook.history import History
 from lorabook.lora import LoRALinear, lora_layers
 from lorabook.precision import precision_for
+from lorabook.quantized import guard_cpu
 from lorabook.subspace import subspace_of
 from lorabook.train_config import TrainConfig
 
@@ -45,6 +46,7 @@ def stop_button() -> Iterator[threading.Event]:
 
 def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """Name and tensor of everything that will be trained: what requires a gradient, or what a subspace trains."""
+    guard_cpu(model)
     if any(layer.merged for _, layer in lora_layers(model)):
         raise SettingError("The LoRA update is merged into the base.", "Call unmerge(model) before training.")
     subspace = subspace_of(model)
