@@ -9,7 +9,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from lorabook.errors import SettingError
 
@@ -61,7 +60,7 @@ STATEMENTS = (
         "wrong",
         "ΔW is the sum of many optimizer steps",
         "04_low_rank_updates.ipynb",
-        "Is ΔW the gradient?",
+        "Is the update the gradient?",
     ),
     Statement(
         "Fine-tuning needs few dimensions, hence its updates have a low rank.",
@@ -110,8 +109,11 @@ STATEMENTS = (
 
 
 def anchor(heading: str) -> str:
-    """The fragment that leads to a heading in JupyterLab: its text with hyphens for spaces, safe in a Markdown link."""
-    return quote(heading.replace(" ", "-"), safe="?'!,:=·&;+$")
+    """The fragment that leads to a heading in JupyterLab: its text with hyphens for spaces.
+
+    Plain letters and signs only: JupyterLab does not find a heading whose fragment a browser has to escape.
+    """
+    return heading.replace(" ", "-")
 
 
 def ten() -> None:
