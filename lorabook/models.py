@@ -1,17 +1,16 @@
 """Which model, whether it can be had, and loading it: straight to its precision and device, never running its code."""
 
-import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lorabook.attention import attention_for, refuse_padding
 from lorabook.errors import ModelError, NetworkError
-from lorabook.hub import KNOWN, UNGATED, KnownModel, find_token, patiently
+from lorabook.hub import KNOWN, KnownModel, find_token, patiently
+from lorabook.model_folder import check_folder, count_weights, indexed_files, no_safetensors, weight_files
 from lorabook.precision import Precision, precision_for
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["KNOWN", "KnownModel", "LoadedModel", "Precision", "Source", "load_model", "precision_for", "preflight"]
 
 POCKET_FOLDER = Path(__file__).parent / "assets" / "pocket"
-INDEX = "model.safetensors.index.json"
 GIB = 2**30
 
 
@@ -72,7 +70,7 @@ def load_model(
     if source.parameters:
         check_memory(name, source.parameters, precision, device)
     folder = source.folder or _download(source, token, revision or _default_revision(name))
-    check_memory(name, _count_weights(folder, name), precision, device)
+    check_memory(name, count_weights(folder, name), precision, device)
     model, tokenizer = _read(folder, name, precision, device)
     return LoadedModel(model, tokenizer, name, source.revision, precision, device, source.licence)
 
@@ -87,10 +85,10 @@ def preflight(name: str, token: str | None = None, revision: str | None = None) 
     known = KNOWN.get(name)
     licence, parameters = (known.licence, known.parameters) if known else ("unknown", None)
     if name == "pocket":
-        return Source(name, _check_folder(POCKET_FOLDER, name), (), "bundled", licence, parameters)
+        return Source(name, check_folder(POCKET_FOLDER, name), (), "bundled", licence, parameters)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return Source(name, _check_folder(folder, name), (), "local", "unknown", None)
+        return Source(name, check_folder(folder, name), (), "local", "unknown", None)
     if name.startswith(("/", "./", "../", "~")):
         raise ModelError(f"There is no folder {name}.", "Check the path, or give the id of a model on the hub.")
     revision = revision or _default_revision(name)
@@ -117,13 +115,14 @@ def _ask_hub(name: str, token: str | None, revision: str) -> Source:
     access, seconds = token or False, constants.HF_HUB_ETAG_TIMEOUT
     info = patiently(name, token, lambda: HfApi().model_info(name, revision=revision, token=access, timeout=seconds))
     names = [sibling.rfilename for sibling in info.siblings or () if "/" not in sibling.rfilename]
-    weights = _weight_files(names)
+    weights = weight_files(names)
     if not weights:
-        raise _no_safetensors(name, names)
+        raise no_safetensors(name, names)
     # anyone may read about a gated model: only asking for a file shows whether its files can be had
     url = hf_hub_url(name, "config.json", revision=info.sha)
     patiently(name, token, lambda: get_hf_file_metadata(url, token=access, timeout=seconds))
-    texts = [n for n in names if n.endswith((".json", ".txt", ".model", ".jinja")) and n != "config.json"]
+    apart = ("config.json", "adapter_config.json")  # asked for first; of an adapter, which is not this model's
+    texts = [n for n in names if n.endswith((".json", ".txt", ".model", ".jinja")) and n not in apart]
     known = KNOWN.get(name)
     return Source(
         name=name,
@@ -164,54 +163,12 @@ def _cached_folder(name: str, revision: str) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
+    try:
+        indexed_files(folder)
+    except ValueError:
+        return None
     names = {path.name for path in folder.iterdir()}
-    if "model.safetensors" not in names:
-        if INDEX not in names:
-            return None
-        parts = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-        if not parts <= names:
-            return None
     return folder if names & {"tokenizer.json", "tokenizer.model", "vocab.json"} else None
-
-
-def _weight_files(names: list[str]) -> list[str]:
-    """The safetensors files that transformers loads: `model.safetensors`, else its numbered parts, else none."""
-    if "model.safetensors" in names:
-        return ["model.safetensors"]
-    return sorted(n for n in names if n.startswith("model-") and n.endswith(".safetensors"))
-
-
-def _check_folder(folder: Path, name: str) -> Path:
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    if "config.json" not in names:
-        raise ModelError(f"{name} holds no config.json.", "Give a folder that save_pretrained wrote, or a hub id.")
-    if not _weight_files(names):
-        raise _no_safetensors(name, names)
-    return folder
-
-
-def _no_safetensors(name: str, names: list[str]) -> ModelError:
-    advice = f"Use a model with safetensors weights, such as {UNGATED}, or ask its authors to add them."
-    if any(n.endswith((".bin", ".pt", ".pth", ".ckpt")) for n in names):
-        return ModelError(f"{name} has its weights only as pickled .bin files, which can run code when loaded.", advice)
-    return ModelError(f"{name} holds no model.safetensors.", advice)
-
-
-def _count_weights(folder: Path, name: str) -> int:
-    """Number of elements in the safetensors files of `folder`, read from their headers."""
-    from safetensors import SafetensorError, safe_open
-
-    count = 0
-    for file in _weight_files([path.name for path in folder.iterdir()]):
-        try:
-            with safe_open(folder / file, framework="pt") as weights:
-                names = weights.keys()
-                count += sum(math.prod(weights.get_slice(tensor).get_shape()) for tensor in names)
-        except SafetensorError as error:
-            raise ModelError(
-                f"{folder / file}, a weight file of {name}, is damaged ({error}).", "Delete it and run this again."
-            ) from None
-    return count
 
 
 def check_memory(name: str, parameters: int, precision: Precision, device: torch.device) -> None:
@@ -260,7 +217,7 @@ def _read(
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
+        read: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=precision.weights,
             attn_implementation=attention_for(device),
@@ -268,13 +225,22 @@ def _read(
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (ValueError, KeyError, ImportError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a stranger's config.json or tokenizer.json makes Transformers do
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise ModelError(f"transformers cannot load {name}: {reason}", "Use another causal language model.") from error
     finally:
         if bars:
             logging.enable_progress_bar()
+    model, info = read
+    if absent := sorted(info["missing_keys"]):  # Transformers has drawn them at random, and only said so
+        raise ModelError(
+            f"The weight files of {name} lack {absent[0]} (in all: {len(absent)}).",
+            "Get the model again: its config.json and its weights are not of one model.",
+        )
     # save_pretrained and adapter files name the model, not a folder of the cache
     model.config._name_or_path = model.name_or_path = tokenizer.name_or_path = name
     refuse_padding(model)
