@@ -149,7 +149,7 @@ def test_loading_gives_the_same_model_and_settings(kind, config, tmp_path):
 def test_the_file_holds_a_and_b_and_nothing_else(tmp_path):
     model = gpt_bigcode()
     report = apply_lora(model, LoRAConfig(r=2, targets=STARCODER))
-    save(model, tmp_path, base_name="somebody/tiny", revision="abc")
+    assert save(model, str(tmp_path), base_name="somebody/tiny", revision="abc") == tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG_NAME, WEIGHTS_NAME]
     tensors = load_file(tmp_path / WEIGHTS_NAME)
     assert sum(t.numel() for t in tensors.values()) == report.trainable

@@ -45,15 +45,16 @@ def test_the_same_base_under_another_name_only_warns(folder):
         warnings.simplefilter("error")
         load(gpt_bigcode(), folder, base_name="somebody/tiny")
         load(gpt_bigcode(), folder)
-    with pytest.warns(UserWarning, match="somebody/tiny.*/home/me/copy"):
+    with pytest.warns(UserWarning, match="somebody/tiny.*/home/me/copy") as warned:
         load(gpt_bigcode(), folder, base_name="/home/me/copy")
+    assert warned[0].filename == __file__, "the warning should point at the line that loads"
 
 
 def test_one_changed_weight_is_another_base(folder):
     model = gpt_bigcode()
     with torch.no_grad():
         model.transformer.h[1].ln_2.bias[7] += 1e-3
-    refused(model, folder, "other base weights")
+    refused(model, folder, r"other base weights \(somebody/tiny\)")
 
 
 # Refusals

@@ -237,6 +237,7 @@ def test_nothing_is_saved_since_the_seed_and_sizes_say_it_all(kind):
     p = kind(4, 30, seed=9)
     assert p.state_dict() == {} and list(p.parameters()) == [] and "seed=9" in repr(p)
     assert torch.equal(kind(p.d, p.D, p.seed)(torch.ones(4)), p(torch.ones(4)))
+    assert torch.equal(kind(4, 30)(torch.ones(4)), kind(4, 30, seed=0)(torch.ones(4))), "the seed not given is 0"
 
 
 @pytest.mark.parametrize("d", [10, 1000, 60_000])

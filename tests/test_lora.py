@@ -198,6 +198,13 @@ def test_settings_out_of_range_are_refused_with_their_value(name, value):
     assert repr(value) in refusal.value.problem and refusal.value.advice
 
 
+def test_what_is_not_given_is_as_documented():
+    """Everyone's saved commands lean on these."""
+    config = LoRAConfig()
+    assert (config.r, config.alpha, config.scaling) == (16, 32, 2.0)
+    assert (config.dropout, config.targets, config.rslora, config.seed) == (0.0, ("all-linear",), False, 0)
+
+
 def test_scaling():
     assert LoRAConfig(r=16, alpha=8).scaling == 0.5
     assert LoRAConfig(r=16, alpha=8, rslora=True).scaling == 2.0

@@ -218,6 +218,7 @@ def test_split_by_number_and_seed() -> None:
         ("````\n```\ninner\n```\n````\n", ["```\ninner\n```"]),
         ("```py\nnever closed\n  kept", ["never closed\n  kept"]),
         ("```\n```", [""]),
+        ("````\n```  \nstill inside\n````", ["```  \nstill inside"]),
         ("inline ``` is none\n    ```\nindented code is none", []),
         ("```` ``` ````", []),
     ],

@@ -135,6 +135,22 @@ def test_what_is_frozen_does_not_move():
     assert set(differing(before, values(model))) == factors
 
 
+@METHODS
+def test_it_lies_on_the_device_of_the_model(method):
+    """The meta device stands for any other than the CPU."""
+    model = gpt_bigcode().to("meta")
+    subspace = apply_subspace(model, 60, method)
+    subspace.write()
+    for p in subspace.moved.values():
+        p.grad = torch.zeros_like(p)
+    subspace.pull()
+    held = [*subspace.theta0.values(), *subspace.projection.buffers(), *(p for _, p in subspace.trained())]
+    held += [p.grad for _, p in subspace.trained() if p.grad is not None]
+    assert len(held) == len(subspace.moved) + 4 + 2 * len(subspace.trained()) and {t.device.type for t in held} == {
+        "meta"
+    }
+
+
 def test_memory_grows_with_big_d_and_not_with_small_d():
     peaks = []
     for d in (100, 10_000):
