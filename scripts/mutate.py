@@ -30,6 +30,7 @@ RESULT = ROOT / "benchmarks" / "results" / "mutants.json"
 REVIEWED = Path(__file__).parent / "mutants_reviewed.json"
 SAMPLE, SEED, WANTED = 200, 0, 0.9
 RUN_TESTS = ("test_train.py", "test_train_config.py", "test_train_failures.py", "test_resume.py")
+FILE_TESTS = ("test_adapter_file.py", "test_adapter_refusals.py")
 TESTS = {
     "lora.py": ("test_lora.py", "test_lora_parity.py", "test_merge.py", "test_adapters.py"),
     "merging.py": ("test_merge.py", "test_adapters.py"),
@@ -38,8 +39,11 @@ TESTS = {
     "subspace.py": ("test_subspace.py",),
     "train.py": RUN_TESTS,
     "train_parts.py": RUN_TESTS,
+    "run_state.py": ("test_resume.py", "test_train.py"),
     "checkpoint.py": ("test_checkpoint.py", "test_resume.py"),
-    "adapter_file.py": ("test_adapter_file.py", "test_adapter_refusals.py", "test_interchange.py"),
+    "files.py": ("test_checkpoint.py",),
+    "adapter_file.py": (*FILE_TESTS, "test_interchange.py"),
+    "adapter_config.py": ("test_adapter_config.py", *FILE_TESTS),
     "stackoverflow.py": ("test_stackoverflow.py", "test_sources.py"),
 }
 # Tests of the project's files, of notebooks and of this script: no mutant of the library is for them to find.
