@@ -6,6 +6,7 @@ outside the folder, and Transformers would open them.
 
 import json
 import math
+import re
 from pathlib import Path
 
 from lorabook.errors import ModelError, shown
@@ -63,8 +64,10 @@ def indexed_files(folder: Path) -> list[str]:
     return sorted(parts)
 
 
-def count_weights(folder: Path, name: str) -> int:
-    """Number of elements in the safetensors files of `folder`, read from their headers.
+def count_weights(folder: Path, name: str) -> tuple[int, int]:
+    """Elements in the safetensors files of `folder`, and how many of them are in the matrices of numbered blocks.
+
+    Read from the headers of the files. What is in the blocks is what 4 bits hold of a model.
 
     Raises:
         ModelError: one is damaged, the index of the parts is, or an adapter lies beside them.
@@ -83,14 +86,15 @@ def count_weights(folder: Path, name: str) -> int:
             f"{folder / INDEX}, the list of the weight files of {name}, is damaged ({error}).",
             "Delete it and run this again.",
         ) from None
-    count = 0
+    count = in_blocks = 0
     for file in files:
         try:
             with safe_open(folder / file, framework="pt") as weights:
-                names = weights.keys()
-                count += sum(math.prod(weights.get_slice(tensor).get_shape()) for tensor in names)
+                shapes = {tensor: weights.get_slice(tensor).get_shape() for tensor in weights.keys()}  # noqa: SIM118
+            count += sum(map(math.prod, shapes.values()))
+            in_blocks += sum(math.prod(s) for n, s in shapes.items() if len(s) == 2 and re.search(r"\.\d+\.", n))
         except (SafetensorError, OSError, RuntimeError) as error:
             raise ModelError(
                 f"{folder / file}, a weight file of {name}, is damaged ({error}).", "Delete it and run this again."
             ) from None
-    return count
+    return count, in_blocks

@@ -3,18 +3,19 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from lorabook.attention import attention_for, refuse_padding
-from lorabook.errors import ModelError, NetworkError
+from lorabook.errors import ModelError, NetworkError, SettingError
 from lorabook.hub import KNOWN, KnownModel, find_token, patiently
 from lorabook.model_folder import check_folder, count_weights, indexed_files, no_safetensors, weight_files
 from lorabook.precision import Precision, precision_for
+from lorabook.quantized import guard_cpu, loading_config, nf4_bytes
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["KNOWN", "KnownModel", "LoadedModel", "Precision", "Source", "load_model", "precision_for", "preflight"]
 
@@ -56,22 +57,29 @@ def load_model(
     device: str | torch.device | None = None,
     token: str | None = None,
     revision: str | None = None,
+    quantize: Literal["nf4"] | None = None,
 ) -> LoadedModel:
     """Load model `name`: one of `KNOWN`, any causal language model of the hub by its id, or a local folder.
 
     `device` defaults to CUDA, else MPS, else the CPU, and decides the precision (`precision_for`) and the attention
     (`attention_for`). Weights are safetensors, read straight into their dtype and place; code that comes with a model
-    is never run; the random state is left alone. Raises what `preflight` raises, and ModelError when the weights do
-    not fit into the free memory or cannot be read.
+    is never run; the random state is left alone. With `quantize="nf4"` the linear layers are put into 4 bits as they
+    are read, as by `quantized.quantize`, so that the model is never there in full.
+
+    Raises what `preflight` raises; ModelError when the weights do not fit into the free memory or cannot be read;
+    SettingError for another `quantize`, where bitsandbytes is missing, or where it cannot hold this model.
     """
+    if quantize not in (None, "nf4"):
+        raise SettingError(f"quantize is {quantize!r}.", "Give 'nf4', or None to load the weights in full.")
     device = torch.device(device or _best_device())
-    precision = precision_for(device)
+    precision, packing = precision_for(device), loading_config(device) if quantize else None
     source = preflight(name, token, revision)
     if source.parameters:
-        check_memory(name, source.parameters, precision, device)
+        check_memory(name, source.parameters, precision, device, source.parameters if quantize else 0)
     folder = source.folder or _download(source, token, revision or _default_revision(name))
-    check_memory(name, count_weights(folder, name), precision, device)
-    model, tokenizer = _read(folder, name, precision, device)
+    parameters, in_blocks = count_weights(folder, name)
+    check_memory(name, parameters, precision, device, in_blocks if quantize else 0)
+    model, tokenizer = _read(folder, name, precision, device, packing)
     return LoadedModel(model, tokenizer, name, source.revision, precision, device, source.licence)
 
 
@@ -171,15 +179,18 @@ def _cached_folder(name: str, revision: str) -> Path | None:
     return folder if names & {"tokenizer.json", "tokenizer.model", "vocab.json"} else None
 
 
-def check_memory(name: str, parameters: int, precision: Precision, device: torch.device) -> None:
-    """ModelError if `parameters` weights in `precision` exceed the free memory of `device`, where that is known."""
+def check_memory(name: str, parameters: int, precision: Precision, device: torch.device, packed: int = 0) -> None:
+    """ModelError if the weights exceed the free memory of `device`, where that is known.
+
+    There are `parameters` of them, in `precision` but for `packed`, which are to be in 4 bits.
+    """
     available = _available_bytes(device)
-    needed = parameters * precision.weights.itemsize
+    needed = (parameters - packed) * precision.weights.itemsize + (nf4_bytes(packed) if packed else 0)
     if available is None or needed <= available:
         return
     fitting = [k for k in KNOWN.values() if k.parameters * precision.weights.itemsize <= available]
     smaller = max(fitting, key=lambda known: known.parameters).name if fitting else "pocket"
-    dtype = str(precision.weights).removeprefix("torch.")
+    dtype = "4 bits" if packed else str(precision.weights).removeprefix("torch.")
     raise ModelError(
         f"The weights of {name} take {needed / GIB:.2f} GiB in {dtype}, and {device.type} has "
         f"{available / GIB:.2f} GiB of memory free.",
@@ -208,7 +219,7 @@ def _best_device() -> str:
 
 
 def _read(
-    folder: Path, name: str, precision: Precision, device: torch.device
+    folder: Path, name: str, precision: Precision, device: torch.device, packing: "BitsAndBytesConfig | None"
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -222,6 +233,7 @@ def _read(
             dtype=precision.weights,
             attn_implementation=attention_for(device),
             device_map={"": device},
+            quantization_config=packing,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
@@ -244,4 +256,5 @@ def _read(
     # save_pretrained and adapter files name the model, not a folder of the cache
     model.config._name_or_path = model.name_or_path = tokenizer.name_or_path = name
     refuse_padding(model)
+    guard_cpu(model)
     return model, tokenizer
