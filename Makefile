@@ -1,5 +1,5 @@
 # GNU make; `make` alone lists the targets. Everything is installed into .venv, nothing outside this folder.
-.PHONY: help run lab test check lint bench faults notebooks clean
+.PHONY: help run lab test check lint bench faults mutants notebooks clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -42,6 +42,10 @@ bench: .venv/.test ## run every benchmark; each writes benchmarks/results/NAME.j
 
 faults: .venv/.test ## put in every fault on purpose, say what came of it: benchmarks/results/faults.json, under an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.faults
+
+mutants: .venv/.test ## break the library on purpose, a test must notice: benchmarks/results/mutants.json, under an hour
+	$(BIN)/python scripts/mutants.py
+	$(BIN)/python scripts/mutate.py
 
 notebooks: .venv/.lab ## run every notebook again and write its clean outputs back
 	$(BIN)/python scripts/execute_notebooks.py

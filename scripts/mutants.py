@@ -1,21 +1,17 @@
 """Break the heart of the library on purpose, one line at a time: a test must fail for each.
 
-    python scripts/mutants.py            every mutant, 10 to 20 seconds each
+    python scripts/mutants.py            every mutant, ten minutes on two quiet cores
     python scripts/mutants.py merge      those whose name holds "merge"
 
-Works on a copy of the package and its tests in a temporary folder. Prints `killed` or `SURVIVED` and the mutant's name,
-one a line, and exits with 1 if any survived.
+Prints `killed` or `SURVIVED` and the mutant's name, one a line, and exits with 1 if any survived. How they meet the
+tests is in mutation_runner.py; mutants that nobody chose are in mutate.py.
 """
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from mutation_runner import ROOT, Job, judge, survey, warm
 
 
 @dataclass(frozen=True)
@@ -208,57 +204,25 @@ MUTANTS = [
 ]
 
 
-def run_tests(folder: Path, tests: tuple[str, ...]) -> int:
-    """pytest's exit status on the copy in `folder`: 0 all passed, 1 a test failed."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(f"tests/{t}" for t in tests)]
-    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"pytest could not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return done.returncode
-
-
-def check_copy(folder: Path, tests: tuple[str, ...]) -> None:
-    """The copy is what gets imported, and unbroken it passes: otherwise every mutant would look killed."""
-    code = "import lorabook; print(lorabook.__file__)"
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    seen = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
-    if not seen.stdout.startswith(str(folder)):
-        raise SystemExit(f"The tests would import {seen.stdout.strip()}, not the copy in {folder}.")
-    if run_tests(folder, tests) != 0:
-        raise SystemExit("The tests fail without any mutant: mend that first.")
-
-
-def survives(folder: Path, mutant: Mutant) -> bool:
-    path = folder / "lorabook" / mutant.file
-    text = path.read_text(encoding="utf-8")
+def job(mutant: Mutant) -> Job:
+    text = (ROOT / "lorabook" / mutant.file).read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
         raise SystemExit(
             f"{mutant.name}: {mutant.old!r} stands {text.count(mutant.old)} times in {mutant.file}, not once."
         )
-    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-    try:
-        return run_tests(folder, mutant.tests) == 0
-    finally:
-        path.write_text(text, encoding="utf-8")
+    return Job(mutant.name, mutant.file, text.replace(mutant.old, mutant.new), 0, mutant.tests, wider=False)
 
 
 def main(word: str = "") -> int:
-    mutants = [m for m in MUTANTS if word in m.name]
-    if not mutants:
+    jobs = [job(m) for m in MUTANTS if word in m.name]
+    if not jobs:
         raise SystemExit(f"No mutant's name holds {word!r}.")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name).resolve()
-        for part in ("lorabook", "tests"):
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", folder)
-        check_copy(folder, tuple(sorted({t for m in mutants for t in m.tests})))
-        alive = 0
-        for mutant in mutants:
-            survived = survives(folder, mutant)
-            alive += survived
-            print("SURVIVED" if survived else "killed  ", mutant.name, flush=True)
-    print(f"{len(mutants) - alive} of {len(mutants)} mutants killed")
+    warm()
+    workers, alive = os.cpu_count() or 1, 0
+    for done, verdict in judge(jobs, survey([test for j in jobs for test in j.tests], workers), workers):
+        alive += not verdict.by
+        print("killed  " if verdict.by else "SURVIVED", done.name, flush=True)
+    print(f"{len(jobs) - alive} of {len(jobs)} mutants killed")
     return 1 if alive else 0
 
 

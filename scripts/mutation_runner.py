@@ -4,9 +4,9 @@ A worker has a copy of the project in a temporary folder, writes the broken modu
 imports lorabook from there and runs pytest. The shared tree is never touched. POSIX only.
 
 Before the mutants every test file is run once on the sound copy: all must pass, and what each test costs and which
-functions it calls decide the order in which mutants meet them. A mutant meets first the tests named for it, those that
-call the broken function before the others, and stops at the first that fails. If it lives, it meets every other test
-file, slow tests left out, that has a test which calls the function.
+functions it calls decide the order in which mutants meet them. A mutant meets the tests named for it, those that call
+the broken function before the others, and stops at the first that fails. If it lives, it may meet every other test file
+that has a test which calls the function, slow tests left out.
 """
 
 import contextlib
@@ -58,13 +58,17 @@ WARM = (
 
 @dataclass(frozen=True)
 class Job:
-    """lorabook/`file` becomes `text`, which differs in the function that starts at `line` (0: outside of any)."""
+    """lorabook/`file` becomes `text`, which differs in the function that starts at `line` (0: somewhere, or nowhere).
+
+    `tests` should notice; with `wider`, all others that call the function get their chance.
+    """
 
     name: Any
     file: str
     text: str
     line: int
     tests: tuple[str, ...]
+    wider: bool = True
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ class _Worker:
         path, began = self.folder / "lorabook" / job.file, time.monotonic()
         sound = path.read_text(encoding="utf-8")
         path.write_text(job.text, encoding="utf-8")
-        touching = (test for test in self.known.calls if self.known.touches(test, job))
+        touching = (test for test in self.known.calls if job.wider and self.known.touches(test, job))
         wider = sorted({test.split("::")[0].removeprefix("tests/") for test in touching} - {*job.tests})
         try:
             for files, markers in ((job.tests, NAMED), (wider, QUICK)):
@@ -187,7 +191,7 @@ class _Worker:
         return job, Verdict(None, time.monotonic() - began)
 
     def _pytest(self, files: Sequence[str], markers: str, plugin: Any, limit: float) -> dict:
-        """What `plugin` saw in a forked pytest that gets `limit` seconds of the processor, and four times that in all."""
+        """What `plugin` saw in a forked pytest; `limit` is in seconds of a processor, by the clock it may be four times."""
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         child = os.fork()
