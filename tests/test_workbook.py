@@ -56,6 +56,9 @@ def test_waterfall_leads_from_base_to_tuned(before, after):
 def test_histogram_counts_every_row():
     (axes,) = figures.length_histogram([10, 20, 20, 500], 512).axes
     assert sum(bar.get_height() for bar in axes.patches) == 4
+    assert axes.get_title() == "No row of 4 reaches the cut"
+    (axes,) = figures.length_histogram([10, 512, 512], 512).axes
+    assert axes.get_title() == "2 of 3 rows reach the cut"
 
 
 def test_figures_leave_nothing_open_and_draw_something():

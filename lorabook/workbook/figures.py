@@ -41,7 +41,9 @@ def length_histogram(lengths: Sequence[int], max_length: int) -> Figure:
     axes.hist(lengths, bins=30, range=(0, max_length), color=BLUE)
     axes.axvline(max_length, color=VERMILION, linestyle="--")
     axes.text(max_length, axes.get_ylim()[1], f"cut at {max_length} ", ha="right", va="top", color=VERMILION)
-    axes.set(xlabel="question and answer (tokens)", ylabel="rows", title="Most rows are far shorter than the longest")
+    cut = sum(length >= max_length for length in lengths)
+    title = f"{cut:,} of {len(lengths):,} rows reach the cut" if cut else f"No row of {len(lengths):,} reaches the cut"
+    axes.set(xlabel="question and answer (tokens)", ylabel="rows", title=title)
     return figure
 
 
