@@ -11,6 +11,7 @@ A second folder may get a copy of each: one that outlives the machine, such as a
 that was never used, its manifest last, and whether it arrived is judged when it is needed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -117,7 +118,8 @@ def copy(place: Path, folder: str | Path) -> Path:
         final.mkdir(parents=True)
         for name in (TENSORS, STATE, MANIFEST):
             shutil.copyfile(place / name, final / name)
-            _sync(final / name)
+            with contextlib.suppress(FileNotFoundError):  # it may show up later
+                _sync(final / name)
         found = _folders(folder)
         later = [p for p in found if _step(p) > _step(place)]
         ours = found[len(later) :]
