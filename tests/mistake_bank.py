@@ -52,11 +52,14 @@ def whole_bank() -> list[Wrong]:
     import mistakes_06_targets
     import mistakes_07_adapters
     import mistakes_07_serving
+    import mistakes_08_code
+    import mistakes_08_models
     import mistakes_09
 
     files = (
         *(mistakes_00, mistakes_01, mistakes_02, mistakes_03, mistakes_04, mistakes_05_linear, mistakes_05_modules),
-        *(mistakes_06_budget, mistakes_06_targets, mistakes_07_adapters, mistakes_07_serving, mistakes_09),
+        *(mistakes_06_budget, mistakes_06_targets, mistakes_07_adapters, mistakes_07_serving, mistakes_08_code),
+        *(mistakes_08_models, mistakes_09),
     )
     return [wrong for file in files for wrong in file.bank]
 

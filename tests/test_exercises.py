@@ -32,9 +32,10 @@ def test_every_exercise_has_its_place():
         "05": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "06": ["spread_budget", "adapter_bytes", "same_scaling", "count_targets"],
         "07": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],
+        "08": ["lora_update", "transform", "merge_head", "frozen_base", "name_fault"],
         "09": ["encode_row", "split_rows", "perplexity", "did_it_train"],
     }
-    assert len(EXERCISES) == 32  # no name twice
+    assert len(EXERCISES) == 37  # no name twice
 
 
 @ALL

@@ -4,14 +4,17 @@
         ...                                                # whatever runs here runs the edited code
     facts = train("both factors zero", sick=True, folder)  # a short run of the pocket model, and what it left
 
-An edit swaps the code of a function for the same source with one passage changed, and swaps it back.
+An edit swaps the code of a function for the same source with one passage changed, and swaps it back. A `line` of one's
+own may stand in that place instead: with the right one the code is sound again.
 """
 
 import contextlib
 import inspect
+import signal
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from lorabook import adapter_file, batches, lora, merging, stackoverflow, train_config, train_parts
@@ -23,6 +26,7 @@ from lorabook.train_config import TrainConfig
 
 R, ALPHA, STEPS, BATCH, MAX_LENGTH, HELD_OUT = 16, 32, 24, 1024, 256, 40
 CHECKPOINTED, GOES_ON = "B all zero", "adapter on another base"  # faults whose runs are set up in a way of their own
+FIRST = 8  # steps of the run whose adapter that of GOES_ON goes on with
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class Fault:
     function: Callable
     old: str
     new: str
+
+    @property
+    def place(self) -> str:
+        """Where the edit is: file and function."""
+        module = self.function.__module__.replace(".", "/")
+        return f"{module}.py, {self.function.__qualname__}"
 
     @property
     def diff(self) -> str:
@@ -90,9 +100,9 @@ FAULTS = {
 
 
 @contextlib.contextmanager
-def planted(name: str) -> Iterator[Fault]:
-    """Run a block with the fault `name` in the library's code."""
-    fault = FAULTS[name]
+def planted(name: str, line: str | None = None) -> Iterator[Fault]:
+    """Run a block with the fault `name` in the library's code, or with `line` where the faulty passage would stand."""
+    fault = FAULTS[name] if line is None else replace(FAULTS[name], new=line)
     sound = fault.function.__code__
     fault.function.__code__ = edited(fault).__code__
     try:
@@ -114,25 +124,46 @@ def edited(fault: Fault) -> Callable:
     return space[fault.function.__name__]
 
 
+@cache
+def _pairs() -> tuple[list[stackoverflow.Pair], list[stackoverflow.Pair]]:
+    return stackoverflow.split(stackoverflow.load("sample").pairs, HELD_OUT)
+
+
 def rows(tokenizer) -> tuple[list[Example], list[Example]]:
     """The bundled sample, to train on and held out."""
-    pairs, kept = stackoverflow.split(stackoverflow.load("sample").pairs, HELD_OUT)
+    pairs, kept = _pairs()
     return encode_all(pairs, tokenizer, MAX_LENGTH), encode_all(kept, tokenizer, MAX_LENGTH)
 
 
-def train(name: str, sick: bool, folder: str | Path, seed: int = 0, steps: int = STEPS, batch: int = BATCH) -> Facts:
+def train(
+    name: str,
+    sick: bool,
+    folder: str | Path,
+    seed: int = 0,
+    steps: int = STEPS,
+    batch: int = BATCH,
+    line: str | None = None,
+    stop: int | None = None,
+) -> Facts:
     """Train the pocket model as the run with the fault `name` did, with the fault in the code or not.
 
     LoRA of rank R with alpha = ALPHA on all linear layers, `steps` steps of `batch` tokens. The run of CHECKPOINTED
-    checkpoints its activations. That of GOES_ON goes on with an adapter trained just so, kept in `folder`/first; where
-    it is sick, on a base into which the adapter has been merged already.
+    checkpoints its activations. That of GOES_ON goes on with an adapter trained for FIRST steps, kept in
+    `folder`/first; where it is sick, on a base into which the adapter has been merged already.
+
+    Args:
+        line: with `sick`, what stands in the place of the faulty passage.
+        stop: the stop button is pressed after this step.
+
+    Raises:
+        AdapterError: the check that the fault of GOES_ON takes out is there, by `line`, and refuses the base.
     """
     folder, loaded = Path(folder), load_model("pocket", device="cpu")
     model, (examples, held) = loaded.model, rows(loaded.tokenizer)
     first = folder / "first"
     if name == GOES_ON and not (first / adapter_file.WEIGHTS_NAME).exists():
-        train(CHECKPOINTED, False, first, seed, steps, batch)
-    with planted(name) if sick else contextlib.nullcontext():
+        train(CHECKPOINTED, False, first, seed, min(FIRST, steps), batch)
+    with planted(name, line) if sick else contextlib.nullcontext():
         if name == GOES_ON:
             adapter_file.load(model, first)
             if sick:
@@ -141,11 +172,15 @@ def train(name: str, sick: bool, folder: str | Path, seed: int = 0, steps: int =
                 adapter_file.load(model, first)
         else:
             lora.apply_lora(model, lora.LoRAConfig(R, ALPHA, seed=seed))
-        lr = train_config.recommended_lr("pocket")
-        checkpointing = name == CHECKPOINTED
         settings = TrainConfig(
-            lr, steps=steps, batch_tokens=batch, log_every=0, seed=seed, activation_checkpointing=checkpointing
+            train_config.recommended_lr("pocket"),
+            steps=steps,
+            batch_tokens=batch,
+            log_every=stop or 0,
+            seed=seed,
+            activation_checkpointing=name == CHECKPOINTED,
         )
-        loop.finetune(model, examples, held, settings, output=folder)
+        press = (lambda _: signal.raise_signal(signal.SIGINT)) if stop else None
+        loop.finetune(model, examples, held, settings, output=folder, on_log=press)
         adapter_file.save(model, folder, base_name="pocket")
     return read_run(folder)
