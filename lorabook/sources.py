@@ -29,6 +29,7 @@ REQUIRED = ("question_id", "question_body", "answer_body")
 
 UNREADABLE = "the line cannot be read"
 DUPLICATE = "the row is a duplicate"
+UNREADABLE_CELL = (ValueError, OverflowError, KeyError)  # what Arrow raises for a value that Python has no place for
 
 Record = dict[str, Any] | str  # the columns of a row, or the reason why there are none
 
@@ -45,10 +46,15 @@ def whole(value: object) -> int | None:
 
 def records(source: str, rows: int | None, revision: str | None) -> Iterator[Record]:
     """The first `rows` records of a source, whichever kind it is."""
-    path = SAMPLE if source == "sample" else Path(source).expanduser()
-    if path.is_dir():
+    path = SAMPLE if source == "sample" else Path(source)
+    try:
+        path = path.expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError):  # a name longer than names may be; the home of a user that nobody knows
+        is_folder = exists = False
+    if is_folder:
         return _guarded(path, _kaggle(path, rows or DEFAULT_ROWS))
-    if path.exists():
+    if exists:
         return islice(_guarded(path, _file(path)), rows)
     if re.fullmatch(r"[\w.-]+/[\w-]+", source):
         return islice(_hub(source, revision), rows or DEFAULT_ROWS)
@@ -76,8 +82,9 @@ def _file(path: Path) -> Iterator[Record]:
 def _require(where: object, columns: Iterable[str], required: Iterable[str]) -> None:
     columns = list(columns)
     if missing := [name for name in required if name not in columns]:
+        seen = "".join(c for c in ", ".join(map(str, columns)) if c.isprintable())[:200]
         raise DataError(
-            f"{where} lacks {', '.join(missing)}; its columns are {', '.join(columns)[:200] or 'none'}.",
+            f"{where} lacks {', '.join(missing)}; its columns are {seen or 'none'}.",
             f"Give a source with the columns {', '.join(COLUMNS)}.",
         )
 
@@ -125,9 +132,26 @@ def _parquet(path: Path) -> Iterator[Record]:
             columns = file.schema_arrow.names
             _require(path, columns, REQUIRED)
             for batch in file.iter_batches(batch_size=1000, columns=[name for name in COLUMNS if name in columns]):
-                yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
+                try:
+                    yield from batch.to_pylist()
+                except UNREADABLE_CELL:
+                    yield from (_record(batch, i) for i in range(batch.num_rows))
+    except DataError:
+        raise
+    except (pyarrow.ArrowException, *UNREADABLE_CELL) as error:  # names of columns may be damaged too
         raise DataError(f"{path} is not sound Parquet: {error}.", "Get it again.") from error
+
+
+def _record(batch: Any, i: int) -> Record:
+    """Row i of an Arrow batch, without the cells that Python cannot hold: a date after 9999, bytes that are no text."""
+    found: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns):
+        try:
+            found[name] = column[i].as_py()
+        except UNREADABLE_CELL:
+            if name in REQUIRED:
+                return UNREADABLE
+    return found
 
 
 def _kaggle(folder: Path, rows: int) -> Iterator[Record]:

@@ -7,10 +7,11 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
-from lorabook.errors import DataError, SettingError
-from lorabook.html_text import FENCE, clean, html_to_text
+from lorabook.errors import DataError, SettingError, shown
+from lorabook.html_text import FENCE, HTML_LIMIT, clean, html_to_text
 from lorabook.sources import DUPLICATE, REQUIRED, Record, records, whole
 from lorabook.sources import HUB_ID as HUB_ID
 
@@ -89,8 +90,8 @@ def load(source: str | Path = "sample", rows: int | None = None, revision: str |
     is streamed and never downloaded whole; `revision` is its branch, tag or commit.
 
     The best answer has the highest score; between equal or unknown scores the first one read wins. A row without
-    title is used, with title ''; one without question, answer or question id, one whose bodies hold no text, and a
-    duplicate are dropped and counted in the report. `seed` shuffles the pairs.
+    title is used, with title ''; one without question, answer or question id, one whose bodies hold no text, one with a
+    body or title too long, and a duplicate are dropped and counted in the report. `seed` shuffles the pairs.
 
     Raises DataError if the source does not exist, lacks a column or yields no pair; NetworkError if the hub cannot be
     reached; SettingError if `rows` is below 1.
@@ -200,13 +201,15 @@ def _row(record: Record) -> Row:
         raise RowError(record, "no columns")
     question_id = whole(record.get("question_id"))
     if question_id is None:
-        raise RowError("question_id is not a whole number", repr(record.get("question_id"))[:40])
+        raise RowError("question_id is not a whole number", shown(record.get("question_id")))
     for name in ("title", "question_body", "answer_body"):
         value = record.get(name)
         if value is None and name != "title":
             raise RowError(f"{name} is missing", f"question {question_id}")
         if not isinstance(value, str | None):
-            raise RowError(f"{name} is not text", f"{value!r:.40}")
+            raise RowError(f"{name} is not text", shown(value))
+    if len(record.get("title") or "") > HTML_LIMIT:
+        raise RowError("title is too long", f"{len(record['title']):,} characters")
     tags = record.get("tags") or ()
     if isinstance(tags, str):  # "<python><list>", "python, list" or "['python', 'list']"
         tags = re.findall(r"""[^\s<>,|'"\[\]]+""", tags)
@@ -220,9 +223,9 @@ def _row(record: Record) -> Row:
         answer_body=record["answer_body"],
         answer_score=whole(record.get("answer_score")),
         answer_date=_text(record.get("answer_date")),
-        tags=tuple(map(str, tags)) if isinstance(tags, Iterable) else (),
+        tags=tuple(clean(tag) for tag in tags if isinstance(tag, str)) if isinstance(tags, Iterable) else (),
     )
 
 
 def _text(value: object) -> str | None:
-    return None if value in (None, "") else str(value)
+    return (clean(str(value)) or None) if isinstance(value, str | int | float | date) else None

@@ -1,14 +1,19 @@
 """Each source of rows, from small files written here by pandas, the standard library or by hand."""
 
+import contextlib
 import csv
 import gzip
 import json
+import struct
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from random import Random
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hub import LoopbackHub
 
@@ -106,7 +111,16 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 def test_what_is_no_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for source in ("missing.jsonl", "folder/missing.parquet", "/missing/folder", "owner/name/more", "word"):
+    for source in (
+        "x" * 5000,
+        "~nobody-of-this-name/rows.jsonl",
+        "a\0b",
+        "missing.jsonl",
+        "folder/missing.parquet",
+        "/missing/folder",
+        "owner/name/more",
+        "word",
+    ):
         with pytest.raises(DataError, match=r"does not exist.*Give \"sample\""):
             load(source)
     (tmp_path / "rows.xlsx").touch()
@@ -114,6 +128,36 @@ def test_what_is_no_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load("rows.xlsx")
     with pytest.raises(DataError, match=r"holds no Questions\.csv; there is rows\.xlsx"):
         load(tmp_path)
+
+
+def test_cells_that_python_cannot_hold_cost_no_other_cell(tmp_path: Path) -> None:
+    """Dates after the year 9999, and bytes that are no text, as another program may have written them."""
+    offsets, bytes_ = pa.py_buffer(struct.pack("<3i", 0, 2, 4)), pa.py_buffer(b"\xff\xfeok")
+    torn = pa.Array.from_buffers(pa.string(), 2, [None, offsets, bytes_])
+    sound = {"question_id": [1, 2], "question_body": ["<p>q</p>"] * 2, "answer_body": ["<p>a</p>"] * 2}
+    for name, column, kept in (
+        ("question_date", pa.array([2**60, 0], pa.timestamp("us")), 2),
+        ("answer_date", pa.array([2**31 - 1, -(2**31)], pa.date32()), 2),
+        ("title", torn, 2),
+        ("answer_body", torn, 1),
+    ):
+        pq.write_table(pa.table(sound | {name: column}), tmp_path / "rows.parquet")
+        loaded = load(tmp_path / "rows.parquet")
+        assert (loaded.report.read, loaded.report.kept) == (2, kept), name
+        assert loaded.report.dropped == ({"the line cannot be read": 1} if kept == 1 else {})
+
+
+def test_bytes_of_parquet_turned_round_are_refused_or_read(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.parquet"
+    pd.DataFrame(ROWS).to_parquet(whole)
+    content, random = whole.read_bytes(), Random(0)
+    for _ in range(60):
+        turned = bytearray(content)
+        for _ in range(random.choice((1, 3, 10))):
+            turned[random.randrange(len(turned))] ^= 1 << random.randrange(8)
+        (tmp_path / "turned.parquet").write_bytes(turned)
+        with contextlib.suppress(DataError):
+            load(tmp_path / "turned.parquet")
 
 
 QUESTIONS = [

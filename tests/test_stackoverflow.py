@@ -106,6 +106,7 @@ MALFORMED = {
     "question_body holds no text": [row(question_body=x) for x in ("", " \n", "<p></p>", "<img src='x'>", "\x07")],
     "answer_body holds no text": [row(answer_body="<script>x</script>")],
     "answer_body is too long": [row(answer_body="x" * 1_000_000)],
+    "title is too long": [row(title="x" * 1_000_000)],
 }
 
 
@@ -132,6 +133,12 @@ def test_nulls_and_numbers_as_text_are_normal(read) -> None:
     answers = {pair.question_id: (pair.answer, pair.tags) for pair in loaded.pairs}
     assert set(answers) == {7, 8} and answers[7] == ("better", ("python", "list"))
     assert loaded.report.dropped == {NOT_BEST: 1}
+
+
+def test_tags_and_dates_are_text_without_control_characters(read) -> None:
+    tags = ["a\ud800b", "\x1b[2Jc", 5, None, ["d"], "e"]
+    (pair,) = read(row(tags=tags, question_date={"a": 1}, answer_date=10**30)).pairs
+    assert pair.tags == ("a\ufffdb", "[2Jc", "e")
 
 
 def test_the_report_reads_plainly(read) -> None:
