@@ -21,7 +21,8 @@ from lorabook.workbook.exercises import (
     ex07_swap,
     ex08_code,
     ex08_facts,
-    ex08_models,
+    ex08_head,
+    ex08_layer,
     ex09_results,
     ex09_rows,
 )
@@ -36,7 +37,7 @@ BY_NOTEBOOK = {
     "05": (*ex05_linear.EXERCISES, *ex05_modules.EXERCISES),
     "06": (*ex06_budget.EXERCISES, *ex06_targets.EXERCISES),
     "07": (*ex07_swap.EXERCISES, *ex07_growth.EXERCISES, *ex07_batch.EXERCISES),
-    "08": (*ex08_code.EXERCISES, *ex08_models.EXERCISES, *ex08_facts.EXERCISES),
+    "08": (*ex08_code.EXERCISES, *ex08_head.EXERCISES, *ex08_layer.EXERCISES, *ex08_facts.EXERCISES),
     "09": (*ex09_rows.EXERCISES, *ex09_results.EXERCISES),
 }
 EXERCISES = {exercise.name: exercise for group in BY_NOTEBOOK.values() for exercise in group}
