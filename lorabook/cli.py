@@ -22,6 +22,9 @@ ROption = Annotated[int, typer.Option(help="Rank of the update.")]
 AlphaOption = Annotated[float, typer.Option(help="The update is scaled by alpha / r.")]
 DropoutOption = Annotated[float, typer.Option(help="Dropout on the input of the LoRA factors.")]
 TargetsOption = Annotated[str, typer.Option(help="Module names, separated by commas, or 'all-linear'.")]
+QuantizeOption = Annotated[
+    str | None, typer.Option(help="'nf4' holds the base's linear layers in 4 bits; needs lorabook[quantized].")
+]
 AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetune` or PEFT wrote an adapter to.")]
 
 
@@ -56,6 +59,7 @@ def finetune(
     alpha: AlphaOption = 32,
     dropout: DropoutOption = 0.0,
     targets: TargetsOption = "all-linear",
+    quantize: QuantizeOption = None,
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate; 5e-3 for pocket and 5e-4 for others if left out.")
     ] = None,
@@ -94,7 +98,7 @@ def finetune(
         seed=seed,
     )
     _prepare_output(output, copy_to, resume)
-    loaded = _load_model(model)
+    loaded = _load_model(model, quantize)
     rows_read = stackoverflow.load(data, rows=rows)
     _say(str(rows_read.report))
     pairs, kept_out = stackoverflow.split(rows_read.pairs, held_out, seed)
@@ -130,12 +134,13 @@ def ask(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 160,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    quantize: QuantizeOption = None,
 ) -> None:
     """Ask the tuned model a question."""
     from lorabook.evaluate import answer
     from lorabook.stackoverflow import Pair
 
-    loaded = _with_adapter(adapter, model)
+    loaded = _with_adapter(adapter, model, quantize)
     asked = Pair(0, "", question, "")
     typer.echo(answer(loaded.model, loaded.tokenizer, asked, max_new_tokens, temperature, seed))
 
@@ -145,15 +150,21 @@ def merge(
     output: Annotated[Path, typer.Option(help="New folder for the merged model.")],
     adapter: AdapterOption = Path("adapter"),
     model: Annotated[str | None, typer.Option(help="The base, if not the one the adapter names.")] = None,
+    quantize: Annotated[
+        str | None, typer.Option(help="'nf4' merges into the base as 4 bits round it, where the adapter learned on it.")
+    ] = None,
 ) -> None:
     """Write base and adapter as one ordinary Transformers model, which loads without lorabook."""
     from transformers.utils import logging
 
     from lorabook import merging
+    from lorabook.quantized import dequantize
 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise SettingError(f"{output} exists and is not an empty folder.", "Choose another --output.")
-    loaded = _with_adapter(adapter, model)
+    loaded = _with_adapter(adapter, model, quantize)
+    if quantize:
+        dequantize(loaded.model)
     merging.merge(loaded.model, keep_copy=False)
     merging.remove(loaded.model)
     logging.disable_progress_bar()
@@ -240,27 +251,28 @@ def _prepare_output(output: Path, copy_to: Path | None, resume: bool) -> None:
         raise SettingError(f"{output} cannot be written ({error.strerror}).", "Give another --output.") from None
 
 
-def _load_model(name: str):
+def _load_model(name: str, quantize: str | None = None):
     import torch
 
     from lorabook.models import load_model
 
     rank = os.environ.get("LOCAL_RANK")
     device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
-    loaded = load_model(name, device=device)
+    loaded = load_model(name, device=device, quantize=quantize)  # pyright: ignore[reportArgumentType]
     _say(f"model: {loaded.name}")
     _say(f"revision: {loaded.revision}")
-    _say(f"device: {loaded.device}, weights in {str(loaded.precision.weights).removeprefix('torch.')}")
+    packed = ", linear layers in 4 bits" if quantize else ""
+    _say(f"device: {loaded.device}, weights in {str(loaded.precision.weights).removeprefix('torch.')}{packed}")
     return loaded
 
 
-def _with_adapter(folder: Path, model: str | None):
+def _with_adapter(folder: Path, model: str | None, quantize: str | None):
     from lorabook import adapter_file
 
     stored = adapter_file.read_config(folder)
     name = model or stored.get("base_model_name_or_path")
     if not name:
         raise SettingError("The adapter does not name its base model.", "Name it with --model.")
-    loaded = _load_model(name)
+    loaded = _load_model(name, quantize)
     adapter_file.load(loaded.model, folder, base_name=loaded.name)
     return loaded
