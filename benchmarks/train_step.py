@@ -15,8 +15,8 @@ memory: bytes above the frozen weights at the peak, each contender in a process 
     process's pages.
 growth: lorabook's step as tokens, blocks and r double.
 run: the pocket model, one pass over 2,000 rows of 512 tokens at most, the wall time of the training call and the loss
-    on rows held out. The padded rival is what tutorials do; the tuned one groups rows by length. Learning rate, schedule
-    and LoRA are the same; a step has 8 rows, or as many tokens as 8 average rows have.
+    on rows held out. The padded rival is what tutorials do; the tuned one groups rows by length. Learning rate,
+    schedule and LoRA are the same; a step has 8 rows, or as many tokens as 8 average rows have.
 
 Prints its tables and writes one JSON file, in which parts not run this time stay.
 """
@@ -34,14 +34,13 @@ from typing import Any
 
 import torch
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "scripts"))
-sys.path.insert(0, str(HERE / "runs"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+sys.path.insert(0, str(Path(__file__).parent / "runs"))
 import records
 import rivals
 import steps
 
-RESULT = HERE / "results" / "train_step.json"
+RESULT = Path(__file__).parent / "results" / "train_step.json"
 PARTS = ("steps", "memory", "growth", "run")
 SIZES = ((1, 256), (4, 512))  # rows, tokens in a row
 DTYPES = ("bfloat16", "float32")
