@@ -41,7 +41,7 @@ bench: .venv/.test ## run every benchmark; each writes benchmarks/results/NAME.j
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 faults: .venv/.test ## put in every fault on purpose, say what came of it: benchmarks/results/faults.json, under an hour
-	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.faults
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
 mutants: .venv/.test ## break the library on purpose, a test must notice: benchmarks/results/mutants.json, under an hour
 	$(BIN)/python scripts/mutants.py

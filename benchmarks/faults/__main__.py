@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+
 from benchmarks.faults import ROOT
 from benchmarks.faults.rows import Row
 
@@ -43,6 +45,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help=f"JSON file; {RESULT.relative_to(ROOT)} for a run of everything")
     args = parser.parse_args()
+    torch.set_num_threads(1)  # toys: with more, threads would only wait for each other
     families, results = args.family or existing(), []
     for name in families:
         began = time.monotonic()
