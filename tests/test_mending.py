@@ -68,10 +68,13 @@ def test_the_adapter_s_end_is_told_where_there_was_one():
 
 
 @pytest.mark.slow
-@EACH
-def test_with_the_library_s_own_code_a_case_runs_as_if_it_had_never_been_broken(case, monkeypatch):
+@pytest.mark.parametrize("name", ["adapter on another base", "learning rate too high"])
+def test_with_the_library_s_own_code_a_case_runs_as_if_it_had_never_been_broken(name, monkeypatch):
+    """The other six do in the notebook, where nbval looks."""
+    case = CASES[name]
     monkeypatch.setattr(mending, "STEPS", 2)
     again = mend(case)
+    assert again.live
     assert again.recovered and again.off < 0.02
     assert again.live.history.stopped == "interrupted" and len(again.live.history.held_out) == 1
     steps = FEW_STEPS if case.name == "learning rate too high" else 2
@@ -84,9 +87,7 @@ def test_with_the_library_s_own_code_a_case_runs_as_if_it_had_never_been_broken(
     ("name", "line"),
     [
         ("B all zero", FAULTS["B all zero"].new.replace("use_reentrant=True", "use_reentrant=False")),
-        ("scaling is not α/r", "return self.alpha / self.r"),
         ("EOS never a label", FAULTS["EOS never a label"].new.replace("if y != pad_id", "")),
-        ("both factors zero", "fill(parameter)"),
         ("adapter on another base", "if not known.matches(Fingerprint.of(model)):"),
         ("all labels masked", FAULTS["all labels masked"].new.replace("[:0]", "")),
     ],
