@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import nn
 
 from lorabook import checkpoint
-from lorabook.checkpoint import MANIFEST, STATE, TENSORS, latest, optimizer_tensors, restore_optimizer, write
+from lorabook.checkpoint import MANIFEST, STATE, TENSORS, copy, latest, optimizer_tensors, restore_optimizer, write
 from lorabook.errors import CheckpointError
 from lorabook.history import History, Step
 
@@ -176,8 +176,9 @@ DAMAGE = {
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(damage, tmp_path):
     put(tmp_path, 5)
     DAMAGE[damage](put(tmp_path, 10))
-    with pytest.warns(UserWarning, match="step-000010 is damaged"):
+    with pytest.warns(UserWarning, match="step-000010 is damaged") as warned:
         assert at(tmp_path) == 5
+    assert warned[0].filename == __file__, "the warning should point at the line that resumes"
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -194,6 +195,66 @@ def test_a_checkpoint_copied_elsewhere_is_still_good(tmp_path):
     put(tmp_path / "here", 5)
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     assert at(tmp_path / "there") == 5
+
+
+def copied(folder: Path, step: int) -> Path:
+    """A checkpoint of its own in `folder`/here, copied to `folder`/there."""
+    return copy(put(folder / "here", step), folder / "there")
+
+
+def test_a_copy_is_the_checkpoint_under_a_name_of_its_own(tmp_path):
+    place = copied(tmp_path, 5)
+    assert place.parent == tmp_path / "there" and place.name.startswith("step-000005-")
+    for file in (TENSORS, STATE, MANIFEST):
+        assert (place / file).read_bytes() == (tmp_path / "here" / "step-000005" / file).read_bytes()
+    again = copied(tmp_path, 5)
+    assert names(tmp_path / "there") == [place.name, again.name] and at(tmp_path / "there") == 5
+    assert latest(tmp_path / "there").folder == again
+
+
+def test_the_newest_of_two_folders_is_used_and_at_the_same_step_that_of_the_first(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    place = copied(tmp_path, 5)
+    assert latest(here, there).folder == here / "step-000005" and latest(there, here).folder == place
+    assert latest(tmp_path / "absent", there).folder == place
+    put(here, 7)
+    assert latest(here, there).state == latest(there, here).state == {"at": 7}
+    truncate(here / "step-000007")
+    truncate(here / "step-000005")
+    with pytest.warns(UserWarning, match=r"step-00000[57] is damaged") as caught:
+        assert latest(here, there).folder == place
+    assert len(caught) == 2
+
+
+def test_copies_are_dropped_only_where_enough_whole_ones_are_seen(tmp_path):
+    there, places = tmp_path / "there", [copied(tmp_path, step) for step in (1, 2, 3)]
+    truncate(places[1])
+    places.append(copied(tmp_path, 4))
+    assert names(there) == [p.name for p in places]  # of four, three are whole: the oldest is the third
+    places.append(copied(tmp_path, 5))
+    assert names(there) == [p.name for p in places[2:]]
+    late = copied(tmp_path, 4)  # of a run that went back: what is later is of the run before
+    assert names(there) == [p.name for p in (*places[2:4], late)]
+
+
+def test_a_copy_that_fails_leaves_nothing_and_drops_nothing(tmp_path, monkeypatch):
+    before = [copied(tmp_path, step).name for step in (1, 2, 3, 4)][1:]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_sync", failing)
+        with pytest.raises(CheckpointError, match=r"step-000004 could not be copied to .*Transport") as caught:
+            copy(tmp_path / "here" / "step-000004", tmp_path / "there")
+    assert str(tmp_path / "here") in caught.value.advice and names(tmp_path / "there") == before
+
+
+def failing(*arguments):
+    raise OSError(107, "Transport endpoint is not connected")
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    copied(tmp_path, 1)
+    monkeypatch.setattr(Path, "is_dir", failing)
+    with pytest.raises(CheckpointError, match=r"cannot be read .*Transport"):
+        latest(tmp_path / "there")
 
 
 def net() -> nn.Module:
@@ -231,6 +292,24 @@ def test_a_restored_optimizer_goes_on_as_the_one_that_never_stopped(tmp_path):
         assert torch.equal(p, q)
     mine, theirs = fresh.state_dict()["state"], whole.state_dict()["state"]
     assert all(torch.equal(mine[i][k], theirs[i][k]) for i in theirs for k in theirs[i])
+
+
+def test_an_optimizer_of_other_parameters_is_not_restored():
+    optimizer = torch.optim.AdamW(net().parameters(), lr=0.1)
+    with pytest.raises(ValueError):
+        restore_optimizer(optimizer, ["weight"], {})
+
+
+def test_the_random_state_of_a_gpu_travels_too(monkeypatch):
+    state, put_back = torch.arange(3, dtype=torch.uint8), []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: state)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", put_back.append)
+    kept = checkpoint.random_tensors()
+    checkpoint.restore_random(kept)
+    assert [t.tolist() for t in put_back] == [state.tolist()]
+    checkpoint.restore_random({"rng.cpu": kept["rng.cpu"]})  # of a run that had no GPU
+    assert len(put_back) == 1
 
 
 def test_random_states_come_back():
@@ -275,3 +354,4 @@ def test_a_history_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypa
     with pytest.raises(OSError, match="killed"):
         History().save(tmp_path / "history.json")
     assert History.from_json(json.loads((tmp_path / "history.json").read_text())) == history()
+    assert names(tmp_path) == ["history.json"], "half a file is left beside it"

@@ -1,0 +1,83 @@
+"""Checkpoints copied to a second folder, such as a mounted drive: which are kept there, and which is resumed."""
+
+import shutil
+import warnings
+
+import pytest
+from test_checkpoint import at, drop, names, put
+
+from lorabook import checkpoint
+from lorabook.checkpoint import COPIES, MANIFEST, STATE, TENSORS, copy, latest
+from lorabook.errors import CheckpointError
+
+
+def test_a_copy_is_whole_and_is_what_a_new_machine_resumes(tmp_path):
+    place = put(tmp_path / "disk", 5)
+    copied = copy(place, tmp_path / "drive" / "run")
+    assert copied.parent == tmp_path / "drive" / "run" and copied.name.startswith("step-000005-")
+    assert {name: (copied / name).read_bytes() for name in names(place)} == {
+        name: (place / name).read_bytes() for name in (TENSORS, STATE, MANIFEST)
+    }
+    shutil.rmtree(tmp_path / "disk")
+    assert at(tmp_path / "drive" / "run") == 5
+
+
+def test_each_file_is_on_the_drive_before_the_next_and_the_manifest_comes_last(tmp_path, monkeypatch):
+    """A folder that is seen half then has no manifest, or one that its files do not fit."""
+    place, order = put(tmp_path / "disk", 5), []
+    copyfile = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda a, b: (order.append(("written", b.name)), copyfile(a, b)))
+    monkeypatch.setattr(checkpoint, "_sync", lambda path: order.append(("synced", path.name)))
+    copy(place, tmp_path / "drive")
+    assert order == [(done, name) for name in (TENSORS, STATE, MANIFEST) for done in ("written", "synced")]
+
+
+def test_the_same_step_copied_again_gets_another_name(tmp_path):
+    """Writing over a file that a drive has not finished with is what loses it."""
+    place = put(tmp_path / "disk", 5)
+    assert len({copy(place, tmp_path / "drive") for _ in range(3)}) == 3
+
+
+def test_the_newest_whole_copies_are_kept_and_damaged_ones_do_not_count(tmp_path):
+    for step in range(1, COPIES + 3):
+        copied = copy(put(tmp_path / "disk", step), tmp_path / "drive")
+        if step == COPIES + 1:
+            drop(STATE)(copied)
+    kept = sorted(int(name.split("-")[1]) for name in names(tmp_path / "drive"))
+    assert kept == [2, 3, 4, 5]  # 4 is damaged: 5, 3 and 2 are the three whole ones
+
+
+def test_a_run_started_anew_drops_the_later_copies_of_the_run_before(tmp_path):
+    for step in (5, 10):
+        copy(put(tmp_path / "disk", step), tmp_path / "drive")
+    copy(put(tmp_path / "new disk", 7), tmp_path / "drive")
+    assert at(tmp_path / "drive") == 7 and len(names(tmp_path / "drive")) == 2
+
+
+def test_of_the_same_step_the_first_folder_is_used_and_else_the_newest(tmp_path):
+    place = put(tmp_path / "disk", 5)
+    copied = [copy(place, tmp_path / "drive") for _ in range(2)]
+    assert latest(tmp_path / "disk", tmp_path / "drive").folder == place
+    assert latest(tmp_path / "drive", tmp_path / "disk").folder == copied[1]
+    drop(TENSORS)(place)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert latest(tmp_path / "disk", tmp_path / "drive").folder == copied[1]
+    newer = copy(put(tmp_path / "other", 6), tmp_path / "drive")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert latest(tmp_path / "disk", tmp_path / "drive").folder == newer
+
+
+def test_a_drive_that_cannot_be_written_keeps_what_it_has(tmp_path, monkeypatch):
+    copy(put(tmp_path / "disk", 5), tmp_path / "drive")
+    before = names(tmp_path / "drive")
+    place = put(tmp_path / "disk", 10)
+
+    def full(source, target):
+        target.write_text("half")
+        raise OSError("no space")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(CheckpointError, match=r"step-000010 could not be copied to .*no space"):
+        copy(place, tmp_path / "drive")
+    assert names(tmp_path / "drive") == before and at(tmp_path / "disk") == 10
