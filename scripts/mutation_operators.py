@@ -102,7 +102,7 @@ def mutants(source: str) -> list[Mutant]:
             compile(changed, "mutant", "exec")
         except SyntaxError:
             continue
-        first, last = places.data.rfind(b"\n", 0, start) + 1, places.data.find(b"\n", end)
+        first, last = places.data.rfind(b"\n", 0, start) + 1, (places.data + b"\n").find(b"\n", end)
         old = places.text(first, last)
         becomes = places.text(first, start) + new + places.text(end, last)
         line = places.data.count(b"\n", 0, start) + 1

@@ -20,7 +20,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ FOLDERS = ("lorabook", "tests", "scripts", "benchmarks", "notebooks")
 NAMED = "not browser and not hub"  # which tests of the files that a job names, and which of the others
 QUICK = f"not slow and {NAMED}"
 NOT_TESTED = "not tested"
+GRACE = 30  # seconds a mutant may take beyond three times what its tests usually do
 MEMORY = 8 * 2**30  # bytes a child may hold: a mutant can ask for any size
 WARM = (
     "accelerate",
@@ -166,10 +167,10 @@ class _Worker:
         self.folder, self.known = folder / str(os.getpid()), known
         copy_project(self.folder)
 
-    def sound(self, file: str) -> tuple[str, dict]:
-        """Every test of `file` on the copy as it is: seconds and calls by test, or under "failed" what went wrong."""
+    def sound(self, file: str, markers: str) -> tuple[str, dict]:
+        """The tests of `file` on the copy as it is: seconds and calls by test, or under "failed" what went wrong."""
         for _ in range(2):  # a test of times can fail on a busy machine; not twice
-            found = self._pytest([file], NAMED, _Watch(self.folder / "lorabook"), 900)
+            found = self._pytest([file], markers, _Watch(self.folder / "lorabook"), 900)
             if not found["failed"]:
                 break
             found["output"] = (self.folder / "output.txt").read_text(errors="replace")[-3000:]
@@ -183,7 +184,7 @@ class _Worker:
         wider = sorted({test.split("::")[0].removeprefix("tests/") for test in touching} - {*job.tests})
         try:
             for files, markers in ((job.tests, NAMED), (wider, QUICK)):
-                limit = 30 + 3 * sum(map(self.known.cost, files))
+                limit = GRACE + 3 * sum(map(self.known.cost, files))
                 if files and (by := self._pytest(files, markers, _Order(self.known, job), limit)["failed"]):
                     return job, Verdict(by, time.monotonic() - began)
         finally:
@@ -191,14 +192,14 @@ class _Worker:
         return job, Verdict(None, time.monotonic() - began)
 
     def _pytest(self, files: Sequence[str], markers: str, plugin: Any, limit: float) -> dict:
-        """What `plugin` saw in a forked pytest; `limit` is in seconds of a processor, by the clock it may be four times."""
+        """What `plugin` saw in a forked pytest that has `limit` seconds of a processor, and may sleep twice as long."""
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         child = os.fork()
         if not child:
             _child(self.folder, files, markers, plugin, int(limit), report)
-        ends, done = time.monotonic() + 4 * limit, 0
-        while not done and time.monotonic() < ends:
+        ends, done = time.monotonic() + 2 * limit, 0
+        while not done and (time.monotonic() < ends or _wants_a_processor(child)):
             time.sleep(0.02)
             done, status = os.waitpid(child, os.WNOHANG)
         with contextlib.suppress(ProcessLookupError):  # whatever it has started, too
@@ -213,6 +214,14 @@ class _Worker:
         elif not (os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)):
             return {"failed": f"the process ended with status {status}"}
         return {"failed": "time"}
+
+
+def _wants_a_processor(child: int) -> bool:
+    """Whether it would go on if the machine were less busy, as far as Linux tells; its own limit ends it then."""
+    try:
+        return any(" R " in stat.read_text() for stat in Path(f"/proc/{child}/task").glob("*/stat"))
+    except OSError:
+        return False
 
 
 def _child(folder: Path, files: Sequence[str], markers: str, plugin: Any, limit: int, report: Path) -> None:
@@ -256,18 +265,21 @@ def _start(folder: Path, known: Known) -> None:
     _worker = _Worker(folder, known)
 
 
-def _sound(file: str) -> tuple[str, dict]:
-    return _worker.sound(file)
+def _sound(file_and_markers: tuple[str, str]) -> tuple[str, dict]:
+    return _worker.sound(*file_and_markers)
 
 
 def _verdict(job: Job) -> tuple[Job, Verdict]:
     return _worker.verdict(job)
 
 
-def survey(files: Sequence[str], workers: int) -> Known:
-    """Run the test `files` on a sound copy. Raises SystemExit if a test fails without any mutant."""
-    known = Known()
-    largest_first = sorted(set(files), key=lambda file: -(ROOT / "tests" / file).stat().st_size)
+def survey(named: Iterable[str], workers: int, wider: Iterable[str] = ()) -> Known:
+    """Run the tests of the files that jobs name, and the quick ones of `wider`, on a sound copy.
+
+    Raises SystemExit if a test fails without any mutant.
+    """
+    known, markers = Known(), dict.fromkeys(wider, QUICK) | dict.fromkeys(named, NAMED)
+    largest_first = sorted(markers.items(), key=lambda item: -(ROOT / "tests" / item[0]).stat().st_size)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder, _pool(workers, folder, known) as pool:
         for file, found in pool.imap_unordered(_sound, largest_first):
             if found["failed"]:
