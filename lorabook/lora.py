@@ -135,6 +135,18 @@ class LoRALayer(nn.Module):
         return f"r={self.r}, alpha={self.alpha}, scaling={self.scaling:g}, merged={self.merged}"
 
 
+class _Fork(torch.autograd.Function):
+    """x for two readers, whose gradients are summed in the first one's place. Autograd would make a third tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.view_as(x), x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        return first.add_(second)  # `first` comes fresh out of the base layer's matrix product
+
+
 class LoRALinear(LoRALayer):
     """`h = base(x) + scaling * B A dropout(x)` over `nn.Linear`, or over GPT-2's `Conv1D`, whose weight is (k, d).
 
@@ -150,6 +162,12 @@ class LoRALinear(LoRALayer):
         self.dropout.train(self.training)
         bound = 1 / math.sqrt(self.shape[1])
         _draw(self.A, lambda t: t.uniform_(-bound, bound, generator=generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.merged:
+            return self.base_layer(x)
+        x, again = _Fork.apply(x)
+        return self.add_update(self.base_layer(x), again)
 
     def add_update(self, h: Tensor, x: Tensor) -> Tensor:
         z = F.linear(self.dropout(x), self.A.to(x.dtype))  # (..., k) -> (..., r)

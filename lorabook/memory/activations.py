@@ -202,8 +202,9 @@ def linear(
         forward += c * n * layers[-1].d
     elif x_bytes > c and not s.full:
         forward += c * n * k
-    several = len(layers) + len(hits) > 1  # gradients of x to be added: two and their sum
-    backward = max((3 if several else 1) * x_bytes, 6 if x_bytes > c else 0) * n * k
+    # Gradients of x to be added: two and their sum; or a base layer's, and its adapter's that is added in its place.
+    several = 3 if len(layers) > 1 else 2 if hits else 1
+    backward = max(several * x_bytes, 6 if x_bytes > c else 0) * n * k
     if hits and not x_kept:
         backward -= c * n * k  # the adapter's input is let go before the sum
     largest = max(2 * m.d * m.k for m in layers)
