@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from transformers import GPTBigCodeForCausalLM
 
 from lorabook.attention import EXPANDED, attention_for
 from lorabook.errors import TrainingError
@@ -80,6 +81,18 @@ def test_a_run_that_does_not_fit_is_an_answer(gpu, error, monkeypatch):
     most = gpu.largest_batches(replace(setting, cap=1), 32, True, lambda *_: result)
     assert most["lorabook"] == {"rows": 0, "ledger_rows": 0, "refused_next": result["failed"]}
     assert gpu.line(most, "lorabook").endswith(result["failed"])
+
+
+@pytest.mark.parametrize("contender", ["lorabook", "PEFT"])
+def test_every_layer_of_a_contender_is_trained_when_activations_are_recomputed(gpu, contender):
+    """Checkpoints could cut the gradient of a frozen model; the contender would then be fast for nothing."""
+    model, stamps = GPTBigCodeForCausalLM(gpu.t4.tiny().config()), []
+    build = gpu.t4.with_lorabook if contender == "lorabook" else gpu.t4.with_peft
+    ids = torch.randint(1, 512, (2, 16)).tolist()
+    adapted, train = build(model, ids, gpu.Job(contender, 2, 16, True, 2), lambda *_: stamps.append(0))
+    train()
+    moved = [bool(p.any()) for name, p in adapted.named_parameters() if name.endswith((".B", "lora_B.default.weight"))]
+    assert moved == [True] * 8 and len(stamps) == 2
 
 
 @pytest.mark.slow
