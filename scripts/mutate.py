@@ -9,8 +9,8 @@ each file in proportion to its number of mutants; within a file those with the s
 drawn, so that an edit elsewhere draws the same ones again. Mutants that no test can tell from the original are
 listed with the reason in mutants_reviewed.json. They are not run, and count as survivors all the same.
 
-Prints a table by file and the survivors. A run without options writes benchmarks/results/mutants.json, and exits with 1
-if fewer than nine in ten were killed.
+Prints a table by file and the survivors. A run of the whole sample writes benchmarks/results/mutants.json, and exits
+with 1 if fewer than nine in ten were killed.
 """
 
 import argparse
@@ -134,12 +134,17 @@ def main() -> int:
     killed = sum(bool(verdict.by) for _, _, verdict in verdicts)
     print(table(found, verdicts))
     print(f"{killed} of {len(verdicts)} killed ({killed / len(verdicts):.1%}), seed {seed}, commit {at}")
-    if args.sample or args.file or args.named or args.seed is not None:
+    if args.sample or args.file or args.seed is not None:
         return 0
     import records
 
     about = {"seed": seed, "commit": at, "mutants": {file: len(of_file) for file, of_file in found.items()}}
-    about |= {"sampled": len(verdicts), "killed": killed, "minutes": round((time.monotonic() - began) / 60, 1)}
+    about |= {
+        "tests": "those named for each file" if args.named else "all",
+        "sampled": len(verdicts),
+        "killed": killed,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+    }
     each = [facts(*verdict, why) for verdict in verdicts]
     records.write(RESULT, "scripts/mutate.py", about | {"verdicts": each})
     return int(killed < WANTED * len(verdicts))
