@@ -139,12 +139,8 @@ def main() -> int:
     import records
 
     about = {"seed": seed, "commit": at, "mutants": {file: len(of_file) for file, of_file in found.items()}}
-    about |= {
-        "tests": "those named for each file" if args.named else "all",
-        "sampled": len(verdicts),
-        "killed": killed,
-        "minutes": round((time.monotonic() - began) / 60, 1),
-    }
+    about |= {"tests": "those named for each file" if args.named else "all", "sampled": len(verdicts), "killed": killed}
+    about |= {"minutes": round((time.monotonic() - began) / 60, 1)}
     each = [facts(*verdict, why) for verdict in verdicts]
     records.write(RESULT, "scripts/mutate.py", about | {"verdicts": each})
     return int(killed < WANTED * len(verdicts))
