@@ -1,5 +1,5 @@
 # GNU make; `make` alone lists the targets. Everything is installed into .venv, nothing outside this folder.
-.PHONY: help run lab test check lint bench faults mutants notebooks clean
+.PHONY: help run lab test check lint bench faults mutants notebooks clean colab badges student screenshots
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -16,7 +16,7 @@ run test check notebooks: export LORABOOK_MODEL := pocket
 test: export LORABOOK_OUTPUT := $(CURDIR)/build/test/final
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.lab ## run the final notebook on the pocket model and write build/09_finetune_starcoder.html
 	$(BIN)/python scripts/run_notebook.py notebooks/$(FINAL).ipynb build/$(FINAL).html
@@ -49,6 +49,18 @@ mutants: .venv/.test ## break the library on purpose, a test must notice: benchm
 
 notebooks: .venv/.lab ## run every notebook again and write its clean outputs back
 	$(BIN)/python scripts/execute_notebooks.py
+
+colab: .venv/.test ## run every notebook among Colab's package versions, in .venv-colab (some 3 GB at first): build/colab.log
+	$(BIN)/python scripts/colab.py
+
+badges: .venv/.lab ## rewrite badges and addresses for where the project is published: make badges SLUG=owner/name
+	$(BIN)/python scripts/badges.py $(SLUG)
+
+student: .venv/.lab ## write build/student: the notebooks for a class, with no outputs and no answers
+	$(BIN)/python scripts/student.py
+
+screenshots: .venv/.test ## pictures of the workbook in JupyterLab and as GitHub shows it: build/screenshots
+	$(BIN)/python scripts/screenshots.py
 
 clean: ## remove caches and build outputs; .venv and build/pocket (hours of pre-training) stay
 	rm -rf dist *.egg-info .pytest_cache .hypothesis .ruff_cache
