@@ -67,6 +67,7 @@ def notebook(path: Path, *cells: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_not_safe_to_run_twice_is_found(tmp_path):
     cells = (
         "import time",
@@ -84,6 +85,7 @@ def test_a_cell_that_is_not_safe_to_run_twice_is_found(tmp_path):
     assert len(played.seconds) == len(cells)
 
 
+@pytest.mark.slow
 def test_an_interrupted_cell_is_run_again_and_what_it_left_half_done_is_found(tmp_path):
     body = "for i in range(40):\n    done.append(i)\n    time.sleep(0.05)\nassert len(done) == 40"
     slow = f"import time\ndone = []\n{body}"

@@ -158,6 +158,7 @@ print(json.dumps({job.name: verdict.by for job, verdict in runner.judge(jobs, kn
 """
 
 
+@pytest.mark.slow
 def test_a_mutant_is_killed_by_the_test_that_notices_and_by_time(tmp_path):
     for name, text in {
         "lorabook/__init__.py": "",
