@@ -17,8 +17,8 @@ WIDGET = re.compile(r"application/vnd\.jupyter\.widget")
 MACRO = re.compile(r"\\(?:[A-Za-z]+|.)")
 MACROS = set(
     MACRO.findall(
-        r"""\alpha \beta \gamma \Delta \delta \epsilon \eta \theta \Theta \lambda \mu \nu \Pi \pi \rho \Sigma \sigma \tau
-        \Phi \phi \Psi \psi \Omega \omega \mathrm \mathbf \mathbb \mathcal \text \hat \bar \tilde \vec \sqrt \frac
+        r"""\alpha \beta \gamma \Delta \delta \epsilon \eta \theta \Theta \lambda \mu \nu \Pi \pi \rho \Sigma \sigma
+        \tau \Phi \phi \Psi \psi \Omega \omega \mathrm \mathbf \mathbb \mathcal \text \hat \bar \tilde \vec \sqrt \frac
         \sum \prod \int \log \ln \exp \max \min \in \subset \times \cdot \odot \otimes \oplus \pm \leq \geq \le \ge
         \neq \ne \approx \sim \ll \gg \to \mapsto \infty \partial \nabla \top \mid \ldots \cdots \dots \quad \qquad
         \left \right \lVert \rVert \lvert \rvert \| \{ \} \, \; \: \! \\ \begin \end"""
