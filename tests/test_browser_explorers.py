@@ -64,6 +64,9 @@ def test_every_control_works_from_the_keyboard(lab, name):
             explorer.press_presets()
             explorer.flood()
             explorer.check_agreement()
+        notebook.page.set_viewport_size({"width": 1000, "height": 1000})
+        for explorer in explorers:
+            explorer.check_narrow()
         assert notebook.problems == []
 
 
@@ -74,6 +77,11 @@ class ShownExplorer:
         self.notebook, self.page, self.model = notebook, notebook.page, found["model"]
         self.root = notebook.page.locator(".jp-Cell").nth(found["cell"]).locator(".lorabook-explorer")
         self.controls = self.root.locator(".lorabook-control")
+
+    def check_narrow(self) -> None:
+        """Less room than the picture is wide: it shrinks whole, and no control or number is cut off."""
+        self.page.wait_for_timeout(300)
+        assert self.root.evaluate(CUT_OFF) == []
 
     def seen(self) -> dict:
         """What the page shows: the controls' values, the readout, whether an error, the hash of the picture's bytes."""
@@ -203,3 +211,12 @@ print(json.dumps({
     "picture": hashlib.sha256(explorer.picture.value).hexdigest(),
 }))
 """
+CUT_OFF = """root => {
+    const image = root.querySelector('img'), shown = image.getBoundingClientRect();
+    const ratio = (shown.width / shown.height) / (image.naturalWidth / image.naturalHeight);
+    const right = root.getBoundingClientRect().right + 1;
+    const cut = [image, ...root.querySelectorAll('.lorabook-control, .widget-readout')].filter(part =>
+        part.getBoundingClientRect().right > right || (part !== image && part.scrollWidth > part.clientWidth + 1));
+    const found = cut.map(part => `${part.className}: ${part.textContent.trim()}`);
+    return Math.abs(ratio - 1) < 0.02 ? found : [...found, `picture of ${shown.width} x ${shown.height}`];
+}"""

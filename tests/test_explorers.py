@@ -86,7 +86,7 @@ class TestShell:
 
     def test_the_picture_has_the_size_that_the_widget_keeps_for_it(self, toy):
         assert imread(io.BytesIO(toy.picture.value)).shape[:2] == (200, 300)
-        assert (toy.picture.layout.width, toy.picture.layout.height) == ("300px", "200px")
+        assert (toy.picture.layout.width, toy.picture.layout.height) == ("300px", "auto")
 
     def test_fifty_events_draw_on_one_figure_and_leave_none_open(self, toy):
         for i in range(50):

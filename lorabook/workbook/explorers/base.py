@@ -56,8 +56,9 @@ class Explorer(widgets.VBox):
         FigureCanvasAgg(self._figure)  # a canvas that stays remembers how wide its texts were
         self._drawn: Any = None
         self._moving = False
-        room = widgets.Layout(width=f"{width}px", height=f"{height}px", max_width="100%", object_fit="contain")
-        self.picture = widgets.Image(format="png", layout=room)
+        # The attributes tell the browser the picture's shape, so that a narrow window shrinks it whole.
+        room = widgets.Layout(width=f"{width}px", height="auto", max_width="calc(100% - 4px)")
+        self.picture = widgets.Image(format="png", width=str(width), height=str(height), layout=room)
         self.text, self.error = widgets.HTML(), widgets.HTML(layout=widgets.Layout(display="none"))
         self.text.add_class("lorabook-readout")
         self.error.add_class("lorabook-error")
@@ -65,7 +66,7 @@ class Explorer(widgets.VBox):
         for button, state in zip(buttons, (presets or {}).values()):
             button.on_click(partial(self._preset, state))
         for control in self.controls.values():
-            control.layout.min_width = "415px"
+            control.layout.min_width = "min(415px, 100%)"
             if hasattr(control, "style"):  # a group of boxes has none
                 control.style.description_width = "130px"
             if isinstance(control, widgets.ToggleButtons):
