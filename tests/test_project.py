@@ -249,13 +249,6 @@ def test_the_final_notebook_exists():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_links_between_notebooks_lead_somewhere(path):
-    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "markdown"]
-    linked = set(re.findall(r"\]\((\w+\.ipynb)", "".join("".join(c["source"]) for c in cells)))
-    assert linked <= {other.name for other in NOTEBOOKS}
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_committed_notebook_is_clean(path):
     assert faults(json.loads(path.read_text())) == []
 
