@@ -29,7 +29,7 @@ from mutation_runner import ROOT, Job, Verdict, judge, survey, warm
 RESULT = ROOT / "benchmarks" / "results" / "mutants.json"
 REVIEWED = Path(__file__).parent / "mutants_reviewed.json"
 SAMPLE, SEED, WANTED = 200, 0, 0.9
-RUN_TESTS = ("test_train.py", "test_train_config.py", "test_train_failures.py", "test_resume.py")
+RUN_TESTS = ("test_train_parts.py", "test_train.py", "test_train_config.py", "test_train_failures.py", "test_resume.py")
 FILE_TESTS = ("test_adapter_file.py", "test_adapter_refusals.py")
 TESTS = {
     "lora.py": ("test_lora.py", "test_lora_parity.py", "test_merge.py", "test_adapters.py"),

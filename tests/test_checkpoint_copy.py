@@ -32,6 +32,15 @@ def test_each_file_is_on_the_drive_before_the_next_and_the_manifest_comes_last(t
     assert order == [(done, name) for name in (TENSORS, STATE, MANIFEST) for done in ("written", "synced")]
 
 
+def test_a_drive_that_shows_a_file_late_gets_its_copy(tmp_path, monkeypatch):
+    def not_there_yet(path):
+        raise FileNotFoundError(path)
+
+    place = put(tmp_path / "disk", 5)
+    monkeypatch.setattr(checkpoint, "_sync", not_there_yet)
+    assert at(copy(place, tmp_path / "drive").parent) == 5
+
+
 def test_the_same_step_copied_again_gets_another_name(tmp_path):
     """Writing over a file that a drive has not finished with is what loses it."""
     place = put(tmp_path / "disk", 5)
