@@ -57,7 +57,8 @@ class RankExplorer(Explorer):
 
     def __init__(self) -> None:
         controls = {
-            "matrix": _slider("matrix", {label(name): name for name in MATRICES}),
+            # beside a slider there is room for 148 pixels of text
+            "matrix": _slider("matrix", {label(name).removeprefix("W0 of "): name for name in MATRICES}),
             "r": _slider("rank r", {str(r): r for r in RANKS}),
         }
         super().__init__(controls, RankState(), figure, readout, PRESETS, (840, 480))
