@@ -133,4 +133,7 @@ def test_no_colour_is_forced_on_text(path):
         text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
         assert not re.search(r"<(?:font|span|div|p)\b[^>]*(?:color|style)", text), f"cell {i}"
         for output in cell.get("outputs", []):
+            assert not re.search("\x1b\\[(?:\\d;)?(?:30|37|90|97)m", "".join(output.get("text", ""))), (
+                f"cell {i}: black, white or grey"
+            )
             assert output.get("data", {}).keys() <= {"text/plain", "text/markdown", "image/png"}, f"cell {i}"

@@ -136,7 +136,7 @@ class TestChoice:
         assert run.model == "pocket" and "No hub." in final_run.describe(run)
 
 
-def test_coloured_row_is_the_row_with_two_colours():
+def test_coloured_row_is_the_row_with_its_answer_coloured():
     from lorabook.batches import Example
 
     class Letters:
@@ -146,7 +146,7 @@ def test_coloured_row_is_the_row_with_two_colours():
     row = Example(tuple(map(ord, "Q: <b>x</b>\nA: y")), 12, 1)
     text = final_run.coloured(row, Letters())
     assert re.sub(r"\x1b\[[\d;]*m", "", text) == "Q: <b>x</b>\nA: y"
-    assert text.index(final_run.ANSWER_COLOUR) == len(final_run.QUESTION_COLOUR) + 12 + len(final_run.RESET)
+    assert text.index(final_run.ANSWER_COLOUR) == 12
 
 
 def test_the_memory_forecast_is_the_ledger_s_and_the_rehearsal_s():

@@ -23,7 +23,7 @@ from lorabook.stackoverflow import HUB_ID
 from lorabook.train_config import TrainConfig, recommended_lr
 
 GIB = 2**30
-QUESTION_COLOUR, ANSWER_COLOUR, RESET = "\x1b[90m", "\x1b[1;34m", "\x1b[0m"
+ANSWER_COLOUR, RESET = "\x1b[1;34m", "\x1b[0m"  # a terminal's grey cannot be read on a dark page
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ def interrupt_at(step: int, then: Callable[[History], None] | None = None) -> Ca
 
 
 def coloured(example: Example, tokenizer) -> str:
-    """A row as plain text with terminal colours: the question grey, the answer, which carries the labels, blue.
+    """A row as plain text with terminal colours: the question plain, the answer, which carries the labels, bold blue.
 
     It is text, not HTML: whatever a post contains is shown and never rendered.
     """
     question = tokenizer.decode(example.input_ids[: example.answer_start])
     answer = tokenizer.decode(example.input_ids[example.answer_start :])
-    return f"{QUESTION_COLOUR}{question}{RESET}{ANSWER_COLOUR}{answer}{RESET}"
+    return f"{question}{ANSWER_COLOUR}{answer}{RESET}"
