@@ -57,8 +57,7 @@ class RankExplorer(Explorer):
 
     def __init__(self) -> None:
         controls = {
-            # beside a slider there is room for 148 pixels of text
-            "matrix": _slider("matrix", {label(name).removeprefix("W0 of "): name for name in MATRICES}),
+            "matrix": _slider("matrix", {name: name for name in MATRICES}),  # beside a slider little text has room
             "r": _slider("rank r", {str(r): r for r in RANKS}),
         }
         super().__init__(controls, RankState(), figure, readout, PRESETS, (840, 480))
