@@ -2,7 +2,7 @@
 
     python scripts/screenshots.py
 
-A real JupyterLab, light and dark, with the LoRA explorer moved by its own preset button; and every committed notebook
+A real JupyterLab, light and dark, with the LoRA explorer; and every committed notebook
 as a static page, light and dark, the way GitHub shows it: no kernel, no widgets. They are there to be looked at.
 """
 
@@ -35,7 +35,7 @@ def small_png(picture: bytes) -> bytes:
 
 
 def explorer(chromium: str, theme: str, folder: Path) -> bytes:
-    """The LoRA explorer in JupyterLab, its second preset pressed and a slider moved two steps."""
+    """The LoRA explorer in JupyterLab as the article sets it, its rank then moved two steps by the keyboard."""
     notebooks = folder / "notebooks"
     notebooks.mkdir(parents=True)
     path = ROOT / "notebooks" / EXPLORER
@@ -48,7 +48,8 @@ def explorer(chromium: str, theme: str, folder: Path) -> bytes:
         notebook.run_all(120)
         root = notebook.page.locator(".lorabook-explorer")
         root.locator("img").wait_for()
-        root.locator("button.widget-button").nth(1).click()
+        notebook.page.set_viewport_size({"width": 1300, "height": 1400})  # the whole explorer in view
+        root.locator("button.widget-button").first.click()
         notebook.page.wait_for_timeout(1500)
         handle = root.locator(".noUi-handle").first
         handle.focus()
