@@ -1,13 +1,15 @@
 """The models the workbook knows, and asking the Hugging Face Hub for a model: token, retries, what a refusal means."""
 
 import errno
+import hashlib
 import json
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from lorabook.errors import LicenceError, ModelError, NetworkError, NoTokenError
 
@@ -78,6 +80,29 @@ def _colab_secret() -> str | None:
     from google.colab import userdata  # pyright: ignore[reportMissingImports]
 
     return userdata.get("HF_TOKEN")
+
+
+def without_token(text: str) -> str:
+    """`text` with the access token taken out: what a client says of a failure can quote its own request."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return text.replace(token, "(token)") if token else text
+
+
+def checksum(sibling: Any) -> str | None:
+    """The checksum that the hub lists for a file: sha256 in hex where it is stored with LFS, else git's blob id."""
+    lfs = getattr(sibling, "lfs", None)
+    return lfs["sha256"] if lfs else getattr(sibling, "blob_id", None)
+
+
+def is_whole(path: Path, listed: str) -> bool:
+    """Whether the bytes of a file have the checksum that the hub lists."""
+    hasher = hashlib.sha256() if len(listed) == 64 else hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
+    with open(path, "rb") as f:
+        while block := f.read(2**20):
+            hasher.update(block)
+    return hasher.hexdigest() == listed
 
 
 def patiently(name: str, token: str | None, call: Callable[[], T]) -> T:

@@ -1,7 +1,8 @@
 """Which model, whether it can be had, and loading it: straight to its precision and device, never running its code."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +10,7 @@ import torch
 
 from lorabook.attention import attention_for, refuse_padding
 from lorabook.errors import ModelError, NetworkError, SettingError
-from lorabook.hub import KNOWN, KnownModel, find_token, patiently
+from lorabook.hub import KNOWN, KnownModel, checksum, find_token, is_whole, patiently
 from lorabook.model_folder import check_folder, count_weights, indexed_files, no_safetensors, weight_files
 from lorabook.precision import Precision, precision_for
 from lorabook.quantized import guard_cpu, loading_config, nf4_bytes
@@ -27,7 +28,8 @@ GIB = 2**30
 class Source:
     """Where a model comes from: `folder` holds it already, or is None and `files` are to be fetched.
 
-    `revision` is the commit on the hub ("bundled" or "local" for a folder); `parameters` is None where not known.
+    `revision` is the commit on the hub ("bundled" or "local" for a folder); `parameters` is None where not known;
+    `checksums` are those that the hub lists for `files`.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Source:
     revision: str
     licence: str
     parameters: int | None
+    checksums: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,10 @@ def _ask_hub(name: str, token: str | None, revision: str) -> Source:
 
     # `or False`: huggingface_hub is not to look for a token again
     access, seconds = token or False, constants.HF_HUB_ETAG_TIMEOUT
-    info = patiently(name, token, lambda: HfApi().model_info(name, revision=revision, token=access, timeout=seconds))
-    names = [sibling.rfilename for sibling in info.siblings or () if "/" not in sibling.rfilename]
+    ask = partial(HfApi().model_info, name, revision=revision, token=access, timeout=seconds, files_metadata=True)
+    info = patiently(name, token, ask)
+    siblings = {s.rfilename: s for s in info.siblings or () if "/" not in s.rfilename}
+    names = list(siblings)
     weights = weight_files(names)
     if not weights:
         raise no_safetensors(name, names)
@@ -139,24 +144,40 @@ def _ask_hub(name: str, token: str | None, revision: str) -> Source:
         revision=info.sha or revision,
         licence=known.licence if known else (info.card_data or {}).get("license") or "unknown",
         parameters=known.parameters if known else getattr(info.safetensors, "total", None),
+        checksums={n: listed for n, sibling in siblings.items() if (listed := checksum(sibling))},
     )
 
 
 def _download(source: Source, token: str | None, revision: str) -> Path:
     """Fetch the files of `source`, asked for as `revision`, into huggingface_hub's cache; goes on where it stopped."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     token = find_token(token)
     folder = Path()
     for file in source.files:
         # one file asked for by its branch lets the cache find that branch again without a network
         commit = revision if file == "config.json" else source.revision
-
-        def fetch(file: str = file, commit: str = commit) -> str:
-            return hf_hub_download(source.name, file, revision=commit, token=token or False)
-
-        folder = Path(patiently(source.name, token, fetch)).parent
+        fetch = partial(hf_hub_download, source.name, file, revision=commit, token=token or False)
+        listed = source.checksums.get(file)
+        fresh = not isinstance(try_to_load_from_cache(source.name, file, revision=source.revision), str)
+        path = Path(patiently(source.name, token, fetch))
+        if listed and fresh and not is_whole(path, listed):  # the client looks at sizes only
+            _drop(path)
+            path = Path(patiently(source.name, token, fetch))
+            if not is_whole(path, listed):
+                _drop(path)
+                raise NetworkError(
+                    f"{file} of {source.name} arrived damaged, twice: it has not the checksum that the hub lists.",
+                    "Run this again, perhaps over another network; nothing damaged was kept.",
+                )
+        folder = path.parent
     return folder
+
+
+def _drop(path: Path) -> None:
+    """Take a file out of huggingface_hub's cache: the link in its snapshot, and what it leads to."""
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def _cached_folder(name: str, revision: str) -> Path | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lorabook.errors import DataError, NetworkError
+from lorabook.hub import without_token
 
 HUB_ID = "koutch/stackoverflow_python"
 SAMPLE = Path(__file__).parent / "assets" / "python_qa.jsonl"
@@ -204,14 +205,16 @@ def _hub(name: str, revision: str | None) -> Iterator[Record]:
     except DataError:
         raise
     except (OSError, client_error) as error:  # pyright: ignore[reportGeneralTypeIssues]
+        said = without_token(str(error))  # and no chain: it would quote the request
         if not isinstance(error, DatasetsError):
             raise NetworkError(
-                f"The hub set {name} cannot be reached: {error}.",
+                f"The hub set {name} cannot be reached: {said}.",
                 'Run this again with a network, or use the data that ships: source "sample", --data sample.',
-            ) from error
+            ) from None
         raise DataError(
-            f"There is neither a file {name} nor such a set on the hub: {error}.",
+            f"There is neither a file {name} nor such a set on the hub: {said}.",
             f"Check id and revision, or use {HUB_ID}.",
-        ) from error
+        ) from None
     except (DatasetsError, ValueError, RuntimeError) as error:
-        raise DataError(f"The hub set {name} cannot be read: {error}.", f"Use {HUB_ID} or a local file.") from error
+        said = without_token(str(error))
+        raise DataError(f"The hub set {name} cannot be read: {said}.", f"Use {HUB_ID} or a local file.") from None

@@ -43,7 +43,11 @@ class Repository:
     cut_times: int = 0  # this many requests are cut off before the answer
     half_times: int = 0  # this many downloads are cut off halfway through the file
     hang_s: float = 0.0  # every request waits so long, or until the hub closes
+    stall_times: int = 0  # this many downloads stop halfway and never go on, until the hub closes
     wrong_bytes: bool = False  # safetensors files arrive with their bytes inverted
+    wrong_times: int = 0  # so many times only
+    short_times: int = 0  # this many downloads of safetensors end early and say so: another size than the hub lists
+    echo: bool = False  # refusals quote the request's authorization, as a proxy that logs too much would
 
     def __post_init__(self) -> None:
         self.commit = self.commit or hashlib.sha1(self.id.encode()).hexdigest()
@@ -168,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_json(self.tree(repository, path, parse_qs(address.query)))
         if route["action"] == "paths-info":
             return self.send_json(self.paths_info(repository, form))
-        return self.send_json(self.info(repository))
+        return self.send_json(self.info(repository, "blobs" in parse_qs(address.query)))
 
     def goes_wrong(self, repository: Repository) -> bool:
         """Play the repository's faults; whether the request is thereby dealt with."""
@@ -180,10 +184,12 @@ class Handler(BaseHTTPRequestHandler):
             repository.fail_times -= fails
             repository.cut_times -= cut
         if fails:
-            self.refuse(repository.fail_status, "", "Come back later", repository.retry_after)
+            self.refuse(repository.fail_status, "", "Come back later", repository.retry_after, repository.echo)
         return fails or cut
 
-    def refuse(self, status: int, code: str, message: str, retry_after: str | None = None) -> None:
+    def refuse(self, status: int, code: str, message: str, retry_after: str | None = None, echo: bool = False) -> None:
+        if echo:
+            message += f" ({self.headers.get('Authorization')})"
         headers = {"X-Error-Message": message}
         if code:
             headers["X-Error-Code"] = code
@@ -211,9 +217,17 @@ class Handler(BaseHTTPRequestHandler):
         if path is None:
             return self.send(404, b"", {**headers, "X-Error-Code": "EntryNotFound"})
         body = path.read_bytes()
-        headers |= {"ETag": f'"{digest(body)}"', "X-Linked-Size": str(len(body))}
-        if repository.wrong_bytes and name.endswith(".safetensors"):
+        headers |= {"ETag": f'"{checksum(name, body)}"', "X-Linked-Size": str(len(body))}
+        wanted = self.command == "GET" and name.endswith(".safetensors")
+        with self.hub.lock:
+            wrong = wanted and (repository.wrong_bytes or repository.wrong_times > 0)
+            short = wanted and repository.short_times > 0
+            repository.wrong_times -= wrong and not repository.wrong_bytes
+            repository.short_times -= short
+        if wrong:
             body = bytes(255 - byte for byte in body)
+        if short:
+            body = body[:-64]
         status, total = 200, len(body)
         if span := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
             first, last = int(span[1]), min(int(span[2] or total - 1), total - 1)
@@ -224,11 +238,18 @@ class Handler(BaseHTTPRequestHandler):
         with self.hub.lock:
             half = self.command == "GET" and repository.half_times > 0
             repository.half_times -= half
+            stall = self.command == "GET" and not half and repository.stall_times > 0
+            repository.stall_times -= stall
+        if stall:
+            self.send(status, body[: len(body) // 2], headers | {"Content-Length": str(len(body))})
+            self.wfile.flush()
+            self.hub.closing.wait(60)
+            return None
         if half:
             headers["Content-Length"], body = str(len(body)), body[: len(body) // 2]
         return self.send(status, body, headers)
 
-    def info(self, repository: Repository) -> dict[str, Any]:
+    def info(self, repository: Repository, blobs: bool) -> dict[str, Any]:
         files = repository.files().items()
         return {
             "id": repository.id,
@@ -241,7 +262,7 @@ class Handler(BaseHTTPRequestHandler):
             "tags": [],
             "lastModified": "2024-01-01T00:00:00.000Z",
             "cardData": {"license": repository.licence} if repository.licence else None,
-            "siblings": [{"rfilename": name, "size": path.stat().st_size} for name, path in files],
+            "siblings": [{"rfilename": n} | (listed(n, p.read_bytes()) if blobs else {}) for n, p in files],
         }
 
     def tree(self, repository: Repository, under: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
@@ -270,6 +291,19 @@ class Handler(BaseHTTPRequestHandler):
             elif any(file.startswith(f"{name}/") for file in files):
                 entries.append(folder_entry(name))
         return entries
+
+
+def checksum(name: str, body: bytes) -> str:
+    """sha256 of a file that the hub would store with LFS, else git's blob id."""
+    stored_with_lfs = name.endswith(".safetensors")
+    return hashlib.sha256(body).hexdigest() if stored_with_lfs else digest(b"blob %d\0" % len(body) + body)
+
+
+def listed(name: str, body: bytes) -> dict[str, Any]:
+    """What the hub tells of a file with `?blobs=true`."""
+    lfs = {"sha256": checksum(name, body), "size": len(body), "pointerSize": 134}
+    about = {"size": len(body), "blobId": checksum("", body)}
+    return about | ({"lfs": lfs} if name.endswith(".safetensors") else {})
 
 
 def digest(body: bytes) -> str:

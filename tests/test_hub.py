@@ -16,6 +16,7 @@ import pytest
 from families import save_model
 from hub import LoopbackHub
 
+from lorabook.hub import is_whole, without_token
 from lorabook.models import KNOWN
 
 pytestmark = pytest.mark.hub
@@ -113,6 +114,8 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     hub.add("owner/half", folder, half_times=2)
     hub.add("owner/pickled", pickled)
     hub.add("owner/garbled", folder, wrong_bytes=True)
+    hub.add("owner/garbled-once", folder, wrong_times=1)
+    hub.add("owner/short-once", folder, short_times=1)
     said = load_each(
         hub,
         tmp_path,
@@ -130,6 +133,8 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
             {"name": "owner/half"},
             {"name": "owner/pickled"},
             {"name": "owner/garbled"},
+            {"name": "owner/garbled-once"},
+            {"name": "owner/short-once"},
             {"name": "bigcode/starcoderbase-1B"},
             {"name": "owner/unheard-of"},
             {"name": "not an id"},
@@ -160,7 +165,7 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     assert said[TINY]["revision"] == KNOWN[TINY].revision
     free = hub.repositories["models", "owner/free"]
     assert (said["owner/free"]["revision"], said["owner/free"]["licence"]) == (free.commit, "mit")
-    for name in ("owner/free", "owner/busy", "owner/cut", "owner/half"):
+    for name in ("owner/free", "owner/busy", "owner/cut", "owner/half", "owner/garbled-once", "owner/short-once"):
         assert said[name]["first"] == member["first"]
     assert hub.repositories["models", "owner/half"].half_times == 0
 
@@ -168,7 +173,8 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     assert "keeps answering 503" in said["owner/overrun"]["text"]
     assert 99 - hub.repositories["models", "owner/overrun"].fail_times == 3  # tries
     assert "only as pickled .bin files" in said["owner/pickled"]["text"]
-    assert "damaged" in said["owner/garbled"]["text"]
+    assert "model.safetensors of owner/garbled arrived damaged, twice" in said["owner/garbled"]["text"]
+    assert not list((tmp_path / "hub").glob("models--owner--garbled/*/*/*.safetensors"))
     assert f"Did you mean {ONE_BILLION}" in said["bigcode/starcoderbase-1B"]["text"]
     assert said["owner/unheard-of"]["error"] == said["not an id"]["error"] == "ModelError"
 
@@ -196,6 +202,19 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     offline = load_each(hub, tmp_path, cases[:1] + cases[3:], HF_HUB_OFFLINE="1")
     assert offline[ONE_BILLION]["first"] == member["first"]
     assert "HF_HUB_OFFLINE is set" in offline["owner/unheard-of"]["text"]
+
+
+def test_a_checksum_is_git_s_or_sha256(folder):
+    path = folder / "config.json"
+    git = subprocess.run(["git", "hash-object", path], capture_output=True, text=True, check=True).stdout.strip()
+    sha = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert is_whole(path, git) and is_whole(path, sha)
+    assert not is_whole(path, git[::-1]) and not is_whole(path, sha[::-1])
+
+
+def test_a_clients_message_is_told_without_the_token(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert without_token(f"403 for Bearer {TOKEN}, {TOKEN}") == "403 for Bearer (token), (token)"
 
 
 @pytest.mark.slow
