@@ -11,6 +11,7 @@ from lorabook.history import History
 
 # Okabe and Ito's palette: told apart by readers with any of the common colour deficiencies.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
+DARK_VERMILION = "#B04A00"  # for text, which needs more contrast than marks do
 
 
 def new_figure(width: float = 7.0, height: float = 3.4) -> tuple[Figure, Axes]:
@@ -40,7 +41,7 @@ def length_histogram(lengths: Sequence[int], max_length: int) -> Figure:
     figure, axes = new_figure()
     axes.hist(lengths, bins=30, range=(0, max_length), color=BLUE)
     axes.axvline(max_length, color=VERMILION, linestyle="--")
-    axes.text(max_length, axes.get_ylim()[1], f"cut at {max_length} ", ha="right", va="top", color=VERMILION)
+    axes.text(max_length, axes.get_ylim()[1], f"cut at {max_length} ", ha="right", va="top", color=DARK_VERMILION)
     cut = sum(length >= max_length for length in lengths)
     title = f"{cut:,} of {len(lengths):,} rows reach the cut" if cut else f"No row of {len(lengths):,} reaches the cut"
     axes.set(xlabel="question and answer (tokens)", ylabel="rows", title=title)
@@ -56,7 +57,7 @@ def loss_curve(history: History, title: str = "The loss of the answers falls", t
         places, values = zip(*history.held_out)
         axes.plot(places, values, "o--", color=VERMILION, label="held out")
         for x, y in history.held_out:
-            axes.annotate(f"{y:.2f}", (x, y), textcoords="offset points", xytext=(6, 6), color=VERMILION)
+            axes.annotate(f"{y:.2f}", (x, y), textcoords="offset points", xytext=(6, 6), color=DARK_VERMILION)
     axes.set(xlabel="optimizer step", ylabel="loss (nats per answer token)", title=title)
     axes.set_xlim(-0.5, max(total or 0, len(steps), 1) + 1.5)
     axes.legend(frameon=False)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from lorabook.workbook.figures import BLUE, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.figures import BLUE, DARK_VERMILION, GREY, ORANGE, VERMILION, new_figure
 
 NAMED = 4  # tokens written beside their bars
 
@@ -25,7 +25,7 @@ def token_losses(losses: Sequence[float], pieces: Sequence[str], start: int) -> 
     middle = blended_transform_factory(axes.transData, axes.transAxes)
     axes.text((start - 1) / 2, 0.5, "the question:\nread, not scored", ha="center", va="center", transform=middle)
     axes.plot([start - 0.5, places[-1] + 0.5], [mean, mean], "--", color=VERMILION, lw=1.4)
-    axes.text(start - 1.5, mean, f"mean {mean:.2f}", ha="right", va="center", color=VERMILION)
+    axes.text(start - 1.5, mean, f"mean {mean:.2f}", ha="right", va="center", color=DARK_VERMILION)
     for t in _far_apart(losses, NAMED, len(losses) // 12):
         text = pieces[t].strip(" ").replace("\n", "⏎") or "␣"
         axes.annotate(text, (places[t], losses[t]), (0, 2), textcoords="offset points", ha="center", fontsize=8)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lorabook.intrinsic_dimension import Curve
-from lorabook.workbook.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.figures import BLUE, DARK_VERMILION, GREEN, GREY, ORANGE, VERMILION, new_figure
 
 COLOURS, STYLES = (VERMILION, ORANGE, BLUE, GREEN), ("o-", "s-", "^-", "D-")
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -54,7 +54,7 @@ def toy_losses(losses: Mapping[int, Sequence[float]], known: int, title: str) ->
     axes.set_yscale("log")
     axes.set_xticks(list(losses))
     axes.annotate(f"{known} sums asked for", (known, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
-                  textcoords="offset points", color=VERMILION, fontsize=9)  # fmt: skip
+                  textcoords="offset points", color=DARK_VERMILION, fontsize=9)  # fmt: skip
     axes.set(xlabel="dimension d of the subspace", ylabel="least loss (at the bottom 1e-14 or less)", title=title)
     return figure
 
@@ -104,7 +104,7 @@ def draw_shares(axes: Axes, curve: Curve, seed: int | None = None) -> None:
     left = dimensions[0]
     axes.annotate("every parameter", (left, 1), xytext=(0, 3), textcoords="offset points", fontsize=9)
     axes.annotate(f"{curve.line:.0%}", (left, curve.line), xytext=(0, -11), textcoords="offset points", fontsize=9,
-                  color=VERMILION)  # fmt: skip
+                  color=DARK_VERMILION)  # fmt: skip
     axes.set(xlabel="dimension d of the subspace", ylabel="share of full fine-tuning's fall")
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.figures import BLUE, DARK_VERMILION, GREEN, GREY, ORANGE, VERMILION, new_figure
 
 SKY, PURPLE = "#56B4E9", "#CC79A7"  # the rest of Okabe and Ito's palette
 LOOKS = ((SKY, "v"), (GREEN, "s"), (BLUE, "o"), (ORANGE, "^"), (VERMILION, "D"))  # of ranks, in growing order
@@ -66,7 +66,7 @@ def budget_dots(losses: Mapping[str, Sequence[float]], level: tuple[str, float],
         axes.plot(values, [place] * len(values), "o", color=BLUE, ms=6, alpha=0.7)
         axes.plot([sum(values) / len(values)], [place], "|", color="black", ms=16, mew=2)
     axes.axvline(level[1], color=VERMILION, linestyle="--", lw=1.2)
-    axes.annotate(level[0], (level[1], 0), xycoords=("data", "axes fraction"), xytext=(4, 5), color=VERMILION,
+    axes.annotate(level[0], (level[1], 0), xycoords=("data", "axes fraction"), xytext=(4, 5), color=DARK_VERMILION,
                   textcoords="offset points", fontsize=9)  # fmt: skip
     axes.set_yticks(range(len(losses)), list(losses))
     axes.invert_yaxis()
