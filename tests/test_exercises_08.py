@@ -56,6 +56,7 @@ def test_merge_head_gives_the_unmerged_logits_after_a_reload_too(tmp_path):
     for merged in (model, AutoModelForCausalLM.from_pretrained(tmp_path)):
         torch.testing.assert_close(merged(ids).logits, unmerged, atol=1e-5, rtol=1e-5)
         assert torch.equal(merged.transformer.wte.weight, before)
+        assert merged.config.tie_word_embeddings is False
 
 
 def test_frozen_base_trains_and_passes_on_what_peft_s_layer_does():
