@@ -102,7 +102,7 @@ def facts(file: str, mutant: Mutant, verdict: Verdict, why: dict) -> dict[str, s
     change = {"old": mutant.old, "new": mutant.new}
     if verdict.by:
         return place | change | {"killed by": verdict.by.removeprefix("tests/")}
-    return place | change | {"survived because": why.get(key(file, mutant), "no test looks at it")}
+    return place | change | {"survived because": why.get(key(file, mutant), "not reviewed")}
 
 
 def main() -> int:
