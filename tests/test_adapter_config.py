@@ -79,6 +79,21 @@ def test_what_peft_writes_today_holds_no_unknown_option(tmp_path):
     assert lora_config(stored, ("c_fc",)).scaling == 2
 
 
+@pytest.mark.parametrize("option", sorted(INACTIVE.keys() - {"init_lora_weights"}))
+def test_an_option_that_is_switched_on_is_refused_by_name(option, tmp_path):
+    for active in (True, 1, ["a"], {"a": 1}):
+        with pytest.raises(AdapterError, match=option):
+            read_config(written(tmp_path, **{option: active}))
+    for silent in INACTIVE[option]:
+        read_config(written(tmp_path, **{option: silent}))
+
+
+def test_what_is_left_out_is_as_in_peft():
+    stored = {"r": 4, "lora_alpha": 8, "target_modules": ["c_fc"]}
+    config, theirs = lora_config(stored, ("c_fc",)), LoraConfig(**stored)
+    assert (config.dropout, config.rslora, config.alpha) == (theirs.lora_dropout, theirs.use_rslora, theirs.lora_alpha)
+
+
 @pytest.mark.parametrize("value", [True, 3, "fast", ["a"], {"a": None}, 0.5])
 def test_an_option_from_the_future_is_refused_by_name_once_it_says_something(value, tmp_path):
     with pytest.raises(AdapterError, match=r"'use_future' to .*does not know"):
