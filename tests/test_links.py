@@ -83,6 +83,12 @@ def test_it_links_forward_or_back(notebook):
     assert linked & {other.name for other in NOTEBOOKS}
 
 
+@EACH
+def test_another_notebook_is_named_with_a_link(notebook):
+    prose = [re.sub(r"\[[^\]]*\]\([^)]*\)", "", text) for text in texts(notebook)]
+    assert [m for text in prose for m in re.findall(r"\b[Nn]otebooks? 0\d", text)] == []
+
+
 # The glossary
 
 
