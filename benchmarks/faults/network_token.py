@@ -58,6 +58,7 @@ def _notebook(folder: Path, environment: dict[str, str]) -> str:
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in FAILING])
     before = dict(os.environ)
+    os.environ.clear()  # HF_HUB_OFFLINE too, if it is set
     os.environ.update(environment)
     try:
         NotebookClient(notebook, timeout=300, allow_errors=True, kernel_name="python3").execute()
