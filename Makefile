@@ -1,5 +1,5 @@
 # GNU make; `make` alone lists the targets. Everything is installed into .venv, nothing outside this folder.
-.PHONY: help run lab test check lint bench faults mutants notebooks clean colab badges student screenshots
+.PHONY: help run lab test check lint bench tables docs faults mutants notebooks clean colab badges student screenshots
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -46,6 +46,14 @@ faults: .venv/.test ## put in every fault on purpose, say what came of it: bench
 mutants: .venv/.test ## break the library on purpose, a test must notice: benchmarks/results/mutants.json, under an hour
 	$(BIN)/python scripts/mutants.py
 	$(BIN)/python scripts/mutate.py
+
+tables: .venv/.lab ## put the stored results into the tables of README.md and benchmarks/README.md
+	$(BIN)/python scripts/tables.py
+
+docs: .venv/.lab ## the reference of the library, from its docstrings: build/docs
+	$(BIN)/python -m pip install --quiet 'pdoc>=15'
+	$(BIN)/pdoc $(subst /,.,$(basename $(filter-out %__init__.py %__main__.py, $(wildcard lorabook/*.py lorabook/memory/*.py)))) \
+	  --output-directory build/docs
 
 notebooks: .venv/.lab ## run every notebook again and write its clean outputs back
 	$(BIN)/python scripts/execute_notebooks.py
