@@ -10,8 +10,8 @@ r numbers per token beside the input. Only A and B have gradients and optimizer 
     report = apply_lora(model, LoRAConfig(r=16, alpha=32, targets=("c_attn", "c_proj", "c_fc")))
 
 Putting the update into the weights, and taking the layers out again, is in `merging.py`; many adapters on one base are
-in `adapters.py`. This file stands alone but for `errors.py` and `dropout.py`, so that it can be lifted into other
-projects (`nn.Dropout` may take the place of `ByteDropout`, and is slower on a CPU).
+in `adapters.py`. This file stands alone but for `errors.py` and `fast_path.py`, so that it can be lifted into other
+projects.
 """
 
 import math
@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lorabook.dropout import ByteDropout
 from lorabook.errors import SettingError
+from lorabook.fast_path import ByteDropout, fork
 
 ALL_LINEAR = "all-linear"
 
@@ -135,18 +135,6 @@ class LoRALayer(nn.Module):
         return f"r={self.r}, alpha={self.alpha}, scaling={self.scaling:g}, merged={self.merged}"
 
 
-class _Fork(torch.autograd.Function):
-    """x for two readers, whose gradients are summed in the first one's place. Autograd would make a third tensor."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.view_as(x), x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
-        return first.add_(second)  # `first` comes fresh out of the base layer's matrix product
-
-
 class LoRALinear(LoRALayer):
     """`h = base(x) + scaling * B A dropout(x)` over `nn.Linear`, or over GPT-2's `Conv1D`, whose weight is (k, d).
 
@@ -166,7 +154,7 @@ class LoRALinear(LoRALayer):
     def forward(self, x: Tensor) -> Tensor:
         if self.merged:
             return self.base_layer(x)
-        x, again = _Fork.apply(x)
+        x, again = fork(x)
         return self.add_update(self.base_layer(x), again)
 
     def add_update(self, h: Tensor, x: Tensor) -> Tensor:

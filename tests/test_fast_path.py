@@ -1,11 +1,11 @@
-"""ByteDropout against what dropout is: its rate, its expectation, its gradient, and PyTorch's own on other devices."""
+"""ByteDropout against what dropout is: rate, expectation, gradient, PyTorch's own elsewhere; fork against autograd."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lorabook.dropout import ByteDropout, byte_dropout
+from lorabook.fast_path import ByteDropout, byte_dropout, fork
 from lorabook.memory.arithmetic import GpuArithmetic
 from lorabook.memory.counter import StorageCounter
 
@@ -96,3 +96,24 @@ def test_modes_see_it_and_the_meta_device_has_it():
     torch.manual_seed(5)
     with GpuArithmetic(torch.float16):  # a GPU's step in rehearsal: PyTorch's own kernel
         assert torch.equal(byte_dropout(torch.ones(512), 0.5), expected)
+
+
+def test_a_forked_input_has_the_gradient_that_autograd_gives_and_one_tensor_less():
+    torch.manual_seed(6)
+    base, thin = nn.Linear(64, 8), nn.Linear(64, 2)
+
+    def gradient(split) -> tuple[torch.Tensor, int]:
+        x = torch.randn(5, 50, 64, generator=torch.Generator().manual_seed(7), requires_grad=True)
+        with StorageCounter([x, *base.parameters(), *thin.parameters()]) as counter:
+            before = counter.live
+            first, second = split(x * 1)
+            (base(first).square().sum() + thin(second).square().sum()).backward()
+        assert x.grad is not None
+        return x.grad, counter.peak - before
+
+    ours, theirs = gradient(fork), gradient(lambda x: (x, x))
+    torch.testing.assert_close(ours[0], theirs[0])
+    assert theirs[1] - ours[1] > 0.8 * ours[0].nbytes  # the outputs' small gradients are gone by then
+    assert torch.autograd.gradcheck(
+        lambda x: [y * (i + 1) for i, y in enumerate(fork(x))], torch.ones(3).double().requires_grad_()
+    )
