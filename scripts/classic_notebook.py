@@ -25,7 +25,8 @@ from browser import FLAGS, copy_blank, find_chromium  # noqa: E402
 SETTLED = """() => Jupyter.notebook.kernel?.is_connected() && !Jupyter.notebook.kernel_busy &&
     Jupyter.notebook.get_cells().filter(cell => cell.cell_type === 'code')
         .every(cell => typeof cell.input_prompt_number === 'number')"""
-READY = "() => window.Jupyter?.notebook?.kernel?.is_connected() && Jupyter.notebook._fully_loaded"
+READY = """() => window.Jupyter?.notebook?.kernel?.is_connected() && Jupyter.notebook._fully_loaded &&
+    Boolean(Jupyter.notebook.kernel.widget_manager)"""
 ERRORS = "() => [...document.querySelectorAll('.output_error, .output_stderr')].map(part => part.innerText)"
 HASH = """async root => {
     const bytes = await (await fetch(root.querySelector('img').src)).arrayBuffer();
@@ -78,6 +79,7 @@ def check(page: Page, address: str, name: str, screenshot: Path) -> list[str]:
     """What is wrong with the explorers of one notebook."""
     page.goto(f"{address}/notebooks/{name}", timeout=60_000)
     page.wait_for_function(READY, timeout=90_000)
+    page.wait_for_timeout(8000)  # the widgets' manager first asks for what is there: what is shown before is lost
     page.evaluate("() => { Jupyter.notebook.execute_all_cells(); }")
     page.wait_for_function(SETTLED, timeout=180_000)
     if errors := page.evaluate(ERRORS):
