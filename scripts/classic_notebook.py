@@ -56,21 +56,26 @@ def reduced(folder: Path) -> list[str]:
     return names
 
 
-def changed(page: Page, root: Locator, before: str) -> bool:
-    for _ in range(60):
-        if root.evaluate(HASH) != before:
-            return True
+def settled(page: Page, root: Locator) -> str:
+    """The hash of the picture, once the kernel is idle and the picture has stayed the same for half a second."""
+    seen, since = "", 0
+    for _ in range(300):
+        now, busy = root.evaluate(HASH), page.evaluate("() => Jupyter.notebook.kernel_busy")
+        seen, since = now, since + 1 if now == seen and not busy else 0
+        if since == 10:
+            return seen
         page.wait_for_timeout(50)
-    return False
+    sys.exit("the picture does not come to rest")
 
 
 def move(page: Page, root: Locator, control: Locator) -> bool:
     """Whether some key, pressed with the focus in the control, changes the picture."""
-    before = root.evaluate(HASH)
+    before = settled(page, root)
     control.locator(FOCUSABLE).first.focus()
     for key in KEYS:
         page.keyboard.press(key)
-        if key != "Tab" and changed(page, root, before):
+        page.wait_for_timeout(200)
+        if key != "Tab" and settled(page, root) != before:
             return True
     return False
 
@@ -95,6 +100,7 @@ def check(page: Page, address: str, name: str, screenshot: Path) -> list[str]:
         ]
         if message := root.locator(".lorabook-error").inner_text().strip():
             faults.append(f"{name}: {message}")
+        settled(page, root)
         root.screenshot(path=screenshot)
     return faults if controls else [f"{name}: no control"]
 
@@ -118,12 +124,14 @@ def main() -> None:
         )
     address, faults = f"http://127.0.0.1:{port}", []
     try:
-        for _ in range(300):
+        for _ in range(600):
             try:
                 urllib.request.urlopen(f"{address}/api", timeout=10).close()
                 break
             except OSError:
                 time.sleep(0.2)
+        else:
+            sys.exit(f"the classic Notebook did not answer in two minutes: see {folder / 'server.log'}")
         with sync_playwright() as p:
             browser = p.chromium.launch(executable_path=find_chromium(), args=list(FLAGS), timeout=60_000)
             for name in names:
