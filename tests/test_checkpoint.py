@@ -15,7 +15,6 @@ from torch import nn
 from lorabook import checkpoint
 from lorabook.checkpoint import MANIFEST, STATE, TENSORS, copy, latest, optimizer_tensors, restore_optimizer, write
 from lorabook.errors import CheckpointError
-from lorabook.history import History, Step
 
 
 def put(folder: Path, step: int) -> Path:
@@ -202,50 +201,6 @@ def copied(folder: Path, step: int) -> Path:
     return copy(put(folder / "here", step), folder / "there")
 
 
-def test_a_copy_is_the_checkpoint_under_a_name_of_its_own(tmp_path):
-    place = copied(tmp_path, 5)
-    assert place.parent == tmp_path / "there" and place.name.startswith("step-000005-")
-    for file in (TENSORS, STATE, MANIFEST):
-        assert (place / file).read_bytes() == (tmp_path / "here" / "step-000005" / file).read_bytes()
-    again = copied(tmp_path, 5)
-    assert names(tmp_path / "there") == [place.name, again.name] and at(tmp_path / "there") == 5
-    assert latest(tmp_path / "there").folder == again
-
-
-def test_the_newest_of_two_folders_is_used_and_at_the_same_step_that_of_the_first(tmp_path):
-    here, there = tmp_path / "here", tmp_path / "there"
-    place = copied(tmp_path, 5)
-    assert latest(here, there).folder == here / "step-000005" and latest(there, here).folder == place
-    assert latest(tmp_path / "absent", there).folder == place
-    put(here, 7)
-    assert latest(here, there).state == latest(there, here).state == {"at": 7}
-    truncate(here / "step-000007")
-    truncate(here / "step-000005")
-    with pytest.warns(UserWarning, match=r"step-00000[57] is damaged") as caught:
-        assert latest(here, there).folder == place
-    assert len(caught) == 2
-
-
-def test_copies_are_dropped_only_where_enough_whole_ones_are_seen(tmp_path):
-    there, places = tmp_path / "there", [copied(tmp_path, step) for step in (1, 2, 3)]
-    truncate(places[1])
-    places.append(copied(tmp_path, 4))
-    assert names(there) == [p.name for p in places]  # of four, three are whole: the oldest is the third
-    places.append(copied(tmp_path, 5))
-    assert names(there) == [p.name for p in places[2:]]
-    late = copied(tmp_path, 4)  # of a run that went back: what is later is of the run before
-    assert names(there) == [p.name for p in (*places[2:4], late)]
-
-
-def test_a_copy_that_fails_leaves_nothing_and_drops_nothing(tmp_path, monkeypatch):
-    before = [copied(tmp_path, step).name for step in (1, 2, 3, 4)][1:]
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_sync", failing)
-        with pytest.raises(CheckpointError, match=r"step-000004 could not be copied to .*Transport") as caught:
-            copy(tmp_path / "here" / "step-000004", tmp_path / "there")
-    assert str(tmp_path / "here") in caught.value.advice and names(tmp_path / "there") == before
-
-
 def failing(*arguments):
     raise OSError(107, "Transport endpoint is not connected")
 
@@ -323,35 +278,3 @@ def test_random_states_come_back():
         assert torch.equal(torch.rand(4), first)
     finally:
         torch.set_rng_state(before)
-
-
-def history() -> History:
-    steps = [Step(1, 3.0, 1e-3, 0.5, 100, 40, 0.5, 2000), Step(2, 2.5, 9e-4, float("inf"), 60, 20, 0.3, 3000, True)]
-    return History(steps, [(0, 3.1), (2, 2.4)], "finished")
-
-
-def test_a_history_survives_json(tmp_path):
-    history().save(tmp_path / "new" / "history.json")
-    stored = json.loads((tmp_path / "new" / "history.json").read_text())
-    assert History.from_json(stored) == history()
-    assert names(tmp_path / "new") == ["history.json"]
-
-
-def test_what_a_history_adds_up_to():
-    h = history()
-    assert h.losses == [3.0, 2.5] and h.tokens == 160 and h.peak_bytes == 3000
-    assert h.tokens_per_second == pytest.approx(200)
-    assert History().tokens_per_second == 0 and History().peak_bytes == 0
-
-
-def test_a_history_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch):
-    history().save(tmp_path / "history.json")
-
-    def fail(*args):
-        raise OSError("killed")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="killed"):
-        History().save(tmp_path / "history.json")
-    assert History.from_json(json.loads((tmp_path / "history.json").read_text())) == history()
-    assert names(tmp_path) == ["history.json"], "half a file is left beside it"

@@ -4,7 +4,7 @@ import shutil
 import warnings
 
 import pytest
-from test_checkpoint import at, drop, names, put
+from test_checkpoint import at, copied, drop, failing, names, put, truncate
 
 from lorabook import checkpoint
 from lorabook.checkpoint import COPIES, MANIFEST, STATE, TENSORS, copy, latest
@@ -90,3 +90,47 @@ def test_a_drive_that_cannot_be_written_keeps_what_it_has(tmp_path, monkeypatch)
     with pytest.raises(CheckpointError, match=r"step-000010 could not be copied to .*no space"):
         copy(place, tmp_path / "drive")
     assert names(tmp_path / "drive") == before and at(tmp_path / "disk") == 10
+
+
+def test_a_copy_is_the_checkpoint_under_a_name_of_its_own(tmp_path):
+    place = copied(tmp_path, 5)
+    assert place.parent == tmp_path / "there" and place.name.startswith("step-000005-")
+    for file in (TENSORS, STATE, MANIFEST):
+        assert (place / file).read_bytes() == (tmp_path / "here" / "step-000005" / file).read_bytes()
+    again = copied(tmp_path, 5)
+    assert names(tmp_path / "there") == [place.name, again.name] and at(tmp_path / "there") == 5
+    assert latest(tmp_path / "there").folder == again
+
+
+def test_the_newest_of_two_folders_is_used_and_at_the_same_step_that_of_the_first(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    place = copied(tmp_path, 5)
+    assert latest(here, there).folder == here / "step-000005" and latest(there, here).folder == place
+    assert latest(tmp_path / "absent", there).folder == place
+    put(here, 7)
+    assert latest(here, there).state == latest(there, here).state == {"at": 7}
+    truncate(here / "step-000007")
+    truncate(here / "step-000005")
+    with pytest.warns(UserWarning, match=r"step-00000[57] is damaged") as caught:
+        assert latest(here, there).folder == place
+    assert len(caught) == 2
+
+
+def test_copies_are_dropped_only_where_enough_whole_ones_are_seen(tmp_path):
+    there, places = tmp_path / "there", [copied(tmp_path, step) for step in (1, 2, 3)]
+    truncate(places[1])
+    places.append(copied(tmp_path, 4))
+    assert names(there) == [p.name for p in places]  # of four, three are whole: the oldest is the third
+    places.append(copied(tmp_path, 5))
+    assert names(there) == [p.name for p in places[2:]]
+    late = copied(tmp_path, 4)  # of a run that went back: what is later is of the run before
+    assert names(there) == [p.name for p in (*places[2:4], late)]
+
+
+def test_a_copy_that_fails_leaves_nothing_and_drops_nothing(tmp_path, monkeypatch):
+    before = [copied(tmp_path, step).name for step in (1, 2, 3, 4)][1:]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_sync", failing)
+        with pytest.raises(CheckpointError, match=r"step-000004 could not be copied to .*Transport") as caught:
+            copy(tmp_path / "here" / "step-000004", tmp_path / "there")
+    assert str(tmp_path / "here") in caught.value.advice and names(tmp_path / "there") == before
