@@ -16,7 +16,7 @@ memory: bytes above the frozen weights at the peak, each contender in a process 
 growth: lorabook's step as tokens, blocks and r double.
 run: the pocket model, one pass over 2,000 rows that fit its 512 tokens whole, the wall time of the training call and
     the loss on rows held out. The padded rival is what tutorials do; the tuned one groups rows by length. Learning
-    rate, schedule and LoRA are the same; a step has 8 rows, or as many tokens as 8 average rows have.
+    rate, schedule and LoRA are the same; a step has 8 rows, or tokens enough for no more steps than that makes.
 
 Prints its tables and writes one JSON file, in which parts not run this time stay.
 """

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.batches import Example
+from lorabook.batches import Example, epoch_plan
 from lorabook.evaluate import answer_loss
 from lorabook.models import load_model
 from lorabook.train import finetune
@@ -33,10 +33,13 @@ class Outcome:
 
 
 def lorabook(train: Sequence[Example], held: Sequence[Example]) -> Outcome:
-    """Length buckets filled to a token budget, which is that of ROWS average rows; the chunked loss."""
+    """Length buckets filled to a token budget, the least that makes no more steps than ROWS rows in each would."""
     model = load_model("pocket", device="cpu").model
     apply_lora(model, LORA)
-    tokens = ROWS * sum(len(e.input_ids) for e in train) // len(train)
+    lengths = [len(e.input_ids) for e in train]
+    tokens = ROWS * sum(lengths) // len(lengths)
+    while len(epoch_plan(lengths, tokens, tokens, TrainConfig.seed, 0)) > -(-len(train) // ROWS):
+        tokens += tokens // 64
     config = TrainConfig(
         lr=recommended_lr("pocket"),
         batch_tokens=tokens,
