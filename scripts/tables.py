@@ -10,7 +10,6 @@ import json
 import re
 import statistics
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,13 +70,14 @@ def run() -> str:
         (
             name,
             f"{seconds['lorabook'] / seconds[name]:.2f}" if name != "lorabook" else "",
+            f"{each[0]['rows']:,}",
             f"{each[0]['steps']:,}",
             f"{each[0]['labels']:,}",
             f"{statistics.median(o['loss'] for o in each):.3f}",
         )
         for name, each in groups.items()
     )
-    return markdown(("", "lorabook's time over its", "steps", "answer tokens", "held-out loss"), rows)
+    return markdown(("", "lorabook's time over its", "rows", "steps", "answer tokens", "held-out loss"), rows)
 
 
 def growth() -> str:
@@ -110,26 +110,7 @@ def share() -> str:
     return markdown(("trained", "learning rate", "parameters", "held-out loss"), rows)
 
 
-def faults() -> str:
-    """Every fault put in on purpose."""
-    rows = [row for family in result("faults")["families"].values() for row in family["rows"]]
-    return markdown(
-        ("fault", "tries", "outcome"),
-        ((r["fault"], r["tries"], r["outcome"] if r["passed"] else f"**failed**: {r['outcome']}") for r in rows),
-    )
-
-
-def mutants() -> str:
-    """Sampled mutants by file."""
-    counts: dict[str, Counter] = {}
-    for verdict in result("mutants")["verdicts"]:
-        counts.setdefault(verdict["file"], Counter())["killed by" in verdict] += 1
-    rows = [(file, c.total(), c[True], c[False]) for file, c in counts.items()]
-    total = ("all", *(sum(column) for column in list(zip(*rows))[1:]))
-    return markdown(("file", "sampled", "killed", "survived"), [*rows, total])
-
-
-TABLES = {f.__name__: f for f in (times, memory, run, growth, parts, share, faults, mutants)}
+TABLES = {f.__name__: f for f in (times, memory, run, growth, parts, share)}
 
 
 def filled(page: str) -> str:
