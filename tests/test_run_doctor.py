@@ -154,8 +154,8 @@ def test_the_scaling_is_measured_whatever_the_layer_says(family, rslora, monkeyp
     model = adapted(MODELS[family](), LoRAConfig(r=4, alpha=12, dropout=0.5, rslora=rslora))
     for _, layer in lora_layers(model):
         assert applied_scaling(layer) == pytest.approx(6.0 if rslora else 3.0, rel=1e-4)
-        applied = layer.update
-        monkeypatch.setattr(layer, "update", lambda x, applied=applied: 5 * applied(x))
+        added = layer.add_update
+        monkeypatch.setattr(layer, "add_update", lambda h, x, added=added: h + 5 * (added(h, x) - h))
         assert applied_scaling(layer) == pytest.approx(5 * layer.scaling, rel=1e-4)
 
 
