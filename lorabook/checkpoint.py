@@ -34,7 +34,7 @@ ASIDE = ".old"
 KEEP = 2
 NAME = re.compile(rf"step-\d+(?:-(\d+))?({re.escape(ASIDE)})?")  # when it was copied; moved aside
 BROKEN = (OSError, ValueError, KeyError, TypeError)
-COPIES = 3  # kept in the second folder, of those that are seen whole: the newest may not have arrived
+COPIES = 3  # kept in the second folder, of those seen whole: two may be on their way there when the machine goes
 
 
 @dataclass(frozen=True)

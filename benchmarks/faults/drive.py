@@ -24,7 +24,7 @@ from lorabook.history import History
 from lorabook.train import finetune
 
 SETTINGS = config(steps=10, checkpoint_every=1, log_every=1, clip=0.5)
-TRIES, LAG = 10, 7  # of each loss; files on their way at most: three a checkpoint
+TRIES, LAG = 10, 3 * (COPIES - 1)  # of each loss; files on their way at most, three a checkpoint: one copy has arrived
 
 
 def lost(held: list[Path]) -> None:

@@ -66,6 +66,18 @@ def in_trained(model, k: int, bad: float):
     return at_step(k, lambda: trained(model)[1][1].data.view(-1)[:1].fill_(bad))
 
 
+def in_update(model, k: int, bad: float):
+    """What the optimizer's step k makes of a weight, just before a checkpoint of it is due."""
+    step = loop._Run._step
+
+    def spoiled(run, *arguments):
+        step(run, *arguments)
+        if len(run.history.steps) == k:
+            trained(model)[1][1].data.view(-1)[:1].fill_(bad)
+
+    return swapped(loop._Run, "_step", spoiled)
+
+
 def in_embedding(model, k: int, bad: float):
     """In what the embedding makes of one batch."""
     hit = [False]
@@ -108,9 +120,9 @@ def stops(folder: Path, spoil: Spoil, k: int, bad: float, whole) -> list[str]:
             finetune(model, TRAIN, HELD_OUT, SETTINGS, output=folder)
             return [f"a run with {bad} at step {k} was not stopped"]
         except TrainingError as error:
-            if f"at step {k}" not in error.problem:
+            if f"{'after' if spoil is in_update else 'at'} step {k}" not in error.problem:
                 wrong.append(f"step {k} spoiled: {error.problem}")
-    if spoil is not in_trained and differing(before[0], {n: p.detach() for n, p in trained(model)}):
+    if spoil not in (in_trained, in_update) and differing(before[0], {n: p.detach() for n, p in trained(model)}):
         wrong.append("a trained weight moved")
     if not json.loads((folder / "history.json").read_text())["stopped"].startswith("failed: "):
         wrong.append("history.json does not say so")
@@ -248,11 +260,13 @@ def run(sample: int | None, seed: int, folder: Path) -> list[Row]:
     for spoil, where in (
         (in_frozen, "a frozen weight mid-run"),
         (in_trained, "a trained weight mid-run"),
+        (in_update, "an update, a checkpoint being due"),
         (in_embedding, "a batch"),
         (in_loss, "the loss"),
         (in_gradient, "a gradient"),
     ):
-        draws = [(rng.randint(2, 9), BAD[i % 3]) for i in range(tries)]
+        due = range(4, 9, SETTINGS.checkpoint_every) if spoil is in_update else range(2, 10)
+        draws = [(rng.choice(due), BAD[i % 3]) for i in range(tries)]
         tried(f"NaN, ±inf in {where}", [lambda d=d, s=spoil: stopping(s, *d) for d in draws], outcome)
     outcome = "just those steps are skipped, weights and schedule wait"
     tried("overflow under a loss scale", [lambda: overflow(rng, 5)] * tries, outcome)
