@@ -34,3 +34,12 @@ def test_one_failed_row_fails_all_and_is_marked(passed, tmp_path, monkeypatch, c
     ]
     stored = json.loads(file.read_text())
     assert stored["seed"] == 4 and [row["passed"] for row in stored["families"]["disk"]["rows"]] == [True, passed]
+
+
+def test_a_family_that_breaks_is_a_failed_row(monkeypatch, capsys):
+    def broken(*arguments):
+        raise ZeroDivisionError("in the middle")
+
+    monkeypatch.setattr(importlib.import_module("benchmarks.faults.disk"), "run", broken)
+    monkeypatch.setattr(sys, "argv", ["faults", "--family", "disk"])
+    assert faults.main() == 1 and "FAILED: ZeroDivisionError: in the middle" in capsys.readouterr().out

@@ -50,7 +50,10 @@ def main() -> int:
     for name in families:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"faults-{name}-") as folder:
-            rows = importlib.import_module(f"benchmarks.faults.{name}").run(args.sample, args.seed, Path(folder))
+            try:
+                rows = importlib.import_module(f"benchmarks.faults.{name}").run(args.sample, args.seed, Path(folder))
+            except Exception as error:  # what a fault broke must not hide the other families
+                rows = [Row(name, 1, f"{type(error).__name__}: {error}", False)]
         results.append((name, round(time.monotonic() - began, 1), rows))
         failed = sum(not row.passed for row in rows)
         print(f"{name}: {len(rows)} kinds of fault, {failed} failed, {results[-1][1]} s", file=sys.stderr, flush=True)
