@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from lorabook import adapter_file, cli
+from lorabook.errors import SettingError
 from lorabook.hub import KNOWN
 from lorabook.models import load_model
 
@@ -79,6 +80,19 @@ def test_resuming_a_finished_run_changes_nothing(trained):
     now = load_file(folder / "adapter_model.safetensors")
     assert adapter_file.read_config(folder) == config
     assert now.keys() == tensors.keys() and all(torch.equal(now[key], tensors[key]) for key in now)
+
+
+def test_another_machine_goes_on_from_the_copies_of_the_checkpoints(tmp_path):
+    drive = tmp_path / "drive"
+    run("finetune", *QUICK, "--output", str(tmp_path / "one"), "--copy-to", str(drive))
+    with pytest.raises(SettingError, match=r"drive holds the checkpoints of a run\. Add --resume"):
+        run("finetune", *QUICK, "--output", str(tmp_path / "two"), "--copy-to", str(drive))
+    (copied,) = drive.iterdir()
+    before = (copied / "state.safetensors").stat().st_mtime_ns
+    run("finetune", *QUICK, "--output", str(tmp_path / "two"), "--copy-to", str(drive), "--resume")
+    histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("one", "two")]
+    assert histories[0]["steps"] == histories[1]["steps"]  # to the second: none was taken again
+    assert (copied / "state.safetensors").stat().st_mtime_ns == before
 
 
 def test_ask_answers_the_same_every_time(trained):
