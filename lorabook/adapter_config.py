@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from lorabook.errors import AdapterError, SettingError, shown
-from lorabook.lora import ALL_LINEAR, LoRAConfig, _adaptable, matched
+from lorabook.lora import ALL_LINEAR, LoRAConfig, adaptable, matched
 
 CONFIG_NAME = "adapter_config.json"
 CONFIG_LIMIT = 2**20  # bytes; the largest that PEFT writes name every module of a model
@@ -170,7 +170,7 @@ def targeted(model: nn.Module, stored: dict) -> set[str]:
         AdapterError: it has a pattern that is no regular expression, or one that takes for ever.
     """
     targets, excluded = stored["target_modules"], stored.get("exclude_modules") or []
-    names = {name for name, module in model.named_modules() if name and _adaptable(module)}
+    names = {name for name, module in model.named_modules() if name and adaptable(module)}
     if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
         chosen = set(matched(model, (ALL_LINEAR,)))
     else:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lorabook.adapter_config import CONFIG_NAME, lora_config, once, read_config, targeted
 from lorabook.errors import AdapterError, SettingError, shown
 from lorabook.fingerprint import Fingerprint
-from lorabook.lora import LoRAEmbedding, Report, _adaptable, apply_lora, layer_shape, lora_layers
+from lorabook.lora import LoRAEmbedding, Report, adaptable, apply_lora, layer_shape, lora_layers
 from lorabook.quantized import packed_layers
 
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -172,7 +172,7 @@ def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, dict[
                 f"The tensor {shown(key)} has no place in this model.", "Load the base it was trained on."
             )
         factor, embedding = FACTORS.get(suffix, ("", isinstance(modules[name], nn.Embedding)))
-        if embedding != isinstance(modules[name], nn.Embedding) or not _adaptable(modules[name]):
+        if embedding != isinstance(modules[name], nn.Embedding) or not adaptable(modules[name]):
             raise AdapterError(f"The tensor {key} does not fit the module {name}.", "Load the base it was trained on.")
         if factor:
             factors.setdefault(name, {})[factor] = tensor

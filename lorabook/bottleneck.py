@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lorabook.errors import SettingError
-from lorabook.lora import Adapted, Report, count_parameters, lora_layers
+from lorabook.lora import Adapted, Report, count_parameters, layer_shape, lora_layers
 from lorabook.subspace import subspace_of
 
 # The projections that end a block's two branches: of GPT-2 and GPTBigCode, of Llama and its relatives.
@@ -77,7 +77,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, base_layer: Any, config: BottleneckConfig, generator: torch.Generator | None = None):
         super().__init__()
-        d, m = _shape(base_layer)[0], config.m
+        d, m = layer_shape(base_layer)[0], config.m
         device = base_layer.weight.device
 
         def drawn(*shape: int) -> nn.Parameter:  # on the CPU, so that every device starts from the same numbers
@@ -156,7 +156,7 @@ def apply_bottleneck(model: nn.Module, config: BottleneckConfig) -> BottleneckRe
         model.set_submodule(name, TrainedNorm(model.get_submodule(name)))
     counts = [sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in adapters]
     adapted = tuple(
-        Adapted(name, type(layer.base_layer).__name__, _shape(layer.base_layer), count)
+        Adapted(name, type(layer.base_layer).__name__, layer_shape(layer.base_layer), count)
         for name, layer, count in zip(ends, adapters, counts)
     )
     trainable, total = count_parameters(model)
@@ -207,14 +207,6 @@ def _ends(model: nn.Module) -> list[str]:
         f"The blocks of {type(model).__name__} are not known.",
         f"Choose a model whose blocks end in {' or '.join(' and '.join(family) for family in ENDS)}.",
     )
-
-
-def _shape(projection: Any) -> tuple[int, int]:
-    """(d, k), outputs and inputs, of a linear layer or GPT-2's `Conv1D`."""
-    if isinstance(projection, nn.Linear):
-        return projection.out_features, projection.in_features
-    k, d = projection.weight.shape
-    return d, k
 
 
 def _is_norm(module: nn.Module) -> bool:

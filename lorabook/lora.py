@@ -213,7 +213,8 @@ def layer_shape(module: Any) -> tuple[int, int]:
     return (columns, rows) if isinstance(module, nn.Embedding) or _is_conv1d(module) else (rows, columns)
 
 
-def _adaptable(module: nn.Module) -> bool:
+def adaptable(module: nn.Module) -> bool:
+    """Whether `apply_lora` knows this kind of layer: linear, Conv1D, embedding."""
     return isinstance(module, (nn.Linear, nn.Embedding)) or _is_conv1d(module)
 
 
@@ -256,7 +257,7 @@ def matched(model: nn.Module, targets: tuple[str, ...]) -> list[str]:
     Raises:
         SettingError: a target matches no layer that can be adapted; the message names those that exist.
     """
-    candidates = {name: m for name, m in model.named_modules() if name and _adaptable(m)}
+    candidates = {name: m for name, m in model.named_modules() if name and adaptable(m)}
     head = getattr(model, "get_output_embeddings", lambda: None)()
     hits: set[str] = set()
     for target in targets:

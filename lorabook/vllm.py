@@ -12,6 +12,7 @@ from lorabook.lora import LoRAConfig
 MAX_LORA_RANKS, DEFAULT_MAX_LORA_RANK = (1, 8, 16, 32, 64, 128, 256, 320, 512), 16
 # Options of an adapter_config.json that vLLM refuses, with the values that say nothing.
 REFUSED = {"modules_to_save": (None, []), "use_dora": (None, False), "bias": (None, "none")}
+PEFT_RANK = 8  # of a config that names none
 MERGE = "merge it into its base (`lorabook merge`) and serve the merged model."
 
 
@@ -23,7 +24,7 @@ def check_vllm_compatible(config: LoRAConfig | Mapping[str, Any]) -> list[str]:
     """
     if isinstance(config, LoRAConfig):
         config = {"r": config.r, "target_modules": config.targets}
-    found, r, targets = [], config["r"], config.get("target_modules") or ()
+    found, r, targets = [], config.get("r", PEFT_RANK), config.get("target_modules") or ()
     if r > MAX_LORA_RANKS[-1]:
         found.append(f"The rank r is {r}, and vLLM takes {MAX_LORA_RANKS[-1]} at most: {MERGE}")
     elif r > DEFAULT_MAX_LORA_RANK:

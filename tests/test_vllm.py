@@ -26,6 +26,11 @@ def test_a_higher_rank_needs_the_next_limit_that_vllm_knows(r, flag):
     assert f"r is {r}" in finding and f"--max-lora-rank {flag} " in finding
 
 
+def test_a_config_without_a_rank_has_pefts_own():
+    config = {"target_modules": ["c_attn"]}
+    assert check_vllm_compatible(config) == check_vllm_compatible(config | {"r": LoraConfig().r}) == []
+
+
 def test_a_rank_beyond_every_limit_has_to_be_merged():
     (finding,) = check_vllm_compatible(plain(513))
     assert "r is 513" in finding and "512 at most" in finding and "lorabook merge" in finding

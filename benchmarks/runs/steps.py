@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+from transformers import AutoModelForCausalLM, GPTBigCodeConfig
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.batches import Batch
@@ -31,8 +31,8 @@ def frozen_blocks(blocks: int, vocabulary: int, dtype: torch.dtype, positions: i
     sizes = {"n_embd": 2048, "n_head": 16, "n_inner": 8192, "n_layer": blocks, "n_positions": positions}
     dropouts = dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), 0.0)
     ends = {"bos_token_id": 0, "eos_token_id": 0}
-    model = GPTBigCodeForCausalLM(GPTBigCodeConfig(**sizes, **dropouts, **ends, vocab_size=vocabulary)).to(dtype)
-    return model.requires_grad_(False).train()
+    config = GPTBigCodeConfig(**sizes, **dropouts, **ends, vocab_size=vocabulary)
+    return AutoModelForCausalLM.from_config(config, dtype=dtype).requires_grad_(False).train()
 
 
 def batch_of(rows: int, sequence: int, vocabulary: int) -> Batch:
@@ -120,11 +120,15 @@ def ratios(times: dict[str, list[float]], to: str) -> dict[str, float]:
 
 
 def memory(name: str, dtype: str, blocks: int, vocabulary: int, rows: int, sequence: int, again: bool) -> dict:
-    """Bytes above the frozen weights at the peak of two steps, by live storages and by the process's resident pages."""
-    base, batch = (
-        frozen_blocks(blocks, vocabulary, getattr(torch, dtype), sequence),
-        batch_of(rows, sequence, vocabulary),
-    )
+    """Bytes above the frozen weights at the peak of two steps, by live storages and by the process's resident pages.
+
+    A step of one small block comes first, so that what PyTorch loads and compiles at first use belongs to no contender.
+    """
+    small = CONTENDERS[name](frozen_blocks(1, 64, getattr(torch, dtype), sequence), batch_of(1, 8, 64))
+    small()
+    del small
+    base = frozen_blocks(blocks, vocabulary, getattr(torch, dtype), sequence)
+    batch = batch_of(rows, sequence, vocabulary)
     set_activation_checkpointing(base, again, torch.device("cpu"))
     if name.startswith("PEFT") and again:
         base.enable_input_require_grads()  # pyright: ignore[reportCallIssue] - or checkpoints would cut the gradient
