@@ -12,6 +12,7 @@ from pathlib import Path
 from lorabook.errors import ModelError, shown
 from lorabook.hub import UNGATED
 
+MOST_LAYERS = 1000  # Transformers builds whatever number a config names, a module each, for hours if need be
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -34,6 +35,20 @@ def check_folder(folder: Path, name: str) -> Path:
     if not weight_files(names):
         raise no_safetensors(name, names)
     return folder
+
+
+def _check_depth(config: Path, name: str) -> None:
+    try:
+        stored = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # Transformers says what is wrong with it
+    stored = stored if isinstance(stored, dict) else {}
+    layers = [v for k in ("num_hidden_layers", "n_layer", "num_layers") if isinstance(v := stored.get(k), int)]
+    if layers and max(layers) > MOST_LAYERS:
+        raise ModelError(
+            f"The config.json of {name} names {max(layers):,} layers; lorabook takes {MOST_LAYERS:,} at most.",
+            "Get the model again, or use another causal language model.",
+        )
 
 
 def no_safetensors(name: str, names: list[str]) -> ModelError:
@@ -70,10 +85,11 @@ def count_weights(folder: Path, name: str) -> tuple[int, int]:
     Read from the headers of the files. What is in the blocks is what 4 bits hold of a model.
 
     Raises:
-        ModelError: one is damaged, the index of the parts is, or an adapter lies beside them.
+        ModelError: one is damaged, the index of the parts is, an adapter lies beside them, or the config has no end.
     """
     from safetensors import SafetensorError, safe_open
 
+    _check_depth(folder / "config.json", name)
     if (folder / "adapter_config.json").exists():
         raise ModelError(
             f"{name} holds an adapter_config.json beside the model, which Transformers would load another base for.",

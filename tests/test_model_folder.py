@@ -102,6 +102,13 @@ def test_a_file_of_settings_that_is_none_is_refused(name, folder):
         refused(folder, "transformers cannot load")
 
 
+@pytest.mark.parametrize("key", ["n_layer", "num_hidden_layers"])
+def test_a_config_without_end_is_refused_before_it_is_built(key, folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {key: 10**7}))
+    refused(folder, "10,000,000 layers")
+
+
 @pytest.mark.parametrize("changes", [{"n_layer": "x"}, {"n_embd": -4}, {"vocab_size": 10}, {"n_layer": 9}])
 def test_a_config_of_another_model_is_refused(changes, folder):
     config = json.loads((folder / "config.json").read_text())
