@@ -110,7 +110,36 @@ def share() -> str:
     return markdown(("trained", "learning rate", "parameters", "held-out loss"), rows)
 
 
-TABLES = {f.__name__: f for f in (times, memory, run, growth, parts, share)}
+def faults() -> str:
+    """Every fault put in on purpose, and what came of it."""
+    rows = (
+        (family, row["fault"], row["tries"], row["outcome"] if row["passed"] else f"**failed**: {row['outcome']}")
+        for family, of_family in result("faults")["families"].items()
+        for row in of_family["rows"]
+    )
+    return markdown(("", "fault", "tries", "outcome"), rows)
+
+
+def mutants() -> str:
+    """The drawn mutants by file, and how many of them a test noticed."""
+    found = result("mutants")
+    killed = {file: ["killed by" in v for v in found["verdicts"] if v["file"] == file] for file in found["mutants"]}
+    rows = [(file, found["mutants"][file], len(each), sum(each)) for file, each in killed.items()]
+    rows.append(("all", *(sum(row[i] for row in rows) for i in (1, 2, 3))))
+    return markdown(("file", "mutants", "drawn", "killed"), rows)
+
+
+def survivors() -> str:
+    """The drawn mutants that no test noticed, and why."""
+    rows = (
+        (f"{v['file']}, `{v['where']}`", f"`{v['old']}`", f"`{v['new']}`" if v["new"] else "", v["survived because"])
+        for v in result("mutants")["verdicts"]
+        if "survived because" in v
+    )
+    return markdown(("where", "was", "became", "lives because"), rows)
+
+
+TABLES = {f.__name__: f for f in (times, memory, run, growth, parts, share, faults, mutants, survivors)}
 
 
 def filled(page: str) -> str:

@@ -9,6 +9,7 @@ It answers like the real one: 401 with `X-Error-Code: GatedRepo` to a file of a 
 to a token whose account has not accepted the licence, `RepoNotFound` for an unknown one, and so on.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -53,8 +54,7 @@ class Repository:
         self.commit = self.commit or hashlib.sha1(self.id.encode()).hexdigest()
 
     def files(self) -> dict[str, Path]:
-        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return {path.relative_to(self.folder).as_posix(): path for path in paths}
+        return {p.relative_to(self.folder).as_posix(): p for p in sorted(self.folder.rglob("*")) if p.is_file()}
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # a client that was told to stop is gone
+                self.wfile.write(body)
 
     def send_file(self, repository: Repository, name: str, token: str | None) -> None:
         if repository.gated and token not in repository.accepted:
