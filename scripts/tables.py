@@ -81,11 +81,12 @@ def run() -> str:
 
 
 def growth() -> str:
-    """Milliseconds of a step as one size doubles."""
+    """The time of a step as one size doubles, in multiples of the first."""
     rows = []
     for what, cases in result("train_step")["growth"].items():
-        rows.append((what, " · ".join(f"{c[what]:,}" for c in cases), " · ".join(f"{c['ms']:,.0f}" for c in cases)))
-    return markdown(("what doubles", "its values", "ms a step"), rows)
+        times = " · ".join(f"{c['ms'] / cases[0]['ms']:.2f}" for c in cases)
+        rows.append((what, " · ".join(f"{c[what]:,}" for c in cases), times))
+    return markdown(("what doubles", "its values", "time of a step, the first being 1"), rows)
 
 
 def parts() -> str:
