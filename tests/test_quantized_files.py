@@ -131,7 +131,7 @@ def test_merging_is_refused_in_4_bits_and_after_unpacking_computes_what_it_did(k
     kinds = {n: type(m) for n, m in BASES[kind]().named_modules()}
     assert {n: type(m) for n, m in model.named_modules()} == kinds
     model.save_pretrained(tmp_path)
-    torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path)), unmerged, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path)), unmerged, rtol=0, atol=5e-5)
 
 
 def test_unpacking_takes_the_adapters_beside_the_model_along():
