@@ -152,9 +152,10 @@ def warm() -> None:
 
 
 def copy_project(folder: Path) -> None:
-    skipped = shutil.ignore_patterns("__pycache__", "runs", ".ipynb_checkpoints")
+    skipped = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / name, ignore=skipped)
+    shutil.rmtree(folder / "notebooks" / "runs", ignore_errors=True)  # what a reader's own runs left
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, folder)
