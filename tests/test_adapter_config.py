@@ -12,7 +12,15 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lorabook import adapter_config
-from lorabook.adapter_config import CONFIG_LIMIT, CONFIG_NAME, INACTIVE, lora_config, read_config, targeted
+from lorabook.adapter_config import (
+    CONFIG_LIMIT,
+    CONFIG_NAME,
+    INACTIVE,
+    _in_layers,
+    lora_config,
+    read_config,
+    targeted,
+)
 from lorabook.errors import AdapterError, shown
 
 CHOICES: list[dict[str, Any]] = [
@@ -153,3 +161,10 @@ def test_a_value_is_shown_short_and_without_control_characters():
     for hostile in ("\x1b[2J" * 1000, nested, 10**4000, {"\x00": ["x" * 9999] * 9999}, "a\u202eb"):
         text = shown(hostile)
         assert len(text) < 1500 and text.isprintable()
+
+
+def test_a_layers_number_has_two_names_before_it_as_peft_wants():
+    """PEFT looks for `.*\\.[^.]*\\.(\\d+)\\.` where no pattern is given."""
+    stored = {"layers_to_transform": [0]}
+    assert _in_layers("transformer.h.0.attn.c_attn", stored) and not _in_layers("h.0.attn.c_attn", stored)
+    assert _in_layers("h.0.attn.c_attn", stored | {"layers_pattern": "h"})

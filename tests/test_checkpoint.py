@@ -15,6 +15,7 @@ from torch import nn
 from lorabook import checkpoint
 from lorabook.checkpoint import MANIFEST, STATE, TENSORS, copy, latest, optimizer_tensors, restore_optimizer, write
 from lorabook.errors import CheckpointError
+from lorabook.files import replace_text
 
 
 def put(folder: Path, step: int) -> Path:
@@ -278,3 +279,15 @@ def test_random_states_come_back():
         assert torch.equal(torch.rand(4), first)
     finally:
         torch.set_rng_state(before)
+
+
+def test_a_text_that_cannot_be_put_in_its_place_leaves_nothing_behind(tmp_path, monkeypatch):
+    replace_text(tmp_path / "a.json", "old")
+
+    def refuse(*_):
+        raise OSError("no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="no"):
+        replace_text(tmp_path / "a.json", "new")
+    assert names(tmp_path) == ["a.json"] and (tmp_path / "a.json").read_text() == "old"

@@ -14,6 +14,7 @@ from lorabook.lora import (
     LoRALayer,
     LoRALinear,
     apply_lora,
+    layer_shape,
     lora_layers,
 )
 from lorabook.merging import remove
@@ -241,3 +242,10 @@ def test_a_base_that_cannot_be_adapted_is_refused_before_any_change(reason):
     with pytest.raises(SettingError, match=reason):
         apply_lora(model, LoRAConfig(r=2, targets=("fine", "unfit")))
     assert_untouched(model, before)
+
+
+def test_the_shape_of_a_layer_in_4_bits_is_that_of_what_is_packed():
+    layer = nn.Linear(6, 4)
+    layer.weight = nn.Parameter(torch.zeros(12, 1, dtype=torch.uint8), requires_grad=False)
+    layer.weight.quant_state = object()  # pyright: ignore[reportAttributeAccessIssue]
+    assert layer_shape(layer) == (4, 6)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from lorabook.stackoverflow import (
     Report,
     Row,
     RowError,
+    _row,
     code_blocks,
     load,
     prompt,
@@ -238,3 +240,9 @@ def test_the_bundled_sample_loads() -> None:
     loaded = load(rows=60)
     assert loaded.report.kept >= 40
     assert sum(bool(code_blocks(pair.answer)) for pair in loaded.pairs) > loaded.report.kept / 2
+
+
+def test_dates_are_kept_as_text() -> None:
+    found = _row(row(question_date="2016-02-03", answer_date=date(2017, 4, 5)))
+    assert (found.question_date, found.answer_date) == ("2016-02-03", "2017-04-05")
+    assert _row(row(question_date="", answer_date=None)).question_date is None

@@ -48,6 +48,13 @@ def spoil_gradient(model: nn.Module, monkeypatch) -> None:
     )
 
 
+def test_a_base_that_is_not_finite_is_told_before_any_training(monkeypatch):
+    model = lora_model()
+    spoil_weight(model, monkeypatch)
+    with pytest.raises(TrainingError, match="nan at step 0, before any training"):
+        finetune(model, TRAIN, HELD_OUT, config(steps=1))
+
+
 @pytest.mark.parametrize("spoil", [spoil_weight, spoil_loss, spoil_gradient])
 def test_a_number_that_is_not_finite_stops_the_run_before_it_reaches_a_weight(spoil, monkeypatch):
     model, copies = lora_model(), []

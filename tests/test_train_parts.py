@@ -4,14 +4,16 @@ import io
 import resource
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny_runs import HELD_OUT, TRAIN, config, lora_model
 
 from lorabook import train
-from lorabook.train import finetune
-from lorabook.train_parts import peak_bytes, progress_bar, set_activation_checkpointing
+from lorabook.batches import collate
+from lorabook.train import _Run, finetune
+from lorabook.train_parts import make_optimizer, peak_bytes, progress_bar, set_activation_checkpointing, trained
 
 
 class Bar(io.StringIO):
@@ -84,3 +86,18 @@ def test_activations_are_recomputed_by_default_on_a_gpu_alone(wanted, device, on
     model = lora_model()
     set_activation_checkpointing(model, wanted, torch.device(device))
     assert any(getattr(m, "gradient_checkpointing", False) for m in model.modules()) is on
+
+
+def test_the_order_of_the_trained_names_is_the_optimizers():
+    model = lora_model()
+    named = trained(model)
+    optimizer = make_optimizer(model, named, config(lora_plus=4.0))
+    ordered = [p for group in optimizer.param_groups for p in group["params"]]
+    assert [id(p) for _, p in named] == [id(p) for p in ordered]
+
+
+def test_a_process_without_rows_computes_a_row_and_counts_no_label():
+    one = collate([TRAIN[0]])
+    filler = _Run._batch(SimpleNamespace(train=TRAIN), [])  # pyright: ignore[reportArgumentType]
+    assert torch.equal(filler.input_ids, one.input_ids)
+    assert filler.label_positions.shape == filler.labels.shape == (0,) and filler.labels.dtype == one.labels.dtype
