@@ -1,7 +1,6 @@
 """The Rank explorer without a browser: its pure functions over their whole range, against NumPy's decomposition."""
 
 import re
-import time
 
 import numpy as np
 import pytest
@@ -115,12 +114,7 @@ class TestWidget:
             explorer.state = state
             assert explorer.state == state and explorer.error.layout.display == "none"
 
-    def test_a_redraw_takes_under_a_tenth_of_a_second(self, explorer):
-        """Processor time, so that a busy machine does not count; the fastest of several."""
-        took = []
-        for r in (*RANKS, *RANKS):
-            began = time.process_time()
+    def test_no_redraw_leaves_a_figure_open(self, explorer):
+        for r in RANKS:
             explorer.state = RankState(PICTURE, r)
-            took.append(time.process_time() - began)
-        assert sorted(took)[4] < 0.1
         assert pyplot.get_fignums() == []

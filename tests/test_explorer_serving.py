@@ -1,7 +1,6 @@
 """The Serving explorer without a browser: over its whole range against counts of models on the meta device and PEFT."""
 
 import re
-import time
 from copy import deepcopy
 from itertools import product
 
@@ -203,12 +202,7 @@ class TestWidget:
             explorer.state = state
             assert explorer.state == state and explorer.error.layout.display == "none"
 
-    def test_a_redraw_takes_under_a_tenth_of_a_second(self, explorer):
-        """Processor time, so that a busy machine does not count; the fastest of several."""
-        took = []
+    def test_no_redraw_leaves_a_figure_open(self, explorer):
         for r in RANKS.values():
-            began = time.process_time()
             explorer.state = ServingState(r=r, tasks=20)
-            took.append(time.process_time() - began)
-        assert sorted(took)[4] < 0.1
         assert pyplot.get_fignums() == []
