@@ -45,7 +45,7 @@ faults: .venv/.test ## put in every fault on purpose, say what came of it: bench
 
 mutants: .venv/.test ## break the library on purpose, a test must notice: benchmarks/results/mutants.json, under an hour
 	$(BIN)/python scripts/mutants.py
-	$(BIN)/python scripts/mutate.py
+	$(BIN)/python scripts/mutate.py --named
 
 tables: .venv/.lab ## put the stored results into the tables of README.md and benchmarks/README.md
 	$(BIN)/python scripts/tables.py

@@ -133,7 +133,12 @@ def mutants() -> str:
 def survivors() -> str:
     """The drawn mutants that no test noticed, and why."""
     rows = (
-        (f"{v['file']}, `{v['where']}`", f"`{v['old']}`", f"`{v['new']}`" if v["new"] else "", v["survived because"])
+        (
+            f"{v['file']}, `{v['where']}`" if v["where"] else v["file"],
+            f"`{v['old']}`",
+            f"`{v['new']}`" if v["new"] else "",
+            v["survived because"],
+        )
         for v in result("mutants")["verdicts"]
         if "survived because" in v
     )
