@@ -14,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lorabook.errors import SettingError
 
-CHUNK_LOGITS = 2**24  # logits alive at once: 64 MiB in fp32
+CHUNK_LOGITS = 2**23  # logits alive at once: 32 MiB in fp32
+TILE = 128  # rows that a matrix product works on together
 
 
 class _FrozenHeadLoss(torch.autograd.Function):
@@ -51,6 +52,12 @@ class _FrozenHeadLoss(torch.autograd.Function):
         return (grad_output * grad.float()).to(grad.dtype), None, None, None, None
 
 
+def chunk_rows(vocabulary: int) -> int:
+    """How many label positions pass the output head at once: whole tiles, or fewer rows than one, or a single row."""
+    rows = CHUNK_LOGITS // vocabulary
+    return max(1, rows - rows % TILE if rows > TILE else rows)
+
+
 def summed_cross_entropy(hidden: Tensor, head: nn.Module, labels: Tensor) -> Tensor:
     """Sum over the labels of -log softmax(head(hidden))[label], in fp32.
 
@@ -60,7 +67,7 @@ def summed_cross_entropy(hidden: Tensor, head: nn.Module, labels: Tensor) -> Ten
     Shapes: hidden (N, h), labels (N,) integers in [0, V). Returns a scalar, in nats.
     """
     base: Any = getattr(head, "base_layer", head)
-    chunk = max(1, CHUNK_LOGITS // base.weight.shape[0])
+    chunk = chunk_rows(base.weight.shape[0])
     trained = torch.is_grad_enabled() and any(p.requires_grad for p in head.parameters())
     if type(head) is nn.Linear and not trained:
         return _FrozenHeadLoss.apply(hidden, head.weight, head.bias, labels, chunk)

@@ -100,6 +100,9 @@ def set_activation_checkpointing(model: nn.Module, wanted: bool | None, device: 
     verb, arguments = ("enable", [{"use_reentrant": False}]) if on else ("disable", [])
     old, new = f"gradient_checkpointing_{verb}", f"activation_checkpointing_{verb}"  # renamed within transformers 5
     getattr(model, new if hasattr(model, new) else old)(*arguments)
+    # transformers asks for the gradient of the embeddings' output too. Only reentrant checkpoints need that tensor.
+    if getattr(model, "_require_grads_hook", None) is not None:
+        model.disable_input_require_grads()  # pyright: ignore[reportCallIssue]
 
 
 def progress_bar(total: int | None, initial: int, main: bool):

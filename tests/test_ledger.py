@@ -156,6 +156,8 @@ def test_the_peak_with_16_bit_weights(family, method, attention, checkpointing):
         {"method": LoRAConfig(r=4, dropout=0.1)},
         {"model_dropout": 0.1},
         {"batch": 1},
+        {"checkpointing": True, "method": LoRAConfig(r=4, targets=("1.attn.c_attn",))},
+        {"checkpointing": True, "model_dropout": 0.1},
     ],
     ids=str,
 )

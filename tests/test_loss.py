@@ -14,7 +14,7 @@ from lorabook import loss as loss_module
 from lorabook.batches import Example, collate
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, apply_lora
-from lorabook.loss import AnswerLoss, summed_cross_entropy
+from lorabook.loss import AnswerLoss, chunk_rows, summed_cross_entropy
 from lorabook.memory.counter import StorageCounter
 
 WIDTH, OUT, LABELS = 16, 40, 23
@@ -153,14 +153,22 @@ def test_full_logits_never_exist(trained, monkeypatch):
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_a_chunk_takes_at_most_64_mib_of_logits_and_no_less_than_half(trained):
+def test_a_chunk_takes_at_most_32_mib_of_logits_and_no_less_than_half(trained):
     """Of StarCoder's 49,152 tokens; smaller chunks would leave the head's matrix product waiting for memory."""
     head = nn.Linear(WIDTH, 49_152, bias=False, device="meta").requires_grad_(trained)
     hidden, labels = torch.empty(2048, WIDTH, device="meta"), torch.empty(2048, dtype=torch.long, device="meta")
     with Largest() as recorder:
         loss = summed_cross_entropy(hidden, head, labels)
-    assert 2**25 < 4 * recorder.elements <= 2**26
+    assert 2**24 < 4 * recorder.elements <= 2**25
     assert loss.device.type == "meta", "the sum is not on the hidden states' device"
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "rows"),
+    [(2**23, 1), (2**24, 1), (2**18, 32), (2**16 + 1, 127), (2**16, 128), (49_152, 128), (2**15, 256), (32_000, 256)],
+)
+def test_a_chunk_is_whole_tiles_or_less_than_one(vocabulary, rows):
+    assert chunk_rows(vocabulary) == rows
 
 
 def test_one_chunk_of_logits_is_alive_at_a_time(monkeypatch):

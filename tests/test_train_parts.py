@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny import gpt_bigcode
 from tiny_runs import HELD_OUT, TRAIN, config, lora_model
 
-from lorabook import train
+from lorabook import LoRAConfig, apply_lora, train
 from lorabook.batches import collate
+from lorabook.lora import lora_layers
 from lorabook.train import _Run, finetune
 from lorabook.train_parts import make_optimizer, peak_bytes, progress_bar, set_activation_checkpointing, trained
 
@@ -86,6 +88,18 @@ def test_activations_are_recomputed_by_default_on_a_gpu_alone(wanted, device, on
     model = lora_model()
     set_activation_checkpointing(model, wanted, torch.device(device))
     assert any(getattr(m, "gradient_checkpointing", False) for m in model.modules()) is on
+
+
+def test_recomputed_activations_leave_a_frozen_embeddings_output_without_a_gradient():
+    """transformers switches its gradient on; the tensor would then live from the forward pass to the step's end."""
+    model = gpt_bigcode()
+    apply_lora(model, LoRAConfig(targets=("c_attn",)))
+    for _ in range(2):  # a model goes from run to run
+        set_activation_checkpointing(model, True, torch.device("cpu"))
+        assert not model.get_input_embeddings()(torch.tensor([0])).requires_grad
+        model(torch.tensor([[1, 2, 3]])).logits.sum().backward()
+        assert all(layer.B.grad.abs().sum() > 0 for _, layer in lora_layers(model))
+        model.zero_grad()
 
 
 def test_the_order_of_the_trained_names_is_the_optimizers():

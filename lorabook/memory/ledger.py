@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig
-from lorabook.loss import CHUNK_LOGITS
+from lorabook.loss import chunk_rows
 from lorabook.memory.activations import Setting, block, norm
 from lorabook.memory.plan import Plan
 from lorabook.memory.shape import Module, Shape, shape_of
@@ -202,12 +202,9 @@ def _work(shape: Shape, plan: Plan, full: bool) -> _Work:
     layers, others = _adapted(shape, s.lora.targets) if lora else ((frozenset(),) * shape.layers, ())
     tables = [m for m in others if m.embedding]
     stream, again = s.e * n * h, plan.checkpointing
-    # Checkpointing makes the embedding's output require a gradient, and autograd holds on to it (in Llama it is the
-    # first block's input, which is held anyway).
-    live = full or not lora or bool(tables) or again
-    leaf = stream if again and not full and not s.llama and shape.modules[0] not in tables else 0
+    live = full or not lora or bool(tables)
     mask = s.e * plan.batch * plan.sequence**2 if plan.attention == "eager" else 0
-    start = leaf + mask * again + _embedding_bytes(s, tables)
+    start = mask * again + _embedding_bytes(s, tables)
     made: dict[tuple[frozenset[str], bool], tuple[int, int, int, int]] = {}
     blocks = []
     for names in layers:
@@ -217,7 +214,7 @@ def _work(shape: Shape, plan: Plan, full: bool) -> _Work:
             made[key] = (b.saved, b.forward, b.backward, b.gradients)
         blocks.append(made[key])
         live = live or bool(names)
-    kept = [stream if again else saved for saved, *_ in blocks]
+    kept = [stream if saved and again else saved for saved, *_ in blocks]
     copies = _weight_copies(s, layers, tables) if again else 0
     saved = start + sum(kept) + norm("final norm", s, live).saved + copies
     in_loss, left, back, head = _loss(s, any(not m.embedding for m in others))
@@ -250,7 +247,7 @@ def _embedding_bytes(s: Setting, tables: list[Module]) -> int:
     """Saved before the first block: a dropout's mask, adapters' r numbers a token, rotary sines and cosines."""
     plan, r = s.plan, s.lora.r
     saved = 2 * s.e * plan.sequence * s.shape.head_dim if s.llama else 0
-    if s.drops("embedding") and (s.full or tables or plan.checkpointing):
+    if s.drops("embedding") and (s.full or tables):
         saved += s.mask * plan.tokens * s.shape.width
     for m in tables:
         tokens = plan.tokens if m == s.shape.modules[0] else plan.sequence
@@ -278,7 +275,7 @@ def _loss(s: Setting, lora_head: bool) -> tuple[int, int, int, int]:
     if s.plan.loss == "plain":
         most = (logits + 4) * n * v
         return hidden + copy + most, copy + 4 * n * v, copy + 12 * n * v, head
-    rows = min(labels, max(1, CHUNK_LOGITS // v))
+    rows = min(labels, chunk_rows(v))
     more = min(rows, labels - rows)  # rows of a second chunk
     if not s.full and not lora_head:
         return hidden + 2 * chosen + logits * rows * v + s.c * rows * h, chosen, 2 * chosen, 0
