@@ -51,7 +51,7 @@ def kept_by_case(cases: Mapping[str, float], frozen: str, full: str) -> Figure:
         axes.text(value, place, f" {value:.1f}", va="center")
     axes.axvline(cases[full], color="black", linestyle="--", lw=1)
     axes.set_xlim(0, 1.08 * max(values))
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(loc="upper right", framealpha=1, edgecolor="none")  # opaque, over the dashed line
     axes.set_title(f"A frozen block still keeps {floor / cases[full]:.0%} of its activations")
     axes.set_xlabel("kept for the backward pass (bytes for each number of the block's input)")
     return figure
