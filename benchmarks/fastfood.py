@@ -11,12 +11,11 @@ that is there already. Prints a table and what was to be reached, and writes `be
 """
 
 import argparse
-import contextlib
-import ctypes
 import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,9 @@ import torch
 from torch import Tensor
 
 from lorabook.fastfood import fwht
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+from heap import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "fastfood.json"
 SMALLEST, LARGEST = 10, 26
@@ -61,15 +63,6 @@ def third(x: np.ndarray) -> np.ndarray:
         pairs[:, 0] = a
         h *= 2
     return x
-
-
-def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to give nothing back to the system. False where there is another allocator."""
-    trim, map_from = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        return bool(mallopt(map_from, 2**30) and mallopt(trim, 2**31 - 1))
-    return False
 
 
 def medians(contenders: dict[str, Callable[[], object]], seconds: float, wait: Callable[[], None]) -> dict[str, float]:

@@ -22,7 +22,6 @@ Prints its tables and writes one JSON file, in which parts not run this time sta
 """
 
 import argparse
-import ctypes
 import json
 import os
 import statistics
@@ -39,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent / "runs"))
 import records
 import rivals
 import steps
+from heap import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "train_step.json"
 PARTS = ("steps", "memory", "growth", "run")
@@ -52,15 +52,6 @@ GROWTH = {
     "blocks": [{"blocks": b} for b in (1, 2, 4, 8)],
     "r": [{"r": r} for r in (8, 16, 32, 64, 128, 256)],
 }
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc not to give pages back: the faults of getting them again would meet whoever runs first."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-            libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its greatest
 
 
 def step_times(turns: int) -> list[dict[str, Any]]:

@@ -5,7 +5,9 @@
 Three contenders on the same rows: full fine-tuning; LoRA of rank 16 on all linear layers; and the floor, forward and
 backward pass of the frozen model with a gradient for its input alone, which no training through it can go below. The
 first two include clipping and AdamW. Two models: pocket, 8 x 256 tokens; and blocks of StarCoderBase-1B's width with
-random weights, 1 x 256 tokens. fp32 on the CPU. Contenders take turns and the median counts: run it on a quiet machine.
+random weights, 1 x 256 tokens. fp32 on the CPU. Contenders take turns, who begins changes, and the median counts. glibc
+keeps freed memory: else it is page faults under the gradients of full fine-tuning that are timed. Run it on a quiet
+machine.
 
 Writes lorabook/assets/sweeps/step_times.json.
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import records
 import torch
+from heap import keep_freed_memory
 from torch import nn
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
@@ -29,7 +32,7 @@ from lorabook.train_config import TrainConfig
 from lorabook.train_parts import gradient_step, make_optimizer, trained
 
 RESULT = Path("lorabook/assets/sweeps/step_times.json")
-TURNS, WARM_UP = 15, 2
+TURNS, WARM_UP = 30, 3  # a multiple of the contenders: each is first as often as the others
 BLOCKS = 2  # of StarCoderBase-1B's width
 
 
@@ -85,18 +88,27 @@ def measure(make: Callable[[], nn.Module], rows: int, sequence: int) -> dict[str
         "full": training(make().requires_grad_(True), batch),
     }
     times: dict[str, list[float]] = {name: [] for name in contenders}
+    order = list(contenders)
     for turn in range(WARM_UP + TURNS):
-        for name, step in contenders.items():
+        for name in order:
             start = time.perf_counter()
-            step()
+            contenders[name]()
             if turn >= WARM_UP:
                 times[name].append(time.perf_counter() - start)
+        order.append(order.pop(0))  # who comes after full fine-tuning finds its caches full of other weights
     return {name: round(statistics.median(each), 4) for name, each in times.items()}
 
 
 def main() -> None:
+    kept = keep_freed_memory()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    record = {"threads": torch.get_num_threads(), "load": round(load, 1), "turns": TURNS, "seconds": {}}
+    record = {
+        "threads": torch.get_num_threads(),
+        "load": round(load, 1),
+        "turns": TURNS,
+        "memory_kept": kept,
+        "seconds": {},
+    }
     for name, make, rows in (("pocket, 8 × 256 tokens", pocket, 8), ("width of the 1B, 1 × 256 tokens", wide, 1)):
         seconds = record["seconds"][name] = measure(make, rows, 256)
         ratios = "  ".join(f"{method} {value / seconds['full']:.2f}" for method, value in seconds.items())
