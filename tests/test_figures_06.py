@@ -84,6 +84,8 @@ def test_step_times_stand_beside_what_arithmetic_predicts():
     (axes,) = figures_06.step_times(times, {"floor": 2 / 3, "LoRA": 2 / 3, "full": 1.0}, "see").axes
     assert [bar.get_height() for bar in axes.patches] == [0.7, 0.9, 1.0, 0.65, 0.7, 1.0]
     assert np.allclose([line.get_ydata()[0] for line in axes.get_lines()], [2 / 3, 2 / 3, 1.0] * 2)
+    heights = [text.xy[1] for text in axes.texts]  # no line strikes through a number
+    assert np.allclose(heights, [0.7, 0.9, 1.0, 2 / 3, 0.7, 1.0])
 
 
 def test_similarity_maps_share_one_scale():

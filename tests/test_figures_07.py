@@ -56,6 +56,10 @@ def test_latencies_are_bars_and_the_papers_are_marks():
     third = bars[2]
     assert mark.get_xdata()[0] == pytest.approx(third.get_x() + third.get_width() / 2) and mark.get_ydata()[0] == 1.3
     assert axes.get_ylim()[0] == 0
+    far, near = ({"batch 1": {"base": height}} for height in (1.0, 1.25))
+    for ratios, place in ((far, 1.0), (near, 1.3)):  # a number stands at its bar, unless a mark would cover it
+        (axes,) = latencies(ratios, {"batch 1": {"base": 1.3}}, "t").axes
+        assert axes.texts[0].xy[1] == place
 
 
 def test_no_figure_stays_open():

@@ -22,6 +22,17 @@ def new_figure(width: float = 7.0, height: float = 3.4) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def label_bar(axes: Axes, place: float, height: float, mark: float | None = None) -> None:
+    """Write a bar's height over the bar, or over a mark at the height `mark` that would strike through the number.
+
+    The limits of `axes` must stand already.
+    """
+    low, high = axes.get_ylim()
+    struck = mark is not None and -0.02 < (mark - height) / (high - low) < 0.1
+    axes.annotate(f"{height:.2f}", (place, max(mark, height) if struck else height), xytext=(0, 6),
+                  textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
+
+
 def to_png(figure: Figure, dpi: int = 110) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)

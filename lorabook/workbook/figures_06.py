@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.figures import BLUE, DARK_VERMILION, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.figures import BLUE, DARK_VERMILION, GREEN, GREY, ORANGE, VERMILION, label_bar, new_figure
 
 SKY, PURPLE = "#56B4E9", "#CC79A7"  # the rest of Okabe and Ito's palette
 LOOKS = ((SKY, "v"), (GREEN, "s"), (BLUE, "o"), (ORANGE, "^"), (VERMILION, "D"))  # of ranks, in growing order
@@ -138,18 +138,17 @@ def step_times(times: Mapping[str, Mapping[str, float]], arithmetic: Mapping[str
         title: what to see.
     """
     figure, axes = new_figure(7.4, 3.4)
+    axes.set_ylim(0, 1.25 * max(max(r.values()) for r in times.values()))
     width = 0.8 / len(arithmetic)
     for group, ratios in enumerate(times.values()):
         for i, ((method, ratio), (colour, _)) in enumerate(zip(ratios.items(), ((GREY, ""), (BLUE, ""), (ORANGE, "")))):
             place = group + (i - (len(ratios) - 1) / 2) * width
             axes.bar(place, ratio, 0.9 * width, color=colour, label=method if group == 0 else None)
-            axes.annotate(f"{ratio:.2f}", (place, ratio), xytext=(0, 3), textcoords="offset points", ha="center",
-                          fontsize=9)  # fmt: skip
             level = arithmetic[method]
+            label_bar(axes, place, ratio, level)
             name = "by counting operations" if group == i == 0 else None
             axes.plot([place - width / 2, place + width / 2], [level, level], color="black", lw=2, label=name)
     axes.set_xticks(range(len(times)), list(times))
-    axes.set_ylim(0, 1.25 * max(max(r.values()) for r in times.values()))
     axes.set(ylabel="time of a step ÷ full fine-tuning's", title=title)
     axes.legend(frameon=False, fontsize=9, ncols=len(arithmetic) + 1, loc="upper left")
     return figure

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import CenteredNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from lorabook.workbook.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, label_bar, new_figure
 from lorabook.workbook.figures_06 import SKY
 
 BETTER_OR_WORSE = LinearSegmentedColormap.from_list("better_or_worse", (BLUE, "white", VERMILION))
@@ -79,21 +79,19 @@ def latencies(
         title: what to see.
     """
     figure, axes = new_figure(7.6, 3.6)
+    axes.set_ylim(0, 1.35 * max(max(group.values()) for table in (ratios, paper) for group in table.values()))
     width = 0.84 / max(len(contenders) for contenders in ratios.values())
     for group, (batch, contenders) in enumerate(ratios.items()):
         for i, ((name, ratio), colour) in enumerate(zip(contenders.items(), BARS)):
             place = group + (i - (len(contenders) - 1) / 2) * width
             axes.bar(place, ratio, 0.9 * width, color=colour, label=name if group == 0 else None)
             reported = paper.get(batch, {}).get(name)
-            axes.annotate(f"{ratio:.2f}", (place, max(ratio, reported or 0)), xytext=(0, 7), ha="center",
-                          textcoords="offset points", fontsize=9)  # fmt: skip
+            label_bar(axes, place, ratio, reported)
             if reported is not None:
                 axes.plot([place], [reported], "D", color="black", mfc="white", ms=6)
     axes.plot([], [], "D", color="black", mfc="white", ms=6, label="paper, Table 1")
     axes.axhline(1, color="black", lw=0.8, zorder=0)
     axes.set_xticks(range(len(ratios)), list(ratios))
-    highest = max(max(group.values()) for table in (ratios, paper) for group in table.values())
-    axes.set_ylim(0, 1.35 * highest)
     axes.set(ylabel="time of a forward pass ÷ base's", title=title)
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper left")
     return figure
