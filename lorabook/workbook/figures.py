@@ -28,9 +28,10 @@ def label_bar(axes: Axes, place: float, height: float, mark: float | None = None
     The limits of `axes` must stand already.
     """
     low, high = axes.get_ylim()
-    struck = mark is not None and -0.02 < (mark - height) / (high - low) < 0.1
-    axes.annotate(f"{height:.2f}", (place, max(mark, height) if struck else height), xytext=(0, 6),
-                  textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
+    top = height
+    if mark is not None and -0.02 < (mark - height) / (high - low) < 0.1:
+        top = max(mark, height)
+    axes.annotate(f"{height:.2f}", (place, top), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9)
 
 
 def to_png(figure: Figure, dpi: int = 110) -> bytes:
