@@ -71,6 +71,11 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
         ends = [load_file(two / f"{name}-{rank}.safetensors") for name in ("whole", "resumed")]
         assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])  # stopped and resumed, bit for bit
 
+    # dropout draws of its own for each process, and after resuming no process begins again with what it drew first
+    files = [two / f"random-{name}-{rank}.safetensors" for name in ("whole", "resumed") for rank in range(2)]
+    begins = [load_file(file)["first"] for file in files]
+    assert not any(torch.equal(begins[i], begins[j]) for i, j in ((0, 1), (2, 3), (1, 3)))
+
     # the whole run, three steps until the stop button was pressed in one process, and the rest
     assert [int(step) for step, _ in STEP.findall(said[1])] == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]
     assert STEP.findall(said[1]) == STEP.findall(said[0])

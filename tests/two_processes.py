@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from tiny_runs import HELD_OUT, TRAIN, config, gradients_of, lora_model, values
 
@@ -24,10 +25,23 @@ def press(history: History) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+def random_states(model) -> list[torch.Tensor]:
+    """Fills up with what dropout would draw from as each forward pass of training begins."""
+    states = []
+
+    def keep(module, _) -> None:
+        if module.training:
+            states.append(torch.get_rng_state())
+
+    model.base_model.register_forward_pre_hook(keep)
+    return states
+
+
 def main(batch_tokens: str, output: str) -> None:
     import torch.distributed as dist
 
-    model, histories = lora_model(), []
+    model, again, histories = lora_model(), lora_model(), []
+    states = {"whole": random_states(model), "resumed": random_states(again)}
     folder, settings = Path(output), config(batch_tokens=int(batch_tokens), **SETTINGS)
     accelerator_for(next(model.parameters()).device)  # starts the process group, as the first run would
     rank = dist.get_rank() if dist.is_initialized() else 0
@@ -39,7 +53,6 @@ def main(batch_tokens: str, output: str) -> None:
     finetune(lora_model(), TRAIN, HELD_OUT, settings, output=folder / "parts", on_log=press)
     if dist.is_initialized():
         dist.barrier()  # until the main process has written the checkpoint
-    again = lora_model()
     histories.append(finetune(again, TRAIN, HELD_OUT, settings, output=folder / "parts", resume=True))
 
     flat = {f"{i}.{name}": g for i, step in enumerate(seen) for name, g in step.items()}
@@ -47,6 +60,7 @@ def main(batch_tokens: str, output: str) -> None:
     for name, trained in (("whole", model), ("resumed", again)):
         factors = {k: v for k, v in values(trained).items() if k.endswith((".A", ".B"))}
         save_file(factors, folder / f"{name}-{rank}.safetensors")
+        save_file({"first": states[name][0]}, folder / f"random-{name}-{rank}.safetensors")
     for name, history in zip(("whole", "resumed"), histories):
         history.save(folder / f"{name}-{rank}.json")
     if dist.is_initialized():
