@@ -4,6 +4,7 @@ import dataclasses
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import accelerate
@@ -13,8 +14,9 @@ from tiny import gpt_bigcode
 from tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, rows, values
 from torch import nn
 
+from lorabook import run_state
 from lorabook import train as train_module
-from lorabook.checkpoint import latest
+from lorabook.checkpoint import Checkpoint, latest
 from lorabook.errors import CheckpointError, TrainingError
 from lorabook.evaluate import answer_loss
 from lorabook.history import History
@@ -273,3 +275,29 @@ def test_the_loss_scale_is_resumed(monkeypatch, tmp_path: Path):
     assert differing(values(whole), values(model)) == []
     mine, theirs = (latest(tmp_path / name / "checkpoints").state["scaler"] for name in ("parts", "whole"))
     assert mine == theirs and mine["scale"] < 2.0**127 and mine["_growth_tracker"] > 3
+
+
+def test_each_process_draws_dropout_of_its_own_after_resuming(tmp_path):
+    """The checkpoint has the main process's random state. The others go on with none that was drawn from before."""
+    finetune(lora_model(), TRAIN, HELD_OUT, config(steps=4, checkpoint_every=2), output=tmp_path)
+    found = latest(tmp_path / "checkpoints")
+    assert found is not None
+
+    def draws(rank: int, world: int, steps: int) -> tuple[float, ...]:
+        history = found.state["history"] | {"steps": found.state["history"]["steps"][:steps]}
+        state = found.state | {"history": history}
+        run = SimpleNamespace(rank=rank, world=world, identity=state["identity"], config=config(), subspace=None)
+        run.named = trained(lora_model())
+        run.optimizer = SimpleNamespace(optimizer=torch.optim.AdamW([p for _, p in run.named]))
+        run.accelerator = SimpleNamespace(scaler=None)
+        run_state.put_back(run, Checkpoint(found.folder, found.tensors, state))
+        return tuple(torch.rand(4).tolist())
+
+    torch.set_rng_state(found.tensors["rng.cpu"])
+    drawn = [tuple(torch.rand(4).tolist())]
+    assert draws(0, 4, 2) == drawn[0]
+    for rank in range(1, 4):
+        torch.manual_seed(config().seed + rank)  # as a run begins
+        drawn.append(tuple(torch.rand(4).tolist()))
+        drawn += [draws(rank, 4, steps) for steps in (1, 2, 3)]
+    assert len(set(drawn)) == len(drawn)
