@@ -15,7 +15,7 @@ from pathlib import Path
 from lorabook import LoRAConfig, apply_lora, stackoverflow
 from lorabook.batches import Example, encode_all
 from lorabook.lora import matched
-from lorabook.models import load_model
+from lorabook.models import KNOWN, load_model
 from lorabook.train import finetune
 from lorabook.train_config import TrainConfig, recommended_lr
 
@@ -57,7 +57,7 @@ def main() -> None:
     pairs = stackoverflow.load(args.data, rows=args.rows).pairs
     tokenizer = load_model("pocket").tokenizer
     train, held = (encode_all(part, tokenizer, 512) for part in stackoverflow.split(pairs))
-    runs = [("LoRA", recommended_lr("pocket")), *(("full", rate) for rate in args.rates)]
+    runs = [("LoRA", recommended_lr(KNOWN["pocket"].parameters)), *(("full", rate) for rate in args.rates)]
     outcomes = []
     for method, lr in runs:
         outcomes.append(run(method, lr, train, held, args.steps))

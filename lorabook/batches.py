@@ -1,6 +1,7 @@
 """Text to token ids, ids to batches: answer-only labels, right padding, length buckets and a token budget."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -153,17 +154,59 @@ def length_batches(lengths: Sequence[int], tokens: int, rng: np.random.Generator
 def epoch_plan(
     lengths: Sequence[int], micro_tokens: int, batch_tokens: int, seed: int, epoch: int
 ) -> list[list[list[int]]]:
-    """The optimizer steps of one epoch: for each step its micro-batches, for each micro-batch its rows.
+    """The optimizer steps of one epoch: for each step its micro-batches, for each micro-batch its examples.
 
-    A step takes rows * longest <= `batch_tokens`, whatever `micro_tokens`, which only cuts the step into pieces. Which
-    rows form a step depends on the seed, the epoch and the lengths alone, not on the machine, so one integer, the
-    number of steps taken, is enough to resume.
+    Every example is in exactly one step. A step holds examples * longest <= `batch_tokens`, whatever `micro_tokens`,
+    which only cuts the step into pieces. Which examples form a step depends on the seed, the epoch and the lengths
+    alone, not on the machine.
     """
-    steps = length_batches(lengths, batch_tokens, np.random.default_rng([seed, epoch]))
     return [
         [[rows[i] for i in piece] for piece in length_batches([lengths[i] for i in rows], micro_tokens)]
-        for rows in steps
+        for rows in _epoch_steps(lengths, batch_tokens, seed, epoch)
     ]
+
+
+def _epoch_steps(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
+    return length_batches(lengths, batch_tokens, np.random.default_rng([seed, epoch]))
+
+
+class StepPlan:
+    """The optimizer steps of a whole run, one epoch after the other, numbered from 0.
+
+    Every epoch is shuffled and grouped anew, so epochs differ by a step or so in their number of steps. One integer,
+    the number of steps taken, says where a run is: that is all a checkpoint needs.
+    """
+
+    def __init__(self, lengths: Sequence[int], micro_tokens: int, batch_tokens: int, seed: int):
+        self.lengths, self.micro_tokens, self.batch_tokens, self.seed = lengths, micro_tokens, batch_tokens, seed
+        self._ends: list[int] = []  # the number of steps up to the end of each epoch counted so far
+        self._planned: tuple[int, list[list[list[int]]]] = (-1, [])  # the epoch at hand: its number and its steps
+
+    def steps_in(self, epochs: int) -> int:
+        """How many steps the first `epochs` epochs take."""
+        while len(self._ends) < epochs:
+            count = len(_epoch_steps(self.lengths, self.batch_tokens, self.seed, len(self._ends)))
+            self._ends.append((self._ends[-1] if self._ends else 0) + count)
+        return self._ends[epochs - 1] if epochs else 0
+
+    def locate(self, step: int) -> tuple[int, int]:
+        """The epoch that step number `step` belongs to, and its place in that epoch; both from 0."""
+        while self.steps_in(len(self._ends)) <= step:
+            self.steps_in(len(self._ends) + 1)
+        epoch = bisect_right(self._ends, step)
+        return epoch, step - self.steps_in(epoch)
+
+    def epoch(self, number: int) -> list[list[list[int]]]:
+        """The steps of one epoch, as `epoch_plan` gives them."""
+        if self._planned[0] != number:
+            plan = epoch_plan(self.lengths, self.micro_tokens, self.batch_tokens, self.seed, number)
+            self._planned = number, plan
+        return self._planned[1]
+
+    def __getitem__(self, step: int) -> list[list[int]]:
+        """The micro-batches of step number `step`."""
+        epoch, place = self.locate(step)
+        return self.epoch(epoch)[place]
 
 
 def split_micro_batch(rows: list[int], parts: int) -> list[list[int]]:

@@ -17,7 +17,12 @@ app = typer.Typer(
     help="Fine-tune a causal language model with LoRA layers that can be read, and look at what it learned.",
 )
 
-ModelOption = Annotated[str, typer.Option(help="'pocket' (ships with lorabook), a hub id, or a local folder.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        help="'pocket' (ships with lorabook), 'smollm2' (135 million parameters), a hub id, a folder or a .gguf file."
+    ),
+]
 ROption = Annotated[int, typer.Option(help="Rank of the update.")]
 AlphaOption = Annotated[float, typer.Option(help="The update is scaled by alpha / r.")]
 DropoutOption = Annotated[float, typer.Option(help="Dropout on the input of the LoRA factors.")]
@@ -61,7 +66,11 @@ def finetune(
     targets: TargetsOption = "all-linear",
     quantize: QuantizeOption = None,
     lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate; 5e-3 for pocket and 5e-4 for others if left out.")
+        float | None,
+        typer.Option(
+            help="Peak learning rate; if left out: pocket 5e-3, other models below 500 million parameters "
+            "1e-3, larger ones 5e-4."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times to go through the rows; 1 if left out.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; goes before --epochs.")] = None,
@@ -80,6 +89,8 @@ def finetune(
     ] = None,
 ) -> None:
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
+    from dataclasses import replace
+
     from lorabook import adapter_file, stackoverflow
     from lorabook.batches import encode_all
     from lorabook.evaluate import answer_loss
@@ -89,7 +100,7 @@ def finetune(
 
     config = LoRAConfig(r, alpha, dropout, _names(targets), seed=seed)
     training = TrainConfig(
-        lr=recommended_lr(model) if lr is None else lr,
+        lr=TrainConfig.lr if lr is None else lr,
         epochs=epochs,
         steps=steps,
         minutes=minutes,
@@ -99,6 +110,9 @@ def finetune(
     )
     _prepare_output(output, copy_to, resume)
     loaded = _load_model(model, quantize)
+    if lr is None:
+        training = replace(training, lr=recommended_lr(loaded.model.num_parameters()))
+        _say(f"learning rate: {training.lr:g}")
     rows_read = stackoverflow.load(data, rows=rows)
     _say(str(rows_read.report))
     pairs, kept_out = stackoverflow.split(rows_read.pairs, held_out, seed)

@@ -19,9 +19,9 @@ LEAST_GPU_GIB = 8  # 2.1 GiB of 16-bit weights, the adapter, and activations wit
 
 
 def examine(model: str = STARCODER) -> list[str]:
-    """Ten lines of `name: value` on this machine: versions, device, memory, disk, access to `model`, and a verdict.
+    """Lines of `name: value` on this machine: versions, device, memory, disk, access to `model`, and what runs here.
 
-    Asks the hub for `model` once, and downloads nothing.
+    Asks the hub for `model` and for smollm2, and downloads nothing.
     """
     device = torch.device(
         "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -50,6 +50,7 @@ def examine(model: str = STARCODER) -> list[str]:
         f"free disk: {disk / GIB:.1f} GiB",
         f"token: {token}; licence of {model}: {licence}; network: {network}",
         "runs here: pocket (every notebook, no network needed)",
+        _smollm2(),
         f"runs here: {model}" if not missing else f"not gated: {UNGATED}, on a GPU or patiently on a CPU",
         f"missing for {model}: {', '.join(missing) or 'nothing'}",
     ]
@@ -69,6 +70,18 @@ def _access(model: str) -> tuple[str, str, str, bool]:
     except LorabookError as error:
         return token, "unknown", f"reached ({error.problem})", False
     return token, "accepted", "reached", True
+
+
+def _smollm2() -> str:
+    try:
+        source = preflight("smollm2")
+    except LorabookError as error:
+        return f"not here: smollm2. {error.advice}"
+    if source.gguf:
+        place = f"from the package {source.revision}"
+    else:
+        place = "on this machine" if source.folder else "from the hub"
+    return f"runs here: smollm2 ({place})"
 
 
 def _ram() -> str:

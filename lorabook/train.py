@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from lorabook import checkpoint, run_state
-from lorabook.batches import Batch, Example, check_rows, collate, epoch_plan, share_of_rank, split_micro_batch
+from lorabook.batches import Batch, Example, StepPlan, check_rows, collate, share_of_rank, split_micro_batch
 from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.evaluate import answer_loss
 from lorabook.history import History, Step
@@ -57,7 +57,8 @@ def finetune(
 ) -> History:
     """Train whatever in `model` requires a gradient on the answers of `train`; with a subspace, in the subspace.
 
-    The held-out loss is measured before the first step and after the last by the same code. Ctrl-C, or the stop
+    The held-out loss is measured before the first step, every `evaluate_every` steps, and after the last, by the same
+    code. Ctrl-C, or the stop
     button of a notebook, finishes the step at hand, saves, and returns. The global random state is left as it was.
 
     Args:
@@ -113,22 +114,17 @@ class _Run:
         self.loss, self.optimizer = self.accelerator.prepare(loss, make_optimizer(model, self.named, config))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.lengths = [len(e.input_ids) for e in train]
-        self.per_epoch = len(self._plan(0))
-        self.total = config.steps or (config.epochs and config.epochs * self.per_epoch) or None
-        if self.total is None and config.minutes is None:
-            self.total = self.per_epoch
+        self.plan = StepPlan(self.lengths, config.micro_tokens, config.batch_tokens * self.world, config.seed)
+        epochs = config.epochs or (1 if config.minutes is None else None)
+        self.total = config.steps or (self.plan.steps_in(epochs) if epochs else None)
         self.identity = identity(model, self.named, train, held_out, config, self.world)
         self.history, self.splits, self.skips = History(), 1, 0
         self.elapsed, self.evaluation = 0.0, 0.0  # seconds spent on steps so far, and on one held-out loss
 
-    def _plan(self, epoch: int) -> list[list[list[int]]]:
-        c = self.config
-        return epoch_plan(self.lengths, c.micro_tokens, c.batch_tokens * self.world, c.seed, epoch)
-
     def go(self, resume: bool) -> History:
         start = time.monotonic()
         if not (resume and self._restore()):
-            self.history.held_out.append((0, answer_loss(self.model, self.held_out).loss))
+            self._measure()
             self.evaluation = time.monotonic() - start
             if not math.isfinite(self.history.held_out[0][1]):
                 raise TrainingError(
@@ -136,7 +132,7 @@ class _Run:
                     "Load the model in float32; if that does not help, its weights are damaged.",
                 )
         if self.output and self.accelerator.is_main_process:
-            record = RunRecord.of(self.model, self.config, self.train, self._plan(0), self._batch)
+            record = RunRecord.of(self.model, self.config, self.train, self.plan.epoch(0), self._batch)
             try:
                 record.save(self.output.parent)
             except OSError as error:
@@ -147,7 +143,6 @@ class _Run:
         limit = self.config.minutes and max(1.0, self.config.minutes * 57 - 2 * self.evaluation)
         self.began = time.monotonic() - self.elapsed
         self.model.train()
-        plan, planned = [], -1
         bar = progress_bar(self.total, len(self.history.steps), self.accelerator.is_main_process)
         with bar:
             while True:
@@ -158,16 +153,13 @@ class _Run:
                 stopped, over, timed = self._largest(self.stop.is_set(), over, elapsed / limit if limit else 0.0)
                 if stopped or over or (self.total and step >= self.total):
                     break
-                if step // self.per_epoch != planned:
-                    planned = step // self.per_epoch
-                    plan = self._plan(planned)
                 taken = step - sum(s.skipped for s in self.history.steps)  # a skipped step moves no schedule
                 done = max((taken + 0.5) / self.total if self.total else 0.0, timed)
-                self._step(plan[step % self.per_epoch], schedule(done, self.config.warmup))
+                self._step(self.plan[step], schedule(done, self.config.warmup))
                 bar.update(1)
                 self._after_step(bar)
         if not stopped:
-            self.history.held_out.append((len(self.history.steps), answer_loss(self.model, self.held_out).loss))
+            self._measure()
         self.history.stopped = "interrupted" if stopped else "finished"
         self._save()
         self.model.eval()
@@ -180,8 +172,18 @@ class _Run:
         mine = torch.tensor([values], dtype=torch.float32, device=self.accelerator.device)
         return torch.as_tensor(self.accelerator.gather(mine)).amax(0).tolist()
 
+    def _measure(self) -> None:
+        """The held-out loss of the step at hand, unless it was measured already."""
+        step = len(self.history.steps)
+        if not self.history.held_out or self.history.held_out[-1][0] != step:
+            self.history.held_out.append((step, answer_loss(self.model, self.held_out).loss))
+
     def _after_step(self, bar) -> None:
         step, every = len(self.history.steps), self.config.log_every
+        if self.config.evaluate_every and step % self.config.evaluate_every == 0:
+            self._measure()
+            if self.accelerator.is_main_process:
+                bar.write(f"step {step}  held-out loss {self.history.held_out[-1][1]:.4f}", file=sys.stdout)
         if every and step % every == 0 and self.accelerator.is_main_process:
             bar.write(progress_line(self.history, self.total), file=sys.stdout)
             if self.on_log:

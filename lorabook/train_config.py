@@ -21,6 +21,7 @@ class TrainConfig:
         activation_checkpointing: recompute activations in the backward pass; None for "on CUDA".
         checkpoint_every: steps between checkpoints, where an output folder is given.
         log_every: steps between progress lines; 0 for none.
+        evaluate_every: steps between measurements of the held-out loss; 0 for only before and after the run.
         seed: of the order of rows and of dropout.
     """
 
@@ -37,6 +38,7 @@ class TrainConfig:
     activation_checkpointing: bool | None = None
     checkpoint_every: int = 50
     log_every: int = 10
+    evaluate_every: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -47,7 +49,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise SettingError(f"{name} is {value!r}.", "Give a positive number, or leave it out.")
-        for name in ("weight_decay", "clip", "log_every"):
+        for name in ("weight_decay", "clip", "log_every", "evaluate_every"):
             if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
                 raise SettingError(f"{name} is {getattr(self, name)!r}.", "Give 0 or a positive number.")
         if not 0 <= self.warmup < 1:
@@ -61,10 +63,14 @@ def schedule(progress: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
 
 
-def recommended_lr(model_name: str) -> float:
-    """A peak learning rate for LoRA with alpha = 2 r on every linear layer.
+def recommended_lr(parameters: int) -> float:
+    """A peak learning rate for LoRA with alpha = 2 r on every linear layer, by the size of the base.
 
-    5e-3 for pocket, found by trying. 5e-4 for others: the best rate for code in Biderman et al. 2024 (arXiv
-    2405.09673), there on a model of 7 billion parameters with the same alpha and targets.
+    | parameters        | rate | where it comes from                                                              |
+    | ----------------- | ---- | -------------------------------------------------------------------------------- |
+    | under 30 million  | 5e-3 | tried on pocket                                                                  |
+    | under 500 million | 1e-3 | tried on smollm2: `scripts/smollm2_run.py`, at r = 16                            |
+    | more              | 5e-4 | not tried here: the best rate for code instructions on Llama-2-7B, with the same |
+    |                   |      | alpha and targets, in Biderman et al. 2024 (arXiv 2405.09673)                    |
     """
-    return 5e-3 if model_name == "pocket" else 5e-4
+    return 5e-3 if parameters < 30e6 else 1e-3 if parameters < 500e6 else 5e-4

@@ -21,7 +21,13 @@ from lorabook.quantized import guard_cpu
 from lorabook.subspace import subspace_of
 from lorabook.train_config import TrainConfig
 
-NO_GRADIENT = ("micro_tokens", "activation_checkpointing", "checkpoint_every", "log_every")  # settings free to change
+NO_GRADIENT = (
+    "micro_tokens",
+    "activation_checkpointing",
+    "checkpoint_every",
+    "log_every",
+    "evaluate_every",
+)  # settings free to change
 
 
 @contextlib.contextmanager

@@ -114,9 +114,9 @@ def test_merge_writes_a_plain_model_with_the_same_logits(trained, tmp_path):
         assert not torch.equal(merged(ids).logits, load_model("pocket").model(ids).logits)
 
 
-def test_doctor_takes_ten_lines():
+def test_doctor_takes_eleven_lines():
     lines = run("doctor").stdout.splitlines()
-    assert len(lines) == 10 and all(": " in line for line in lines)
+    assert len(lines) == 11 and all(": " in line for line in lines)
     assert lines[-1].startswith(f"missing for {STARCODER}")
 
 

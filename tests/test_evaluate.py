@@ -7,14 +7,27 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from families import LLAMA_SIZES, build
 from tiny import MODELS, gpt_bigcode
 from tiny_runs import HELD_OUT, TRAIN, lora_model
 from tiny_text import TEXT, logged, pair, tokenizer
 from torch import nn
+from transformers import LlamaConfig
 
 from lorabook.batches import Example, encode_prompt
 from lorabook.errors import DataError
-from lorabook.evaluate import HeldOut, ParseShare, answer, answer_loss, evaluating, parse_share, question_gain
+from lorabook.evaluate import (
+    Answer,
+    AnswerQuality,
+    HeldOut,
+    ParseShare,
+    answer,
+    answer_loss,
+    answers,
+    evaluating,
+    parse_share,
+    question_gain,
+)
 
 
 @torch.no_grad()
@@ -121,6 +134,11 @@ def test_a_row_is_never_paired_with_its_own_question():
     assert question_gain(Parrot(), [*twice, Example((3, 4, 9, 9), 2, 8)], 64).rows == 2
 
 
+def llama_writer() -> LlamaConfig:
+    sizes = {"num_key_value_heads": 2, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 0}
+    return LlamaConfig(vocab_size=300, **LLAMA_SIZES, **sizes)
+
+
 def writer(positions: int = 64, **changes) -> nn.Module:
     return gpt_bigcode(vocab_size=300, n_positions=positions, **changes)
 
@@ -178,6 +196,29 @@ def test_an_answer_repeats_and_leaves_random_state_and_mode_alone(temperature):
     assert not model.training
 
 
+@pytest.mark.parametrize("family", ["gpt_bigcode", "llama"])
+def test_answers_in_batches_are_those_of_one_at_a_time_in_the_order_asked(family):
+    model = writer() if family == "gpt_bigcode" else build(llama_writer(), "sdpa")
+    asked = [pair(question) for question in ("word " * 300, *TEXT, "x")]
+    alone = [answers(model, tokenizer(), [question], max_new_tokens=12)[0] for question in asked]
+    for batch in (1, 3, 16):
+        assert answers(model, tokenizer(), asked, max_new_tokens=12, batch=batch) == alone
+    assert len({a.text for a in alone}) > 2
+    assert answers(model, tokenizer(), [], max_new_tokens=12) == []
+
+
+def test_an_answer_says_whether_it_ended_by_itself_and_how_long_it_is():
+    model = writer()
+    ids = by_hand(model, encode_prompt(pair(), tokenizer(), 54), 10)
+    last = next(i for i in range(3, 10) if ids[i] not in ids[:i])
+    other_end = tokenizer.__wrapped__()
+    other_end.add_special_tokens({"eos_token": other_end.convert_ids_to_tokens(ids[last])})
+    both = answers(model, other_end, [pair(), pair(TEXT[1])], max_new_tokens=10)
+    assert both[0] == Answer(decode(ids[:last]), last, True)
+    (cut,) = answers(model, tokenizer(), [pair()], max_new_tokens=10)
+    assert (cut.tokens, cut.ended) == (10, False)
+
+
 def test_sampled_answers_follow_the_seed():
     model = writer()
     texts = {answer(model, tokenizer(), pair(), max_new_tokens=12, temperature=1.0, seed=seed) for seed in range(4)}
@@ -215,6 +256,9 @@ PARSED = {
     "a broken line": ("a = 1\nb = 2\nc = 3\nd = (", False),
     "Python 2": ("a = 1\nb = 2\nprint a\nc = 3", False),
     "a null byte": ("a = 1\nb = 2\nc = '\0'", False),
+    "the same line again and again": ("import os\n" * 20 + "import sys\nimport re", False),
+    "one statement three times": ("import os\n" * 3, False),
+    "a line twice in good code": ("a = 1\nb = 2\na = 1\nprint(a, b)", True),
     "too deep": ("a = 1\nb = 2\nc = " + "(" * 5000 + ")" * 5000, False),
     "an odd escape": ("a = '\\d'\nb = 1 is 1\nc = 3", True),
 }
@@ -241,3 +285,23 @@ def test_every_answer_is_in_the_denominator_and_counts_once():
     answers = [fenced(good) + fenced(good), good, fenced(short) + fenced(short), "", fenced("x = (") + fenced(good)]
     assert parse_share(answers) == ParseShare(2, 5) and str(parse_share(answers)) == "2 of 5"
     assert str(parse_share([])) == "0 of 0"
+
+
+def test_a_block_that_is_never_closed_does_not_count():
+    good = PARSED["three lines"][0]
+    assert parse_share([f"```\n{good}", f"```\n{good}\n```\nand\n```\nx ="]) == ParseShare(1, 2)
+
+
+def test_the_quality_of_answers_is_counted_not_judged():
+    loop = "so it goes on and " * 4  # 20 words, 17 runs of four, of which the first 5 are new
+    written = [
+        Answer(fenced(PARSED["three lines"][0]), 30, True),
+        Answer(loop, 50, False),
+        Answer("a b c", 3, True),
+        Answer("", 1, True),
+    ]
+    found = AnswerQuality.of(written)
+    assert (found.answers, found.ended, found.code, found.tokens) == (4, 0.75, 0.25, 21.0)
+    assert found.repetition == pytest.approx((1 - 5 / 17) / 4)
+    with pytest.raises(DataError, match="no answers"):
+        AnswerQuality.of([])

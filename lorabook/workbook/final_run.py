@@ -12,7 +12,7 @@ from lorabook.batches import Example
 from lorabook.doctor import LEAST_GPU_GIB, STARCODER
 from lorabook.errors import LorabookError, NetworkError, SettingError
 from lorabook.history import History
-from lorabook.hub import KNOWN, UNGATED
+from lorabook.hub import UNGATED, known_model
 from lorabook.lora import LoRAConfig
 from lorabook.memory.ledger import ledger
 from lorabook.memory.plan import DTYPES, Plan
@@ -23,6 +23,7 @@ from lorabook.stackoverflow import HUB_ID
 from lorabook.train_config import TrainConfig, recommended_lr
 
 GIB = 2**30
+UNKNOWN_SIZE = 10**9  # parameters of a model that the workbook does not know: the lower learning rate is the safer one
 ANSWER_COLOUR, RESET = "\x1b[1;34m", "\x1b[0m"  # a terminal's grey cannot be read on a dark page
 
 
@@ -39,9 +40,10 @@ class FinalRun:
 
 
 def settings_for(model: str, reason: str = "") -> FinalRun:
-    """Settings for `model`. On a GPU the run is bounded by time, for cards differ; pocket's by its steps."""
-    lr = recommended_lr(model)
-    if model == "pocket":
+    """Settings for `model`. On a GPU the run is bounded by time, for GPUs differ; a small model's by its steps."""
+    known = known_model(model)
+    lr = recommended_lr(known.parameters if known else UNKNOWN_SIZE)
+    if model in ("pocket", "smollm2"):
         return FinalRun(model, reason, "sample", None, 512, TrainConfig(lr=lr, steps=28, log_every=4))
     minutes = 10 if model == UNGATED else 30
     training = TrainConfig(lr=lr, epochs=1, minutes=minutes, batch_tokens=8192, micro_tokens=2048, log_every=4)
@@ -80,8 +82,8 @@ def describe(run: FinalRun) -> str:
             "This is the pocket model: 3.9 million parameters, StarCoder's architecture, no GPU needed.",
             "It learns the manner of an answer and gets nothing right. On a GPU this notebook takes StarCoderBase-1B.",
         ]
-    if run.model in KNOWN:
-        lines.append(f"licence: {KNOWN[run.model].licence}")
+    if known := known_model(run.model):
+        lines.append(f"licence: {known.licence}")
     if run.reason:
         lines.append(f"why this one: {run.reason}")
     return "\n".join(lines)
