@@ -8,8 +8,8 @@ layer; bottleneck adapters of the width that trains about as many parameters. Ti
 a row, and 32 tokens generated greedily after 16, which is 32 passes of one token a row. fp32, on the CPU and on CUDA
 where there is one. Contenders take turns, so that a busy spell of the machine meets all, and who begins changes.
 
-A ratio is between two times of the same turn; shown is the median with the quartiles. The merged model is an ordinary
-one that computes what the base does: by what its ratio strays from 1, the others' may stray too.
+A ratio is between two times of the same turn; shown is the median with the quartiles. The merged model does exactly the
+arithmetic of the base. So the distance of its ratio from 1 is noise, and the other ratios carry as much noise.
 
 Prints its table, and beside it the paper's Table 1 with what must be known to read it. Writes one JSON file.
 """

@@ -8,6 +8,9 @@ the full model, and take the smallest d on or above the line. What counts is the
 which is right for scores that rise and for losses that fall: give the score before any training as `start`. With
 `start=0` and an accuracy it is the papers' "90% of the baseline", and with `full=1` as well their MNIST rule, an
 accuracy of 0.90 whatever the network itself reaches.
+
+Have d = D in the grid. Nothing is projected away there, so what d = D itself misses is due to the training recipe and
+not to the dimension.
 """
 
 import math

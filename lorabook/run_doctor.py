@@ -145,10 +145,11 @@ def _too_fast(facts: Facts) -> Seen:
         return True, f"after {len(history.steps)} steps the run {history.stopped.rstrip('.')}"
     if len(history.steps) < FEW_STEPS:
         return None, _too_few(history)
-    smooth = _smooth(history.losses)
-    start = max([smooth[0], *(loss for _, loss in history.held_out[:1])])
-    seen = f"the loss starts at {start:.2f}, and its mean over an eighth of the run is at most {max(smooth):.2f}"
-    return max(smooth) - start > CLIMB, seen
+    smooth, before = _smooth(history.losses), [loss for _, loss in history.held_out[:1]]
+    width = len(history.losses) - len(smooth) + 1
+    start = f"the held-out loss before training is {before[0]:.2f}, " if before else ""
+    means = f"{smooth[0]:.2f} over the first {width} steps and at most {max(smooth):.2f} over any {width} in a row"
+    return max(smooth) - max([smooth[0], *before]) > CLIMB, f"{start}the mean training loss is {means}"
 
 
 def _flat(facts: Facts) -> Seen:
@@ -211,7 +212,7 @@ CHECKS: tuple[tuple[str, Callable[[Facts], Seen], str], ...] = (
         "Draw one factor at random: with both at zero neither has a gradient, for ever.",
     ),
     (
-        "B all zero",
+        "gradient cut off",
         _unmoved,
         "No gradient came to these layers: checkpoint with use_reentrant=False, or let the embeddings' output require "
         "a gradient.",
@@ -249,10 +250,10 @@ CHECKS: tuple[tuple[str, Callable[[Facts], Seen], str], ...] = (
 )
 # A symptom is no finding of its own where one of these is found.
 BEHIND = {
-    "B all zero": ("all labels masked",),
+    "gradient cut off": ("all labels masked",),
     "learning rate too high": ("scaling is not α/r", "scaler skipping"),
     "overfitting": ("scaling is not α/r", "learning rate too high"),
-    "loss flat": ("all labels masked", "both factors zero", "B all zero"),
+    "loss flat": ("all labels masked", "both factors zero", "gradient cut off"),
 }
 
 

@@ -2,6 +2,7 @@
 
 Read in vLLM's source: vllm/config/lora.py (ranks), vllm/lora/peft_helper.py (refused options), vllm/lora/utils.py and
 lora_model.py (an adapted module must be one of vLLM's linear layers, or an embedding that the model's class lists).
+vLLM itself is not run here: what is said to be refused is what that source refuses.
 """
 
 from collections.abc import Mapping

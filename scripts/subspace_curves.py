@@ -7,11 +7,14 @@ One pass over the same rows of FILE, and the loss of the answers to held-out que
 - "pretrained": every parameter trained, and theta0 + P theta_d for every d of DIMENSIONS, from the pocket model;
 - "random": the same architecture from its random initialisation, every parameter, and the d of RANDOM_DIMENSIONS.
 
+Missing is the control d = D: where that falls short of full training too, the recipe costs it and not the dimension.
+
 Every learning rate is tuned: on the grid BASE_RATE * 2^k the neighbour's best rate is tried with its two neighbours,
 and the search goes on while the best is the last tried on its side. Columns of P have unit length, so a rate `lr` at
 dimension d moves theta about as far as lr * sqrt(d / D) moves it in full training: that product is what neighbours
-share. Rates are tuned with the first seed and on the held-out rows, and the best is run again with the other seeds. A
-seed draws the projection, the order of the rows and, from random initialisation, the weights.
+share. (That holds while d is much smaller than D. Near D, P stretches some steps and shrinks others.) Rates are tuned
+with the first seed and on the held-out rows, and the best is run again with the other seeds. A seed draws the
+projection, the order of the rows and, from random initialisation, the weights.
 
 - "pairs": every parameter trained for PAIR_STEPS steps on the first 20, 80 and 240 pairs only, with the loss
   of the first PAIR_ROWS pairs, all of them trained on, and the held-out loss along the way;

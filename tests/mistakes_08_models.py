@@ -171,7 +171,7 @@ class WithoutBias(Written):
 
 def factors_first(run):
     if run["B zero"]:
-        return "both factors zero" if run["A zero"] else "B all zero"
+        return "both factors zero" if run["A zero"] else "gradient cut off"
     if not run["labels"]:
         return "all labels masked"
     return rest(run)
@@ -196,7 +196,7 @@ def sound(run, factors=lambda run: run["B zero"]):
         return "all labels masked"
     if run["A zero"] and run["B zero"]:
         return "both factors zero"
-    return "B all zero" if factors(run) else rest(run)
+    return "gradient cut off" if factors(run) else rest(run)
 
 
 bank.add("name_fault", "factors first", "called masked labels a cut", factors_first)
@@ -226,7 +226,7 @@ def leap_first(run):
 @wrong("name_fault", "two zero factors a cut gradient")
 def b_before_a(run):
     if run["labels"] and run["B zero"] > 0:
-        return "B all zero"
+        return "gradient cut off"
     return sound(run)
 
 

@@ -66,7 +66,7 @@ def test_what_a_chart_shows_is_in_the_run():
     assert "an adapter whose run ended at 2." in charts["adapter on another base"]
     looks = {case.name: case.closer() for case in clinic.cases()}
     assert "A zero: 16 of 16, with B zero: 16" in looks["both factors zero"]
-    assert "A zero: 0 of 16, with B zero: 12" in looks["B all zero"]
+    assert "A zero: 0 of 16, with B zero: 12" in looks["gradient cut off"]
     assert "times 32\n" in looks["scaling is not α/r"] and "times 2\n" in looks["labels shifted"]
 
 

@@ -121,7 +121,7 @@ def by_a_list(run):
         ("labels shifted", run["distance"] not in (1, None)),
         ("scaling is not α/r", run["scaling"] != pytest.approx(run["alpha"] / run["r"])),
         ("both factors zero", run["A zero"] and run["B zero"]),
-        ("B all zero", run["B zero"]),
+        ("gradient cut off", run["B zero"]),
         ("adapter on another base", where != run["base"]),
         ("learning rate too high", max(run["losses"]) > 2 * run["start"]),
         ("EOS never a label", not run["end labels"]),

@@ -83,7 +83,7 @@ def test_with_the_library_s_own_code_a_case_runs_as_if_it_had_never_been_broken(
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("B all zero", FAULTS["B all zero"].new.replace("use_reentrant=True", "use_reentrant=False")),
+        ("gradient cut off", FAULTS["gradient cut off"].new.replace("use_reentrant=True", "use_reentrant=False")),
         ("EOS never a label", FAULTS["EOS never a label"].new.replace("if y != pad_id", "")),
         ("all labels masked", FAULTS["all labels masked"].new.replace("[:0]", "")),
     ],

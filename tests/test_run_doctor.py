@@ -30,7 +30,7 @@ def run(folder: Path, fault: str | None = None, model: nn.Module | None = None, 
     """The names of what the doctor finds in a run of 16 steps, with a fault planted in the library or none."""
     with planted(fault) if fault else contextlib.nullcontext():
         model = model or lora_model(targets=LINEAR)
-        settings = config(**{"steps": 16, "activation_checkpointing": fault == "B all zero"} | changes)
+        settings = config(**{"steps": 16, "activation_checkpointing": fault == "gradient cut off"} | changes)
         finetune(model, train, HELD_OUT, settings, output=folder)
         if any(lora_layers(model)):
             adapter_file.save(model, folder)
@@ -60,7 +60,7 @@ SICK = {
     "EOS never a label": lambda folder, _: run(folder, "EOS never a label"),
     "scaling is not α/r": lambda folder, _: run(folder, "scaling is not α/r"),
     "both factors zero": lambda folder, _: run(folder, "both factors zero"),
-    "B all zero": lambda folder, _: run(folder, "B all zero"),
+    "gradient cut off": lambda folder, _: run(folder, "gradient cut off"),
     "adapter on another base": lambda folder, _: run(folder, model=from_another_base(folder / "other")),
     "tied head adapted": lambda folder, _: run(folder, model=lora_model(targets=("all-linear", "wte"))),
     "scaler skipping": lambda folder, patch: run(folder, model=overflowing(patch), batch_tokens=50, micro_tokens=50),
@@ -90,7 +90,7 @@ def test_every_check_has_its_sick_run_and_answers_no_for_the_healthy(healthy):
 
 def test_an_embedding_that_no_gradient_reached_keeps_the_other_factor_at_zero(healthy):
     facts = read_run(healthy)
-    for norms, found in ((Norms(0.0, 8.0, True), ["B all zero"]), (Norms(2.0, 8.0, True), [])):
+    for norms, found in ((Norms(0.0, 8.0, True), ["gradient cut off"]), (Norms(2.0, 8.0, True), [])):
         embedded = replace(facts, factors={**(facts.factors or {}), "transformer.wte": norms})
         assert [finding.name for finding in examine(embedded)] == found
 

@@ -126,7 +126,7 @@ def test_llama_2_is_what_transformers_builds_by_default():
 
 
 def test_gpt_3_has_the_matrices_that_the_paper_adapts():
-    """Hu et al. 2021, section 4.2 and table 4: r = 4, 1 and 8 on W_q and W_v."""
+    """Hu et al. 2021, section 4.2 and appendix D.4: r = 4, 1 and 8 on W_q and W_v."""
     shape = shape_of("GPT-3 175B")
     hits = shape.matched(("q_proj", "v_proj"))
     trained = {r: sum(r * (m.d + m.k) for m in hits) for r in (1, 4, 8)}

@@ -33,8 +33,9 @@ SIGNS = {
     "all labels masked": "the training loss is exactly zero from the first step on, and nothing is learned",
     "EOS never a label": "every curve looks healthy: only the count of end tokens among the labels tells",
     "learning rate too high": "the loss leaps as soon as the warm-up is over, and the run ends worse than its base",
-    "B all zero": "the loss falls less than it could, while layers behind the cut keep A as drawn and B at zero",
-    "adapter on another base": "the loss starts above the one that the adapter's own run ended with",
+    "gradient cut off": "there are labels and the loss falls, but less than it could, while layers behind the cut "
+    "keep A as drawn and B at zero",
+    "adapter on another base": "the held-out loss starts above the one that the adapter's own run ended with",
 }
 
 

@@ -66,7 +66,7 @@ class Names:
     """What one setting is called: in lorabook, in PEFT's `LoraConfig`, in torchtune's builders, in TRL's `ModelConfig`.
 
     None where the library has no such setting there. torchtune's and TRL's are from their documentation: neither is
-    installed beside this workbook, so no test holds them to it.
+    installed beside this workbook, so no test holds them to it. torchtune's active development stopped in July 2025.
     """
 
     lorabook: str | None

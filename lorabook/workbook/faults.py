@@ -26,7 +26,7 @@ from lorabook.run_facts import Facts, read_run
 from lorabook.train_config import TrainConfig
 
 R, ALPHA, STEPS, BATCH, MAX_LENGTH, HELD_OUT = 16, 32, 24, 1024, 256, 40
-CHECKPOINTED, GOES_ON = "B all zero", "adapter on another base"  # faults whose runs are set up in a way of their own
+CHECKPOINTED, GOES_ON = "gradient cut off", "adapter on another base"  # faults whose runs have a set-up of their own
 FIRST = 8  # steps of the run whose adapter that of GOES_ON goes on with
 
 
@@ -84,7 +84,7 @@ FAULTS = {
         "return 5e-3 if parameters < 30e6 else 1e-3 if parameters < 500e6 else 5e-4",
         "return 5e-2 if parameters < 30e6 else 1e-2 if parameters < 500e6 else 5e-3",
     ),
-    "B all zero": Fault(
+    "gradient cut off": Fault(
         train_parts.set_activation_checkpointing,
         "getattr(model, new if hasattr(model, new) else old)(*arguments)",
         "for block in model.base_model.h[:-1]:\n"

@@ -133,6 +133,6 @@ def scales(lambdas: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     axes.set_yticks(range(len(lambdas)), list(lambdas))
     axes.invert_yaxis()
     axes.set(xlabel="scale λ after training (all start at 1); a point is a seed, a bar the mean")
-    axes.set_title("Seeds differ at least as much as blocks do")
+    axes.set_title("The scale of one matrix differs widely from seed to seed")
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

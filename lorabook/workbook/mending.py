@@ -66,7 +66,7 @@ SIGNS = {
     "learning rate too high": Sign(
         "highest loss", lambda f: f"{max(f.history.losses[:FEW_STEPS]):.2f}", "the loss no longer leaps"
     ),
-    "B all zero": Sign("layers with B zero", _zero, "a gradient reaches all layers"),
+    "gradient cut off": Sign("layers with B zero", _zero, "a gradient reaches all layers"),
     "adapter on another base": Sign(
         "held-out loss at the start",
         lambda f: f"{f.history.held_out[0][1]:.2f}",

@@ -244,7 +244,7 @@ def read_d90(runs, model):
             (lambda runs, model: _d90(runs, model, strict=True),),
         ),
         Mistake(
-            "you gave a d though none reaches the line. Then d90 is larger than every d tried: give None.",
+            "you gave a d though none reaches the line. Then the runs give no d90: give None.",
             (
                 lambda runs, model: _d90(runs, model) or max(runs[model]["curve"]),
                 lambda runs, model: _d90(runs, model) or 0,

@@ -84,7 +84,7 @@ def lora_forward(x, W, A, B, alpha, p, training):
     z = F.dropout(x, p, training) @ A.T
     return x @ W.T + (alpha / r) * (z @ B.T)
 """,
-    praise="W0 x + (α/r) B A x, dropout on the way into A only. BA itself was never formed.",
+    praise="W0 x + (α/r) B A x, dropout on the way into A only. If x goes through A first, BA is never formed.",
     reference=_dropped(lambda x, base, low, up, drop: base(x) + up(low(drop(x)))),
     probes=(
         cases(  # all of one size, so that a wrong order gives wrong numbers, and not errors
@@ -106,7 +106,7 @@ def lora_forward(x, W, A, B, alpha, p, training):
     ),
     mistakes=(
         Mistake(
-            "you multiplied by α, not α/r. The division is there so that another rank needs no other learning rate.",
+            "you multiplied by α, not α/r. The division reduces the need to tune again at another rank.",
             (_scaled(lambda alpha, A, B: alpha),),
         ),
         Mistake("you left the scaling out. The update counts α/r times.", (_scaled(lambda alpha, A, B: 1),)),

@@ -135,7 +135,7 @@ class LoRAEmbedding(nn.Module):
             (partial(_Embedding, a=torch.randn, b=torch.zeros),),
         ),
         Mistake(
-            "neither A nor B is zero, so the layer does not start as its base.",
+            "neither A nor B is zero. If both are random, BA is not zero and the layer does not start as its base.",
             (partial(_Embedding, a=torch.randn),),
         ),
         Mistake(
@@ -155,7 +155,7 @@ class LoRAEmbedding(nn.Module):
             (partial(_Embedding, lookup=lambda A, tokens: A[tokens]),),
         ),
         Mistake(
-            "you multiplied by α, not α/r. The division is there so that another rank needs no other learning rate.",
+            "you multiplied by α, not α/r. The division reduces the need to tune again at another rank.",
             (partial(_Embedding, scaling=lambda alpha, r: alpha),),
         ),
         Mistake(

@@ -13,7 +13,7 @@ ORDER = (
     "EOS never a label",
     "scaling is not α/r",
     "both factors zero",
-    "B all zero",
+    "gradient cut off",
     "adapter on another base",
     "learning rate too high",
 )
@@ -63,7 +63,7 @@ CHECKS = {
     "EOS never a label": lambda run: run["end labels"] == 0,
     "scaling is not α/r": lambda run: abs(run["scaling"] - run["alpha"] / run["r"]) > 0.01,
     "both factors zero": lambda run: run["A zero"] > 0,
-    "B all zero": lambda run: run["B zero"] > 0,
+    "gradient cut off": lambda run: run["B zero"] > 0,
     "adapter on another base": lambda run: run["trained on"] not in (None, run["base"]),
     "learning rate too high": lambda run: max(run["losses"]) > run["start"] + 1,
 }
@@ -108,7 +108,7 @@ def name_fault(run):
     if run["A zero"]:
         return "both factors zero"
     if run["B zero"]:
-        return "B all zero"
+        return "gradient cut off"
     if run["trained on"] not in (None, run["base"]):
         return "adapter on another base"
     if max(run["losses"]) > run["start"] + 1:
@@ -122,7 +122,7 @@ def name_fault(run):
         Mistake(
             "you called masked labels a cut gradient. Without a label there is no gradient, so B stays at zero: ask "
             "for the labels first.",
-            (_by("B all zero"), _by("both factors zero", "B all zero")),
+            (_by("gradient cut off"), _by("both factors zero", "gradient cut off")),
         ),
         Mistake(
             "you called masked labels shifted. A run without labels has no distance either: ask for their number.",
@@ -145,11 +145,11 @@ def name_fault(run):
         ),
         Mistake(
             "you called two zero factors a cut gradient. B is zero in both, A in one of them: ask for A before B.",
-            (_by("all labels masked", "B all zero"),),
+            (_by("all labels masked", "gradient cut off"),),
         ),
         Mistake(
             "you asked for B at zero in every layer. The gradient may be cut for some of them: one is enough.",
-            (_by(B=lambda run: run["B zero"] == run["layers"]),),
+            (_by(gradient=lambda run: run["B zero"] == run["layers"]),),
         ),
         Mistake(
             "you took a new adapter for one from elsewhere. Its run tells no other base: None is not a difference.",
