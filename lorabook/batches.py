@@ -42,6 +42,16 @@ def tokenize(text: str, tokenizer) -> list[int]:
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
 
 
+def end_token(tokenizer) -> int:
+    """The id of the token that ends an answer. Raises DataError where the tokenizer has none."""
+    if tokenizer.eos_token_id is None:
+        raise DataError(
+            "The tokenizer has no end token, so no answer could be taught to end.",
+            'Name one of its tokens: tokenizer.eos_token = "...".',
+        )
+    return tokenizer.eos_token_id
+
+
 def encode_prompt(pair: Pair, tokenizer, max_length: int) -> list[int]:
     """Ids of the prompt, at most `max_length`. A prompt that is too long loses the end of its question."""
     question, mark = prompt(pair).removesuffix(ANSWER_MARK), tokenize(ANSWER_MARK, tokenizer)
@@ -55,9 +65,9 @@ def encode(pair: Pair, tokenizer, max_length: int) -> Example:
     end of its answer. A cut answer carries no end token, so that the model does not learn to stop there.
 
     Raises:
-        DataError: `max_length` leaves no room for an answer.
+        DataError: `max_length` leaves no room for an answer, or the tokenizer has no end token.
     """
-    answer = [*tokenize(pair.answer, tokenizer), tokenizer.eos_token_id]
+    answer = [*tokenize(pair.answer, tokenizer), end_token(tokenizer)]
     room = max(max_length - len(answer), max_length // 2)
     start = encode_prompt(pair, tokenizer, room)
     if len(start) >= max_length:

@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from lorabook.errors import CheckpointError
+from lorabook.files import sync, write_tensors
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 ASIDE = ".old"
@@ -54,14 +55,6 @@ def _digest(path: Path) -> dict:
     return {"bytes": path.stat().st_size, "sha256": hasher.hexdigest()}
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs no read-only file
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: dict) -> Path:
     """Write one checkpoint and drop all but it and the one before. Either all of it is there afterwards, or nothing.
 
@@ -77,19 +70,19 @@ def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: d
         for left in folder.glob(".partial-*"):  # of a process that died
             shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial / TENSORS)
+        write_tensors(partial / TENSORS, tensors)
         (partial / STATE).write_text(json.dumps(state), encoding="utf-8")
         manifest = {name: _digest(partial / name) for name in (TENSORS, STATE)}
         for name in (TENSORS, STATE):
-            _sync(partial / name)
+            sync(partial / name)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        _sync(partial / MANIFEST)
+        sync(partial / MANIFEST)
         if final.exists():  # the same step again: what is there stays valid until the new one is in place
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(final, aside)
         os.replace(partial, final)
         if os.name == "posix":
-            _sync(folder)
+            sync(folder)
     except Exception as e:  # safetensors reports a full disk with an error class of its own
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
@@ -119,7 +112,7 @@ def copy(place: Path, folder: str | Path) -> Path:
         for name in (TENSORS, STATE, MANIFEST):
             shutil.copyfile(place / name, final / name)
             with contextlib.suppress(FileNotFoundError):  # it may show up later
-                _sync(final / name)
+                sync(final / name)
         found = _folders(folder)
         later = [p for p in found if _step(p) > _step(place)]
         ours = found[len(later) :]

@@ -2,12 +2,15 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lorabook.errors import LorabookError, SettingError
+from lorabook.console import say
+from lorabook.errors import LorabookError, SaveError, SettingError
+from lorabook.files import only_writer
 
 app = typer.Typer(
     add_completion=False,
@@ -34,8 +37,10 @@ AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetun
 
 
 def main() -> None:
-    """Run the command line. An error that the user can mend ends with its two sentences and exit code 2."""
+    """Run the command line. An error that the user can fix ends with its two sentences and exit code 2."""
     try:
+        if any(not argument.isprintable() and _undecodable(argument) for argument in sys.argv):
+            raise SettingError("An argument holds bytes that are no UTF-8 text.", "Type it again, or rename the file.")
         app()
     except LorabookError as error:
         print(f"lorabook: {error}", file=sys.stderr)
@@ -49,6 +54,7 @@ def main() -> None:
     epilog="Example: lorabook finetune --model pocket --data sample --r 16 --alpha 32 --output my-adapter",
 )
 def finetune(
+    context: typer.Context,
     model: ModelOption = "pocket",
     data: Annotated[
         str,
@@ -91,7 +97,7 @@ def finetune(
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
     from dataclasses import replace
 
-    from lorabook import adapter_file, stackoverflow
+    from lorabook import stackoverflow
     from lorabook.batches import encode_all
     from lorabook.evaluate import answer_loss
     from lorabook.lora import LoRAConfig, apply_lora
@@ -108,6 +114,8 @@ def finetune(
         micro_tokens=micro_tokens,
         seed=seed,
     )
+    if _main_process():
+        context.with_resource(only_writer(output))
     _prepare_output(output, copy_to, resume)
     loaded = _load_model(model, quantize)
     if lr is None:
@@ -128,7 +136,7 @@ def finetune(
     history = train(loaded.model, examples, held, training, output=output, resume=resume, copy_to=copy_to)
     if not _main_process():
         return
-    adapter_file.save(loaded.model, output, base_name=loaded.name, revision=loaded.revision)
+    _save_adapter(loaded, output)
     _say(f"step-0 loss: {history.held_out[0][1]:.4f}")
     _say(f"steps: {len(history.steps)}")
     _say(f"tokens per second: {history.tokens_per_second:.0f}")
@@ -156,7 +164,7 @@ def ask(
 
     loaded = _with_adapter(adapter, model, quantize)
     asked = Pair(0, "", question, "")
-    typer.echo(answer(loaded.model, loaded.tokenizer, asked, max_new_tokens, temperature, seed))
+    _say(answer(loaded.model, loaded.tokenizer, asked, max_new_tokens, temperature, seed))
 
 
 @app.command(epilog="Example: lorabook merge --adapter my-adapter --output my-model")
@@ -169,6 +177,7 @@ def merge(
     ] = None,
 ) -> None:
     """Write base and adapter as one ordinary Transformers model, which loads without lorabook."""
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
     from lorabook import merging
@@ -176,14 +185,21 @@ def merge(
 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise SettingError(f"{output} exists and is not an empty folder.", "Choose another --output.")
+    _probe(output)
     loaded = _with_adapter(adapter, model, quantize)
     if quantize:
         dequantize(loaded.model)
     merging.merge(loaded.model, keep_copy=False)
     merging.remove(loaded.model)
     logging.disable_progress_bar()
-    loaded.model.save_pretrained(output)
-    loaded.tokenizer.save_pretrained(output)
+    try:
+        loaded.model.save_pretrained(output)
+        loaded.tokenizer.save_pretrained(output)
+    except (OSError, SafetensorError) as error:
+        raise SaveError(
+            f"The merged model could not be written to {output} ({error}).",
+            "Free some space, or give another --output: the adapter is untouched.",
+        ) from error
     _say(f"merged model: {output}")
 
 
@@ -237,17 +253,28 @@ def doctor(
         _say(line)
 
 
+def _undecodable(argument: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in argument)
+
+
 def _names(targets: str) -> tuple[str, ...]:
     return tuple(t.strip() for t in targets.split(",") if t.strip())
 
 
 def _main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this is the only process, or the first of several: by Accelerate's state once there is one.
+
+    Before, by the variables that a launcher sets, and then all of them: a stray RANK alone means nothing.
+    """
+    state = sys.modules.get("accelerate.state")
+    if state is not None and state.is_initialized():
+        return state.AcceleratorState().is_main_process
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def _say(text: str) -> None:
     if _main_process():
-        print(text, flush=True)
+        say(text)
 
 
 def _prepare_output(output: Path, copy_to: Path | None, resume: bool) -> None:
@@ -256,13 +283,35 @@ def _prepare_output(output: Path, copy_to: Path | None, resume: bool) -> None:
         raise SettingError(f"{output} already holds a run.", "Add --resume to go on with it, or give another --output.")
     if not resume and copy_to and any(copy_to.glob("step-*")):
         raise SettingError(f"{copy_to} holds the checkpoints of a run.", "Add --resume, or give another --copy-to.")
+    _probe(output)
+
+
+def _probe(folder: Path) -> None:
+    """Make `folder` if need be, and write into it. Raises SettingError where that fails."""
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe = output / f".probe-{os.getpid()}"
-        probe.touch()
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(bytes(2**16))
         probe.unlink()
     except OSError as error:
-        raise SettingError(f"{output} cannot be written ({error.strerror}).", "Give another --output.") from None
+        raise SettingError(f"{folder} cannot be written ({error.strerror}).", "Give another --output.") from None
+
+
+def _save_adapter(loaded, output: Path) -> None:
+    """Save the adapter to `output`, or where that fails to a new temporary folder, which the error then names."""
+    from lorabook import adapter_file
+
+    try:
+        adapter_file.save(loaded.model, output, base_name=loaded.name, revision=loaded.revision)
+        return
+    except SaveError as error:
+        problem = error.problem
+    try:
+        spare = Path(tempfile.mkdtemp(prefix="lorabook-adapter-"))
+        adapter_file.save(loaded.model, spare, base_name=loaded.name, revision=loaded.revision)
+    except OSError:
+        raise SaveError(problem, "Free some space and run this again with --resume: the checkpoint is whole.") from None
+    raise SaveError(problem, f"The adapter is in {spare} instead: move it to a place of your own.")
 
 
 def _load_model(name: str, quantize: str | None = None):
@@ -270,8 +319,8 @@ def _load_model(name: str, quantize: str | None = None):
 
     from lorabook.models import load_model
 
-    rank = os.environ.get("LOCAL_RANK")
-    device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
+    launched = os.environ.get("WORLD_SIZE", "1") != "1" and torch.cuda.is_available()
+    device = f"cuda:{os.environ['LOCAL_RANK']}" if launched and "LOCAL_RANK" in os.environ else None
     loaded = load_model(name, device=device, quantize=quantize)  # pyright: ignore[reportArgumentType]
     _say(f"model: {loaded.name}")
     _say(f"revision: {loaded.revision}")

@@ -36,6 +36,10 @@ class CheckpointError(LorabookError, RuntimeError):
     """A checkpoint that is damaged, or belongs to another run."""
 
 
+class SaveError(LorabookError, OSError):
+    """A result that cannot be written: no space, no permission, or another process that writes there."""
+
+
 class TrainingError(LorabookError, RuntimeError):
     """A run that cannot go on: the loss is not finite, or no micro-batch fits into memory."""
 

@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from lorabook.attention import EXPANDED
-from lorabook.batches import Example, check_rows, collate, encode_prompt, length_batches
-from lorabook.errors import DataError
+from lorabook.batches import Example, check_rows, collate, encode_prompt, end_token, length_batches
+from lorabook.errors import DataError, SettingError
 from lorabook.loss import AnswerLoss
 from lorabook.precision import precision_for
 from lorabook.stackoverflow import Pair, code_blocks
 
 LEAST_STATEMENTS = 3
+LEAST_TEMPERATURE = 0.01
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def answer_loss(model: nn.Module, examples: Sequence[Example], micro_tokens: int
 
     Raises:
         DataError: there are no examples, or one does not fit the model (`check_rows`).
+        SettingError: the loss would be wrong for this model (`AnswerLoss.check`).
     """
     if not examples:
         raise DataError("There are no answers to measure.", "Give more rows, or a larger maximum length.")
@@ -61,6 +63,7 @@ def answer_loss(model: nn.Module, examples: Sequence[Example], micro_tokens: int
     total, tokens = 0.0, 0
     with evaluating(model) as device:
         loss = AnswerLoss(model)
+        loss.check()
         for rows in length_batches([len(e.input_ids) for e in examples], micro_tokens):
             batch = collate([examples[i] for i in rows]).to(device)
             total += loss(batch.input_ids, batch.label_positions, batch.labels).item()
@@ -138,9 +141,17 @@ def answers(
     model's attention takes no mask). Sampling draws from its own seed and leaves the random state alone. The model's
     own generation settings are set aside. Each prompt is cut so that prompt and answer fit the model's positions
     (`max_length`).
+
+    Raises:
+        SettingError: the temperature is negative, not finite, or so small that dividing by it overflows.
+        DataError: the tokenizer has no end token.
     """
     from transformers import GenerationConfig
 
+    if temperature != 0 and not LEAST_TEMPERATURE <= temperature < math.inf:
+        raise SettingError(
+            f"The temperature is {temperature!r}.", f"Give 0 for the likeliest tokens, or at least {LEAST_TEMPERATURE}."
+        )
     host: Any = model
     positions = max_length or getattr(model.config, "max_position_embeddings", None) or 1024
     max_new_tokens = min(max_new_tokens, positions // 2)
@@ -148,7 +159,7 @@ def answers(
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     size = 1 if host.config._attn_implementation == EXPANDED else max(1, batch)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-    end = tokenizer.eos_token_id
+    end = end_token(tokenizer)
     settings = GenerationConfig(max_new_tokens=max_new_tokens, pad_token_id=end, eos_token_id=end, **sampling)
     own = host.generation_config  # its penalties and limits would change what is asked for here
     found: dict[int, Answer] = {}

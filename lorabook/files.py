@@ -1,8 +1,64 @@
-"""Small files that are there whole or not at all."""
+"""Files that are there whole or not at all, in folders that one run at a time writes to."""
 
 import contextlib
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from torch import Tensor
+
+from lorabook.errors import SettingError
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def only_writer(folder: str | Path, wait: float = 0) -> Iterator[None]:
+    """Within the block no other process is in such a block for `folder`, which is made if need be.
+
+    The lock goes with the process that holds it, however that ends. Where the file system has no locks, or the folder
+    cannot be written, the block runs without one.
+
+    Raises:
+        SettingError: another process is in such a block, and still is after `wait` seconds.
+    """
+    from filelock import FileLock, Timeout
+
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError, NotImplementedError):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            lock = FileLock(Path(folder).resolve() / LOCK, thread_local=False, is_singleton=True)
+            try:
+                held.enter_context(lock.acquire(timeout=wait))
+            except Timeout:
+                raise SettingError(
+                    f"Another run is writing to {folder}.", "Wait until it ends, or give another output folder."
+                ) from None
+        yield
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file with the permissions that any new file gets here; safetensors gives its owner's only.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, metadata=metadata)
+    path.chmod(mode)
+
+
+def sync(path: Path) -> None:
+    """Wait until what was written to a file, or the names in a folder, have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs no read-only file
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def replace_text(path: str | Path, text: str) -> None:

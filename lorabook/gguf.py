@@ -40,7 +40,7 @@ def count_weights(file: Path, name: str) -> int:
     except ImportError as error:
         raise ModelError(
             f"Reading {name} needs the package gguf, which cannot be imported ({error}).",
-            "Run: pip install --no-deps gguf",
+            "Install it: pip install gguf",
         ) from None
     try:
         with file.open("rb") as start:

@@ -61,6 +61,9 @@ class History:
 
     @classmethod
     def from_json(cls, stored: dict) -> "History":
+        """Back from `to_json`. Raises KeyError or TypeError where something is missing or of another kind."""
+        if not isinstance(stored["stopped"], str):
+            raise TypeError(f"stopped is {stored['stopped']!r}")
         return cls(
             [Step(**s) for s in stored["steps"]],
             [(int(s), float(loss)) for s, loss in stored["held_out"]],

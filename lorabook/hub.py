@@ -114,7 +114,8 @@ def without_token(text: str) -> str:
 def checksum(sibling: Any) -> str | None:
     """The checksum that the hub lists for a file: sha256 in hex where it is stored with LFS, else git's blob id."""
     lfs = getattr(sibling, "lfs", None)
-    return lfs["sha256"] if lfs else getattr(sibling, "blob_id", None)
+    listed = lfs.get("sha256") if isinstance(lfs, dict) else getattr(sibling, "blob_id", None)
+    return listed if isinstance(listed, str) else None
 
 
 def is_whole(path: Path, listed: str) -> bool:
@@ -211,6 +212,11 @@ def explain(name: str, token: str | None, error: Exception) -> ModelError | None
         return ModelError(
             f"{name} does not fit on the disk of {constants.HF_HUB_CACHE}.",
             "Free some space, or set HF_HOME elsewhere.",
+        )
+    if isinstance(error, TypeError | KeyError | AttributeError | ValueError):  # its client stumbled over the answer
+        return NetworkError(
+            f"What the hub answered about {name} cannot be read ({type(error).__name__}).",
+            "Run this again in some minutes; behind a proxy or a mirror, ask the real hub.",
         )
     return None
 

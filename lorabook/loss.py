@@ -108,20 +108,32 @@ class AnswerLoss(nn.Module):
 
     @torch.no_grad()
     def check(self) -> None:
-        """Compare head(hidden) with the model's own logits on four tokens.
+        """Compare head(hidden) with the model's own logits on eight tokens, and the first seven with another eighth.
 
         Raises:
-            SettingError: they differ, as in models that scale or cap their logits after the head.
+            SettingError: the first differ, as in models that scale or cap their logits after the head; or the second,
+                as in models that look ahead, which would find every answer in its own text.
         """
         was_training = self.model.training
         self.model.eval()
-        ids = torch.arange(4, device=next(self.model.parameters()).device)[None]
-        own = self.model(input_ids=ids).logits.float()
-        hidden = self.model.base_model(input_ids=ids).last_hidden_state
-        ours = self.model.get_output_embeddings()(hidden).float()
+        head: Any = self.model.get_output_embeddings()
+        vocabulary = getattr(head, "base_layer", head).weight.shape[0]
+        # from the middle of the vocabulary: at its start are tokens that some models take for padding
+        ids = torch.arange(8, device=next(self.model.parameters()).device).add(vocabulary // 2).remainder(vocabulary)
+        ids = ids.repeat(2, 1)
+        ids[1, -1] = ids[0, 0]
+        own = self.model(input_ids=ids, use_cache=False).logits.float()
+        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        ours = head(hidden).float()
         self.model.train(was_training)
-        if not torch.allclose(own, ours, rtol=1e-2, atol=1e-3 * float(own.nan_to_num().abs().max()), equal_nan=True):
+        near = {"rtol": 1e-2, "atol": 1e-3 * float(own.nan_to_num().abs().max()), "equal_nan": True}
+        if not torch.allclose(own, ours, **near):
             raise SettingError(
                 f"{type(self.model).__name__} changes its logits after the output head.",
                 "lorabook's chunked loss would be wrong for it: choose another model.",
+            )
+        if not torch.allclose(own[0, :-1], own[1, :-1], **near):
+            raise SettingError(
+                f"{type(self.model).__name__} looks ahead: its prediction of a token depends on tokens that follow.",
+                "Choose a causal language model, one whose attention sees only what came before.",
             )

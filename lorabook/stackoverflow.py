@@ -149,8 +149,11 @@ def prompt(pair: Pair) -> str:
 def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
     """Split into (train, held out) by question id, so that no question is on both sides; each keeps its order.
 
-    `held_out`: a share of the questions, 0 to 1 and at least one question on each side, or their number (an int). The
-    choice depends on the ids and `seed` alone. Raises DataError for fewer than 2 questions; SettingError if `held_out`
+    Questions under different ids that have the same text or the same answer, capitals and spacing aside, stay together
+    too. `held_out`: a share of the questions, 0 to 1 and at least one question on each side, or their number (an int);
+    fewer where copies must stay together. The choice depends on the ids, the copies and `seed` alone.
+
+    Raises DataError for fewer than 2 questions that differ; SettingError if `held_out`
     leaves a side empty.
     """
     ids = sorted({pair.question_id for pair in pairs})
@@ -164,11 +167,33 @@ def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[
         )
     count = min(max(round(held_out * len(ids)), 1), len(ids) - 1) if is_share else int(held_out)
     random.Random(seed).shuffle(ids)
-    chosen = set(ids[:count])
+    group = _same_text(pairs)
+    chosen: set[int] = set()
+    for number in ids:
+        if number not in chosen and len(chosen) + len(group[number]) <= count:
+            chosen |= group[number]
+    if not chosen:
+        raise DataError(
+            f"{len(ids)} questions are copies of one another, so none can be held out.", "Load questions that differ."
+        )
     return (
         [pair for pair in pairs if pair.question_id not in chosen],
         [pair for pair in pairs if pair.question_id in chosen],
     )
+
+
+def _same_text(pairs: Sequence[Pair]) -> dict[int, set[int]]:
+    """For every question id the ids of its group: itself, and those that share a question's or an answer's text."""
+    group = {pair.question_id: {pair.question_id} for pair in pairs}
+    first: dict[tuple[str, str], int] = {}
+    for pair in pairs:
+        for kind, text in (("question", f"{pair.title} {pair.question}"), ("answer", pair.answer)):
+            known = first.setdefault((kind, " ".join(text.lower().split())), pair.question_id)
+            large, small = group[known], group[pair.question_id]
+            if large is not small:
+                large |= small
+                group |= dict.fromkeys(small, large)
+    return group
 
 
 def code_blocks(text: str, closed: bool = False) -> list[str]:

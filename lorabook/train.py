@@ -8,7 +8,6 @@ stop button that loses nothing, and a smaller micro-batch where memory runs out.
 import contextlib
 import math
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,8 +18,10 @@ from torch import nn
 
 from lorabook import checkpoint, run_state
 from lorabook.batches import Batch, Example, StepPlan, check_rows, collate, share_of_rank, split_micro_batch
+from lorabook.console import say
 from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.evaluate import answer_loss
+from lorabook.files import only_writer
 from lorabook.history import History, Step
 from lorabook.loss import AnswerLoss
 from lorabook.memory.advice import make_room, out_of_memory, too_large
@@ -58,8 +59,8 @@ def finetune(
     """Train whatever in `model` requires a gradient on the answers of `train`; with a subspace, in the subspace.
 
     The held-out loss is measured before the first step, every `evaluate_every` steps, and after the last, by the same
-    code. Ctrl-C, or the stop
-    button of a notebook, finishes the step at hand, saves, and returns. The global random state is left as it was.
+    code. Ctrl-C, SIGTERM, or the stop button of a notebook finishes the step at hand, saves, and returns. The global
+    random state is left as it was.
 
     Args:
         output: folder for checkpoints, `run.json` and `history.json`, that of a run that fails too; None keeps nothing.
@@ -68,7 +69,8 @@ def finetune(
         on_log: called with the History every `log_every` steps.
 
     Raises:
-        SettingError: nothing to train, a merged model, trained weights that are not fp32.
+        SettingError: nothing to train, a merged model, trained weights that are not fp32; another process is writing
+            to `output`.
         DataError: a row that is longer than the model's positions, or holds a token that the model has not.
         TrainingError: the loss is not finite; a single row does not fit into memory, or three micro-batches in a row,
             each half as large as the one before. The weights are those before the step.
@@ -81,8 +83,12 @@ def finetune(
         raise SettingError("There is a folder for copies and none for checkpoints.", "Give an output folder too.")
     check_rows(model, [*train, *held_out])
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=cuda), stop_button() as stop:
+    with contextlib.ExitStack() as running:
+        running.enter_context(torch.random.fork_rng(devices=cuda))
+        stop = running.enter_context(stop_button())
         run = _Run(model, train, held_out, config, output, copy_to, on_log, stop)
+        if output and run.accelerator.is_main_process:
+            running.enter_context(only_writer(output))
         try:
             return run.go(resume)
         except TrainingError as error:
@@ -183,9 +189,9 @@ class _Run:
         if self.config.evaluate_every and step % self.config.evaluate_every == 0:
             self._measure()
             if self.accelerator.is_main_process:
-                bar.write(f"step {step}  held-out loss {self.history.held_out[-1][1]:.4f}", file=sys.stdout)
+                say(f"step {step}  held-out loss {self.history.held_out[-1][1]:.4f}", bar)
         if every and step % every == 0 and self.accelerator.is_main_process:
-            bar.write(progress_line(self.history, self.total), file=sys.stdout)
+            say(progress_line(self.history, self.total), bar)
             if self.on_log:
                 self.on_log(self.history)
         if step % self.config.checkpoint_every == 0:
@@ -265,7 +271,7 @@ class _Run:
             self._save()  # of the step before, to go on from with smaller micro-batches
             raise error
         self.splits *= 2
-        print(f"out of memory: micro-batches are now split in {self.splits}, the effective batch stays", flush=True)
+        say(f"out of memory: micro-batches are now split in {self.splits}, the effective batch stays")
 
     def _save(self) -> None:
         """Write a checkpoint. One that cannot be written is said so, and the run goes on: it is still in memory."""

@@ -32,22 +32,29 @@ NO_GRADIENT = (
 
 @contextlib.contextmanager
 def stop_button() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; a second Ctrl-C interrupts at once. Signals reach the main thread only."""
+    """An event that Ctrl-C sets, or SIGTERM, with which systems end a job; a second one interrupts at once.
+
+    Signals reach the main thread only.
+    """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed
         return
-    previous = signal.getsignal(signal.SIGINT)
+    at_once = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    previous = {number: signal.getsignal(number) for number in at_once}
 
     def press(signum: int, frame: Any) -> None:
         pressed.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in at_once.items():
+            signal.signal(number, handler)
 
-    signal.signal(signal.SIGINT, press)
+    for number in at_once:
+        signal.signal(number, press)
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -80,15 +87,29 @@ def make_optimizer(model: nn.Module, named: list[tuple[str, nn.Parameter]], conf
 
 
 def accelerator_for(device: torch.device):
-    """An Accelerator with the device's autocast and loss scaler, whatever an earlier run in this process used."""
+    """An Accelerator with the device's autocast and loss scaler, whatever an earlier run in this process used.
+
+    Raises:
+        SettingError: the environment speaks of several processes, and they cannot meet.
+    """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
+    from accelerate.utils import GradientAccumulationPlugin
 
     mixed = {None: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}[precision_for(device).autocast]
     state = AcceleratorState._shared_state
     if state and (state["_mixed_precision"], state["device"].type) != (mixed, device.type):
         AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu")
+    # A plugin, not a number: a number gives way to ACCELERATE_GRADIENT_ACCUMULATION_STEPS, and every gradient would be
+    # divided by it, although the loop here accumulates by itself.
+    whole_steps = GradientAccumulationPlugin(num_steps=1)
+    try:
+        return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu", gradient_accumulation_plugin=whole_steps)
+    except ValueError as error:
+        raise SettingError(
+            f"The processes of this run cannot meet ({str(error).splitlines()[0]}).",
+            "Start it with accelerate launch or torchrun, or unset what a launcher left: LOCAL_RANK, RANK, WORLD_SIZE.",
+        ) from error
 
 
 def gradient_step(

@@ -219,6 +219,7 @@ def test_the_plan_depends_on_seed_and_epoch_alone():
     np.random.seed(2)
     assert plan == epoch_plan(lengths, 300, 600, 5, 0)
     others = [epoch_plan(lengths, 300, 600, seed, epoch) for seed, epoch in [(5, 1), (6, 0)]]
+    assert flat(others[0]) != flat(others[1])  # seed and epoch are not added up: seeds 5 and 6 share no epoch
     assert all(flat(other) != flat(plan) for other in others)
     grouped = [{frozenset(flat([step])) for step in p} for p in (plan, *others)]
     assert len(grouped[0] & grouped[1]) < len(plan) / 4  # not the same batches in another order

@@ -65,13 +65,38 @@ def test_a_run_started_anew_replaces_the_later_steps_of_the_run_before(tmp_path)
     assert names(tmp_path) == ["step-000002"] and at(tmp_path) == 2
 
 
+def test_the_newest_of_steps_with_more_than_six_digits_is_found(tmp_path):
+    for step in (999_999, 1_000_000):
+        put(tmp_path, step)
+    assert at(tmp_path) == 1_000_000
+    put(tmp_path, 1_000_001)
+    assert names(tmp_path) == ["step-1000000", "step-1000001"]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A machine that stops after the rename must find the bytes, so each file is synced before it, the folder after."""
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append("sync") or fsync(descriptor))
+    monkeypatch.setattr(os, "replace", lambda *places: done.append("rename") or replace(*places))
+    put(tmp_path, 5)
+    assert done == ["sync", "sync", "sync", "rename", "sync"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_files_get_the_permissions_of_any_new_file(tmp_path):
+    put(tmp_path, 5)
+    (tmp_path / "plain").touch()
+    modes = {p.stat().st_mode for p in (*tmp_path.glob("step-*/*"), tmp_path / "plain")}
+    assert len(modes) == 1
+
+
 def test_an_empty_or_absent_folder_holds_none(tmp_path):
     assert latest(tmp_path) is None and latest(tmp_path / "absent") is None
 
 
 FAILING = {
     "rename": (os, "replace"),
-    "tensors": (checkpoint, "save_file"),
+    "tensors": (checkpoint, "write_tensors"),
     "digest": (checkpoint, "_digest"),
     "flush": (os, "fsync"),
 }

@@ -1,7 +1,9 @@
 """The command line as a user meets it: results as `name: value`, errors as two sentences and exit code 2."""
 
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from hub import LoopbackHub
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from lorabook import adapter_file, cli
+from lorabook import adapter_file, cli, files
 from lorabook.errors import SettingError
 from lorabook.hub import KNOWN
 from lorabook.models import load_model
@@ -191,3 +194,108 @@ def test_memory_predicts_and_rehearses():
 def test_memory_shows_what_does_not_fit():
     said = values(run("memory", STARCODER, "--full").output)
     assert said["T4 (14.75 GiB)"] == "does not fit, largest batch 0"
+
+
+def test_a_stray_rank_in_the_environment_means_nothing(tmp_path):
+    """It is one of the variables of a launcher; alone it made a run that trained, saved nothing and ended well."""
+    done = lorabook("finetune", *QUICK, "--output", str(tmp_path), env=os.environ | {"RANK": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "held-out loss: " in done.stdout and (tmp_path / "adapter_model.safetensors").exists()
+    local = lorabook("finetune", *QUICK, "--output", str(tmp_path / "2"), env=os.environ | {"LOCAL_RANK": "1"})
+    assert local.returncode == 2 and "unset what a launcher left" in local.stderr and "Traceback" not in local.stderr
+
+
+@pytest.mark.slow
+def test_a_pipe_that_is_closed_and_letters_it_lacks_end_no_run(tmp_path):
+    command = [sys.executable, "-m", "lorabook", "finetune", *QUICK, "--output", str(tmp_path / "out")]
+    line = f"{shlex.join(command)} | head -2; echo ${{PIPESTATUS[0]}}"
+    env = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=300, env=env)
+    assert done.stdout.splitlines()[0::2] == ["model: pocket", "0"] and "Traceback" not in done.stderr
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists()
+    whole = subprocess.run([*command[:-1], str(tmp_path / "whole")], capture_output=True, timeout=300, env=env)
+    assert whole.returncode == 0 and whole.stdout.decode("cp1252").splitlines()[-1].startswith("held-out loss: ")
+
+
+def test_an_argument_that_is_no_text_is_refused(tmp_path):
+    done = lorabook("ask", b"What is \xff?")
+    assert done.returncode == 2 and "no UTF-8 text" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--seed", "-1", "seed is -1"),
+        ("--seed", "100000000000000000000", "seed is 1000"),
+        ("--alpha", "1e308", "alpha"),
+        ("--r", "1000000000", "rank"),
+    ],
+)
+def test_numbers_beyond_reason_are_refused_before_anything_is_loaded(
+    option, value, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(cli, "_load_model", lambda *_: pytest.fail("loaded a model"))
+    monkeypatch.setattr(sys, "argv", ["lorabook", "finetune", "--output", str(tmp_path / "out"), option, value])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    error = capsys.readouterr().err
+    assert exit.value.code == 2 and message in error and len(error.strip().splitlines()) == 1
+
+
+def test_an_adapter_that_cannot_be_written_goes_elsewhere_and_the_place_is_named(tmp_path, monkeypatch, capsys):
+    """A disk that fills up during training: save_file fails in the output folder alone."""
+    out, spare = tmp_path / "out", tmp_path / "spare"
+    write = files.write_tensors
+
+    def full(path, *rest):
+        if Path(path).parent == out:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        write(path, *rest)
+
+    monkeypatch.setattr(adapter_file, "write_tensors", full)
+    monkeypatch.setattr(cli.tempfile, "mkdtemp", lambda prefix: spare.mkdir() or str(spare))
+    monkeypatch.setattr(sys, "argv", ["lorabook", "finetune", *QUICK, "--output", str(out)])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    error = capsys.readouterr().err
+    assert exit.value.code == 2 and f"The adapter is in {spare} instead" in error and "No space left" in error
+    model = load_model("pocket").model
+    adapter_file.load(model, spare)
+    assert not list(out.glob("adapter_*"))  # nothing half-written
+
+
+def test_merge_tries_its_output_before_it_loads(trained, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(cli, "_load_model", lambda *_: pytest.fail("loaded a model"))
+    out = str(tmp_path / "file" / "merged")
+    monkeypatch.setattr(sys, "argv", ["lorabook", "merge", "--adapter", str(trained[0]), "--output", out])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 2 and "cannot be written" in capsys.readouterr().err
+
+
+def test_a_merged_model_that_cannot_be_written_is_said_so(trained, tmp_path, monkeypatch, capsys):
+    def full(self, folder):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
+    out = str(tmp_path / "merged")
+    monkeypatch.setattr(sys, "argv", ["lorabook", "merge", "--adapter", str(trained[0]), "--output", out])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    error = capsys.readouterr().err
+    assert exit.value.code == 2 and "No space left" in error and "the adapter is untouched" in error
+
+
+@pytest.mark.slow
+def test_of_two_runs_into_one_folder_the_second_is_refused_and_sigterm_saves_the_first(tmp_path):
+    command = [sys.executable, "-m", "lorabook", "finetune", "--output", str(tmp_path / "out"), *QUICK]
+    first = subprocess.Popen([*command, "--steps", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not first.stdout.readline().startswith("step 10/5000"):
+        assert first.poll() is None
+    second = lorabook(*command[3:], "--resume")
+    assert second.returncode == 2 and "Another run is writing" in second.stderr
+    first.terminate()
+    printed, error = first.communicate(timeout=300)
+    assert first.returncode == 0 and "stopped: interrupted, add --resume to go on" in printed, error
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists()

@@ -12,10 +12,10 @@ from tiny import MODELS, gpt_bigcode
 from tiny_runs import HELD_OUT, TRAIN, lora_model
 from tiny_text import TEXT, logged, pair, tokenizer
 from torch import nn
-from transformers import LlamaConfig
+from transformers import CohereConfig, LlamaConfig
 
-from lorabook.batches import Example, encode_prompt
-from lorabook.errors import DataError
+from lorabook.batches import Example, encode, encode_prompt
+from lorabook.errors import DataError, SettingError
 from lorabook.evaluate import (
     Answer,
     AnswerQuality,
@@ -78,6 +78,9 @@ class Parrot(nn.Module):
         super().__init__()
         self.head = nn.Linear(vocabulary, vocabulary, bias=False)
         self.head.weight.data = sure * torch.eye(vocabulary)
+
+    def forward(self, input_ids, use_cache):
+        return SimpleNamespace(logits=self.head(self.base_model(input_ids, use_cache).last_hidden_state))
 
     def base_model(self, input_ids, use_cache):
         first = input_ids[:, :1].expand_as(input_ids)
@@ -217,6 +220,28 @@ def test_an_answer_says_whether_it_ended_by_itself_and_how_long_it_is():
     assert both[0] == Answer(decode(ids[:last]), last, True)
     (cut,) = answers(model, tokenizer(), [pair()], max_new_tokens=10)
     assert (cut.tokens, cut.ended) == (10, False)
+
+
+@pytest.mark.parametrize("temperature", [1e-40, -1.0, math.inf, math.nan])
+def test_a_temperature_that_cannot_be_divided_by_is_refused(temperature):
+    with pytest.raises(SettingError, match="temperature is"):
+        answer(writer(), tokenizer(), pair(), temperature=temperature)
+
+
+def test_a_tokenizer_without_an_end_token_is_refused():
+    endless = tokenizer.__wrapped__()
+    endless.eos_token = None
+    with pytest.raises(DataError, match="no end token"):
+        answer(writer(), endless, pair())
+    with pytest.raises(DataError, match="no end token"):
+        encode(pair(), endless, 64)
+
+
+def test_the_loss_of_a_model_that_it_would_be_wrong_for_is_not_measured():
+    sizes = {name: size for name, size in LLAMA_SIZES.items()}
+    model = build(CohereConfig(vocab_size=64, **sizes, num_key_value_heads=2, logit_scale=0.25), "sdpa")
+    with pytest.raises(SettingError, match="changes its logits"):
+        answer_loss(model, HELD_OUT)
 
 
 def test_sampled_answers_follow_the_seed():

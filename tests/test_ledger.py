@@ -1,5 +1,6 @@
 """The ledger against real steps: tensors as they are, the counter on the CPU, the rehearsal, and PyTorch's profiler."""
 
+import inspect
 import json
 from dataclasses import replace
 from itertools import accumulate
@@ -272,6 +273,16 @@ def test_8_bit_moments_take_two_bytes_and_their_scales():
     large = shape.parameters - small
     assert told.components["optimizer state"] == 8 * small + 2 * large + 8 * large // 256
     assert ledger(shape, Plan(1.0, optimizer="sgd")).components["optimizer state"] == 0
+
+
+def test_tensors_from_4096_values_on_have_8_bit_moments():
+    """Llama's norms at this width lie on bitsandbytes' threshold, to which its optimizer's own default is the oracle."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    least = inspect.signature(bitsandbytes.optim.AdamW8bit).parameters["min_8bit_size"].default
+    shape = shape_of("meta-llama/Llama-2-7b-hf")
+    assert shape.width == least and shape.norm_parameters % least == 0
+    told = ledger(shape, Plan(1.0, optimizer="adamw8bit"))
+    assert told.components["optimizer state"] == 2 * shape.parameters + 8 * shape.parameters // 256
 
 
 def test_a_plan_that_does_not_fit_the_model_is_refused():

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 from tiny import MODELS, gpt_bigcode
-from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    XLMConfig,
+    XLNetConfig,
+)
 
 from lorabook.errors import SettingError
 from lorabook.loss import AnswerLoss
@@ -32,6 +39,35 @@ def test_check_refuses_a_model_that_changes_its_logits(kind):
         model.get_output_embeddings().weight.mul_(20)
     with pytest.raises(SettingError, match="changes its logits"):
         AnswerLoss(model).check()
+
+
+AHEAD = {
+    "Gemma 3 with attention both ways": Gemma3TextConfig(**SIZES, use_bidirectional_attention=True),
+    "XLNet": XLNetConfig(vocab_size=64, d_model=32, n_layer=1, n_head=4, d_inner=48),
+    "XLM": XLMConfig(vocab_size=64, emb_dim=32, n_layers=1, n_heads=4, max_position_embeddings=64),
+}
+
+
+@pytest.mark.parametrize("kind", AHEAD)
+def test_check_refuses_a_model_that_looks_ahead(kind):
+    """It would find every answer in its own text: such a Gemma 3 learned random tokens to 0.007 nats."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AHEAD[kind]).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.2)
+    with pytest.raises(SettingError, match="looks ahead|changes its logits"):
+        AnswerLoss(model).check()
+    causal = AutoModelForCausalLM.from_config(Gemma3TextConfig(**SIZES)).eval()
+    AnswerLoss(causal).check()
+
+
+def test_the_loss_asks_for_no_cache():
+    """Keys and values of every layer would be kept for tokens that nobody generates."""
+    model, asked = gpt_bigcode(), []
+    model.base_model.register_forward_pre_hook(lambda _, args, kwargs: asked.append(kwargs), with_kwargs=True)
+    AnswerLoss(model)(torch.arange(6)[None], torch.tensor([3, 4]), torch.tensor([4, 5]))
+    assert asked == [{"input_ids": asked[0]["input_ids"], "use_cache": False}]
 
 
 @pytest.mark.parametrize("name", MODELS)

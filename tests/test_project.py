@@ -56,7 +56,8 @@ def test_dependencies_have_lower_bounds_only():
 
 
 def test_every_import_is_a_declared_dependency():
-    declared = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"] + EXTRAS["quantized"]}
+    requirements = PROJECT["dependencies"] + EXTRAS["quantized"] + EXTRAS["gguf"]
+    declared = {canonicalize_name(Requirement(r).name) for r in requirements}
     homes = packages_distributions()
     ours = {"lorabook", "google", "kaggle_secrets"}  # the last two exist on Colab and Kaggle only
     tops = {name.split(".")[0] for path in LIBRARY for name in imports(path)} - sys.stdlib_module_names - ours

@@ -1,6 +1,8 @@
 """The ten statements: each leads to a section that exists, answers outlive the kernel, and no answer is stable."""
 
 import json
+import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,23 @@ def test_answers_lie_beside_the_runs(monkeypatch):
 
 def test_an_anchor_is_the_heading_with_hyphens():
     assert anchor("Does it go faster?") == "Does-it-go-faster?"
+
+
+def _answer_some(numbers: range, folder: str) -> None:
+    os.environ["LORABOOK_OUTPUT"] = folder
+    for n in numbers:
+        for _ in range(5):
+            statements.say(n, "true")
+
+
+def test_two_kernels_at_once_lose_no_answer(tmp_path):
+    """Notebooks 00 and 09 open side by side: each answer is read, changed and written back."""
+    context = multiprocessing.get_context("spawn")
+    halves = [range(1, 6), range(6, 11)]
+    kernels = [context.Process(target=_answer_some, args=(half, str(tmp_path / "runs" / "final"))) for half in halves]
+    for kernel in kernels:
+        kernel.start()
+    for kernel in kernels:
+        kernel.join(120)
+    kept = json.loads((tmp_path / "runs" / "statements.json").read_text())
+    assert kept["start"] == {str(n): "true" for n in range(1, 11)}

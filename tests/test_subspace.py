@@ -136,6 +136,31 @@ def test_what_is_frozen_does_not_move():
 
 
 @METHODS
+def test_a_parameter_without_a_gradient_counts_as_zero(method):
+    """As of a layer that this batch did not use: the others' gradients still count."""
+    with_zero, without = built(method, d=60), built(method, d=60)
+    for model in (with_zero, without):
+        moved_away(subspace_of(model))
+        model(token_ids(), labels=token_ids()).loss.backward()
+    name = next(iter(subspace_of(without).moved))
+    subspace_of(with_zero).moved[name].grad.zero_()
+    subspace_of(without).moved[name].grad = None
+    for model in (with_zero, without):
+        subspace_of(model).pull()
+    pairs = zip(subspace_of(with_zero).trained(), subspace_of(without).trained(), strict=True)
+    assert all(torch.equal(p.grad, q.grad) and p.grad.any() for (_, p), (_, q) in pairs)
+    with pytest.raises(SettingError, match="No parameter of the model has a gradient"):
+        subspace_of(without).pull()
+
+
+def test_taking_the_subspace_out_leaves_no_gradient():
+    model = built("did", d=60)
+    model(token_ids(), labels=token_ids()).loss.backward()
+    remove_subspace(model)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@METHODS
 def test_it_lies_on_the_device_of_the_model(method):
     """The meta device stands for any other than the CPU."""
     model = gpt_bigcode().to("meta")

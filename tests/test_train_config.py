@@ -19,7 +19,14 @@ def test_the_schedule_is_transformers_cosine_with_warmup(warmup):
 
 
 BAD = {"lr": [0, -1, float("nan")], "batch_tokens": [0], "micro_tokens": [-5], "checkpoint_every": [0], "epochs": [0]}
-BAD |= {"steps": [0, -1], "minutes": [0, float("inf")], "lora_plus": [0], "warmup": [-0.1, 1], "clip": [-1]}
+BAD |= {
+    "steps": [0, -1],
+    "minutes": [0, float("inf")],
+    "lora_plus": [0],
+    "warmup": [-0.1, 1],
+    "clip": [-1],
+    "seed": [-1, 10**20, 0.5, True],
+}
 BAD |= {"weight_decay": [-0.1], "log_every": [-1]}
 
 

@@ -50,7 +50,7 @@ class Disk:
     """A file system of a given size at `folder`; pretended, it is an ordinary folder whose checkpoints fail."""
 
     def __init__(self, folder: Path, pretend: bool):
-        self.folder, self.pretend, self.save_file = folder, pretend, checkpoint.save_file
+        self.folder, self.pretend, self.write_tensors = folder, pretend, checkpoint.write_tensors
 
     def mount(self, options: str) -> None:
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.folder)], check=True)
@@ -61,7 +61,7 @@ class Disk:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
             yield
-            checkpoint.save_file = self.save_file
+            checkpoint.write_tensors = self.write_tensors
             return
         self.mount(f"size={size}")
         try:
@@ -78,7 +78,7 @@ class Disk:
         def fail(*arguments):
             raise OSError(number, os.strerror(number))
 
-        checkpoint.save_file = fail if number else self.save_file
+        checkpoint.write_tensors = fail if number else self.write_tensors
 
 
 def problems(disk: Disk, whole, ended, more_room: str) -> list[str]:

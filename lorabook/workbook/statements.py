@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorabook.errors import SettingError
+from lorabook.files import only_writer, replace_text
 
 VERDICTS = ("true", "imprecise", "wrong")
 WHEN = ("start", "end")  # in notebook 00, and in 09
@@ -134,12 +135,14 @@ def say(n: int, verdict: str | None = None, when: str = "start") -> None:
         raise SettingError(f"There is no statement {n!r}.", f"Choose a number from 1 to {len(STATEMENTS)}.")
     if verdict is not None and verdict not in VERDICTS:
         raise SettingError(f"{verdict!r} is no verdict.", f"Choose among: {', '.join(VERDICTS)}; or None.")
-    kept = _read()
-    if verdict is None:
-        kept[when].pop(str(n), None)
-    else:
-        kept[when][str(n)] = verdict
-    _write(kept)
+    if verdict is not None or _file().exists():
+        with only_writer(_file().parent, wait=10):  # notebooks 00 and 09 may be open at once
+            kept = _read()
+            if verdict is None:
+                kept[when].pop(str(n), None)
+            else:
+                kept[when][str(n)] = verdict
+            _write(kept)
     print(f"{n}: no answer yet" if verdict is None else f"{n}: you say “{verdict}”")
 
 
@@ -182,7 +185,6 @@ def _write(kept: dict[str, dict[str, str]]) -> None:
     """Keep the answers; where there are none, no file is made, and an old one goes."""
     file = _file()
     if any(kept.values()):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        replace_text(file, json.dumps(kept, indent=1))
     else:
         file.unlink(missing_ok=True)
