@@ -99,8 +99,8 @@ def count_weights(folder: Path, name: str) -> tuple[int, int]:
         files = indexed_files(folder)
     except ValueError as error:
         raise ModelError(
-            f"{folder / INDEX}, the list of the weight files of {name}, does not fit what is there ({error}).",
-            "Get the model again: a part of it is missing, or the list is damaged.",
+            f"{folder / INDEX}, the list of the weight files of {name}, is damaged, or a part is missing ({error}).",
+            "Get the model again.",
         ) from None
     count = in_blocks = 0
     for file in files:

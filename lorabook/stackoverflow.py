@@ -151,7 +151,7 @@ def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[
 
     Questions under different ids that have the same text or the same answer, capitals and spacing aside, stay together
     too. `held_out`: a share of the questions, 0 to 1 and at least one question on each side, or their number (an int);
-    fewer where copies must stay together. The choice depends on the ids, the copies and `seed` alone.
+    more or fewer where copies must stay together. The choice depends on the ids, the copies and `seed` alone.
 
     Raises DataError for fewer than 2 questions that differ; SettingError if `held_out`
     leaves a side empty.
@@ -172,10 +172,9 @@ def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[
     for number in ids:
         if number not in chosen and len(chosen) + len(group[number]) <= count:
             chosen |= group[number]
-    if not chosen:
-        raise DataError(
-            f"{len(ids)} questions are copies of one another, so none can be held out.", "Load questions that differ."
-        )
+    chosen = chosen or min((group[number] for number in ids), key=len)
+    if len(chosen) == len(ids):
+        raise DataError(f"All {len(ids)} questions are copies of one another.", "Load questions that differ.")
     return (
         [pair for pair in pairs if pair.question_id not in chosen],
         [pair for pair in pairs if pair.question_id in chosen],

@@ -48,6 +48,7 @@ class Repository:
     wrong_bytes: bool = False  # safetensors files arrive with their bytes inverted
     wrong_times: int = 0  # so many times only
     short_times: int = 0  # this many downloads of safetensors end early and say so: another size than the hub lists
+    nonsense: bool = False  # what it tells of its files has text where a table belongs
     echo: bool = False  # refusals quote the request's authorization, as a proxy that logs too much would
 
     def __post_init__(self) -> None:
@@ -258,12 +259,12 @@ class Handler(BaseHTTPRequestHandler):
             "private": False,
             "gated": "auto" if repository.gated else False,
             "disabled": False,
-            "downloads": 0,
-            "likes": 0,
             "tags": [],
             "lastModified": "2024-01-01T00:00:00.000Z",
             "cardData": {"license": repository.licence} if repository.licence else None,
-            "siblings": [{"rfilename": n} | (listed(n, p.read_bytes()) if blobs else {}) for n, p in files],
+            "siblings": [
+                {"rfilename": n} | (listed(n, p.read_bytes(), repository.nonsense) if blobs else {}) for n, p in files
+            ],
         }
 
     def tree(self, repository: Repository, under: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
@@ -300,11 +301,10 @@ def checksum(name: str, body: bytes) -> str:
     return hashlib.sha256(body).hexdigest() if stored_with_lfs else digest(b"blob %d\0" % len(body) + body)
 
 
-def listed(name: str, body: bytes) -> dict[str, Any]:
+def listed(name: str, body: bytes, nonsense: bool) -> dict[str, Any]:
     """What the hub tells of a file with `?blobs=true`."""
-    lfs = {"sha256": checksum(name, body), "size": len(body), "pointerSize": 134}
-    about = {"size": len(body), "blobId": checksum("", body)}
-    return about | ({"lfs": lfs} if name.endswith(".safetensors") else {})
+    lfs = "text" if nonsense else {"sha256": checksum(name, body), "size": len(body), "pointerSize": 134}
+    return {"size": len(body), "blobId": checksum("", body)} | ({"lfs": lfs} if name.endswith(".safetensors") else {})
 
 
 def digest(body: bytes) -> str:

@@ -238,8 +238,7 @@ def test_a_tokenizer_without_an_end_token_is_refused():
 
 
 def test_the_loss_of_a_model_that_it_would_be_wrong_for_is_not_measured():
-    sizes = {name: size for name, size in LLAMA_SIZES.items()}
-    model = build(CohereConfig(vocab_size=64, **sizes, num_key_value_heads=2, logit_scale=0.25), "sdpa")
+    model = build(CohereConfig(vocab_size=64, **LLAMA_SIZES, num_key_value_heads=2, logit_scale=0.25), "sdpa")
     with pytest.raises(SettingError, match="changes its logits"):
         answer_loss(model, HELD_OUT)
 

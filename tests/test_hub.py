@@ -116,6 +116,7 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     hub.add("owner/garbled", folder, wrong_bytes=True)
     hub.add("owner/garbled-once", folder, wrong_times=1)
     hub.add("owner/short-once", folder, short_times=1)
+    hub.add("owner/nonsense", folder, nonsense=True)
     said = load_each(
         hub,
         tmp_path,
@@ -135,6 +136,7 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
             {"name": "owner/garbled"},
             {"name": "owner/garbled-once"},
             {"name": "owner/short-once"},
+            {"name": "owner/nonsense"},
             {"name": "bigcode/starcoderbase-1B"},
             {"name": "owner/unheard-of"},
             {"name": "not an id"},
@@ -172,6 +174,8 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     assert said["owner/overrun"]["error"] == "NetworkError"
     assert "keeps answering 503" in said["owner/overrun"]["text"]
     assert 99 - hub.repositories["models", "owner/overrun"].fail_times == 3  # tries
+    assert said["owner/nonsense"]["error"] == "NetworkError"
+    assert "What the hub answered about owner/nonsense cannot be read" in said["owner/nonsense"]["text"]
     assert "only as pickled .bin files" in said["owner/pickled"]["text"]
     assert "model.safetensors of owner/garbled arrived damaged, twice" in said["owner/garbled"]["text"]
     assert not list((tmp_path / "hub").glob("models--owner--garbled/*/*/*.safetensors"))

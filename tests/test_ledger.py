@@ -276,7 +276,7 @@ def test_8_bit_moments_take_two_bytes_and_their_scales():
 
 
 def test_tensors_from_4096_values_on_have_8_bit_moments():
-    """Llama's norms at this width lie on bitsandbytes' threshold, to which its optimizer's own default is the oracle."""
+    """Llama's norms at this width lie on bitsandbytes' threshold; its optimizer's own default is the oracle."""
     bitsandbytes = pytest.importorskip("bitsandbytes")
     least = inspect.signature(bitsandbytes.optim.AdamW8bit).parameters["min_8bit_size"].default
     shape = shape_of("meta-llama/Llama-2-7b-hf")

@@ -56,7 +56,7 @@ def test_check_refuses_a_model_that_looks_ahead(kind):
     with torch.no_grad():
         for p in model.parameters():
             p.add_(torch.randn_like(p) * 0.2)
-    with pytest.raises(SettingError, match="looks ahead|changes its logits"):
+    with pytest.raises(SettingError, match=r"looks ahead|changes its logits"):
         AnswerLoss(model).check()
     causal = AutoModelForCausalLM.from_config(Gemma3TextConfig(**SIZES)).eval()
     AnswerLoss(causal).check()

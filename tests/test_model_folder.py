@@ -10,7 +10,7 @@ from families import save_model
 from safetensors.torch import load_file, save_file
 
 from lorabook.errors import ModelError
-from lorabook.model_folder import INDEX, WHOLE
+from lorabook.model_folder import INDEX, WHOLE, count_weights
 from lorabook.models import load_model
 
 PART = "model-00001-of-00001.safetensors"
@@ -71,6 +71,13 @@ def test_an_index_that_leads_elsewhere_is_refused(parts, words, folder):
     save_file(load_file(folder / WHOLE), folder.parent / "model-1.safetensors")
     write_index(folder, *parts)
     refused(folder, words)
+
+
+def test_a_part_that_is_missing_is_not_blamed_on_the_index(folder):
+    """Deleting the index, which was the advice once, would have lost what tells which parts there should be."""
+    write_index(folder, "model-00002-of-00002.safetensors")
+    with pytest.raises(ModelError, match=r"a part is missing .*which is not there\). Get the model again"):
+        count_weights(folder, "it")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, '{"weight_map": 3}'], ids=lambda text: text[:9])

@@ -241,6 +241,11 @@ def spoil(name: str, text: str):
         (lambda folder: folder, SettingError, "There is no run in"),
         (spoil("history.json", "{"), CheckpointError, "cannot be read"),
         (spoil("history.json", '{"steps": 3}'), CheckpointError, "not what was written"),
+        (
+            spoil("history.json", '{"steps": [], "held_out": [], "stopped": []}'),
+            CheckpointError,
+            "not what was written",
+        ),
         (spoil("run.json", '{"labels": {}}'), CheckpointError, "not what was written"),
         (spoil("adapter_model.safetensors", "x"), AdapterError, "damaged"),
     ],
