@@ -5,6 +5,7 @@ adapter that loads and computes something else is worse than one that does not l
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from lorabook.errors import AdapterError, SettingError, shown
@@ -21,11 +21,13 @@ from lorabook.lora import ALL_LINEAR, LoRAConfig, adaptable, matched
 CONFIG_NAME = "adapter_config.json"
 CONFIG_LIMIT = 2**20  # bytes; the largest that PEFT writes name every module of a model
 PATTERN_SECONDS = 10.0
-TRY_PATTERN = """
+TRY_PATTERNS = """
 import json, re, sys
-pattern, names = json.load(sys.stdin)
+patterns, names = json.load(sys.stdin)
 try:
-    print(json.dumps([name for name in names if re.fullmatch(pattern, name)]))
+    for pattern in patterns:
+        re.compile(pattern)
+    print(json.dumps([[name for name in names if re.fullmatch(sys.argv[1] % pattern, name)] for pattern in patterns]))
 except (re.error, RecursionError, OverflowError) as error:
     sys.exit(str(error))
 """
@@ -36,8 +38,6 @@ INACTIVE = {
     "use_dora": (False, None),
     "lora_bias": (False, None),
     "modules_to_save": (None, []),
-    "rank_pattern": ({}, None),
-    "alpha_pattern": ({}, None),
     "layer_replication": (None, []),
     "trainable_token_indices": (None, [], {}),
     "target_parameters": (None, []),
@@ -72,6 +72,10 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
 
 
+def _is_pattern(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
 def _are_indices(value: Any) -> bool:
     return value is None or all(type(v) is int for v in (value if isinstance(value, list) else [value]))
 
@@ -85,6 +89,8 @@ READ: dict[str, tuple[Callable[[Any], bool], str]] = {
     "exclude_modules": (lambda value: value is None or _are_texts(value), "names of modules"),
     "layers_to_transform": (_are_indices, "numbers of layers"),
     "layers_pattern": (lambda value: value is None or _are_texts(value), "names of modules"),
+    "rank_pattern": (_is_pattern, "ranks by module name"),
+    "alpha_pattern": (_is_pattern, "numbers by module name"),
     "r": (lambda value: True, ""),
     "lora_alpha": (lambda value: True, ""),
     "lora_dropout": (lambda value: True, ""),
@@ -142,7 +148,12 @@ def read_config(folder: str | Path) -> dict:
 
 
 def lora_config(stored: dict, names: tuple[str, ...]) -> LoRAConfig:
-    """The settings that `read_config` read, for layers at `names`. Raises AdapterError for numbers out of range."""
+    """The settings that `read_config` read, for layers at `names`, whose whole names are the keys of its patterns.
+
+    Raises:
+        AdapterError: a number is out of range; a pattern's key is no regular expression, or takes for ever.
+    """
+    ranks, alphas = (_by_name(stored.get(f"{kind}_pattern") or {}, names) for kind in ("rank", "alpha"))
     try:
         config = LoRAConfig(
             r=stored["r"],
@@ -150,17 +161,33 @@ def lora_config(stored: dict, names: tuple[str, ...]) -> LoRAConfig:
             dropout=stored.get("lora_dropout", 0.0),
             targets=names,
             rslora=bool(stored.get("use_rslora")),
+            rank_pattern={whole(name): r for name, r in ranks.items()},
+            alpha_pattern={whole(name): alpha for name, alpha in alphas.items()},
         )
-        if config.scaling > torch.finfo(torch.float32).max:
-            raise OverflowError
-    except (KeyError, OverflowError, SettingError) as e:
+        for name in ranks.keys() | alphas.keys():
+            config.at(name)
+    except (KeyError, SettingError) as e:
         what = e.problem if isinstance(e, SettingError) else f"there is no {e}."
-        if isinstance(e, OverflowError):
-            what = "lora_alpha is more than float32 can hold."
         raise AdapterError(
             f"The adapter's config is not usable: {what}", "Save or download the adapter again."
         ) from None
     return config
+
+
+def whole(name: str) -> str:
+    """The key of a pattern that matches the module `name` and no other."""
+    return "^" + re.escape(name)
+
+
+def _by_name(pattern: dict, names: tuple[str, ...]) -> dict[str, Any]:
+    """The value that a pattern gives each of `names`, if any: that of its first key that matches, as in PEFT."""
+    values: dict[str, Any] = {}
+    if pattern:
+        for value, matching in zip(
+            pattern.values(), _matches(list(pattern), list(names), r"(?:.*\.)?(?:%s)"), strict=True
+        ):
+            values = dict.fromkeys(matching, value) | values
+    return {name: pattern[name] for name in names if name in pattern} | values
 
 
 def targeted(model: nn.Module, stored: dict) -> set[str]:
@@ -184,9 +211,15 @@ def _named(names: set[str], chosen: str | list[str]) -> set[str]:
     """Those of `names` that a pattern matches whole, or that are or end in one of a list."""
     if isinstance(chosen, list):
         wanted = set(chosen)
-        return {name for name in names if any(end in wanted for end in _ends(name))}
-    question = json.dumps([chosen, sorted(names)])
-    child = [sys.executable, "-I", "-c", TRY_PATTERN]  # the one way to take back a pattern that backtracks for ever
+        return {name for name in names if any(end in wanted for end in ends(name))}
+    return set(_matches([chosen], sorted(names))[0])
+
+
+def _matches(patterns: list[str], names: list[str], around: str = "%s") -> list[list[str]]:
+    """For each pattern, those of `names` that it matches whole, with `around` around it."""
+    question, chosen = json.dumps([patterns, names]), patterns[0] if len(patterns) == 1 else patterns
+    # a process of its own is the one way to take back a pattern that backtracks for ever
+    child = [sys.executable, "-I", "-c", TRY_PATTERNS, around]
     try:
         done = subprocess.run(child, input=question, capture_output=True, text=True, timeout=PATTERN_SECONDS)
     except subprocess.TimeoutExpired:
@@ -199,10 +232,11 @@ def _named(names: set[str], chosen: str | list[str]) -> set[str]:
             f"The config chooses modules by {shown(chosen)}, which is no pattern ({done.stderr.strip()[-200:]}).",
             "Write the modules' names in its place.",
         )
-    return set(json.loads(done.stdout))
+    return json.loads(done.stdout)
 
 
-def _ends(name: str) -> list[str]:
+def ends(name: str) -> list[str]:
+    """What a target may be that selects the module `name`: the name, and what follows each of its dots."""
     parts = name.split(".")
     return [".".join(parts[i:]) for i in range(len(parts))]
 

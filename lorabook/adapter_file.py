@@ -5,31 +5,37 @@ Key layout (peft `save_pretrained`, read in 0.21): `base_model.model.<module>.lo
 embeddings. A fingerprint of the base weights travels in the safetensors header, where PEFT does not look.
 """
 
+import contextlib
 import json
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lorabook.adapter_config import CONFIG_NAME, lora_config, once, read_config, targeted
-from lorabook.errors import AdapterError, SettingError, shown
+from lorabook.adapter_config import CONFIG_NAME, ends, lora_config, once, read_config, targeted, whole
+from lorabook.base_layers import adaptable, layer_shape
+from lorabook.errors import AdapterError, SaveError, SettingError, shown
+from lorabook.files import replace_text, sync, write_tensors
 from lorabook.fingerprint import Fingerprint
-from lorabook.lora import LoRAEmbedding, Report, adaptable, apply_lora, layer_shape, lora_layers
+from lorabook.lora import LoRAEmbedding, Report, lora_layers, wrap
+from lorabook.peft_differences import ignored_by_peft, lost_in_peft
 from lorabook.quantized import packed_layers
 
 WEIGHTS_NAME = "adapter_model.safetensors"
 PREFIX, BASE = "base_model.model.", "lorabook_base"  # of a tensor's name; the header's entry on the base
+COMPILED = "_orig_mod."  # what `torch.compile` puts into the names of a model's modules
 FACTORS = {
     "lora_A.weight": ("A", False),
     "lora_B.weight": ("B", False),
     "lora_embedding_A": ("A", True),
     "lora_embedding_B": ("B", True),
 }
+BASES = {"base_layer.weight": "weight", "base_layer.bias": "bias"}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # in which factors are stored
 
 
@@ -41,14 +47,19 @@ def save(model: nn.Module, folder: str | Path, base_name: str | None = None, rev
         revision: the hub commit the base was loaded from.
 
     Raises:
-        SettingError: no LoRA layers, or they are merged (the base cannot be told from the update then).
+        SettingError: no LoRA layers, or they are merged (the base cannot be told from the update then); base weights
+            have changed since `apply_lora`; PEFT would lose the update of a module.
+        SaveError: the folder cannot be written: no space, no permission. An adapter that was there is untouched.
     """
     layers = dict(lora_layers(model))
     if not layers:
         raise SettingError("This model has no LoRA layers to save.", "Call apply_lora and train first.")
     if any(layer.merged for layer in layers.values()):
         raise SettingError("The update is merged into the base.", "Call unmerge(model) before saving the adapter.")
+    _refuse_changed_base(model)
+    check_savable(model)
     config: Any = model.lora_config
+    layers = {name.replace(COMPILED, ""): layer for name, layer in layers.items()}
     tensors = {}
     for name, layer in layers.items():
         for suffix, (factor, embedding) in FACTORS.items():
@@ -56,11 +67,16 @@ def save(model: nn.Module, folder: str | Path, base_name: str | None = None, rev
                 tensors[f"{PREFIX}{name}.{suffix}"] = getattr(layer, factor).detach().cpu().contiguous()
     stored = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        # by it PEFT chooses a class, and the one for causal models wants a model that generates
+        "task_type": "CAUSAL_LM" if hasattr(model, "prepare_inputs_for_generation") else None,
         "base_model_name_or_path": base_name,
         "revision": revision,
         "r": config.r,
-        "lora_alpha": int(config.alpha) if float(config.alpha).is_integer() else config.alpha,
+        "lora_alpha": _number(config.alpha),
+        "rank_pattern": {whole(name): layer.r for name, layer in layers.items() if layer.r != config.r},
+        "alpha_pattern": {
+            whole(name): _number(layer.alpha) for name, layer in layers.items() if layer.alpha != config.alpha
+        },
         "lora_dropout": config.dropout,
         "use_rslora": config.rslora,
         "target_modules": _target_modules(model, list(layers)),
@@ -73,27 +89,72 @@ def save(model: nn.Module, folder: str | Path, base_name: str | None = None, rev
     fingerprint = Fingerprint.of(model)
     header = {"format": "pt", BASE: json.dumps(fingerprint.__dict__)}
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (WEIGHTS_NAME + ".partial")
-    save_file(tensors, partial, metadata=header)
-    _replace(partial, folder / WEIGHTS_NAME)
-    partial = folder / (CONFIG_NAME + ".partial")
-    partial.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
-    _replace(partial, folder / CONFIG_NAME)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tensors(partial, tensors, header)
+        sync(partial)
+        os.replace(partial, folder / WEIGHTS_NAME)
+        # last, since a folder without it is no adapter
+        replace_text(folder / CONFIG_NAME, json.dumps(stored, indent=2) + "\n")
+    except (SafetensorError, OSError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise SaveError(
+            f"The adapter could not be written to {folder} ({error}).", "Free some space, or give another folder."
+        ) from error
     return folder
 
 
-def _replace(partial: Path, final: Path) -> None:
-    with open(partial, "r+b") as f:  # Windows syncs only what is open for writing
-        os.fsync(f.fileno())
-    os.replace(partial, final)
+def _number(alpha: float) -> float:
+    return int(alpha) if float(alpha).is_integer() else alpha
 
 
-def _target_modules(model: nn.Module, names: list[str]) -> list[str]:
-    """The shortest names that select exactly the adapted modules: their last parts where those suffice."""
-    parts = tuple(sorted({name.rsplit(".", 1)[-1] for name in names}))
-    suffixed = [n for n, m in model.named_modules() if n.rsplit(".", 1)[-1] in parts and hasattr(m, "weight")]
-    return list(parts) if set(suffixed) <= set(names) else names
+def _refuse_changed_base(model: nn.Module) -> None:
+    base: Any = model.lora_base
+    if changed := base.changed(model):
+        raise SettingError(
+            f"{changed[0]} has changed since LoRA was applied (in all: {len(changed)} parameters of the base), and an "
+            "adapter file holds only A and B.",
+            "Keep the base frozen, or call merge(model) and remove(model), and save the whole model.",
+        )
+
+
+def check_savable(model: nn.Module) -> None:
+    """Refuse LoRA layers whose update PEFT would lose from a file: `save` does, and a run had better ask before it
+    trains.
+
+    Raises:
+        SettingError: there are such layers; the message names the targets to leave out.
+    """
+    names = [name for name, _ in lora_layers(model)]
+    if lost := lost_in_peft(model, names):
+        first, why = next(iter(lost.items()))
+        parts = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in lost}))
+        raise SettingError(
+            f"PEFT would lose the update of {first}: {why} (in all: {len(lost)} of {len(names)} modules).",
+            f"Leave {parts} out of targets, or call merge(model) and remove(model), and save the whole model.",
+        )
+
+
+def _target_modules(model: nn.Module, names: list[str]) -> list[str] | str:
+    """What selects the adapted modules and nothing else, modules without a weight included.
+
+    The last parts of their names, or else their whole names, or else, where one ends another's, a pattern.
+    """
+    others, inside = [], set(names)
+    for name, _ in model.named_modules():
+        name = name.replace(COMPILED, "").removesuffix(COMPILED.rstrip("."))
+        if name.rpartition(".")[0] in inside:
+            inside.add(name)  # a part of a LoRA layer
+        elif name not in inside:
+            others.append(name)
+    parts = sorted({name.rsplit(".", 1)[-1] for name in names})
+    for targets in (parts, names):
+        chosen = set(targets)
+        if not any(end in chosen for name in others for end in ends(name)):
+            return targets
+    return "|".join(re.escape(name) for name in names)
 
 
 def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> Report:
@@ -105,9 +166,10 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
 
     Raises:
         AdapterError: a file is missing or damaged; a key, shape, rank or vocabulary does not fit; a value is not
-            finite; the adapter was trained on other base weights.
+            finite; the adapter was trained on other base weights; PEFT leaves out an update that it holds.
         SettingError: the model already has LoRA layers.
     """
+    model = getattr(model, COMPILED.rstrip("."), model)
     if next(lora_layers(model), None) is not None:
         raise SettingError("This model already has LoRA layers.", "Call remove(model) before loading an adapter.")
     stored = read_config(folder)
@@ -116,18 +178,23 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
     _refuse_gaps(targeted(model, stored), factors)
     config = lora_config(stored, tuple(factors))
     for name, pair in factors.items():
-        _check_shapes(model.get_submodule(name), name, pair, config.r)
-    for name, weight in bases.items():
-        _check_stored_base(model.get_submodule(name), name, weight)
+        _check_shapes(model.get_submodule(name), name, pair, config.at(name).r)
+    for name, values in bases.items():
+        _check_stored_base(model, name, values)
     for key, tensor in tensors.items():  # after the shapes: so far, no value has been read from the file
         if not bool(torch.isfinite(tensor.float()).all()):
             raise AdapterError(
                 f"The tensor {shown(key)} holds NaN or infinity.", "The run that made it diverged: train again."
             )
+    for name, why in ignored_by_peft(model, factors).items():
+        if factors[name]["B"].any():
+            raise AdapterError(
+                f"In PEFT the update of {name} is left out: {why}.", "Train the adapter anew, without this module."
+            )
     known = base_in(header)
     _check_base(model, known, stored, base_name)
     _warn_of_rounding(model, known)
-    report = apply_lora(model, config)
+    report = wrap(model, config, [name for name, _ in model.named_modules() if name in factors])
     model.lora_trained_on = (config, known)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
         for name, layer in lora_layers(model):
@@ -159,13 +226,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """Factor A and factor B by module name, and the base weights that the file holds too, by module name."""
+    """Factor A and factor B by module name, and the parameters of the base that the file holds too, by their names."""
     modules = dict(model.named_modules())
     factors: dict[str, dict[str, Tensor]] = {}
     bases: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         rest = key.removeprefix(PREFIX)
-        suffix = next((s for s in (*FACTORS, "base_layer.weight") if rest.endswith("." + s)), None)
+        suffix = next((s for s in (*FACTORS, *BASES) if rest.endswith("." + s)), None)
         name = rest.removesuffix(f".{suffix}")
         if suffix is None or key == rest or name not in modules:
             raise AdapterError(
@@ -177,7 +244,7 @@ def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, dict[
         if factor:
             factors.setdefault(name, {})[factor] = tensor
         else:
-            bases[name] = tensor
+            bases[f"{name}.{BASES[suffix]}"] = tensor
     missing = [name for name, pair in factors.items() if len(pair) < 2]
     if missing or not factors:
         what = f"one of the two factors of {missing[0]}" if missing else "every LoRA tensor"
@@ -200,11 +267,12 @@ def _refuse_gaps(wanted: set[str], factors: dict[str, dict[str, Tensor]]) -> Non
         )
 
 
-def _check_stored_base(module: nn.Module, name: str, stored: Tensor) -> None:
-    """A base weight in the file, which PEFT may add, must be the model's own."""
-    weight = module.get_parameter("weight")
-    if stored.shape != weight.shape or not torch.equal(stored.to(weight), weight):
-        raise AdapterError(f"The file holds another base weight for {name}.", "Load the base it was trained on.")
+def _check_stored_base(model: nn.Module, name: str, stored: Tensor) -> None:
+    """A weight or bias of the base in the file, which PEFT adds for an embedding or a head, must be the model's own."""
+    own = dict(model.named_parameters(remove_duplicate=False)).get(name)
+    if own is None or stored.shape != own.shape or not torch.equal(stored.to(own), own):
+        layer, _, kind = name.rpartition(".")
+        raise AdapterError(f"The file holds another base {kind} for {layer}.", "Load the base it was trained on.")
 
 
 def _check_shapes(module: nn.Module, name: str, pair: dict[str, Tensor], r: int) -> None:

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from lorabook import adapter_file
+from lorabook.base_layers import replace_modules
+from lorabook.base_values import BaseValues
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, LoRALayer, Report, apply_lora, lora_layers
 from lorabook.merging import remove
@@ -30,10 +32,11 @@ from lorabook.subspace import subspace_of
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter's settings, and its layers by the name of the module that each adapts."""
+    """An adapter's settings, its layers by the name of the module that each adapts, and the base it was made for."""
 
     config: LoRAConfig
     layers: dict[str, LoRALayer]
+    base: BaseValues
 
 
 def names(model: nn.Module) -> list[str]:
@@ -95,9 +98,8 @@ def activate(model: nn.Module, name: str) -> None:
         return
     _refuse_fixed(model)
     deactivate(model)
-    for place, layer in adapter.layers.items():
-        model.set_submodule(place, _fitted(layer))
-    model.lora_config = adapter.config  # pyright: ignore[reportArgumentType]
+    replace_modules(model, {layer.base_layer: _fitted(layer) for layer in adapter.layers.values()})
+    model.lora_config, model.lora_base = adapter.config, adapter.base  # pyright: ignore[reportArgumentType]
 
 
 def deactivate(model: nn.Module) -> None:
@@ -144,13 +146,13 @@ def mixed_batch(model: nn.Module, rows: Sequence[str | None]) -> Iterator[None]:
             for place, layer in _placed(model, name).layers.items():
                 parts.setdefault(place, []).append((mine, layer))
     with _bare(model):
-        for place, found in parts.items():
-            model.set_submodule(place, MixedLayer(model.get_submodule(place), found, len(rows)))
+        bases = {place: model.get_submodule(place) for place in parts}
+        mixed = {base: MixedLayer(base, parts[place], len(rows)) for place, base in bases.items()}
+        replace_modules(model, dict(mixed))
         try:
             yield
         finally:
-            for place in parts:
-                model.set_submodule(place, model.get_submodule(f"{place}.base_layer"))
+            replace_modules(model, {layer: base for base, layer in mixed.items()})
 
 
 class MixedLayer(nn.Module):
@@ -179,6 +181,13 @@ class MixedLayer(nn.Module):
             layer.train(self.training)  # beside the model, it does not hear of model.eval()
             h = h.index_copy(0, mine, layer.add_update(h[mine], x[mine]))
         return h
+
+    @property
+    def weight(self) -> Tensor:
+        raise SettingError(
+            "This model reads the weight of an adapted layer, and the rows of a mixed batch have no weight in common.",
+            "Give each adapter a batch of its own.",
+        )
 
 
 def _adapters(model: nn.Module) -> dict[str, Adapter]:
@@ -214,7 +223,8 @@ def _keep(model: nn.Module, name: str, apply: Callable[[], Report]) -> Report:
     with _bare(model):
         report = apply()
         config: Any = model.lora_config
-        _adapters(model)[name] = Adapter(config, dict(lora_layers(model)))
+        base: Any = model.lora_base
+        _adapters(model)[name] = Adapter(config, dict(lora_layers(model)), base)
         remove(model)
     return report
 

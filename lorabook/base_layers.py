@@ -1,7 +1,6 @@
 """Which layers LoRA can wrap: linear layers, GPT-2's `Conv1D` and embeddings that compute what their kind computes."""
 
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ def is_conv1d(module: nn.Module) -> bool:
 
 def in_4_bits(module: nn.Module) -> bool:
     """Whether the weight of `module` is packed by bitsandbytes (`quantized.py`), which need not be imported here."""
-    return getattr(getattr(module, "weight", None), "quant_state", None) is not None
+    return getattr(module._parameters.get("weight"), "quant_state", None) is not None
 
 
 def layer_shape(module: Any) -> tuple[int, int]:
@@ -69,23 +68,12 @@ def refuse_unsuitable(model: nn.Module, name: str) -> None:
         )
 
 
-def same_module(model: nn.Module, name: str) -> list[str]:
-    """Every name of the module `name`, the first included: a model may hold one layer in several places."""
-    module = model.get_submodule(name)
-    return [other for other, m in model.named_modules(remove_duplicate=False) if m is module]
-
-
 def replace_modules(model: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
     """Put `new[m]` wherever a module m stands in `model`, under each of its names."""
     for parent in list(model.modules()):
-        for name, child in _children(parent):
+        for name, child in list(parent._modules.items()):  # `named_children` leaves out a child's second name
             if child in new:
                 setattr(parent, name, new[child])
-
-
-def _children(parent: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Like `named_children`, but a child under two names comes twice."""
-    yield from ((name, child) for name, child in list(parent._modules.items()) if child is not None)
 
 
 def _gives_one_tensor(module: nn.Linear) -> bool:

@@ -97,7 +97,7 @@ def finetune(
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
     from dataclasses import replace
 
-    from lorabook import stackoverflow
+    from lorabook import adapter_file, stackoverflow
     from lorabook.batches import encode_all
     from lorabook.evaluate import answer_loss
     from lorabook.lora import LoRAConfig, apply_lora
@@ -133,6 +133,7 @@ def finetune(
     _say(f"base loss: {base:.4f}")
     report = apply_lora(loaded.model, config)
     _say(str(report).splitlines()[-1])
+    adapter_file.check_savable(loaded.model)
     history = train(loaded.model, examples, held, training, output=output, resume=resume, copy_to=copy_to)
     if not _main_process():
         return

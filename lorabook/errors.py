@@ -9,7 +9,10 @@ _REPR.maxlong = 60
 
 def shown(value: object) -> str:
     """`repr` of a stranger's value for a message: cut in length and depth, and free of control characters."""
-    return _REPR.repr(value)
+    try:
+        return _REPR.repr(value)
+    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        return f"{type(value).__name__} of too many digits"
 
 
 class LorabookError(Exception):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes an element
@@ -39,7 +40,7 @@ def byte_dropout(x: Tensor, p: float) -> Tensor:
     """What `ByteDropout` computes in training. A torch function, so that modes and subclasses may see it."""
     if has_torch_function_unary(x):
         return handle_torch_function(byte_dropout, (x,), x, p)
-    if x.device.type not in ("cpu", "meta"):
+    if x.device.type not in ("cpu", "meta") or _transformed():
         return F.dropout(x, p)
     return _ByteDropout.apply(x, p)  # pyright: ignore[reportReturnType]
 
@@ -74,7 +75,12 @@ def fork(x: Tensor) -> tuple[Tensor, Tensor]:
 
     A matrix product's gradient is such a one.
     """
-    return _Fork.apply(x)  # pyright: ignore[reportReturnType]
+    return (x, x) if _transformed() else _Fork.apply(x)  # pyright: ignore[reportReturnType]
+
+
+def _transformed() -> bool:
+    """Whether `torch.func` (grad, vmap, jvp) or forward-mode AD is at work, which want PyTorch's own functions."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 class _Fork(torch.autograd.Function):

@@ -92,6 +92,11 @@ def _base_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor | N
     packed = {id(layer.weight): layer for _, layer in packed_layers(model)}
     for name, p in model.named_parameters():
         if layer := packed.get(id(p)):
-            yield name.replace(".base_layer.", "."), dense_weight(layer), largest_error(layer)
+            yield _plain(name), dense_weight(layer), largest_error(layer)
         elif id(p) not in adapter:
-            yield name.replace(".base_layer.", "."), p, None
+            yield _plain(name), p, None
+
+
+def _plain(name: str) -> str:
+    """A parameter's name as it was without LoRA layers and without `torch.compile`."""
+    return name.replace(".base_layer.", ".").replace("_orig_mod.", "")

@@ -10,12 +10,11 @@ r numbers per token beside the input. Only A and B have gradients and optimizer 
     report = apply_lora(model, LoRAConfig(r=16, alpha=32, targets=("c_attn", "c_proj", "c_fc")))
 
 Putting the update into the weights, and taking the layers out again, is in `merging.py`; many adapters on one base are
-in `adapters.py`. This file stands alone but for `errors.py` and `fast_path.py`, so that it can be lifted into other
-projects.
+in `adapters.py`. This file and the few that it imports can be lifted into other projects.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,54 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lorabook.base_layers import adaptable, in_4_bits, is_conv1d, layer_shape, refuse_unsuitable, replace_modules
+from lorabook.base_values import BaseValues
 from lorabook.errors import SettingError
 from lorabook.fast_path import ByteDropout, fork
+from lorabook.lora_config import ALL_LINEAR, LoRAConfig
 
-ALL_LINEAR = "all-linear"
-
-
-@dataclass(frozen=True)
-class LoRAConfig:
-    """What to adapt and how.
-
-    Args:
-        r: rank of the update, at least 1.
-        alpha: numerator of the scaling, a constant in r (section 4.1). It moves no byte of memory.
-        dropout: probability of zeroing an input element on its way into A, in training only. Embeddings have none.
-        targets: module names as PEFT's `target_modules` reads them: `"c_proj"` hits every module whose name is
-            `c_proj` or ends in `.c_proj`. `"all-linear"` stands for every linear layer but the output head.
-        rslora: use alpha / sqrt(r) (Kalajdzievski 2023, arXiv 2312.03732) in place of alpha / r.
-        seed: of the generator that draws A (of embeddings: B). The global random state is left alone.
-
-    Raises:
-        SettingError: a value out of its range.
-    """
-
-    r: int = 16
-    alpha: float = 32
-    dropout: float = 0.0
-    targets: tuple[str, ...] = (ALL_LINEAR,)
-    rslora: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        targets = (self.targets,) if isinstance(self.targets, str) else self.targets
-        if not isinstance(targets, Iterable) or not (targets := tuple(targets)):
-            raise SettingError(f"targets is {self.targets!r}.", "Name at least one module, or 'all-linear'.")
-        if not all(isinstance(t, str) and t for t in targets):
-            raise SettingError(f"targets is {self.targets!r}.", "Give names of modules, or 'all-linear'.")
-        object.__setattr__(self, "targets", targets)
-        if isinstance(self.r, bool) or not isinstance(self.r, int) or self.r < 1:
-            raise SettingError(f"The rank r is {self.r!r}.", "Give a whole number of at least 1, for example r=16.")
-        if not _is_number(self.alpha) or not math.isfinite(self.alpha) or self.alpha <= 0:
-            raise SettingError(f"alpha is {self.alpha!r}.", "Give a positive number, for example alpha=2 * r.")
-        if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
-            raise SettingError(f"dropout is {self.dropout!r}.", "Give a probability from 0 up to, not including, 1.")
-
-    @property
-    def scaling(self) -> float:
-        """alpha / r, or alpha / sqrt(r) with `rslora`."""
-        return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)
+ANY_LAYER = 1024  # the rank that every layer takes, however small: all of a model's layers share one r
 
 
 @dataclass(frozen=True)
@@ -109,6 +67,11 @@ class LoRALayer(nn.Module):
     def __init__(self, base_layer: Any, config: LoRAConfig, shape: tuple[int, int]):
         super().__init__()
         d, k = shape
+        if config.r > max(d, k, ANY_LAYER):  # each factor would be larger than the weight, and the update no richer
+            raise SettingError(
+                f"The rank r is {config.r:,}, and the weight of a layer has {d:,} x {k:,} values.",
+                f"Give a rank of at most {min(d, k):,}, the largest that an update of this layer can have.",
+            )
         device = base_layer.weight.device
         self.base_layer = base_layer
         self.r, self.alpha, self.scaling, self.shape = config.r, config.alpha, config.scaling, shape
@@ -131,6 +94,27 @@ class LoRALayer(nn.Module):
         """scaling * B A in fp32, laid out as the base layer's weight."""
         raise NotImplementedError
 
+    @property
+    def weight(self) -> Tensor:
+        """W0 + scaling * B A, for models that read a layer's weight instead of calling the layer (Mamba, attention in
+        `torch.nn`). Formed whenever it is read, without dropout; its gradient reaches A and B. Of a base in 4 bits,
+        the packed W0.
+        """
+        base = self.base_layer.weight
+        return base if self.merged or in_4_bits(self.base_layer) else (base + self.delta()).to(base.dtype)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The base layer's bias, which has no update."""
+        return getattr(self.base_layer, "bias", None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LoRALayer":
+        """What `half()`, `to(device)` and the like do to each parameter, here to the kept base weight too."""
+        super()._apply(fn, recurse)
+        for original in self.kept:
+            original.data = fn(original.data)
+        return self
+
     def extra_repr(self) -> str:
         return f"r={self.r}, alpha={self.alpha}, scaling={self.scaling:g}, merged={self.merged}"
 
@@ -146,6 +130,7 @@ class LoRALinear(LoRALayer):
 
     def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
         super().__init__(base_layer, config, layer_shape(base_layer))
+        self.out_features, self.in_features = self.shape
         self.dropout = ByteDropout(config.dropout) if config.dropout else nn.Identity()
         self.dropout.train(self.training)
         bound = 1 / math.sqrt(self.shape[1])
@@ -166,7 +151,7 @@ class LoRALinear(LoRALayer):
     @property
     def transposed(self) -> bool:
         """Whether the base layer's weight is (k, d)."""
-        return _is_conv1d(self.base_layer)
+        return is_conv1d(self.base_layer)
 
     def delta(self) -> Tensor:
         update = self.scaling * (self.B @ self.A)
@@ -184,6 +169,8 @@ class LoRAEmbedding(LoRALayer):
 
     def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
         super().__init__(base_layer, config, layer_shape(base_layer))
+        self.embedding_dim, self.num_embeddings = self.shape
+        self.padding_idx = base_layer.padding_idx
         _draw(self.B, lambda t: t.normal_(generator=generator))
 
     def add_update(self, h: Tensor, x: Tensor) -> Tensor:
@@ -195,52 +182,11 @@ class LoRAEmbedding(LoRALayer):
         return self.scaling * (self.B @ self.A).T
 
 
-def _is_conv1d(module: nn.Module) -> bool:
-    """GPT-2's linear layer, known by name so that transformers need not be imported."""
-    return type(module).__name__ == "Conv1D" and getattr(module, "weight", torch.empty(0)).ndim == 2
-
-
-def in_4_bits(module: nn.Module) -> bool:
-    """Whether the weight of `module` is packed by bitsandbytes (`quantized.py`), which need not be imported here."""
-    return getattr(getattr(module, "weight", None), "quant_state", None) is not None
-
-
-def layer_shape(module: Any) -> tuple[int, int]:
-    """(d, k) of a linear layer, outputs and inputs, or of an embedding, width and vocabulary; not how it is stored."""
-    if in_4_bits(module):
-        return module.out_features, module.in_features
-    rows, columns = module.weight.shape
-    return (columns, rows) if isinstance(module, nn.Embedding) or _is_conv1d(module) else (rows, columns)
-
-
-def adaptable(module: nn.Module) -> bool:
-    """Whether `apply_lora` knows this kind of layer: linear, Conv1D, embedding."""
-    return isinstance(module, (nn.Linear, nn.Embedding)) or _is_conv1d(module)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _refuse_unsuitable(name: str, module: nn.Module) -> None:
-    if getattr(module, "max_norm", None) is not None:
-        raise SettingError(
-            f"The embedding {name} has max_norm set, so its forward pass changes its own weight.",
-            "Leave it out of targets, or set max_norm to None first.",
-        )
-    weight = module.get_parameter("weight")
-    if not weight.is_floating_point() and not in_4_bits(module):
-        raise SettingError(
-            f"The weight of {name} is stored as {weight.dtype}, a quantised format.",
-            "Load the model in a floating-point precision, or in 4 bits with quantize='nf4'.",
-        )
-
-
 def _draw(parameter: nn.Parameter, fill) -> None:
     """Fill `parameter` from a generator on the CPU, so that every device starts from the same numbers."""
     if parameter.is_meta:
         return
-    with torch.no_grad():
+    with torch.no_grad(), torch.device("cpu"):  # whatever the default device
         parameter.copy_(fill(torch.empty(parameter.shape, dtype=torch.float32)))
 
 
@@ -257,7 +203,7 @@ def matched(model: nn.Module, targets: tuple[str, ...]) -> list[str]:
     Raises:
         SettingError: a target matches no layer that can be adapted; the message names those that exist.
     """
-    candidates = {name: m for name, m in model.named_modules() if name and adaptable(m)}
+    candidates = {name: m for name, m in model.named_modules(remove_duplicate=False) if name and adaptable(m)}
     head = getattr(model, "get_output_embeddings", lambda: None)()
     hits: set[str] = set()
     for target in targets:
@@ -272,7 +218,8 @@ def matched(model: nn.Module, targets: tuple[str, ...]) -> list[str]:
                 f"Choose among: {exist}.",
             )
         hits |= found
-    return [name for name in candidates if name in hits]
+    chosen = {candidates[name] for name in hits}
+    return [name for name, m in model.named_modules() if m in chosen]  # a layer in two places by its first name
 
 
 def apply_lora(model: nn.Module, config: LoRAConfig) -> Report:
@@ -286,23 +233,31 @@ def apply_lora(model: nn.Module, config: LoRAConfig) -> Report:
     """
     if next(lora_layers(model), None) is not None:
         raise SettingError("This model already has LoRA layers.", "Call remove(model) first, or load the model anew.")
-    names = matched(model, config.targets)
+    return wrap(model, config, matched(model, config.targets))
+
+
+def wrap(model: nn.Module, config: LoRAConfig, names: list[str]) -> Report:
+    """What `apply_lora` does, to the modules `names` and no others, whatever `config.targets` says.
+
+    Raises:
+        SettingError: a layer that cannot be adapted. The model is then as it was.
+    """
     for name in names:
-        _refuse_unsuitable(name, model.get_submodule(name))
-    generator = torch.Generator().manual_seed(config.seed)
+        refuse_unsuitable(model, name)
+    generator = torch.Generator("cpu").manual_seed(config.seed)
     layers = []
     for name in names:
         base = model.get_submodule(name)
         layer = LoRAEmbedding if isinstance(base, nn.Embedding) else LoRALinear
-        layers.append((name, layer(base, config, generator)))
+        layers.append((name, layer(base, config.at(name), generator)))
+    values = BaseValues.of(model)
     model.requires_grad_(False)
-    for name, layer in layers:
-        model.set_submodule(name, layer)
+    replace_modules(model, {layer.base_layer: layer for _, layer in layers})
     adapted = tuple(
         Adapted(name, type(layer.base_layer).__name__, layer.shape, layer.A.numel() + layer.B.numel())
         for name, layer in layers
     )
-    model.lora_config = config  # pyright: ignore[reportArgumentType]
+    model.lora_config, model.lora_base = config, values  # pyright: ignore[reportArgumentType]
     return Report(adapted, *count_parameters(model))
 
 

@@ -123,7 +123,12 @@ class AnswerLoss(nn.Module):
         ids = ids.repeat(2, 1)
         ids[1, -1] = ids[0, 0]
         own = self.model(input_ids=ids, use_cache=False).logits.float()
-        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        hidden = getattr(self.model.base_model(input_ids=ids, use_cache=False), "last_hidden_state", None)
+        if hidden is None:
+            raise SettingError(
+                f"The base of {type(self.model).__name__} gives no hidden states.",
+                "lorabook's loss needs them before the output head: choose another model.",
+            )
         ours = head(hidden).float()
         self.model.train(was_training)
         near = {"rtol": 1e-2, "atol": 1e-3 * float(own.nan_to_num().abs().max()), "equal_nan": True}

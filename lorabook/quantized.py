@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lorabook.base_layers import in_4_bits, is_conv1d, layer_shape, replace_modules
 from lorabook.errors import SettingError
-from lorabook.lora import ALL_LINEAR, _is_conv1d, in_4_bits, layer_shape, lora_layers, matched
+from lorabook.lora import ALL_LINEAR, lora_layers, matched
 from lorabook.precision import precision_for
 
 if TYPE_CHECKING:
@@ -52,12 +53,11 @@ def quantize(model: nn.Module, double: bool = True) -> None:
         raise SettingError("This model is in 4 bits already.", "Nothing is left to do.")
     layers = {name: model.get_submodule(name) for name in matched(model, (ALL_LINEAR,))}
     # what is derived from nn.Linear computes something of its own
-    layers = {name: layer for name, layer in layers.items() if type(layer) is nn.Linear or _is_conv1d(layer)}
+    layers = {name: layer for name, layer in layers.items() if type(layer) is nn.Linear or is_conv1d(layer)}
     for name, layer in layers.items():
         if layer.weight.device.type == "cpu":
             _refuse_ragged(name, layer_shape(layer)[1])
-    for name, layer in layers.items():
-        model.set_submodule(name, _packed(layer, double))
+    replace_modules(model, {layer: _packed(layer, double) for layer in layers.values()})
     guard_cpu(model)
     _mark(model, True)
 
@@ -75,13 +75,11 @@ def dequantize(model: nn.Module) -> None:
     layers = list(packed_layers(model))
     if not layers:
         raise SettingError("No layer of this model is in 4 bits.", "There is nothing to unpack.")
-    plain: dict[int, nn.Module] = {}
-    for name, layer in layers:
-        plain[id(layer)] = _unpacked(layer)
-        model.set_submodule(name, plain[id(layer)])
+    plain = {layer: _unpacked(layer) for _, layer in layers}
+    replace_modules(model, plain)
     for adapter in vars(model).get("lora_adapters", {}).values():  # those beside the model stand on the same layers
         for lora in adapter.layers.values():
-            lora.base_layer = plain.get(id(lora.base_layer), lora.base_layer)
+            lora.base_layer = plain.get(lora.base_layer, lora.base_layer)
     _mark(model, False)
 
 
@@ -190,7 +188,7 @@ def _refuse_ragged(name: str, inputs: int) -> None:
 
 def _packed(layer: Any, double: bool) -> nn.Module:
     layers = bitsandbytes().nn
-    weight = layer.weight.data.T if _is_conv1d(layer) else layer.weight.data
+    weight = layer.weight.data.T if is_conv1d(layer) else layer.weight.data
     (d, k), arithmetic = weight.shape, _arithmetic(weight.device)
     with torch.device("meta"):  # the weight that it starts with takes no memory there, and draws no random number
         packed = layers.Linear4bit(k, d, layer.bias is not None, arithmetic, double, "nf4")

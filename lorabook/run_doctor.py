@@ -79,6 +79,8 @@ def _scaled(facts: Facts) -> Seen:
     lora, applied = facts.record.lora, facts.record.scalings
     if not lora or not applied:
         return None, "the run has no linear LoRA layer"
+    if lora.get("rank_pattern") or lora.get("alpha_pattern"):
+        return None, "some modules have an r or alpha of their own"
     root = "√" if lora["rslora"] else ""
     wanted = lora["alpha"] / (math.sqrt(lora["r"]) if root else lora["r"])
     rule = f"α/{root}r = {lora['alpha']:g}/{root}{lora['r']} = {wanted:g}"

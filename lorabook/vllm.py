@@ -24,7 +24,8 @@ def check_vllm_compatible(config: LoRAConfig | Mapping[str, Any]) -> list[str]:
         config: of an adapter of ours, or what any `adapter_config.json` holds.
     """
     if isinstance(config, LoRAConfig):
-        config = {"r": config.r, "target_modules": config.targets}
+        patterns = {"rank_pattern": config.rank_pattern, "alpha_pattern": config.alpha_pattern}
+        config = {"r": config.r, "target_modules": config.targets, **patterns}
     found, r, targets = [], config.get("r", PEFT_RANK), config.get("target_modules") or ()
     if r > MAX_LORA_RANKS[-1]:
         found.append(f"The rank r is {r}, and vLLM takes {MAX_LORA_RANKS[-1]} at most: {MERGE}")
@@ -37,6 +38,8 @@ def check_vllm_compatible(config: LoRAConfig | Mapping[str, Any]) -> list[str]:
     for option, nothing in REFUSED.items():
         if config.get(option) not in nothing:
             found.append(f"The adapter sets {option}={config[option]!r}, which vLLM refuses: train one without it.")
+    if config.get("rank_pattern") or config.get("alpha_pattern"):
+        found.append(f"The adapter has modules with an r or alpha of their own, which vLLM does not read: {MERGE}")
     names = {target.rsplit(".", 1)[-1] for target in ([targets] if isinstance(targets, str) else targets)}
     if "wpe" in names:
         found.append(f"The adapter has wpe, and vLLM has no LoRA for positions: {MERGE}")

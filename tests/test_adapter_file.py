@@ -1,22 +1,26 @@
 """Adapter files: exchanged with PEFT both ways without the hub, and read back; refusals are in the file beside this."""
 
 import json
+import os
 import socket
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 import torch
 from oracle import copy_factors, with_peft
 from peft import PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny import MODELS, adapted, assert_untouched, gpt_bigcode, llama, logits, snapshot
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from lorabook import adapter_file
 from lorabook.adapter_file import CONFIG_NAME, WEIGHTS_NAME, load, save
-from lorabook.errors import AdapterError, SettingError
+from lorabook.errors import AdapterError, SaveError, SettingError
 from lorabook.lora import LoRAConfig, apply_lora, lora_layers
 from lorabook.merging import merge
 
@@ -170,3 +174,30 @@ def test_a_merged_or_plain_model_is_not_saved(tmp_path):
         save(model, tmp_path / "file")
     assert_untouched(model, before)
     assert not (tmp_path / "file").exists()
+
+
+def test_weights_are_on_the_disk_before_the_config_says_that_there_is_an_adapter(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append("sync") or fsync(descriptor))
+    monkeypatch.setattr(os, "replace", lambda old, new: done.append(Path(new).name) or replace(old, new))
+    save(adapted(MODELS["GPT-2"](), CASES["GPT-2"][1]), tmp_path)
+    assert done == ["sync", "adapter_model.safetensors", "sync", "adapter_config.json"]
+
+
+@pytest.mark.parametrize("error", [SafetensorError("No space left on device"), PermissionError(13, "denied")])
+def test_a_folder_that_cannot_be_written_is_said_so_and_keeps_what_it_had(error, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter_file, "write_tensors", fail)
+        with pytest.raises(SaveError, match=r"could not be written .* Free some space"):
+            save(adapted(MODELS["GPT-2"](), CASES["GPT-2"][1]), tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []  # no config without weights
+    save(adapted(MODELS["GPT-2"](), CASES["GPT-2"][1]), tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter_file, "write_tensors", fail)
+        with pytest.raises(SaveError):
+            save(adapted(MODELS["GPT-2"](), CASES["GPT-2"][1]), tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before

@@ -186,6 +186,11 @@ def leave_only_a_bin(folder: Path) -> None:
     (folder / WEIGHTS_NAME).unlink()
 
 
+def adapt_less_in_the_config(folder: Path) -> None:
+    stored = json.loads((folder / CONFIG_NAME).read_text())
+    (folder / CONFIG_NAME).write_text(json.dumps(stored | {"target_modules": stored["target_modules"][:1]}))
+
+
 def lose_the_config(folder: Path) -> None:
     (folder / CONFIG_NAME).unlink()
 
@@ -204,6 +209,7 @@ def break_the_config(folder: Path) -> None:
         (leave_only_a_bin, f"no {WEIGHTS_NAME}"),
         (lose_the_config, f"no {CONFIG_NAME}"),
         (break_the_config, "cannot be read"),
+        (adapt_less_in_the_config, "which its config does not adapt"),
     ],
 )
 def test_a_damaged_or_missing_file_is_refused(spoil, words, folder):
@@ -219,8 +225,8 @@ def test_a_damaged_or_missing_file_is_refused(spoil, words, folder):
         ("bias", "lora_only"),
         ("lora_bias", True),
         ("modules_to_save", ["lm_head"]),
-        ("rank_pattern", {"c_fc": 8}),
-        ("alpha_pattern", {"c_fc": 8}),
+        ("rank_pattern", 8),
+        ("alpha_pattern", ["c_fc"]),
         ("layer_replication", [[0, 1]]),
         ("trainable_token_indices", [1]),
         ("init_lora_weights", "pissa"),

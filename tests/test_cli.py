@@ -299,3 +299,15 @@ def test_of_two_runs_into_one_folder_the_second_is_refused_and_sigterm_saves_the
     printed, error = first.communicate(timeout=300)
     assert first.returncode == 0 and "stopped: interrupted, add --resume to go on" in printed, error
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
+
+
+def test_an_adapter_that_could_not_be_saved_is_refused_before_it_is_trained(tmp_path, monkeypatch, capsys):
+    def lost(model):
+        raise SettingError("PEFT would lose the update of x.", "Leave x out of targets.")
+
+    monkeypatch.setattr(adapter_file, "check_savable", lost)
+    monkeypatch.setattr("lorabook.train.finetune", lambda *_, **more: pytest.fail("trained"))
+    monkeypatch.setattr(sys, "argv", ["lorabook", "finetune", *QUICK, "--output", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 2 and "PEFT would lose" in capsys.readouterr().err

@@ -4,8 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd import forward_ad
+from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
 
 from lorabook.fast_path import ByteDropout, byte_dropout, fork
+from lorabook.lora import LoRAConfig, LoRALinear
 from lorabook.memory.arithmetic import GpuArithmetic
 from lorabook.memory.counter import StorageCounter
 
@@ -96,6 +99,57 @@ def test_modes_see_it_and_the_meta_device_has_it():
     torch.manual_seed(5)
     with GpuArithmetic(torch.float16):  # a GPU's step in rehearsal: PyTorch's own kernel
         assert torch.equal(byte_dropout(torch.ones(512), 0.5), expected)
+
+
+# Under torch.func: the plain formula
+
+
+@pytest.fixture
+def layer() -> LoRALinear:
+    torch.manual_seed(8)
+    layer = LoRALinear(nn.Linear(6, 5), LoRAConfig(r=2, alpha=3))
+    nn.init.normal_(layer.B)
+    return layer
+
+
+def plain(p: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    return x @ p["base_layer.weight"].T + p["base_layer.bias"] + 1.5 * (x @ p["A"].T @ p["B"].T)
+
+
+TRANSFORMS = {
+    "grad": lambda f, p, x, t: grad(lambda p, x: f(p, x).square().sum(), (0, 1))(p, x),
+    "vmap": lambda f, p, x, t: vmap(f, (None, 0))(p, x),
+    "grad of each row": lambda f, p, x, t: vmap(grad(lambda p, x: f(p, x).square().sum()), (None, 0))(p, x),
+    "many adapters": lambda f, p, x, t: vmap(lambda A: f(p | {"A": A}, x))(torch.stack([p["A"], t["A"]])),
+    "jvp": lambda f, p, x, t: jvp(lambda p, x: f(p, x), (p, x), (t, 2 * x)),
+    "jacrev": lambda f, p, x, t: jacrev(f, 1)(p, x),
+    "hessian": lambda f, p, x, t: hessian(lambda p: f(p, x).square().sum())({n: p[n] for n in p}),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_a_lora_layer_under_torch_func_is_the_plain_formula(layer, transform):
+    p = {name: value.detach() for name, value in layer.named_parameters()}
+    tangents, x = {name: torch.randn_like(value) for name, value in p.items()}, torch.randn(3, 6)
+    ours = transform(lambda p, x: functional_call(layer, p, (x,)), p, x, tangents)
+    torch.testing.assert_close(ours, transform(plain, p, x, tangents))
+
+
+def test_forward_mode_and_a_graph_without_breaks(layer):
+    x = torch.randn(3, 6, requires_grad=True)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(layer(forward_ad.make_dual(x.detach(), torch.ones(3, 6)))).tangent
+    torch.testing.assert_close(tangent, torch.ones(3, 6) @ layer.weight.T)
+    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+    torch.testing.assert_close(*(torch.autograd.grad(f(x).square().sum(), x)[0] for f in (compiled, layer)))
+
+
+def test_dropout_under_vmap_is_drawn_for_each_row():
+    rows = vmap(lambda x: byte_dropout(x, 0.5), randomness="different")(torch.ones(50, 64))
+    assert set(rows.unique().tolist()) == {0.0, 2.0} and (rows != rows[:1]).any()
+    with pytest.raises(RuntimeError, match="randomness"):
+        vmap(lambda x: byte_dropout(x, 0.5))(torch.ones(50, 64))
 
 
 def test_a_forked_input_has_the_gradient_that_autograd_gives_and_one_tensor_less():

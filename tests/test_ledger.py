@@ -288,6 +288,8 @@ def test_tensors_from_4096_values_on_have_8_bit_moments():
 def test_a_plan_that_does_not_fit_the_model_is_refused():
     with pytest.raises(SettingError, match="A sequence of 513 tokens does not fit: pocket has 512 positions"):
         ledger("pocket", Plan(LORA, 1, 513))
+    with pytest.raises(SettingError, match="one r for all modules"):
+        Plan(LoRAConfig(rank_pattern={"c_fc": 4}))
     with pytest.raises(SettingError, match="'q_proj' matches no linear layer"):
         ledger("pocket", Plan(LoRAConfig(targets=("q_proj",)), 1, 8))
 

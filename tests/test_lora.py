@@ -17,7 +17,7 @@ from lorabook.lora import (
     layer_shape,
     lora_layers,
 )
-from lorabook.merging import remove
+from lorabook.merging import merge, remove, unmerge
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 
@@ -184,32 +184,56 @@ def test_layers_freeze_all_of_their_base():
 # Refusals
 
 
-OUT_OF_RANGE = {
-    "r": [0, -1, True, 1.5, "8"],
-    "alpha": [0, -1, math.nan, math.inf, "16", True],
-    "dropout": [1.0, -0.1, math.nan, "0.1"],
-    "targets": [(), ("",), 3, None],
-}
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_default_device_changes_nothing(device):
+    expected = gpt_bigcode()
+    apply_lora(expected, LoRAConfig(r=4, targets=("c_attn", "wte")))
+    model = gpt_bigcode()
+    with torch.device(device):
+        apply_lora(model, LoRAConfig(r=4, targets=("c_attn", "wte")))
+    assert all(torch.equal(p, expected.get_parameter(n)) for n, p in model.named_parameters())
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, v) for name, values in OUT_OF_RANGE.items() for v in values])
-def test_settings_out_of_range_are_refused_with_their_value(name, value):
-    with pytest.raises(SettingError, match=name) as refusal:
-        LoRAConfig(**{name: value})
-    assert repr(value) in refusal.value.problem and refusal.value.advice
+class Alias(nn.Module):
+    """One linear layer under two names, and a block under two names, each name used once."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.block = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
+        self.again, self.same = self.first, self.block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.same(self.again(self.block(self.first(x))))
 
 
-def test_what_is_not_given_is_as_documented():
-    """Everyone's saved commands lean on these."""
-    config = LoRAConfig()
-    assert (config.r, config.alpha, config.scaling) == (16, 32, 2.0)
-    assert (config.dropout, config.targets, config.rslora, config.seed) == (0.0, ("all-linear",), False, 0)
+@pytest.mark.parametrize("targets", [("first",), ("again",), ("all-linear",), ("first", "again", "0")])
+def test_a_layer_under_two_names_is_adapted_under_both(targets):
+    torch.manual_seed(0)
+    model, x = Alias(), random(3, 6)
+    base = {n: p.detach().clone() for n, p in model.named_parameters()}
+    report = apply_lora(model, LoRAConfig(r=2, alpha=4, targets=targets))
+    fill_adapter(model)
+    layers = dict(lora_layers(model))
+    assert [m.name for m in report.modules] == list(layers) == ["first", "block.0"][: len(layers)]
+    assert model.first is model.again and isinstance(model.again, LoRALinear)
 
+    def plain(name: str, h: Tensor) -> Tensor:
+        update = layers[name].delta() if name in layers else 0
+        return h @ (base[f"{name}.weight"] + update).T + base[f"{name}.bias"]
 
-def test_scaling():
-    assert LoRAConfig(r=16, alpha=8).scaling == 0.5
-    assert LoRAConfig(r=16, alpha=8, rslora=True).scaling == 2.0
-    assert LoRAConfig(targets="c_fc").targets == ("c_fc",)
+    expected = x
+    for _ in range(2):
+        expected = plain("block.0", plain("first", expected)).tanh()
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), expected)
+        merge(model)
+        torch.testing.assert_close(model(x), expected)
+        unmerge(model)
+        torch.testing.assert_close(model(x), expected)
+        remove(model)
+    assert type(model.first) is nn.Linear and model.first is model.again and model.block is model.same
+    assert all(torch.equal(p, base[n]) for n, p in model.named_parameters())
 
 
 @pytest.mark.parametrize("targets", [("nonsense",), ("c_attn", "q_proj"), ("ln_1",), ("attn",), ("_attn",)])

@@ -182,6 +182,31 @@ def test_training_goes_on_after_unmerge():
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
+CASTS = {
+    "half": lambda model: model.half(),
+    "bfloat16": lambda model: model.bfloat16(),
+    "double": lambda model: model.double(),
+    "to": lambda model: model.to(torch.float16),
+    "half, then float": lambda model: model.half().float(),
+}
+
+
+@pytest.mark.parametrize("cast", CASTS.values(), ids=CASTS)
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_cast_while_merged_is_a_cast_of_the_base(kind, cast):
+    model, plain = trained(kind), cast(MODELS[kind]())
+    merge(model)
+    cast(model)
+    unmerge(model)
+    base = {n.replace(".base_layer.", "."): p for n, p in model.named_parameters(remove_duplicate=False)}
+    for name, p in plain.named_parameters(remove_duplicate=False):
+        assert base[name].dtype == p.dtype and torch.equal(base[name], p), name
+    assert model.config.tie_word_embeddings is plain.config.tie_word_embeddings
+    remove(model)
+    assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) is (kind != "Llama")
+    assert torch.equal(logits(model), logits(plain))
+
+
 # Without a copy, and refusals
 
 
@@ -205,6 +230,16 @@ def test_merging_twice_and_unmerging_what_is_not_merged_are_refused():
         unmerge(model)
     assert_untouched(model, before)
     merge(model)
+    before = snapshot(model)
+    with pytest.raises(SettingError, match="merged already"):
+        merge(model)
+    assert_untouched(model, before)
+
+
+def test_a_model_that_is_merged_in_part_is_not_merged_once_more():
+    """One block alone was merged: a second update on top of the first would be silent."""
+    model = trained("GPTBigCode")
+    merge(model.transformer.h[0])
     before = snapshot(model)
     with pytest.raises(SettingError, match="merged already"):
         merge(model)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -11,9 +12,14 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPTBigCodeConfig, LlamaConfig
 
 from lorabook import models as lorabook_models
+from lorabook.attention import EXPANDED, attention_for
 from lorabook.errors import ModelError, NetworkError, NoTokenError
 from lorabook.hub import find_token
 from lorabook.models import KNOWN, Source, load_model, precision_for, preflight
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
+
+from families_table import build, logits
 
 # Which models, and loading them
 
@@ -66,6 +72,20 @@ def test_a_local_folder_loads_in_fp32_quietly_and_leaves_the_random_state_alone(
     stored = load_file(tmp_path / "model.safetensors")
     ours = loaded.model.state_dict()
     assert all(torch.equal(ours[key], tensor.float()) for key, tensor in stored.items())
+
+
+@pytest.mark.parametrize(("family", "attention"), [("gemma2", "eager"), ("mamba", "eager"), ("qwen3", "sdpa")])
+def test_sdpa_is_asked_for_where_the_model_offers_it(tmp_path, monkeypatch, family, attention):
+    save_model(tmp_path)  # for its tokenizer
+    model = build(family)
+    model.save_pretrained(tmp_path)
+    loaded = load_model(str(tmp_path), device="cpu")
+    assert loaded.model.config._attn_implementation == attention
+    torch.testing.assert_close(logits(loaded.model), logits(model), rtol=0, atol=1e-5)
+    monkeypatch.setattr(lorabook_models, "attention_for", lambda device: attention_for("cuda", T4))
+    on_t4 = load_model(str(tmp_path), device="cpu").model
+    assert on_t4.config._attn_implementation == (attention if attention == "eager" else EXPANDED)
+    torch.testing.assert_close(logits(on_t4), logits(model), rtol=0, atol=1e-5)
 
 
 def test_pocket_is_read_from_the_package_under_its_own_name(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from tiny_runs import HELD_OUT, TRAIN, config, lora_model
 from torch import nn
 
 from lorabook import LoRAConfig, LoRALinear, adapter_file, apply_lora, cli, lora_layers
+from lorabook.base_values import BaseValues
 from lorabook.batches import Batch, collate, epoch_plan
 from lorabook.errors import AdapterError, CheckpointError, SettingError, TrainingError
 from lorabook.history import History, Step
@@ -131,7 +132,18 @@ def test_nothing_is_learned_by_heart_in_a_first_pass(healthy):
         assert [finding.name for finding in seen] == found
 
 
-def test_a_base_that_was_trained_along_is_another_base(tmp_path):
+def test_modules_with_a_rank_of_their_own_are_not_held_to_one_scaling(healthy):
+    record = read_run(healthy).record
+    assert record and record.lora
+    other = replace(record, scalings={name: 2 * s for name, s in record.scalings.items()})
+    assert [finding.name for finding in examine(replace(history([3.0], 2.0), record=other))] == ["scaling is not α/r"]
+    patterned = replace(other, lora=record.lora | {"rank_pattern": {"c_fc": 2}})
+    assert examine(replace(history([3.0], 2.0), record=patterned)) == []
+
+
+def test_a_base_that_was_trained_along_is_another_base(tmp_path, monkeypatch):
+    """Such an adapter is not saved any more; files of an earlier lorabook are still met."""
+    monkeypatch.setattr(BaseValues, "changed", lambda *_: [])
     model = lora_model(targets=LINEAR)
     model.transformer.ln_f.requires_grad_(True)
     assert run(tmp_path, model=model) == ["adapter on another base"]

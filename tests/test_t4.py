@@ -89,8 +89,8 @@ class Autocast(ScaledAccelerator):
 
     scale = 2.0**16
 
-    def __init__(self, mixed_precision: str, cpu: bool):
-        super().__init__(cpu=True)
+    def __init__(self, mixed_precision: str, cpu: bool, **more: Any):
+        super().__init__(cpu=True, **more)
         self.half = {"fp16": torch.float16, "bf16": torch.bfloat16}[mixed_precision]
         if mixed_precision == "bf16":
             self.scaler = None

@@ -161,7 +161,7 @@ def test_a_checkpoint_that_cannot_be_written_loses_no_run(where, monkeypatch, tm
     plain, model, settings = lora_model(0.3), lora_model(0.3), config(checkpoint_every=2)
     finetune(plain, TRAIN, HELD_OUT, settings)
     if where == "write":
-        monkeypatch.setattr(checkpoint, "save_file", full)
+        monkeypatch.setattr(checkpoint, "write_tensors", full)
     else:
         monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.warns(UserWarning, match="No space left.* The run goes on without it") as caught:

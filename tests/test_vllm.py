@@ -26,6 +26,13 @@ def test_a_higher_rank_needs_the_next_limit_that_vllm_knows(r, flag):
     assert f"r is {r}" in finding and f"--max-lora-rank {flag} " in finding
 
 
+@pytest.mark.parametrize("pattern", ["rank_pattern", "alpha_pattern"])
+def test_modules_with_a_rank_or_alpha_of_their_own_are_told(pattern):
+    for config in (LoRAConfig(r=4, **{pattern: {"c_fc": 2}}), {"r": 4, pattern: {"c_fc": 2}}):
+        (finding,) = check_vllm_compatible(config)
+        assert "of their own" in finding and "merge it" in finding
+
+
 def test_a_config_without_a_rank_has_pefts_own():
     config = {"target_modules": ["c_attn"]}
     assert check_vllm_compatible(config) == check_vllm_compatible(config | {"r": LoraConfig().r}) == []

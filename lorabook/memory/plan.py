@@ -53,6 +53,8 @@ class Plan:
                 raise SettingError(f"{name} is {getattr(self, name)!r}.", f"Choose among {', '.join(allowed)}.")
         if not isinstance(self.method, LoRAConfig) and not 0 < self.method <= 1:
             raise SettingError(f"The share trained is {self.method!r}.", "Give a number above 0 and at most 1.")
+        if isinstance(self.method, LoRAConfig) and self.method.rank_pattern:
+            raise SettingError("The estimate knows one r for all modules.", "Leave out rank_pattern.")
         if self.labels is not None and not 0 <= self.labels <= self.tokens:
             raise SettingError(f"labels is {self.labels!r}.", f"The batch has {self.tokens} tokens.")
         if self.model_dropout is not None and not 0 <= self.model_dropout < 1:
