@@ -10,7 +10,7 @@ import typer
 
 from lorabook.console import say
 from lorabook.errors import LorabookError, SaveError, SettingError
-from lorabook.files import only_writer
+from lorabook.files import only_writer, share
 
 app = typer.Typer(
     add_completion=False,
@@ -196,6 +196,7 @@ def merge(
     try:
         loaded.model.save_pretrained(output)
         loaded.tokenizer.save_pretrained(output)
+        share(output)
     except (OSError, SafetensorError) as error:
         raise SaveError(
             f"The merged model could not be written to {output} ({error}).",

@@ -52,6 +52,13 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dic
     path.chmod(mode)
 
 
+def share(folder: str | Path) -> None:
+    """Give the safetensors files of a model's folder the permissions of its config.json, as `write_tensors` does."""
+    mode = (Path(folder) / "config.json").stat().st_mode
+    for path in Path(folder).glob("*.safetensors"):
+        path.chmod(mode)
+
+
 def sync(path: Path) -> None:
     """Wait until what was written to a file, or the names in a folder, have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs no read-only file

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lorabook.errors import ModelError, shown
+from lorabook.files import share
 from lorabook.model_folder import MOST_LAYERS
 
 LAYOUT = 1  # part of the cache's key: raised when the folder that is written changes
@@ -120,6 +121,7 @@ def _write(file: Path, name: str, folder: Path) -> None:
     try:
         plain.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        share(folder)
     except SafetensorError as error:  # what safetensors makes of a full disk
         raise OSError(str(error)) from error
 

@@ -111,6 +111,8 @@ def test_merge_writes_a_plain_model_with_the_same_logits(trained, tmp_path):
     tuned = load_model("pocket").model
     adapter_file.load(tuned, folder)
     merged = load_model(str(tmp_path / "merged")).model
+    modes = {(tmp_path / "merged" / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
     ids = torch.arange(40)[None]
     with torch.no_grad():
         assert (merged(ids).logits - tuned(ids).logits).abs().max() < 1e-4
