@@ -22,6 +22,7 @@ from lorabook.models import KNOWN
 pytestmark = pytest.mark.hub
 
 TOKEN, STRANGER = "hf_planted_accepted", "hf_planted_stranger"
+SMOLLM2 = KNOWN["smollm2"]
 ONE_BILLION, TINY = "bigcode/starcoderbase-1b", "bigcode/tiny_starcoder_py"
 
 LOAD_EACH = """
@@ -107,6 +108,7 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     hub.add(ONE_BILLION, folder, gated=True, commit=KNOWN[ONE_BILLION].revision)
     hub.accept(TOKEN, ONE_BILLION)
     hub.add(TINY, folder, commit=KNOWN[TINY].revision)
+    hub.add(SMOLLM2.hub_id, folder, commit=SMOLLM2.revision)
     hub.add("owner/free", folder, licence="mit")
     hub.add("owner/busy", folder, fail_times=2, retry_after="0")
     hub.add("owner/overrun", folder, fail_times=99, fail_status=503)
@@ -127,6 +129,7 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
             {"name": ONE_BILLION, "as": "a member", "token": f"{TOKEN}\n"},
             {"name": TINY},
             {"name": TINY, "as": "a second time"},
+            {"name": "smollm2"},
             {"name": "owner/free"},
             {"name": "owner/busy"},
             {"name": "owner/overrun"},
@@ -165,6 +168,8 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
         "seconds": member["seconds"],
     }
     assert said[TINY]["revision"] == KNOWN[TINY].revision
+    assert (said["smollm2"]["revision"], said["smollm2"]["path"]) == (SMOLLM2.revision, SMOLLM2.hub_id)
+    assert said["smollm2"]["licence"] == "Apache-2.0"
     free = hub.repositories["models", "owner/free"]
     assert (said["owner/free"]["revision"], said["owner/free"]["licence"]) == (free.commit, "mit")
     for name in ("owner/free", "owner/busy", "owner/cut", "owner/half", "owner/garbled-once", "owner/short-once"):
@@ -195,8 +200,9 @@ def test_models_from_the_hub(hub, folder, pickled, tmp_path):
     # with the hub gone, a branch in the cache is used too
     hub.close()
     asked = len(hub.requests)
-    cases = [{"name": name} for name in (ONE_BILLION, TINY, "owner/free", "owner/unheard-of")]
+    cases = [{"name": n} for n in (ONE_BILLION, TINY, "smollm2", SMOLLM2.hub_id, "owner/free", "owner/unheard-of")]
     again = load_each(hub, tmp_path, cases)
+    assert again["smollm2"]["path"] == again[SMOLLM2.hub_id]["path"] == SMOLLM2.hub_id  # the cache, not the package
     for name in (ONE_BILLION, TINY, "owner/free"):
         assert again[name]["revision"] == said.get(name, member)["revision"]
         assert again[name]["first"] == member["first"]
