@@ -13,6 +13,8 @@ def say(text: str, bar: Any = None) -> None:
     said from then on goes nowhere.
     """
     out = sys.stdout
+    if out is None:  # a program without a console, or one that was told to be silent
+        return
     encoding = getattr(out, "encoding", None) or "utf-8"
     text = text.encode(encoding, "replace").decode(encoding)
     try:

@@ -1,7 +1,9 @@
 """Files that are there whole or not at all, in folders that one run at a time writes to."""
 
 import contextlib
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,15 +11,13 @@ from torch import Tensor
 
 from lorabook.errors import SettingError
 
-LOCK = ".lock"
-
 
 @contextlib.contextmanager
 def only_writer(folder: str | Path, wait: float = 0) -> Iterator[None]:
-    """Within the block no other process is in such a block for `folder`, which is made if need be.
+    """Within the block no other process of this machine is in such a block for `folder`.
 
-    The lock goes with the process that holds it, however that ends. Where the file system has no locks, or the folder
-    cannot be written, the block runs without one.
+    The lock is a file in the system's temporary folder, so that a drive without locks will do for `folder`. It goes
+    with the process that holds it, however that ends. Where no lock can be had, the block runs without one.
 
     Raises:
         SettingError: another process is in such a block, and still is after `wait` seconds.
@@ -26,8 +26,9 @@ def only_writer(folder: str | Path, wait: float = 0) -> Iterator[None]:
 
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError, NotImplementedError):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            lock = FileLock(Path(folder).resolve() / LOCK, thread_local=False, is_singleton=True)
+            place = hashlib.sha256(os.fsencode(Path(folder).resolve())).hexdigest()[:16]
+            file = Path(tempfile.gettempdir()) / f"lorabook-{place}.lock"
+            lock = FileLock(file, thread_local=False, is_singleton=True)
             try:
                 held.enter_context(lock.acquire(timeout=wait))
             except Timeout:

@@ -16,6 +16,7 @@ from lorabook.sources import DUPLICATE, REQUIRED, Record, records, whole
 from lorabook.sources import HUB_ID as HUB_ID
 
 ANSWER_MARK = "\n\nAnswer:\n"  # ends every prompt
+OWN_WORDS = 20  # a shorter answer may be a label or a phrase that many questions share
 NOT_BEST = "another answer to the same question is better"
 
 
@@ -149,9 +150,10 @@ def prompt(pair: Pair) -> str:
 def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
     """Split into (train, held out) by question id, so that no question is on both sides; each keeps its order.
 
-    Questions under different ids that have the same text or the same answer, capitals and spacing aside, stay together
-    too. `held_out`: a share of the questions, 0 to 1 and at least one question on each side, or their number (an int);
-    more or fewer where copies must stay together. The choice depends on the ids, the copies and `seed` alone.
+    Questions under different ids that have the same text, or the same answer of 20 words or more, capitals and spacing
+    aside, stay together too. `held_out`: a share of the questions, 0 to 1 and at least one question on each side, or
+    their number (an int); more or fewer where copies must stay together. The choice depends on the ids, the copies and
+    `seed` alone.
 
     Raises DataError for fewer than 2 questions that differ; SettingError if `held_out`
     leaves a side empty.
@@ -182,12 +184,15 @@ def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[
 
 
 def _same_text(pairs: Sequence[Pair]) -> dict[int, set[int]]:
-    """For every question id the ids of its group: itself, and those that share a question's or an answer's text."""
+    """For every question id the ids of its group: itself, and those that share a question's or a long answer's text."""
     group = {pair.question_id: {pair.question_id} for pair in pairs}
-    first: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, ...], int] = {}
     for pair in pairs:
-        for kind, text in (("question", f"{pair.title} {pair.question}"), ("answer", pair.answer)):
-            known = first.setdefault((kind, " ".join(text.lower().split())), pair.question_id)
+        question, answer = (tuple(t.lower().split()) for t in (f"{pair.title} {pair.question}", pair.answer))
+        for text in (("question", *question), ("answer", *answer)):
+            if text[0] == "answer" and len(answer) < OWN_WORDS:
+                continue
+            known = first.setdefault(text, pair.question_id)
             large, small = group[known], group[pair.question_id]
             if large is not small:
                 large |= small

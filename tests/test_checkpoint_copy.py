@@ -27,7 +27,7 @@ def test_each_file_is_on_the_drive_before_the_next_and_the_manifest_comes_last(t
     place, order = put(tmp_path / "disk", 5), []
     copyfile = shutil.copyfile
     monkeypatch.setattr(shutil, "copyfile", lambda a, b: (order.append(("written", b.name)), copyfile(a, b)))
-    monkeypatch.setattr(checkpoint, "_sync", lambda path: order.append(("synced", path.name)))
+    monkeypatch.setattr(checkpoint, "sync", lambda path: order.append(("synced", path.name)))
     copy(place, tmp_path / "drive")
     assert order == [(done, name) for name in (TENSORS, STATE, MANIFEST) for done in ("written", "synced")]
 
@@ -37,7 +37,7 @@ def test_a_drive_that_shows_a_file_late_gets_its_copy(tmp_path, monkeypatch):
         raise FileNotFoundError(path)
 
     place = put(tmp_path / "disk", 5)
-    monkeypatch.setattr(checkpoint, "_sync", not_there_yet)
+    monkeypatch.setattr(checkpoint, "sync", not_there_yet)
     assert at(copy(place, tmp_path / "drive").parent) == 5
 
 
@@ -130,7 +130,7 @@ def test_copies_are_dropped_only_where_enough_whole_ones_are_seen(tmp_path):
 def test_a_copy_that_fails_leaves_nothing_and_drops_nothing(tmp_path, monkeypatch):
     before = [copied(tmp_path, step).name for step in (1, 2, 3, 4)][1:]
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_sync", failing)
+        patch.setattr(checkpoint, "sync", failing)
         with pytest.raises(CheckpointError, match=r"step-000004 could not be copied to .*Transport") as caught:
             copy(tmp_path / "here" / "step-000004", tmp_path / "there")
     assert str(tmp_path / "here") in caught.value.advice and names(tmp_path / "there") == before

@@ -1,5 +1,6 @@
 """What is said never ends a run: a pipe that nobody reads any more, letters that cannot be encoded."""
 
+import contextlib
 import io
 import subprocess
 import sys
@@ -32,6 +33,11 @@ def test_letters_that_cannot_be_encoded_are_replaced(encoding, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
     console.say("held-out loss: 3.49 → 3.02")
     assert raw.getvalue().decode(encoding).split() == ["held-out", "loss:", "3.49", "?", "3.02"]
+
+
+def test_no_stream_at_all_is_no_error():
+    with contextlib.redirect_stdout(None):
+        console.say("anyone?")
 
 
 def test_a_stream_that_is_closed_altogether_is_no_error(monkeypatch):

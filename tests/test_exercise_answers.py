@@ -140,7 +140,7 @@ def test_encode_row_is_what_the_library_feeds_the_model(length):
 
 
 def test_split_rows_chooses_as_the_library_does():
-    pairs = [pair(question_id=n) for n in (3, 1, 2, 3, 5, 8, 8, 9, 1, 11)]
+    pairs = [pair(f"question {n}", f"answer {n}", question_id=n) for n in (3, 1, 2, 3, 5, 8, 8, 9, 1, 11)]
     train, held = ANSWERS["split_rows"]([{"question_id": p.question_id} for p in pairs], 0.3, 4)
     theirs = stackoverflow.split(pairs, 0.3, 4)
     assert [[r["question_id"] for r in side] for side in (train, held)] == [[p.question_id for p in s] for s in theirs]

@@ -214,7 +214,7 @@ def test_split_keeps_a_question_on_one_side(ids: list[int], share: float, seed: 
 def test_split_keeps_copies_under_other_ids_on_one_side(texts: list[tuple[int, int]], seed: int) -> None:
     """The same question asked twice, or the same answer given twice: held out, its text would have been trained on."""
     asked = [f"question  {q}".upper() if i % 2 else f"question {q}" for i, (q, _) in enumerate(texts)]
-    many = [Pair(i, "", asked[i], f"answer {a}") for i, (_, a) in enumerate(texts)]
+    many = [Pair(i, "", asked[i], f"answer {a} " + "of many words " * 10) for i, (_, a) in enumerate(texts)]
     try:
         train, held_out = split(many, 0.5, seed)
     except DataError as error:
@@ -223,6 +223,12 @@ def test_split_keeps_copies_under_other_ids_on_one_side(texts: list[tuple[int, i
     assert train and held_out and len(train) + len(held_out) == len(many)
     for part in (lambda p: " ".join(p.question.lower().split()), lambda p: p.answer):
         assert not {part(p) for p in train} & {part(p) for p in held_out}
+
+
+def test_split_takes_short_answers_for_no_copies() -> None:
+    """Labels, say: with ten questions answered yes or no, two of them can be held out."""
+    many = [Pair(i, "", f"question {i}", "yes" if i % 2 else "no") for i in range(10)]
+    assert len(split(many)[1]) == 2
 
 
 def test_split_without_copies_is_what_it_was() -> None:

@@ -22,7 +22,7 @@ FAILING = (
 def run(folder: Path, model: Path) -> list[Row]:
     """A run from the command line on a gated model, questions to its adapter, and a notebook whose cells fail."""
     folder.mkdir(parents=True)
-    rows = [{"question_id": i, "title": "t", "question_body": POST, "answer_body": POST} for i in range(8)]
+    rows = [{"question_id": i, "title": "t", "question_body": f"{POST} {i}", "answer_body": POST} for i in range(8)]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     said, adapter = {}, folder / "adapter"
     with LoopbackHub() as hub:
