@@ -99,10 +99,10 @@ def _write(file: Path, name: str, folder: Path) -> None:
         place: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **place)
         with torch.random.fork_rng(devices=[]):
-            read: Any
-            read, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 file.parent, dtype=torch.float32, output_loading_info=True, **place
             )
+        read, info = loaded
         if info["missing_keys"]:  # Transformers has drawn them at random
             raise ValueError(f"it lacks {min(info['missing_keys'])}")
         # The model that was read remembers that it was quantised and refuses to be saved: its weights move into a
