@@ -71,6 +71,8 @@ def test_the_newest_of_steps_with_more_than_six_digits_is_found(tmp_path):
     assert at(tmp_path) == 1_000_000
     put(tmp_path, 1_000_001)
     assert names(tmp_path) == ["step-1000000", "step-1000001"]
+    put(tmp_path / "other", 999_999)
+    assert latest(tmp_path / "other", tmp_path).state["at"] == 1_000_001
 
 
 def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
