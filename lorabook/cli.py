@@ -39,7 +39,7 @@ AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetun
 def main() -> None:
     """Run the command line. An error that the user can fix ends with its two sentences and exit code 2."""
     try:
-        if any(not argument.isprintable() and _undecodable(argument) for argument in sys.argv):
+        if any("\ud800" <= character <= "\udfff" for argument in sys.argv for character in argument):
             raise SettingError("An argument holds bytes that are no UTF-8 text.", "Type it again, or rename the file.")
         app()
     except LorabookError as error:
@@ -253,10 +253,6 @@ def doctor(
 
     for line in doctor.examine() if run is None else run_doctor.report(run):
         _say(line)
-
-
-def _undecodable(argument: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _names(targets: str) -> tuple[str, ...]:

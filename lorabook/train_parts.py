@@ -21,13 +21,8 @@ from lorabook.quantized import guard_cpu
 from lorabook.subspace import subspace_of
 from lorabook.train_config import TrainConfig
 
-NO_GRADIENT = (
-    "micro_tokens",
-    "activation_checkpointing",
-    "checkpoint_every",
-    "log_every",
-    "evaluate_every",
-)  # settings free to change
+# Settings that a resumed run may change.
+NO_GRADIENT = ("micro_tokens", "activation_checkpointing", "checkpoint_every", "log_every", "evaluate_every")
 
 
 @contextlib.contextmanager
