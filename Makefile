@@ -7,7 +7,7 @@ FINAL := 09_finetune_starcoder
 # Two test processes of one thread each: with PyTorch's own threads on top they would fight for the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 # Notebooks run one at a time with every core, as a reader runs them.
-NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/nbval_sanitize.cfg \
          --nbval-cell-timeout 300
 
 run test check notebooks: export HF_HUB_OFFLINE := 1
@@ -19,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.lab ## run the final notebook on the pocket model and write build/09_finetune_starcoder.html
-	$(BIN)/python scripts/run_notebook.py notebooks/$(FINAL).ipynb build/$(FINAL).html
+	$(BIN)/python -m scripts.notebooks.run notebooks/$(FINAL).ipynb build/$(FINAL).html
 
 lab: .venv/.lab ## open the workbook in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir notebooks
@@ -44,11 +44,11 @@ faults: .venv/.test ## put in every fault on purpose, say what came of it: bench
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
 mutants: .venv/.test ## break the library on purpose, a test must notice: benchmarks/results/mutants.json, under an hour
-	$(BIN)/python scripts/mutants.py
-	$(BIN)/python scripts/mutate.py --named
+	$(BIN)/python -m scripts.checks.mutants
+	$(BIN)/python -m scripts.checks.mutate --named
 
 tables: .venv/.lab ## put the stored results into the tables of README.md and benchmarks/README.md
-	$(BIN)/python scripts/tables.py
+	$(BIN)/python -m scripts.checks.tables
 
 docs: .venv/.lab ## the reference of the library, from its docstrings: build/docs
 	$(BIN)/python -m pip install --quiet 'pdoc>=15'
@@ -56,19 +56,19 @@ docs: .venv/.lab ## the reference of the library, from its docstrings: build/doc
 	  --output-directory build/docs
 
 notebooks: .venv/.lab ## run every notebook again and write its clean outputs back
-	$(BIN)/python scripts/execute_notebooks.py
+	$(BIN)/python -m scripts.notebooks.execute
 
 colab: .venv/.test ## run every notebook among Colab's package versions, in .venv-colab (some 3 GB at first): build/colab.log
-	$(BIN)/python scripts/colab.py
+	$(BIN)/python -m scripts.checks.colab
 
 badges: .venv/.lab ## rewrite badges and addresses for where the project is published: make badges SLUG=owner/name
-	$(BIN)/python scripts/badges.py $(SLUG)
+	$(BIN)/python -m scripts.notebooks.badges $(SLUG)
 
 student: .venv/.lab ## write build/student: the notebooks for a class, with no outputs and no answers
-	$(BIN)/python scripts/student.py
+	$(BIN)/python -m scripts.notebooks.student
 
 screenshots: .venv/.test ## pictures of the workbook in JupyterLab and as GitHub shows it: build/screenshots
-	$(BIN)/python scripts/screenshots.py
+	$(BIN)/python -m scripts.notebooks.screenshots
 
 clean: ## remove caches and build outputs; .venv and build/pocket (hours of pre-training) stay
 	rm -rf dist *.egg-info .pytest_cache .hypothesis .ruff_cache

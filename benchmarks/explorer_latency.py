@@ -1,7 +1,7 @@
 """From a slider's move to the new picture, in a real browser: the explorers beside the usual way of making widgets.
 
-    python benchmarks/explorer_latency.py
-    python benchmarks/explorer_latency.py --screenshots build/explorers
+    python -m benchmarks.explorer_latency
+    python -m benchmarks.explorer_latency --screenshots build/explorers
 
 JupyterLab runs with the explorer in one cell and, in the next, `interact` with the same figure and the same slider:
 pyplot, `show`, an Output widget that is cleared and filled. The arrow keys move the two sliders in turn. The clock is
@@ -14,16 +14,13 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
 
 from lorabook.workbook import explorers
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from browser import NotebookPage, find_chromium, jupyterlab, notebook_page
+from scripts.notebooks.browser import NotebookPage, find_chromium, jupyterlab, notebook_page
 
 RESULT = Path(__file__).parent / "results" / "explorer_latency.json"
 EXPLORERS = [name for name in explorers.__all__ if name != "Explorer"]

@@ -1,7 +1,7 @@
 """What the fast Walsh-Hadamard transform costs: beside the textbook butterfly and one copy of the same memory.
 
-    python benchmarks/fastfood.py
-    python benchmarks/fastfood.py --largest 22 --threads 1
+    python -m benchmarks.fastfood
+    python -m benchmarks.fastfood --largest 22 --threads 1
 
 Times one fp32 vector of 2^10 to 2^26 elements, on the CPU and on CUDA where there is one. Contenders take turns, so
 that a busy spell of the machine meets them all, and the median counts. Freed memory stays with the process where that
@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorabook.fastfood import fwht
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-from heap import keep_freed_memory
+from lorabook.subspace.fastfood import fwht
+from scripts.assets.heap import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "fastfood.json"
 SMALLEST, LARGEST = 10, 26

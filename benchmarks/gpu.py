@@ -1,7 +1,7 @@
 """What a T4 can train: StarCoderBase-1B with random weights, on a real GPU that is held to a T4's terms.
 
-    python benchmarks/gpu.py             on CUDA; without a GPU it says so and ends
-    python benchmarks/gpu.py --tiny      the same code with a tiny model on the CPU, in a minute or two
+    python -m benchmarks.gpu             on CUDA; without a GPU it says so and ends
+    python -m benchmarks.gpu --tiny      the same code with a tiny model on the CPU, in a minute or two
 
 A T4's terms: PyTorch's allocator gets 14.75 GiB in all, attention may use the memory-efficient kernel and the MATH
 path but neither flash nor cuDNN, and the capability is said to be (7, 5), so that lorabook takes its path for a T4:
@@ -31,15 +31,12 @@ from typing import Any
 
 import torch
 
-from lorabook.memory.cards import largest_batch
-from lorabook.memory.ledger import ledger
-from lorabook.memory.rehearse import rehearse
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-sys.path.insert(0, str(Path(__file__).parent / "runs"))
-import records
-import t4
-from t4 import Job, Setting
+from benchmarks.runs import t4
+from benchmarks.runs.t4 import Job, Setting
+from lorabook.memory.dry_run import dry_run
+from lorabook.memory.estimate import estimate
+from lorabook.memory.gpus import largest_batch
+from scripts.assets import records
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "gpu.json"
@@ -90,7 +87,7 @@ def same_tokens(setting: Setting, sequence: int, turns: int, run: Run) -> dict[s
         for name in CONTENDERS if turn % 2 == 0 else CONTENDERS[::-1]:
             taken[name].append(run(setting, Job(name, rows, sequence, True, TIMED_STEPS)))
     plan, config = setting.plan(rows, sequence, True), setting.config()
-    predicted = {"ledger": ledger(config, plan).predicted_peak, "rehearsal": rehearse(config, plan).peak}
+    predicted = {"ledger": estimate(config, plan).predicted_peak, "rehearsal": dry_run(config, plan).peak}
     return {"rows": rows, "sequence": sequence, **predicted} | {
         name: summary(runs, rows * sequence) for name, runs in taken.items()
     }
@@ -128,7 +125,7 @@ def largest_batches(setting: Setting, sequence: int, checkpointing: bool, run: R
         if rows:
             found[name] |= summary([passed[rows]], rows * sequence)
     plan = setting.plan(max(1, found["lorabook"]["rows"]), sequence, checkpointing)
-    return found | {"ledger": ledger(config, plan).predicted_peak, "rehearsal": rehearse(config, plan).peak}
+    return found | {"ledger": estimate(config, plan).predicted_peak, "rehearsal": dry_run(config, plan).peak}
 
 
 def line(row: dict[str, Any], name: str) -> str:

@@ -1,7 +1,7 @@
 """What an adapter costs when the model answers: LoRA beside its weights, LoRA merged, bottleneck adapters, no adapter.
 
-    python benchmarks/latency.py
-    python benchmarks/latency.py --output lorabook/assets/sweeps/latency.json      what notebook 07 quotes
+    python -m benchmarks.latency
+    python -m benchmarks.latency --output lorabook/assets/results/many_tasks/latency.json      what notebook 07 quotes
 
 Two models: pocket, and two blocks of StarCoderBase-1B's width with random weights. LoRA of rank 16 on every linear
 layer; bottleneck adapters of the width that trains about as many parameters. Timed are one forward pass of 128 tokens
@@ -17,7 +17,6 @@ Prints its table, and beside it the paper's Table 1 with what must be known to r
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,14 +26,12 @@ import torch
 from torch import Tensor, nn
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.bottleneck import BottleneckConfig, apply_bottleneck, width_for
 from lorabook.lora import lora_layers
-from lorabook.memory.shape import shape_of
+from lorabook.memory.families import shape_of
 from lorabook.merging import merge, remove
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-import records
-from step_times import pocket, wide
+from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck, width_for
+from scripts.assets import records
+from scripts.assets.step_times import pocket, wide
 
 RESULT = Path(__file__).parent / "results" / "latency.json"
 MODELS = {"pocket": pocket, "2 blocks of the 1B's width": wide}

@@ -1,7 +1,7 @@
 """What part of full fine-tuning's gain LoRA brings, on the same matrices, rows and tokens (quality, not speed).
 
-    python benchmarks/lora_vs_full.py --data sample
-    python benchmarks/lora_vs_full.py --data FILE --rows 1500
+    python -m benchmarks.lora_vs_full --data sample
+    python -m benchmarks.lora_vs_full --data FILE --rows 1500
 
 Trains the pocket model twice over: LoRA of rank 16 on every linear layer, and full fine-tuning of those same matrices
 at several learning rates, of which the best counts. Prints a table and writes `benchmarks/results/lora_vs_full.json`.
@@ -12,12 +12,13 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lorabook import LoRAConfig, apply_lora, stackoverflow
-from lorabook.batches import Example, encode_all
+from lorabook import LoRAConfig, apply_lora
+from lorabook.data import stackoverflow
+from lorabook.data.batches import Example, encode_all
 from lorabook.lora import matched
-from lorabook.models import KNOWN, load_model
-from lorabook.train import finetune
-from lorabook.train_config import TrainConfig, recommended_lr
+from lorabook.models.load import KNOWN, load_model
+from lorabook.step.config import TrainConfig, recommended_lr
+from lorabook.training.loop import finetune
 
 RESULT = Path(__file__).parent / "results" / "lora_vs_full.json"
 FULL_RATES = (5e-4, 1e-3, 2e-3)

@@ -1,6 +1,6 @@
 """The intrinsic dimension of MNIST for a fully connected network: d90, published as 750 (Li et al. 2018, 1804.08838).
 
-    python benchmarks/mnist_d90.py --data mnist.npz
+    python -m benchmarks.mnist_d90 --data mnist.npz
 
 The file holds the arrays x_train (N, 28, 28), y_train (N,), x_test, y_test, pixels from 0 to 255. The network is
 784-200-200-10 with D = 199,210 parameters, from random initialisation, with one Fastfood projection over all of them.
@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lorabook.errors import DataError
-from lorabook.intrinsic_dimension import Curve, intrinsic_dimension
-from lorabook.subspace import apply_subspace
+from lorabook.subspace.training import apply_subspace
+from lorabook.workbook.intrinsic_dimension.measure import Curve, intrinsic_dimension
 
 RESULT = Path(__file__).parent / "results" / "mnist_d90.json"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")

@@ -1,6 +1,6 @@
 """Where the time of a LoRA training step goes, part by part, by PyTorch's profiler.
 
-    python benchmarks/profile_step.py
+    python -m benchmarks.profile_step
 
 Two blocks of StarCoderBase-1B's width with random weights, LoRA of rank 16 on every linear layer, and `finetune`'s own
 step: forward, loss, backward, clipping, AdamW, in the precision of the device, on the CPU and on CUDA if there is one.
@@ -16,7 +16,6 @@ operators down: the step's time without it stands beside. Prints one table for e
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -28,16 +27,20 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.batches import Batch
+from lorabook.data.batches import Batch
 from lorabook.lora import LoRALayer
-from lorabook.loss import AnswerLoss
-from lorabook.precision import precision_for
-from lorabook.train_config import TrainConfig
-from lorabook.train_parts import accelerator_for, gradient_step, make_optimizer, set_activation_checkpointing, trained
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-import records
-from step_times import batch_of, wide
+from lorabook.models.precision import precision_for
+from lorabook.step.config import TrainConfig
+from lorabook.step.gradients import (
+    accelerator_for,
+    gradient_step,
+    make_optimizer,
+    set_activation_checkpointing,
+    trained,
+)
+from lorabook.step.loss import AnswerLoss
+from scripts.assets import records
+from scripts.assets.step_times import batch_of, wide
 
 RESULT = Path(__file__).parent / "results" / "profile_step.json"
 R = 16

@@ -1,6 +1,6 @@
 """What a training step inside a subspace costs beside one of full fine-tuning, on the pocket model.
 
-    python benchmarks/subspace_step.py
+    python -m benchmarks.subspace_step
 
 The same rows, loss and optimizer for all: every parameter trained, and d of them through Fastfood with DID and SAID.
 Contenders take turns, so that a busy spell of the machine meets them all, and the median counts. Beside it the peak of
@@ -17,13 +17,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lorabook.batches import Batch
-from lorabook.loss import AnswerLoss
+from lorabook.data.batches import Batch
 from lorabook.memory.counter import StorageCounter
 from lorabook.models import load_model
-from lorabook.subspace import apply_subspace, subspace_of
-from lorabook.train_config import TrainConfig
-from lorabook.train_parts import gradient_step, make_optimizer, trained
+from lorabook.step.config import TrainConfig
+from lorabook.step.gradients import gradient_step, make_optimizer, trained
+from lorabook.step.loss import AnswerLoss
+from lorabook.subspace.training import apply_subspace, subspace_of
 
 RESULT = Path(__file__).parent / "results" / "subspace_step.json"
 MOST = 3.0  # times a step of full fine-tuning

@@ -1,7 +1,7 @@
 """A LoRA training step beside its floor and beside PEFT: time, memory, growth, and a whole run beside the Trainer.
 
-    python benchmarks/train_step.py                            steps, memory and growth
-    python benchmarks/train_step.py --only run --data FILE     a whole run on 2,000 rows of a file or of the hub
+    python -m benchmarks.train_step                            steps, memory and growth
+    python -m benchmarks.train_step --only run --data FILE     a whole run on 2,000 rows of a file or of the hub
 
 All of it on the CPU, with blocks of StarCoderBase-1B's width, random weights and rank 16 on the four linear layers; the
 second half of each row is the answer. In steps and growth there are 2 blocks and a twelfth of the vocabulary, so that
@@ -33,12 +33,9 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-sys.path.insert(0, str(Path(__file__).parent / "runs"))
-import records
-import rivals
-import steps
-from heap import keep_freed_memory
+from benchmarks.runs import rivals, steps
+from scripts.assets import records
+from scripts.assets.heap import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "train_step.json"
 PARTS = ("steps", "memory", "growth", "run")
@@ -119,8 +116,8 @@ def growth(turns: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def whole_runs(data: str, rows: int, turns: int) -> list[dict[str, Any]]:
-    from lorabook import stackoverflow
-    from lorabook.batches import encode_all
+    from lorabook.data import stackoverflow
+    from lorabook.data.batches import encode_all
     from lorabook.models import load_model
 
     pairs = stackoverflow.load(data, rows=4 * (rows + HELD_OUT)).pairs

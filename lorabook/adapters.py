@@ -14,34 +14,30 @@ is kept beside the model is no part of it: it is not trained, saved, merged or c
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lorabook import adapter_file
-from lorabook.base_layers import replace_modules
-from lorabook.base_values import BaseValues
 from lorabook.errors import SettingError
-from lorabook.lora import LoRAConfig, LoRALayer, Report, apply_lora, lora_layers
+from lorabook.lora import (
+    Adapter,
+    LoRAConfig,
+    LoRALayer,
+    Report,
+    apply_lora,
+    attached,
+    lora_layers,
+    replace_modules,
+)
 from lorabook.merging import remove
-from lorabook.subspace import subspace_of
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """An adapter's settings, its layers by the name of the module that each adapts, and the base it was made for."""
-
-    config: LoRAConfig
-    layers: dict[str, LoRALayer]
-    base: BaseValues
+from lorabook.peft_format import adapter_file
+from lorabook.subspace.training import subspace_of
 
 
 def names(model: nn.Module) -> list[str]:
     """The names of the model's adapters, in the order they came."""
-    return list(_adapters(model))
+    return list(attached(model).named)
 
 
 def active(model: nn.Module) -> str | None:
@@ -55,7 +51,7 @@ def active(model: nn.Module) -> str | None:
     present = [layer for _, layer in lora_layers(model)]
     if not present:
         return None
-    for name, adapter in _adapters(model).items():
+    for name, adapter in attached(model).named.items():
         if present == list(adapter.layers.values()):
             return name
     raise SettingError(
@@ -99,7 +95,7 @@ def activate(model: nn.Module, name: str) -> None:
     _refuse_fixed(model)
     deactivate(model)
     replace_modules(model, {layer.base_layer: _fitted(layer) for layer in adapter.layers.values()})
-    model.lora_config, model.lora_base = adapter.config, adapter.base  # pyright: ignore[reportArgumentType]
+    attached(model).active = adapter
 
 
 def deactivate(model: nn.Module) -> None:
@@ -124,7 +120,7 @@ def delete(model: nn.Module, name: str) -> None:
     _named(model, name)
     if active(model) == name:
         deactivate(model)
-    del _adapters(model)[name]
+    del attached(model).named[name]
 
 
 @contextlib.contextmanager
@@ -190,13 +186,8 @@ class MixedLayer(nn.Module):
         )
 
 
-def _adapters(model: nn.Module) -> dict[str, Adapter]:
-    """The adapters by name: in a plain attribute, so that PyTorch takes them for no part of the model."""
-    return vars(model).setdefault("lora_adapters", {})
-
-
 def _named(model: nn.Module, name: str) -> Adapter:
-    adapters = _adapters(model)
+    adapters = attached(model).named
     if name not in adapters:
         advice = f"Choose among: {', '.join(adapters)}." if adapters else "Call add or load first."
         raise SettingError(f"This model has no adapter {name!r}.", advice)
@@ -218,13 +209,13 @@ def _placed(model: nn.Module, name: str) -> Adapter:
 
 def _keep(model: nn.Module, name: str, apply: Callable[[], Report]) -> Report:
     """Let `apply` put LoRA layers around the bare base, and keep them beside the model under `name`."""
-    if name in _adapters(model):
+    if name in attached(model).named:
         raise SettingError(f"This model already has an adapter {name!r}.", "Choose another name, or delete it first.")
     with _bare(model):
         report = apply()
-        config: Any = model.lora_config
-        base: Any = model.lora_base
-        _adapters(model)[name] = Adapter(config, dict(lora_layers(model)), base)
+        adapter = attached(model).active
+        assert adapter is not None
+        attached(model).named[name] = adapter
         remove(model)
     return report
 

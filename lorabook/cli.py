@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from lorabook.atomic import only_writer, share
 from lorabook.console import say
 from lorabook.errors import LorabookError, SaveError, SettingError
-from lorabook.files import only_writer, share
 
 app = typer.Typer(
     add_completion=False,
@@ -97,12 +97,13 @@ def finetune(
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
     from dataclasses import replace
 
-    from lorabook import adapter_file, stackoverflow
-    from lorabook.batches import encode_all
-    from lorabook.evaluate import answer_loss
+    from lorabook.data import stackoverflow
+    from lorabook.data.batches import encode_all
     from lorabook.lora import LoRAConfig, apply_lora
-    from lorabook.train import finetune as train
-    from lorabook.train_config import TrainConfig, recommended_lr
+    from lorabook.peft_format import adapter_file
+    from lorabook.step.config import TrainConfig, recommended_lr
+    from lorabook.training.evaluate import answer_loss
+    from lorabook.training.loop import finetune as train
 
     config = LoRAConfig(r, alpha, dropout, _names(targets), seed=seed)
     training = TrainConfig(
@@ -160,8 +161,8 @@ def ask(
     quantize: QuantizeOption = None,
 ) -> None:
     """Ask the tuned model a question."""
-    from lorabook.evaluate import answer
-    from lorabook.stackoverflow import Pair
+    from lorabook.data.stackoverflow import Pair
+    from lorabook.training.evaluate import answer
 
     loaded = _with_adapter(adapter, model, quantize)
     asked = Pair(0, "", question, "")
@@ -182,7 +183,7 @@ def merge(
     from transformers.utils import logging
 
     from lorabook import merging
-    from lorabook.quantized import dequantize
+    from lorabook.models.quantized import dequantize
 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise SettingError(f"{output} exists and is not an empty folder.", "Choose another --output.")
@@ -223,14 +224,14 @@ def memory(
 ) -> None:
     """Predict the memory of a training step on a GPU, from sizes alone: nothing is downloaded or allocated."""
     from lorabook.lora import LoRAConfig
-    from lorabook.memory.cards import CARDS, fits, largest_batch
-    from lorabook.memory.ledger import ledger
+    from lorabook.memory.dry_run import dry_run as run
+    from lorabook.memory.estimate import estimate
+    from lorabook.memory.gpus import CARDS, fits, largest_batch
     from lorabook.memory.plan import Plan
-    from lorabook.memory.rehearse import rehearse as run
 
     method = 1.0 if full else LoRAConfig(r, alpha, dropout, _names(targets))
     plan = Plan(method, batch, sequence, weights, optimizer, attention, checkpointing)  # pyright: ignore[reportArgumentType]
-    predicted = ledger(model, plan)
+    predicted = estimate(model, plan)
     peak = predicted.predicted_peak
     _say(predicted.table())
     _say(f"predicted peak: {peak:,} bytes ({peak / 2**30:.2f} GiB, for not all of the above is there at once)")
@@ -249,7 +250,8 @@ def doctor(
     run: Annotated[Path | None, typer.Option(help="Folder that `lorabook finetune` wrote a run to.")] = None,
 ) -> None:
     """Say what this machine can run, and what is missing for StarCoder; with --run, what is wrong with that run."""
-    from lorabook import doctor, run_doctor
+    from lorabook.diagnosis import findings as run_doctor
+    from lorabook.diagnosis import machine as doctor
 
     for line in doctor.examine() if run is None else run_doctor.report(run):
         _say(line)
@@ -297,7 +299,7 @@ def _probe(folder: Path) -> None:
 
 def _save_adapter(loaded, output: Path) -> None:
     """Save the adapter to `output`, or where that fails to a new temporary folder, which the error then names."""
-    from lorabook import adapter_file
+    from lorabook.peft_format import adapter_file
 
     try:
         adapter_file.save(loaded.model, output, base_name=loaded.name, revision=loaded.revision)
@@ -328,7 +330,7 @@ def _load_model(name: str, quantize: str | None = None):
 
 
 def _with_adapter(folder: Path, model: str | None, quantize: str | None):
-    from lorabook import adapter_file
+    from lorabook.peft_format import adapter_file
 
     stored = adapter_file.read_config(folder)
     name = model or stored.get("base_model_name_or_path")

@@ -1,93 +1,60 @@
-"""Low-Rank Adaptation, the layers themselves (Hu et al. 2021, arXiv 2106.09685, section 4.1).
+"""Low-Rank Adaptation (Hu et al. 2021, arXiv 2106.09685, section 4.1): the layers, and the model that gets them.
 
 A frozen weight W0 of shape (d, k), d outputs and k inputs, gets a trainable update of rank r:
 
     h = W0 x + scaling * B A x        A: (r, k)   B: (d, r)   scaling = alpha / r
 
-The product B A is never formed in training: x goes through A, then through B, two thin matrix products that keep only
-r numbers per token beside the input. Only A and B have gradients and optimizer state: r (d + k) numbers, not d k.
-
     report = apply_lora(model, LoRAConfig(r=16, alpha=32, targets=("c_attn", "c_proj", "c_fc")))
 
-Putting the update into the weights, and taking the layers out again, is in `merging.py`; many adapters on one base are
-in `adapters.py`. This file and the few that it imports can be lifted into other projects.
+This file and errors.py can be lifted into another project: they need PyTorch and nothing else.
 """
 
+import inspect
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lorabook.base_layers import adaptable, in_4_bits, is_conv1d, layer_shape, refuse_unsuitable, replace_modules
-from lorabook.base_values import BaseValues
-from lorabook.errors import SettingError
-from lorabook.fast_path import ByteDropout, fork
-from lorabook.lora_config import ALL_LINEAR, LoRAConfig
-
-ANY_LAYER = 1024  # the rank that every layer takes, however small: all of a model's layers share one r
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """One adapted module: its name, its kind, the base weight's (d, k) and the r (d + k) trainable parameters."""
-
-    name: str
-    kind: str
-    shape: tuple[int, int]
-    parameters: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `apply_lora` did. `total` counts every parameter of the adapted model once, tied ones too."""
-
-    modules: tuple[Adapted, ...]
-    trainable: int
-    total: int
-
-    def __str__(self) -> str:
-        lines = [f"{m.name}  {m.kind} {m.shape[0]} x {m.shape[1]}  {m.parameters:,}" for m in self.modules]
-        share = 100 * self.trainable / self.total
-        return "\n".join([*lines, f"trainable parameters: {self.trainable:,} of {self.total:,} ({share:.4f}%)"])
+from lorabook.errors import SettingError, shown
 
 
 class LoRALayer(nn.Module):
-    """A frozen base layer and its low-rank update. Holds what linear layers and embeddings have in common.
+    """A frozen base layer and its low-rank update: h = base(x) + scaling * B A x, in the dtype of base(x).
 
-    Attributes: `base_layer`, `A` (r, k) and `B` (d, r) in fp32 whatever the base's dtype, `r`, `alpha`, `scaling`,
-    and `merged`, which tells whether the base weight already includes the update.
+    Attributes: `base_layer`, `A` (r, k) and `B` (d, r), `r`, `alpha`, `scaling`, and `merged`, which tells whether the
+    base weight already includes the update. A and B are fp32 whatever the base's dtype.
     """
 
     base_layer: Any  # nn.Linear, Conv1D or nn.Embedding
 
-    def __init__(self, base_layer: Any, config: LoRAConfig, shape: tuple[int, int]):
+    def __init__(self, base_layer: Any, config: "LoRAConfig"):
         super().__init__()
-        d, k = shape
-        if config.r > max(d, k, ANY_LAYER):  # each factor would be larger than the weight, and the update no richer
-            raise SettingError(
-                f"The rank r is {config.r:,}, and the weight of a layer has {d:,} x {k:,} values.",
-                f"Give a rank of at most {min(d, k):,}, the largest that an update of this layer can have.",
-            )
+        d, k = self.shape = layer_shape(base_layer)
+        _refuse_large_rank(config.r, d, k)
+        self.base_layer = base_layer.requires_grad_(False)
+        self.r, self.alpha, self.scaling = config.r, config.alpha, config.scaling
         device = base_layer.weight.device
-        self.base_layer = base_layer
-        self.r, self.alpha, self.scaling, self.shape = config.r, config.alpha, config.scaling, shape
         self.A = nn.Parameter(torch.zeros(config.r, k, dtype=torch.float32, device=device))
         self.B = nn.Parameter(torch.zeros(d, config.r, dtype=torch.float32, device=device))
         self.merged = False
-        self.kept: tuple[nn.Parameter, ...] = ()  # merge keeps the base weight here, out of the module's parameters
-        base_layer.requires_grad_(False)
+        self.kept: tuple[nn.Parameter, ...] = ()  # the base weight while merged, out of the model's parameters
         self.train(base_layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.base_layer(x)
+        h = self.base_layer(x)  # W0 x
         return h if self.merged else self.add_update(h, x)
 
     def add_update(self, h: Tensor, x: Tensor) -> Tensor:
-        """h + scaling * B A x, in the dtype of h, the base layer's output. h (..., d) is left as it was."""
+        return h + (self.scaling * self.BA(x)).to(h.dtype)  # ... + (alpha / r) B A x
+
+    def BA(self, x: Tensor) -> Tensor:
+        """B A x, without the scaling. The product B A is never formed: x goes through A, then through B."""
         raise NotImplementedError
 
     def delta(self) -> Tensor:
@@ -120,110 +87,206 @@ class LoRALayer(nn.Module):
 
 
 class LoRALinear(LoRALayer):
-    """`h = base(x) + scaling * B A dropout(x)` over `nn.Linear`, or over GPT-2's `Conv1D`, whose weight is (k, d).
+    """LoRA over `nn.Linear`, or over GPT-2's `Conv1D`, whose weight is (k, d). Dropout acts on the input of A.
 
-    A is drawn kaiming-uniform with a = sqrt(5), that is U(-1/sqrt(k), 1/sqrt(k)), and B is zero, so that the layer
-    starts as its base. (The paper says Gaussian for A; loralib and PEFT draw as here.)
+    A is drawn kaiming-uniform with a = sqrt(5), that is U(-1/sqrt(k), 1/sqrt(k)), and B is zero, so the layer starts as
+    its base. (The paper says Gaussian for A; loralib and PEFT draw as here.)
 
-    Shapes: x (..., k) -> h (..., d), in the base layer's dtype.
+    Shapes: x (..., k) -> h (..., d).
     """
 
-    def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
-        super().__init__(base_layer, config, layer_shape(base_layer))
+    def __init__(self, base_layer: Any, config: "LoRAConfig", generator: torch.Generator | None = None):
+        super().__init__(base_layer, config)
         self.out_features, self.in_features = self.shape
-        self.dropout = ByteDropout(config.dropout) if config.dropout else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.dropout.train(self.training)
-        bound = 1 / math.sqrt(self.shape[1])
+        bound = 1 / math.sqrt(self.in_features)
         _draw(self.A, lambda t: t.uniform_(-bound, bound, generator=generator))
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.merged:
-            return self.base_layer(x)
-        x, again = fork(x)
-        return self.add_update(self.base_layer(x), again)
+    def BA(self, x: Tensor) -> Tensor:
+        z = F.linear(self.dropout(x), self.A.to(x.dtype))  # A x: (..., k) -> (..., r)
+        return F.linear(z, self.B.to(z.dtype))  # B A x: (..., r) -> (..., d)
 
-    def add_update(self, h: Tensor, x: Tensor) -> Tensor:
-        z = F.linear(self.dropout(x), self.A.to(x.dtype))  # (..., k) -> (..., r)
-        z, rows = z.to(h.dtype).reshape(-1, self.r), h.reshape(-1, self.shape[0])
-        # One kernel for product, scaling and sum: the update is never a tensor of its own.
-        return torch.addmm(rows, z, self.B.to(h.dtype).T, alpha=self.scaling).view(h.shape)
+    def delta(self) -> Tensor:
+        update = self.scaling * (self.B @ self.A)
+        return update.T if self.transposed else update
 
     @property
     def transposed(self) -> bool:
         """Whether the base layer's weight is (k, d)."""
         return is_conv1d(self.base_layer)
 
-    def delta(self) -> Tensor:
-        update = self.scaling * (self.B @ self.A)
-        return update.T if self.transposed else update
-
 
 class LoRAEmbedding(LoRALayer):
-    """`h = W0[token] + scaling * B A[:, token]` over `nn.Embedding`. Here d is the width and k the vocabulary.
+    """LoRA over `nn.Embedding`: h = W0[token] + scaling * B A[:, token]. Here d is the width and k the vocabulary.
 
     A is zero and B is standard normal, the other way round than in a linear layer: a lookup reads one column of A, so
-    only tokens that were seen get a gradient, and a token never seen keeps its base embedding exactly.
+    only tokens that were seen get a gradient, and a token never seen keeps its base embedding exactly. No dropout.
 
-    Shapes: token ids x (...) -> h (..., d), in the base layer's dtype.
+    Shapes: token ids x (...) -> h (..., d).
     """
 
-    def __init__(self, base_layer: Any, config: LoRAConfig, generator: torch.Generator | None = None):
-        super().__init__(base_layer, config, layer_shape(base_layer))
+    def __init__(self, base_layer: Any, config: "LoRAConfig", generator: torch.Generator | None = None):
+        super().__init__(base_layer, config)
         self.embedding_dim, self.num_embeddings = self.shape
         self.padding_idx = base_layer.padding_idx
         _draw(self.B, lambda t: t.normal_(generator=generator))
 
-    def add_update(self, h: Tensor, x: Tensor) -> Tensor:
-        z = F.embedding(x, self.A.T, padding_idx=self.base_layer.padding_idx)  # (...) -> (..., r)
-        scale = getattr(self.base_layer, "embed_scale", 1.0)  # Gemma multiplies the rows it looks up
-        return h + (F.linear(self.scaling * z, self.B) * scale).to(h.dtype)
+    def BA(self, x: Tensor) -> Tensor:
+        z = F.embedding(x, self.A.T, padding_idx=self.padding_idx)  # a column of A for each token: (...) -> (..., r)
+        # Gemma multiplies the embeddings it looks up
+        return F.linear(z, self.B) * getattr(self.base_layer, "embed_scale", 1.0)
 
     def delta(self) -> Tensor:
         return self.scaling * (self.B @ self.A).T
 
 
-def _draw(parameter: nn.Parameter, fill) -> None:
-    """Fill `parameter` from a generator on the CPU, so that every device starts from the same numbers."""
-    if parameter.is_meta:
-        return
-    with torch.no_grad(), torch.device("cpu"):  # whatever the default device
-        parameter.copy_(fill(torch.empty(parameter.shape, dtype=torch.float32)))
+def layer_class(base_layer: nn.Module, config: "LoRAConfig") -> type[LoRALinear] | type[LoRAEmbedding]:
+    """The class that wraps `base_layer`. A new variant of the layer is chosen here; CONTRIBUTING.md adds DoRA."""
+    return LoRAEmbedding if isinstance(base_layer, nn.Embedding) else LoRALinear
 
 
-def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALayer]]:
-    """Name and layer of every LoRA layer in `model`."""
-    for name, module in model.named_modules():
-        if isinstance(module, LoRALayer):
-            yield name, module
+ALL_LINEAR = "all-linear"
+LARGEST_RANK = 2**16  # an update's rank is at most the shorter side of its weight, and no model has wider layers
 
 
-def matched(model: nn.Module, targets: tuple[str, ...]) -> list[str]:
-    """The names of the modules that `targets` select, in the model's order.
+@dataclass(frozen=True)
+class LoRAConfig:
+    """What to adapt and how.
+
+    Args:
+        r: rank of the update, from 1 to 65,536.
+        alpha: numerator of the scaling, a constant in r (section 4.1). It does not affect memory.
+        dropout: probability of zeroing an input element on its way into A, in training only. Embeddings have none.
+        targets: module names as PEFT's `target_modules` reads them: `"c_proj"` matches every module whose name is
+            `c_proj` or ends in `.c_proj`. `"all-linear"` stands for every linear layer but the output head.
+        rslora: use alpha / sqrt(r) (Kalajdzievski 2023, arXiv 2312.03732) in place of alpha / r.
+        seed: of the generator that draws A (of embeddings: B). The global random state is left alone.
+        rank_pattern: another r for some modules, as in PEFT: the first key that matches the end of a module's name,
+            whole parts of it, as a regular expression: `{"c_fc": 8, r"h\\.0\\..*": 4}`.
+        alpha_pattern: another alpha for some modules, by the same rule.
 
     Raises:
-        SettingError: a target matches no layer that can be adapted; the message names those that exist.
+        SettingError: a value out of its range.
     """
-    candidates = {name: m for name, m in model.named_modules(remove_duplicate=False) if name and adaptable(m)}
-    head = getattr(model, "get_output_embeddings", lambda: None)()
-    hits: set[str] = set()
-    for target in targets:
-        if target == ALL_LINEAR:
-            found = {n for n, m in candidates.items() if not isinstance(m, nn.Embedding) and m is not head}
-        else:
-            found = {n for n in candidates if n == target or n.endswith("." + target)}
-        if not found:
-            exist = ", ".join(sorted({n.rsplit(".", 1)[-1] for n in candidates})) or "none"
+
+    r: int = 16
+    alpha: float = 32
+    dropout: float = 0.0
+    targets: tuple[str, ...] = (ALL_LINEAR,)
+    rslora: bool = False
+    seed: int = 0
+    rank_pattern: Mapping[str, int] = field(default_factory=dict, hash=False)
+    alpha_pattern: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        targets = (self.targets,) if isinstance(self.targets, str) else self.targets
+        if not isinstance(targets, Iterable) or not (targets := tuple(targets)):
+            raise SettingError(f"targets is {self.targets!r}.", "Name at least one module, or 'all-linear'.")
+        if not all(isinstance(t, str) and t for t in targets):
+            raise SettingError(f"targets is {self.targets!r}.", "Give names of modules, or 'all-linear'.")
+        object.__setattr__(self, "targets", targets)
+        for r in (self.r, *self._pattern("rank_pattern")):
+            if isinstance(r, bool) or not isinstance(r, int) or not 1 <= r <= LARGEST_RANK:
+                raise SettingError(
+                    f"The rank r is {shown(r)}.", f"Give a whole number from 1 to {LARGEST_RANK:,}, for example r=16."
+                )
+        for alpha in (self.alpha, *self._pattern("alpha_pattern")):
+            if not _is_number(alpha) or not 0 < alpha < math.inf:
+                raise SettingError(f"alpha is {shown(alpha)}.", "Give a positive number, for example alpha=2 * r.")
+        try:
+            fits = torch.finfo(torch.float32).tiny <= self.scaling <= torch.finfo(torch.float32).max
+        except OverflowError:
+            fits = False
+        if not fits:
             raise SettingError(
-                f"The target {target!r} matches no linear layer or embedding of this model.",
-                f"Choose among: {exist}.",
+                f"alpha is {shown(self.alpha)}, which makes a scaling that float32 cannot hold.",
+                "Give a number near r, for example alpha=2 * r.",
             )
-        hits |= found
-    chosen = {candidates[name] for name in hits}
-    return [name for name, m in model.named_modules() if m in chosen]  # a layer in two places by its first name
+        if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
+            raise SettingError(
+                f"dropout is {shown(self.dropout)}.", "Give a probability from 0 up to, not including, 1."
+            )
+
+    def _pattern(self, name: str) -> Iterable[Any]:
+        """The values of a pattern, after a look at its keys."""
+        pattern = getattr(self, name)
+        if not isinstance(pattern, Mapping):
+            raise SettingError(f"{name} is {shown(pattern)}.", 'Give values by module name, for example {"c_fc": 8}.')
+        for key in pattern:
+            try:
+                _end(key)
+            except (re.error, RecursionError, OverflowError):
+                raise SettingError(
+                    f"{name} has the key {shown(key)}, which is no regular expression.", "Give names of modules."
+                ) from None
+        object.__setattr__(self, name, dict(pattern))
+        return pattern.values()
+
+    def at(self, name: str) -> "LoRAConfig":
+        """The settings of the module `name`: its own r and alpha, and no patterns.
+
+        Raises:
+            SettingError: they make a scaling that float32 cannot hold.
+        """
+        if not self.rank_pattern and not self.alpha_pattern:
+            return self
+        r, alpha = _at(self.rank_pattern, name, self.r), _at(self.alpha_pattern, name, self.alpha)
+        return replace(self, r=r, alpha=alpha, rank_pattern={}, alpha_pattern={})
+
+    @property
+    def scaling(self) -> float:
+        """alpha / r, or alpha / sqrt(r) with `rslora`."""
+        return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)
+
+
+def _at(pattern: Mapping[str, Any], name: str, default: Any) -> Any:
+    """The value of the first key that matches `name`, as PEFT's `get_pattern_key` finds it."""
+    for key, value in pattern.items():
+        if _end(key).match(name):
+            return value
+    return pattern.get(name, default)
+
+
+@lru_cache(2**14)
+def _end(key: str) -> re.Pattern[str]:
+    """A name that is `key`, a regular expression, or ends in it after a dot."""
+    return re.compile(rf"(.*\.)?({key})$")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# A model and its LoRA layers
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """One adapted module: its name, its kind, the base weight's (d, k) and the r (d + k) trainable parameters."""
+
+    name: str
+    kind: str
+    shape: tuple[int, int]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `apply_lora` did. `total` counts every parameter of the adapted model once, tied ones too."""
+
+    modules: tuple[Adapted, ...]
+    trainable: int
+    total: int
+
+    def __str__(self) -> str:
+        lines = [f"{m.name}  {m.kind} {m.shape[0]} x {m.shape[1]}  {m.parameters:,}" for m in self.modules]
+        share = 100 * self.trainable / self.total
+        return "\n".join([*lines, f"trainable parameters: {self.trainable:,} of {self.total:,} ({share:.4f}%)"])
 
 
 def apply_lora(model: nn.Module, config: LoRAConfig) -> Report:
-    """Freeze `model` and wrap every module that `config.targets` selects. Changes the model in place.
+    """Freeze `model` and wrap every module that `config.targets` matches. Changes the model in place.
 
     The wrapped model computes exactly what it computed before, since one factor of every update is zero.
 
@@ -236,35 +299,75 @@ def apply_lora(model: nn.Module, config: LoRAConfig) -> Report:
     return wrap(model, config, matched(model, config.targets))
 
 
-def wrap(model: nn.Module, config: LoRAConfig, names: list[str]) -> Report:
+def wrap(model: nn.Module, config: LoRAConfig, names: list[str], trained_on: Any = None) -> Report:
     """What `apply_lora` does, to the modules `names` and no others, whatever `config.targets` says.
+
+    Args:
+        trained_on: what is known of the base that an adapter about to be loaded was trained on.
 
     Raises:
         SettingError: a layer that cannot be adapted. The model is then as it was.
     """
     for name in names:
-        refuse_unsuitable(model, name)
+        _refuse_unsuitable(model, name)
     generator = torch.Generator("cpu").manual_seed(config.seed)
-    layers = []
-    for name in names:
-        base = model.get_submodule(name)
-        layer = LoRAEmbedding if isinstance(base, nn.Embedding) else LoRALinear
-        layers.append((name, layer(base, config.at(name), generator)))
-    values = BaseValues.of(model)
+    bases = {name: model.get_submodule(name) for name in names}
+    layers: dict[str, LoRALayer] = {
+        name: layer_class(b, config)(b, config.at(name), generator) for name, b in bases.items()
+    }
+    values = base_values(model)
     model.requires_grad_(False)
-    replace_modules(model, {layer.base_layer: layer for _, layer in layers})
+    replace_modules(model, {layer.base_layer: layer for layer in layers.values()})
+    attached(model).active = Adapter(config, layers, values, trained_on)
     adapted = tuple(
         Adapted(name, type(layer.base_layer).__name__, layer.shape, layer.A.numel() + layer.B.numel())
-        for name, layer in layers
+        for name, layer in layers.items()
     )
-    model.lora_config, model.lora_base = config, values  # pyright: ignore[reportArgumentType]
     return Report(adapted, *count_parameters(model))
+
+
+def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALayer]]:
+    """Name and layer of every LoRA layer in `model`."""
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALayer):
+            yield name, module
+
+
+def matched(model: nn.Module, targets: tuple[str, ...]) -> list[str]:
+    """The names of the modules that `targets` match, in the model's order.
+
+    Raises:
+        SettingError: a target matches no layer that can be adapted; the message names those that exist.
+    """
+    candidates = {name: m for name, m in model.named_modules(remove_duplicate=False) if name and adaptable(m)}
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    linear = [name for name, m in candidates.items() if not isinstance(m, nn.Embedding) and m is not head]
+    chosen = {candidates[name] for name in matching(list(candidates), linear, targets, "this model")}
+    return [name for name, m in model.named_modules() if m in chosen]  # a layer in two places by its first name
+
+
+def matching(candidates: list[str], linear: list[str], targets: tuple[str, ...], where: str) -> set[str]:
+    """The names among `candidates` that `targets` match; "all-linear" matches those in `linear`.
+
+    Raises:
+        SettingError: a target matches none of them.
+    """
+    hits: set[str] = set()
+    for target in targets:
+        found = linear if target == ALL_LINEAR else [n for n in candidates if n == target or n.endswith("." + target)]
+        if not found:
+            exist = ", ".join(sorted({n.rsplit(".", 1)[-1] for n in candidates})) or "none"
+            raise SettingError(
+                f"The target {target!r} matches no linear layer or embedding of {where}.", f"Choose among: {exist}."
+            )
+        hits.update(found)
+    return hits
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
     """Trainable parameters and all parameters, each tensor counted once however many modules share it.
 
-    A weight in 4 bits counts the numbers it stands for, not the bytes that two of them share.
+    A weight in 4 bits counts the values it stands for, not the bytes that two of them share.
     """
 
     def size(p: Any) -> int:
@@ -273,3 +376,172 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
 
     parameters = list(model.parameters())
     return sum(size(p) for p in parameters if p.requires_grad), sum(size(p) for p in parameters)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter: its settings, its layers by module name, and the base it was applied to.
+
+    `base` is what `base_values` found then, `trained_on` what a file told of the base that it was trained on.
+    """
+
+    config: LoRAConfig
+    layers: dict[str, LoRALayer]
+    base: dict[str, Tensor]
+    trained_on: Any = None
+
+
+@dataclass
+class Attached:
+    """The adapters of a model: the one that is in it, and all that have a name (`adapters.py`)."""
+
+    active: Adapter | None = None
+    named: dict[str, Adapter] = field(default_factory=dict)
+
+
+def attached(model: nn.Module) -> Attached:
+    """What this library keeps about a model: one plain attribute, which PyTorch takes for no part of the model."""
+    return vars(getattr(model, "_orig_mod", model)).setdefault("lorabook_adapters", Attached())
+
+
+def base_values(model: nn.Module, kept: int = 64) -> dict[str, Tensor]:
+    """Up to 64 evenly spaced values of every parameter of the base, by its name, in its dtype, on the CPU.
+
+    Training changes all values of a norm, so a change of the base is seen. Parameters on the meta device have none.
+    """
+    factors = {id(p) for _, layer in lora_layers(model) for p in (layer.A, layer.B)}
+    values = {}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        if not p.is_meta and id(p) not in factors:
+            flat = p.detach().flatten()
+            spaced = flat[:: max(1, flat.numel() // kept)][:kept].to("cpu", copy=True)
+            values[name.replace(".base_layer.", ".").replace("_orig_mod.", "")] = spaced
+    return values
+
+
+def replace_modules(model: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
+    """Put `new[m]` wherever a module m stands in `model`, under each of its names."""
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):  # `named_children` leaves out a child's second name
+            if child in new:
+                setattr(parent, name, new[child])
+
+
+def replace_base_layers(model: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
+    """`replace_modules` for layers of the base: adapters that are kept beside the model stand on the new layers too."""
+    replace_modules(model, new)
+    for adapter in attached(model).named.values():
+        for layer in adapter.layers.values():
+            layer.base_layer = new.get(layer.base_layer, layer.base_layer)
+
+
+# Which layers can be adapted
+
+
+def adaptable(module: nn.Module) -> bool:
+    """Whether `apply_lora` knows this kind of layer: linear, Conv1D, embedding.
+
+    A subclass of `nn.Linear` whose output is not one tensor is none: the routers of some mixtures of experts.
+    """
+    if isinstance(module, nn.Linear):
+        return type(module).forward is nn.Linear.forward or _gives_one_tensor(module)
+    return isinstance(module, nn.Embedding) or is_conv1d(module)
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """GPT-2's linear layer, known by name so that transformers need not be imported."""
+    return type(module).__name__ == "Conv1D" and getattr(module, "weight", torch.empty(0)).ndim == 2
+
+
+def in_4_bits(module: nn.Module) -> bool:
+    """Whether the weight of `module` is packed by bitsandbytes, which need not be imported here."""
+    return getattr(module._parameters.get("weight"), "quant_state", None) is not None
+
+
+def layer_shape(module: Any) -> tuple[int, int]:
+    """(d, k) of a linear layer, outputs and inputs, or of an embedding, width and vocabulary; not how it is stored."""
+    if in_4_bits(module):
+        return module.out_features, module.in_features
+    rows, columns = module.weight.shape
+    return (columns, rows) if isinstance(module, nn.Embedding) or is_conv1d(module) else (rows, columns)
+
+
+def _refuse_large_rank(r: int, d: int, k: int) -> None:
+    if r > max(d, k, 1024):  # each factor would be larger than the weight; small layers share a rank with large ones
+        raise SettingError(
+            f"The rank r is {r:,}, and the weight of a layer has {d:,} x {k:,} values.",
+            f"Give a rank of at most {min(d, k):,}, the largest that an update of this layer can have.",
+        )
+
+
+def _refuse_unsuitable(model: nn.Module, name: str) -> None:
+    """SettingError where an update of the layer `name` would be wrong, or lost without a word."""
+    module, advice = model.get_submodule(name), "Leave it out of targets."
+    weight = module._parameters.get("weight")
+    if weight is None:
+        raise SettingError(f"The weight of {name} is computed from others, so it cannot be merged.", advice)
+    if getattr(module, "max_norm", None) is not None:
+        raise SettingError(
+            f"The embedding {name} has max_norm set, so its forward pass changes its own weight.",
+            "Leave it out of targets, or set max_norm to None first.",
+        )
+    if not weight.is_floating_point() and not in_4_bits(module):
+        raise SettingError(
+            f"The weight of {name} is stored as {weight.dtype}, a quantised format.",
+            "Load the model in a floating-point precision, or in 4 bits with quantize='nf4'.",
+        )
+    if isinstance(module, nn.Embedding) and not _looks_up(module):
+        raise SettingError(
+            f"The embedding {name} does not look up the ids that it is given: its {type(module).__name__} "
+            "computes them from other arguments.",
+            advice,
+        )
+    rescales = getattr(getattr(model, "config", None), "rescale_every", 0)
+    if rescales and name.endswith(("attention.output", "feed_forward.value")):  # RWKV
+        raise SettingError(
+            f"This model divides the weight of {name} in place when it is evaluated (rescale_every={rescales}).",
+            "Set model.config.rescale_every to 0 first, or leave this layer out of targets.",
+        )
+
+
+def _gives_one_tensor(module: nn.Linear) -> bool:
+    """Whether a subclass of `nn.Linear` still maps (..., k) to (..., d). Tried with zeros."""
+    if in_4_bits(module) or not module.weight.is_floating_point():
+        return True
+    x = torch.zeros(1, module.in_features, dtype=module.weight.dtype, device=module.weight.device)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):  # some routers add noise
+            h = module.forward(x)
+    except (TypeError, RuntimeError, ValueError, IndexError):
+        return False
+    return isinstance(h, Tensor) and h.shape == (1, module.out_features)
+
+
+def _looks_up(module: nn.Embedding) -> bool:
+    """Whether a subclass of `nn.Embedding` takes ids and gives their embeddings, times its `embed_scale` if it has one.
+
+    The position embeddings of OPT and BART take a mask or a length instead. Tried with the ids 0 and 1.
+    """
+    forward = type(module).forward
+    if forward is nn.Embedding.forward:
+        return True
+    if len(inspect.signature(forward).parameters) != 2:  # self and the ids
+        return False
+    ids = torch.arange(min(2, module.num_embeddings), device=module.weight.device)[None]
+    try:
+        with torch.no_grad():
+            h = module.forward(ids)
+            expected = F.embedding(ids, module.weight) * getattr(module, "embed_scale", 1.0)
+    except (TypeError, RuntimeError, ValueError, IndexError):
+        return False
+    if not isinstance(h, Tensor) or h.shape != expected.shape:
+        return False
+    return expected.is_meta or torch.allclose(h.float(), expected.float(), rtol=1e-2)
+
+
+def _draw(parameter: nn.Parameter, fill: Callable[[Tensor], Tensor]) -> None:
+    """Fill `parameter` from a generator on the CPU, so that every device starts from the same values."""
+    if parameter.is_meta:
+        return
+    with torch.no_grad(), torch.device("cpu"):  # whatever the default device
+        parameter.copy_(fill(torch.empty(parameter.shape, dtype=torch.float32)))

@@ -8,9 +8,8 @@ remove(model)     # LoRA layers out; a merged model stays merged and is then an 
 import torch
 from torch import Tensor, nn
 
-from lorabook.base_layers import replace_modules
 from lorabook.errors import SettingError
-from lorabook.lora import in_4_bits, lora_layers
+from lorabook.lora import attached, in_4_bits, lora_layers, replace_modules
 
 
 @torch.no_grad()
@@ -35,7 +34,7 @@ def merge(model: nn.Module, keep_copy: bool = True) -> None:
     if any(in_4_bits(layer.base_layer) for layer in layers):
         raise SettingError(
             "The base is in 4 bits: rounded to 4 bits anew, W0 + scaling * B A would lose part of the update.",
-            "Call dequantize(model) from lorabook.quantized first, or load the adapter onto the base in 16 or 32 bits.",
+            "Call lorabook.models.quantized.dequantize(model) first, or load the adapter onto an unquantised base.",
         )
     if any(_shared(model, layer.base_layer.weight) for layer in layers):
         _set_tied(model, False)
@@ -82,9 +81,9 @@ def remove(model: nn.Module) -> None:
     if not layers:
         raise SettingError("This model has no LoRA layers.", "There is nothing to remove.")
     replace_modules(model, {layer: layer.base_layer.train(layer.training) for _, layer in layers})
-    del model.lora_config, model.lora_base
+    attached(model).active = None
     if any(layer.merged for _, layer in layers):
-        vars(model).pop("lora_adapters", None)
+        attached(model).named.clear()
 
 
 def _shared(model: nn.Module, weight: Tensor) -> bool:

@@ -5,17 +5,17 @@ from copy import deepcopy
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import MODELS, assert_untouched, gpt_bigcode, logits, snapshot, token_ids
-from two_adapters import CONFIGS, alone, both
 
-from lorabook import adapter_file
 from lorabook.adapters import activate, active, add, deactivate, delete, load, mixed_batch, names
 from lorabook.errors import AdapterError, SettingError
 from lorabook.lora import LoRAConfig, apply_lora, count_parameters
 from lorabook.memory.counter import StorageCounter
 from lorabook.merging import merge, remove, unmerge
-from lorabook.subspace import apply_subspace
-from lorabook.train_parts import trained
+from lorabook.peft_format import adapter_file
+from lorabook.step.gradients import trained
+from lorabook.subspace.training import apply_subspace
+from tests.kit.tiny import MODELS, assert_untouched, gpt_bigcode, logits, snapshot, token_ids
+from tests.kit.two_adapters import CONFIGS, alone, both
 
 each_family = pytest.mark.parametrize("kind", MODELS)
 

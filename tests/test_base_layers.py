@@ -1,23 +1,16 @@
 """Which layers can be adapted, and models that read a layer's weight: the update is in it, or is refused."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from tiny import assert_untouched, fill_adapter, gpt2, gpt_bigcode, llama, snapshot
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from lorabook import adapters
-from lorabook.base_layers import adaptable
 from lorabook.errors import SettingError
-from lorabook.lora import LoRAConfig, LoRAEmbedding, LoRALinear, apply_lora, lora_layers, matched
+from lorabook.lora import LoRAConfig, LoRAEmbedding, LoRALinear, adaptable, apply_lora, lora_layers, matched
 from lorabook.merging import merge, remove, unmerge
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
-
-import families_table as families
+from scripts.checks import families_table as families
+from tests.kit.tiny import assert_untouched, fill_adapter, gpt2, gpt_bigcode, llama, snapshot
 
 
 @torch.no_grad()

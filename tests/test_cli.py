@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub import LoopbackHub
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from lorabook import adapter_file, cli, files
+from lorabook import atomic as files
+from lorabook import cli
 from lorabook.errors import SettingError
-from lorabook.hub import KNOWN
 from lorabook.models import load_model
+from lorabook.models.hub import KNOWN
+from lorabook.peft_format import adapter_file
+from tests.kit.hub_stub import LoopbackHub
 
 STARCODER = "bigcode/starcoderbase-1b"
 POCKET = Path(cli.__file__).parent / "assets" / "pocket"
@@ -308,7 +310,7 @@ def test_an_adapter_that_could_not_be_saved_is_refused_before_it_is_trained(tmp_
         raise SettingError("PEFT would lose the update of x.", "Leave x out of targets.")
 
     monkeypatch.setattr(adapter_file, "check_savable", lost)
-    monkeypatch.setattr("lorabook.train.finetune", lambda *_, **more: pytest.fail("trained"))
+    monkeypatch.setattr("lorabook.training.loop.finetune", lambda *_, **more: pytest.fail("trained"))
     monkeypatch.setattr(sys, "argv", ["lorabook", "finetune", *QUICK, "--output", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as exit:
         cli.main()

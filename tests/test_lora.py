@@ -4,20 +4,22 @@ import math
 
 import pytest
 import torch
-from tiny import MODELS, VOCABULARY, assert_untouched, fill_adapter, gpt_bigcode, gradients, logits, snapshot, token_ids
 from torch import Tensor, nn
 
 from lorabook.errors import SettingError
-from lorabook.lora import (
-    LoRAConfig,
-    LoRAEmbedding,
-    LoRALayer,
-    LoRALinear,
-    apply_lora,
-    layer_shape,
-    lora_layers,
-)
+from lorabook.lora import LoRAConfig, LoRAEmbedding, LoRALayer, LoRALinear, apply_lora, layer_shape, lora_layers
 from lorabook.merging import merge, remove, unmerge
+from tests.kit.tiny import (
+    MODELS,
+    VOCABULARY,
+    assert_untouched,
+    fill_adapter,
+    gpt_bigcode,
+    gradients,
+    logits,
+    snapshot,
+    token_ids,
+)
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 

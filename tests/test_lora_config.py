@@ -3,11 +3,11 @@
 import math
 
 import pytest
-from tiny import assert_untouched, gpt_bigcode, snapshot
 from torch import nn
 
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, LoRALinear, apply_lora, lora_layers
+from tests.kit.tiny import assert_untouched, gpt_bigcode, snapshot
 
 OUT_OF_RANGE = {
     "r": [0, -1, True, 1.5, "8"],

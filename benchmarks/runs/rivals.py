@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.batches import Example, epoch_plan
-from lorabook.evaluate import answer_loss
-from lorabook.models import KNOWN, load_model
-from lorabook.train import finetune
-from lorabook.train_config import TrainConfig, recommended_lr
+from lorabook.data.batches import Example, epoch_plan
+from lorabook.models.load import KNOWN, load_model
+from lorabook.step.config import TrainConfig, recommended_lr
+from lorabook.training.evaluate import answer_loss
+from lorabook.training.loop import finetune
 
 ROWS, LONGEST = 8, 512  # of the Trainer's batch, and tokens in a row at most
 LORA = LoRAConfig(r=16, alpha=32, dropout=0.1)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GPTBigCodeConfig
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.batches import Batch
-from lorabook.loss import AnswerLoss
+from lorabook.data.batches import Batch
 from lorabook.memory.counter import StorageCounter
-from lorabook.train_config import TrainConfig
-from lorabook.train_parts import gradient_step, make_optimizer, set_activation_checkpointing, trained
+from lorabook.step.config import TrainConfig
+from lorabook.step.gradients import gradient_step, make_optimizer, set_activation_checkpointing, trained
+from lorabook.step.loss import AnswerLoss
 
 TARGETS = ("c_attn", "c_proj", "c_fc")  # the four linear layers of a block
 IGNORED = -100  # transformers' label for "none"

@@ -1,6 +1,6 @@
 """One run of `benchmarks/gpu.py`: a few training steps of one contender, on a T4's terms.
 
-    python benchmarks/runs/t4.py ORDER
+    python -m benchmarks.runs.t4 ORDER
 
 started by it in a process of its own, so that no run meets what another left in the allocator; ORDER and the answer,
 its last line, are JSON. On the CPU, with a tiny model, `work` is called as it is.
@@ -22,16 +22,16 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.attention import attention_for
-from lorabook.batches import Example
+from lorabook.data.batches import Example
 from lorabook.errors import TrainingError
-from lorabook.memory.cards import CARDS
 from lorabook.memory.counter import StorageCounter
+from lorabook.memory.families import shape_of
+from lorabook.memory.gpus import CARDS
 from lorabook.memory.plan import Plan
-from lorabook.memory.shape import shape_of
-from lorabook.precision import precision_for
-from lorabook.train import finetune
-from lorabook.train_config import TrainConfig
+from lorabook.models.attention import attention_for
+from lorabook.models.precision import precision_for
+from lorabook.step.config import TrainConfig
+from lorabook.training.loop import finetune
 
 T4 = (7, 5)
 LORA = LoRAConfig(r=16, alpha=32, targets=("c_attn", "c_proj", "c_fc"))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from lorabook.lora import LoRAConfig
+from lorabook.memory.families import Module, Shape
 from lorabook.memory.plan import Plan
-from lorabook.memory.shape import Module, Shape
 
 NO_LORA = LoRAConfig()  # stands in where a plan has none: no layer is adapted
 

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from lorabook.errors import SettingError, TrainingError
-from lorabook.memory.cards import largest_batch
-from lorabook.memory.ledger import ledger
+from lorabook.lora import attached
+from lorabook.memory.estimate import estimate
+from lorabook.memory.gpus import largest_batch
 from lorabook.memory.plan import DTYPES, Plan
-from lorabook.subspace import subspace_of
+from lorabook.subspace.training import subspace_of
 
 MIB = 2**20
 
@@ -65,11 +66,12 @@ def _figures(model: nn.Module, rows: int, longest: int, again: bool) -> str:
     weights: Any = {dtype: name for name, dtype in DTYPES.items()}.get(first.dtype, "fp32")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     share = 1.0 if subspace_of(model) else trained / sum(p.numel() for p in model.parameters())
-    plan = Plan(getattr(host, "lora_config", None) or share, rows, longest, weights)
+    adapter = attached(model).active
+    plan = Plan(adapter.config if adapter else share, rows, longest, weights)
     said = []
     for checkpointing in sorted({again, True}):
         peaks = {n: replace(plan, batch=n, checkpointing=checkpointing) for n in sorted({rows, 1}, reverse=True)}
-        sizes = [f"{ledger(host.config, p).predicted_peak / MIB:,.1f} MiB with {n} at once" for n, p in peaks.items()]
+        sizes = [f"{estimate(host.config, p).predicted_peak / MIB:,.1f} MiB with {n} at once" for n, p in peaks.items()]
         said.append(" and ".join(sizes) + ", activations recomputed" * checkpointing)
     text = f"The ledger predicts, for rows of {longest} tokens: {'; '.join(said)}."
     if first.device.type == "cuda":

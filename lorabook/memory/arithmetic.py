@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from lorabook.fast_path import byte_dropout
+from lorabook.kernels import byte_dropout
 
 TO_16_BIT = {
     F.linear,

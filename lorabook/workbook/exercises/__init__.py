@@ -3,30 +3,28 @@
 from typing import Any
 
 from lorabook.errors import SettingError
-from lorabook.workbook.exercises import (
-    ex00,
-    ex01_loss,
-    ex01_memory,
-    ex02,
-    ex03_budget,
-    ex03_transform,
-    ex04_ranks,
-    ex04_spectrum,
-    ex05_linear,
-    ex05_modules,
-    ex06_budget,
-    ex06_targets,
-    ex07_batch,
-    ex07_growth,
-    ex07_swap,
-    ex08_code,
-    ex08_facts,
-    ex08_head,
-    ex08_layer,
-    ex09_results,
-    ex09_rows,
-)
-from lorabook.workbook.exercises.engine import Exercise, judge
+from lorabook.workbook.clinic import exercises_code as ex08_code
+from lorabook.workbook.clinic import exercises_facts as ex08_facts
+from lorabook.workbook.clinic import exercises_head as ex08_head
+from lorabook.workbook.clinic import exercises_layer as ex08_layer
+from lorabook.workbook.fastfood import exercises_budget as ex03_budget
+from lorabook.workbook.fastfood import exercises_transform as ex03_transform
+from lorabook.workbook.final_run import exercises_results as ex09_results
+from lorabook.workbook.final_run import exercises_rows as ex09_rows
+from lorabook.workbook.from_scratch import exercises_linear as ex05_linear
+from lorabook.workbook.from_scratch import exercises_modules as ex05_modules
+from lorabook.workbook.intrinsic_dimension import exercises as ex02
+from lorabook.workbook.kit.engine import Exercise, judge
+from lorabook.workbook.low_rank import exercises_ranks as ex04_ranks
+from lorabook.workbook.low_rank import exercises_spectrum as ex04_spectrum
+from lorabook.workbook.many_tasks import exercises_batch as ex07_batch
+from lorabook.workbook.many_tasks import exercises_growth as ex07_growth
+from lorabook.workbook.many_tasks import exercises_swap as ex07_swap
+from lorabook.workbook.memory import exercises_loss as ex01_loss
+from lorabook.workbook.memory import exercises_memory as ex01_memory
+from lorabook.workbook.rank_and_alpha import exercises_budget as ex06_budget
+from lorabook.workbook.rank_and_alpha import exercises_targets as ex06_targets
+from lorabook.workbook.start import exercises as ex00
 
 BY_NOTEBOOK = {
     "00": ex00.EXERCISES,

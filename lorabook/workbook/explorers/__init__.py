@@ -1,12 +1,12 @@
 """The explorers: one widget a file, each a thin shell on two pure functions of its state."""
 
-from lorabook.workbook.explorers.base import Explorer
-from lorabook.workbook.explorers.lora import LoRAExplorer
-from lorabook.workbook.explorers.memory import MemoryExplorer
-from lorabook.workbook.explorers.rank import RankExplorer
-from lorabook.workbook.explorers.serving import ServingExplorer
-from lorabook.workbook.explorers.start import StartExplorer
-from lorabook.workbook.explorers.subspace import SubspaceExplorer
+from lorabook.workbook.intrinsic_dimension.explorer import SubspaceExplorer
+from lorabook.workbook.kit.explorer import Explorer
+from lorabook.workbook.low_rank.explorer import RankExplorer
+from lorabook.workbook.many_tasks.explorer import ServingExplorer
+from lorabook.workbook.memory.explorer import MemoryExplorer
+from lorabook.workbook.rank_and_alpha.explorer import LoRAExplorer
+from lorabook.workbook.start.explorer import StartExplorer
 
 __all__ = [
     "Explorer",

@@ -1,0 +1,220 @@
+"""Where rows of StackOverflow come from: the bundled sample, files, Kaggle's folder, a set on the Hugging Face Hub.
+
+Each source yields records one by one, in its own order. Bodies are HTML and may be anything: `stackoverflow.load`
+judges them. Only what is no record at all is marked here.
+"""
+
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lorabook.errors import DataError, NetworkError
+from lorabook.models.hub import without_token
+
+HUB_ID = "koutch/stackoverflow_python"
+SAMPLE = Path(__file__).parents[1] / "assets" / "python_qa.jsonl"
+DEFAULT_ROWS = 20_000  # of the hub's and Kaggle's million rows, where `rows` is not given
+FIELD_LIMIT = 2_000_000  # characters of a CSV field: how much a quote that is never closed can swallow
+
+COLUMNS = (
+    *("title", "question_id", "question_body", "question_score", "question_date"),
+    *("answer_id", "answer_body", "answer_score", "answer_date", "tags"),
+)
+REQUIRED = ("question_id", "question_body", "answer_body")
+
+UNREADABLE = "the line cannot be read"
+DUPLICATE = "the row is a duplicate"
+UNREADABLE_CELL = (ValueError, OverflowError, KeyError)  # what Arrow raises for a value that Python has no place for
+
+Record = dict[str, Any] | str  # the columns of a row, or the reason why there are none
+
+
+def whole(value: object) -> int | None:
+    """A whole number as an int, also from "7", 7.0 or "7.0"; None for anything else."""
+    if isinstance(value, str):
+        value = value.strip().removesuffix(".0")
+        return int(value) if re.fullmatch(r"[+-]?\d{1,18}", value) else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def records(source: str, rows: int | None, revision: str | None) -> Iterator[Record]:
+    """The first `rows` records of a source, whichever kind it is."""
+    path = SAMPLE if source == "sample" else Path(source)
+    try:
+        path = path.expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError):  # a name longer than names may be; the home of a user that nobody knows
+        is_folder = exists = False
+    if is_folder:
+        return _guarded(path, _kaggle(path, rows or DEFAULT_ROWS))
+    if exists:
+        return islice(_guarded(path, _file(path)), rows)
+    if re.fullmatch(r"[\w.-]+/[\w-]+", source):
+        return islice(_hub(source, revision), rows or DEFAULT_ROWS)
+    raise DataError(f"{path} does not exist.", f'Give "sample", a file, Kaggle\'s folder or a hub id such as {HUB_ID}.')
+
+
+def _guarded(path: Path, source: Iterator[Record]) -> Iterator[Record]:
+    try:
+        yield from source
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}.", "It may be damaged or cut short: get it again.") from error
+
+
+def _file(path: Path) -> Iterator[Record]:
+    name = path.name.lower()
+    if name.endswith(".csv"):
+        return _csv(path, "utf-8-sig", REQUIRED)
+    if name.endswith(".parquet"):
+        return _parquet(path)
+    if name.endswith((".jsonl", ".jsonl.gz")):
+        return _jsonl(path)
+    raise DataError(f"{path} has an ending that is not known.", "Give .jsonl, .jsonl.gz, .csv or .parquet.")
+
+
+def _require(where: object, columns: Iterable[str], required: Iterable[str]) -> None:
+    columns = list(columns)
+    if missing := [name for name in required if name not in columns]:
+        seen = "".join(c for c in ", ".join(map(str, columns)) if c.isprintable())[:200]
+        raise DataError(
+            f"{where} lacks {', '.join(missing)}; its columns are {seen or 'none'}.",
+            f"Give a source with the columns {', '.join(COLUMNS)}.",
+        )
+
+
+def _jsonl(path: Path) -> Iterator[Record]:
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8-sig", errors="replace") as lines:
+        for line in lines:
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            yield record if isinstance(record, dict) else UNREADABLE
+
+
+def _csv(path: Path, encoding: str, required: Sequence[str]) -> Iterator[Record]:
+    limit = csv.field_size_limit(FIELD_LIMIT)
+    try:
+        with path.open(encoding=encoding, errors="replace", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            _require(path, header, required)
+            while True:
+                try:
+                    values = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error:
+                    yield UNREADABLE
+                    continue
+                if values:
+                    yield dict(zip(header, values)) if len(values) == len(header) else UNREADABLE
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _parquet(path: Path) -> Iterator[Record]:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            columns = file.schema_arrow.names
+            _require(path, columns, REQUIRED)
+            for batch in file.iter_batches(batch_size=1000, columns=[name for name in COLUMNS if name in columns]):
+                try:
+                    yield from batch.to_pylist()
+                except UNREADABLE_CELL:
+                    yield from (_record(batch, i) for i in range(batch.num_rows))
+    except DataError:
+        raise
+    except (pyarrow.ArrowException, *UNREADABLE_CELL) as error:  # names of columns may be damaged too
+        raise DataError(f"{path} is not sound Parquet: {error}.", "Get it again.") from error
+
+
+def _record(batch: Any, i: int) -> Record:
+    """Row i of an Arrow batch, without the cells that Python cannot hold: a date after 9999, bytes that are no text."""
+    found: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns):
+        try:
+            found[name] = column[i].as_py()
+        except UNREADABLE_CELL:
+            if name in REQUIRED:
+                return UNREADABLE
+    return found
+
+
+def _kaggle(folder: Path, rows: int) -> Iterator[Record]:
+    """Join the answers to the first `rows` questions. Both files are streamed; other answers are no rows."""
+    for name in ("Questions.csv", "Answers.csv"):
+        if not (folder / name).is_file():
+            there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+            raise DataError(
+                f"{folder} holds no {name}; there is {there}.", "Give the folder with both of Kaggle's files."
+            )
+    questions: dict[int, dict[str, Any]] = {}
+    for line in islice(_csv(folder / "Questions.csv", "latin-1", ("Id", "Title", "Body")), rows):
+        number = None if isinstance(line, str) else whole(line["Id"])
+        if isinstance(line, str) or number is None:
+            yield UNREADABLE
+        elif number in questions:
+            yield DUPLICATE
+        else:
+            questions[number] = _renamed(line, "question") | {"title": line["Title"]}
+    answered = set()
+    for line in _csv(folder / "Answers.csv", "latin-1", ("Id", "ParentId", "Body")):
+        number = None if isinstance(line, str) else whole(line["ParentId"])
+        if isinstance(line, str) or number is None:
+            yield UNREADABLE
+        elif number in questions:
+            answered.add(number)
+            yield questions[number] | _renamed(line, "answer")
+    yield from (question for number, question in questions.items() if number not in answered)
+
+
+def _renamed(line: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Kaggle's columns under our names."""
+    names = {"Id": "id", "Body": "body", "Score": "score", "CreationDate": "date"}
+    return {f"{kind}_{ours}": line.get(theirs) for theirs, ours in names.items()}
+
+
+def _hub(name: str, revision: str | None) -> Iterator[Record]:
+    """Stream the train split of a hub set. The hub's library retries by itself; only its last failure arrives here."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HfHubHTTPError
+
+    client_error = HfHubHTTPError.__bases__[0]  # of the HTTP library in use, which also fails on its own
+    try:
+        stream = iter(load_dataset(name, split="train", streaming=True, revision=revision))
+        first = next(stream, {})
+        _require(name, first, REQUIRED)
+        yield first
+        yield from stream
+    except DataError:
+        raise
+    except (OSError, client_error) as error:  # pyright: ignore[reportGeneralTypeIssues]
+        said = without_token(str(error))  # and no chain: it would quote the request
+        if not isinstance(error, DatasetsError):
+            raise NetworkError(
+                f"The hub set {name} cannot be reached: {said}.",
+                'Run this again with a network, or use the data that ships: source "sample", --data sample.',
+            ) from None
+        raise DataError(
+            f"There is neither a file {name} nor such a set on the hub: {said}.",
+            f"Check id and revision, or use {HUB_ID}.",
+        ) from None
+    except (DatasetsError, ValueError, RuntimeError) as error:
+        said = without_token(str(error))
+        raise DataError(f"The hub set {name} cannot be read: {said}.", f"Use {HUB_ID} or a local file.") from None

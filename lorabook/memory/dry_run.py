@@ -1,0 +1,282 @@
+"""The real training step of the real architecture, run to see what memory it needs.
+
+On the meta device nothing is allocated or computed: tensors have shapes and storages without bytes. The step of the
+1.1-billion-parameter model runs there in about a second, and a counter of live storages sees what a real one would
+hold. `measure` runs the same step on real tensors.
+"""
+
+import contextlib
+import copy
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lorabook.data.batches import Batch
+from lorabook.errors import SettingError
+from lorabook.lora import LoRAConfig, apply_lora, count_parameters
+from lorabook.memory.arithmetic import GpuArithmetic, backward_under_modes
+from lorabook.memory.counter import StorageCounter
+from lorabook.memory.families import Shape, shape_of
+from lorabook.memory.plan import DTYPES, Plan
+from lorabook.models.attention import expanded_attention
+from lorabook.step.config import TrainConfig
+from lorabook.step.gradients import gradient_step, make_optimizer, set_activation_checkpointing, trained
+from lorabook.step.loss import AnswerLoss
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+CLIP = 1.0
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """Bytes that one training step held, and what was run.
+
+    `static`: weights, adapter, buffers and the batch, there before the step. `after_forward`: all that was alive
+    between forward and backward pass, the optimizer's state included. `peak`: the most at any moment. `path` names
+    device, attention and arithmetic.
+    """
+
+    static: int
+    after_forward: int
+    peak: int
+    trainable: int
+    parameters: int
+    path: str
+    seconds: float
+
+    @property
+    def peak_above(self) -> int:
+        """The peak above the static part: gradients, optimizer state, activations, logits."""
+        return self.peak - self.static
+
+
+def dry_run(model: "str | Shape | PreTrainedConfig", plan: Plan) -> DryRun:
+    """Run `plan` on the meta device: forward, backward, clipping, optimizer, and allocate next to nothing.
+
+    Two steps are run, for the second finds the optimizer's state in place, as all later ones do.
+
+    `model` is a name that `shape_of` knows, a local folder, a Shape, or a configuration of transformers. Attention
+    and autocast are the GPU's: with 16-bit weights the casts of CUDA's autocast are made, and "fused" attention calls
+    the shape rules of PyTorch's efficient kernel, which keeps nothing for its dropout.
+
+    Raises:
+        SettingError: a plan that only the ledger can answer: 4-bit weights, an 8-bit optimizer, a share below 1, a
+            model known by its shape alone; more tokens than the model has positions.
+    """
+    _refuse(plan)
+    config = _config(model, plan)
+    config._attn_implementation = _register(plan)
+    return _run(config, plan, torch.device("meta"))
+
+
+def measure(model: "str | Shape | PreTrainedConfig", plan: Plan, device: str | torch.device | None = None) -> DryRun:
+    """Run the two steps of `plan` on real tensors with random weights: on CUDA if there is one, else on the CPU.
+
+    On CUDA, `peak` is what PyTorch's allocator reports, with real autocast; on the CPU it is the same counter that
+    `rehearse` uses. Raises what `rehearse` raises.
+    """
+    _refuse(plan)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    config = _config(model, plan)
+    config._attn_implementation = "eager" if plan.attention == "eager" else "sdpa"
+    return _run(config, plan, device)
+
+
+def _refuse(plan: Plan) -> None:
+    for value, instead in ((plan.weights, "nf4"), (plan.optimizer, "adamw8bit")):
+        if value == instead:
+            raise SettingError(f"A step with {instead} cannot be run here.", "Ask the ledger, which has a row for it.")
+    if not isinstance(plan.method, LoRAConfig) and plan.method != 1:
+        raise SettingError(
+            f"A share of {plan.method:g} does not say which parameters are trained.",
+            "Give a LoRAConfig, or 1.0 for full fine-tuning; the ledger takes any share.",
+        )
+
+
+def _run(config: Any, plan: Plan, device: torch.device) -> DryRun:
+    from transformers import AutoModelForCausalLM
+
+    began = time.monotonic()
+    half = DTYPES[plan.weights] if plan.weights != "fp32" else None
+    with torch.random.fork_rng(devices=[]), device:
+        attention = config._attn_implementation
+        model = AutoModelForCausalLM.from_config(config, dtype=_base_dtype(plan), attn_implementation=attention)
+    if isinstance(plan.method, LoRAConfig):
+        apply_lora(model, plan.method)
+    model.train()
+    set_activation_checkpointing(model, plan.checkpointing, device)
+    loss = AnswerLoss(model) if plan.loss == "chunked" else _PlainLoss(model)
+    batch = _batch(plan, config.vocab_size).to(device)
+    static = [*model.parameters(), *model.buffers()]
+    optimizer = _optimizer(model, plan)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.ExitStack() as stack:
+        if plan.attention == "math" and device.type != "meta":
+            stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
+        counter = StorageCounter([*static, batch.input_ids, batch.label_positions, batch.labels])
+        before = counter.live
+        after_forward: list[int] = []
+
+        def backward(value: Tensor) -> None:
+            after_forward.append(counter.live)
+            if imitated:
+                imitated.end_forward()
+            backward_under_modes(value)
+
+        imitated = GpuArithmetic(half) if half is not None and device.type != "cuda" else None
+        if imitated:
+            stack.enter_context(imitated)
+        elif half is not None:
+            loss.forward = torch.autocast("cuda", half)(loss.forward)
+        stack.enter_context(counter)
+        for _ in range(2):  # before the first step ends the optimizer has no state
+            if imitated:
+                imitated.begin_forward()
+            gradient_step(loss, batch, 1 / max(1, plan.label_tokens), backward)
+            nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
+            optimizer.step()
+            optimizer.zero_grad()
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else counter.peak
+    arithmetic = f"{plan.weights} autocast" if half is not None else "fp32"
+    path = f"{device.type}, {plan.attention} attention, {arithmetic}"
+    return DryRun(before, after_forward[-1], peak, *count_parameters(model), path, time.monotonic() - began)
+
+
+def _base_dtype(plan: Plan) -> torch.dtype:
+    """What is trained is kept in fp32, so full fine-tuning has an fp32 base."""
+    return DTYPES[plan.weights] if isinstance(plan.method, LoRAConfig) else torch.float32
+
+
+def _batch(plan: Plan, vocabulary: int) -> Batch:
+    ids = torch.arange(plan.tokens).remainder(vocabulary).view(plan.batch, plan.sequence)
+    places = torch.arange(plan.label_tokens)
+    return Batch(ids, places, places.remainder(vocabulary))
+
+
+def _optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    if plan.optimizer == "sgd":
+        return torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    optimizer = make_optimizer(model, trained(model), TrainConfig())
+    if plan.weights != "fp32":
+        for group in optimizer.param_groups:  # torch's default on a GPU: all tensors at once
+            group["foreach"] = True
+    return optimizer
+
+
+class _PlainLoss(nn.Module):
+    """The loss of the model's own `forward(labels=...)`, which forms the logits of every position."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, label_positions: Tensor, labels: Tensor) -> Tensor:
+        return self.model(input_ids=input_ids, labels=input_ids, use_cache=False).loss
+
+
+def _config(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Any:
+    """A configuration of transformers of its own, which the run may change."""
+    shape = shape_of(model)
+    if plan.sequence > shape.positions:
+        raise SettingError(
+            f"A sequence of {plan.sequence} tokens does not fit: {shape.name} has {shape.positions} positions.",
+            f"Give at most {shape.positions}.",
+        )
+    config = _from_shape(shape) if isinstance(model, (str, Shape)) else copy.deepcopy(model)
+    if plan.model_dropout is not None:
+        for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout"):
+            if hasattr(config, name):
+                setattr(config, name, plan.model_dropout)
+    return config
+
+
+def _from_shape(shape: Shape) -> Any:
+    from transformers import GPT2Config, GPTBigCodeConfig, LlamaConfig
+
+    common = {"vocab_size": shape.vocabulary, "bos_token_id": 0, "eos_token_id": 0, "tie_word_embeddings": shape.tied}
+    bias = {m.name: m.bias for m in shape.linears}
+    if shape.family == "llama":
+        return LlamaConfig(
+            **common,
+            hidden_size=shape.width,
+            intermediate_size=shape.inner,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            head_dim=shape.head_dim,
+            max_position_embeddings=shape.positions,
+            hidden_act=shape.activation,
+            attention_bias=bias["self_attn.q_proj"],
+            mlp_bias=bias["mlp.up_proj"],
+            attention_dropout=shape.attention_dropout,
+        )
+    if "attn.c_attn" not in bias:
+        raise SettingError(
+            f"{shape.name} is known by its shape only: transformers has no such model.",
+            "Ask the ledger, or rehearse another model.",
+        )
+    common |= {
+        "n_embd": shape.width,
+        "n_layer": shape.layers,
+        "n_head": shape.heads,
+        "n_inner": shape.inner,
+        "n_positions": shape.positions,
+        "activation_function": shape.activation,
+        "attn_pdrop": shape.attention_dropout,
+        "embd_pdrop": shape.embedding_dropout,
+        "resid_pdrop": shape.residual_dropout,
+    }
+    if shape.family == "gpt_bigcode":
+        return GPTBigCodeConfig(**common, multi_query=shape.kv_heads == 1)
+    return GPT2Config(**common)
+
+
+def _register(plan: Plan) -> str:
+    """The name of an attention function that can run on the meta device: registered without a mask function.
+
+    Without a mask, transformers looks for packed sequences by reading a value, which a meta tensor does not have. A
+    name without a mask function leaves before that. Training passes no mask either.
+    """
+    from transformers import AttentionInterface
+
+    name = f"lorabook_meta_{plan.attention}"
+    functions = {"fused": _fused, "math": expanded_attention, "eager": _Eager(plan)}
+    AttentionInterface.register(name, functions[plan.attention])
+    return name
+
+
+def _fused(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, **features: Any) -> tuple[Tensor, None]:
+    """The efficient kernel's shapes. (The CPU's op: it saves what CUDA's saves, and has shape rules on every build.)"""
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    query, key = query.to(value.dtype), key.to(value.dtype)  # Llama rotates them in fp32; autocast casts them back
+    output = kernel(query, key, value, 0.0, True, scale=features.get("scaling"))[0]
+    return output.transpose(1, 2).contiguous(), None
+
+
+class _Eager:
+    """The model's own eager attention, with the causal mask that transformers would have made once for all layers.
+
+    The mask is there until the last layer is done, or, where blocks are recomputed, as long as they may ask for it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.dtype, self.recomputed = _base_dtype(plan), plan.checkpointing
+        self.mask: Tensor | None = None
+
+    def __call__(self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, **features: Any):
+        if self.mask is None:
+            rows, _, size, _ = query.shape
+            lowest = torch.finfo(self.dtype).min
+            self.mask = query.new_full((rows, 1, size, size), lowest, dtype=self.dtype).triu(1)
+        attention = sys.modules[type(module).__module__].eager_attention_forward
+        result = attention(module, query, key, value, self.mask, **features)
+        if module.layer_idx == module.config.num_hidden_layers - 1 and not self.recomputed:
+            self.mask = None
+        return result

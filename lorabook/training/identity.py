@@ -1,0 +1,51 @@
+"""What two runs must agree on for one to go on from the other's checkpoint."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from lorabook.data.batches import Example
+from lorabook.lora import attached
+from lorabook.step.config import TrainConfig
+from lorabook.subspace.training import subspace_of
+
+# Settings that a resumed run may change.
+NO_GRADIENT = ("micro_tokens", "activation_checkpointing", "checkpoint_every", "log_every", "evaluate_every")
+
+
+def identity(
+    model: nn.Module,
+    named: list[tuple[str, nn.Parameter]],
+    train: Sequence[Example],
+    held_out: Sequence[Example],
+    config: TrainConfig,
+    processes: int,
+) -> dict[str, Any]:
+    """What two runs must agree on for one to go on from the other's checkpoint, each item under its name.
+
+    Settings that change no gradient are left out. Rows and weights count by their hash; of every frozen weight up to
+    64 values enter it.
+    """
+
+    def digest(lines: Iterable[str]) -> str:
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def spread(p: torch.Tensor) -> list[float]:
+        return p.detach().flatten()[:: max(1, p.numel() // 64)].float().tolist()
+
+    subspace, adapter = subspace_of(model), attached(model).active
+    start = subspace.theta0 if subspace else {}  # the weights that a subspace moves are known by where they began
+    fixed = {n: p for n, p in model.named_parameters() if not p.requires_grad} | start
+    return {k: v for k, v in asdict(config).items() if k not in NO_GRADIENT} | {
+        "processes": processes,
+        "LoRA settings": str(adapter and adapter.config),
+        "subspace": str(subspace),
+        "trained parameters": digest(f"{n} {tuple(p.shape)}" for n, p in named),
+        "frozen weights": digest(f"{n} {spread(p)}" for n, p in fixed.items()),
+        "rows to train on": digest(map(str, train)),
+        "held-out rows": digest(map(str, held_out)),
+    }

@@ -1,0 +1,32 @@
+"""The processes of a run, as Accelerate knows them: device, autocast, loss scaler, process group."""
+
+import torch
+
+from lorabook.errors import SettingError
+from lorabook.models.precision import precision_for
+
+
+def accelerator_for(device: torch.device):
+    """An Accelerator with the device's autocast and loss scaler, whatever an earlier run in this process used.
+
+    Raises:
+        SettingError: the environment speaks of several processes, and they cannot meet.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import GradientAccumulationPlugin
+
+    mixed = {None: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}[precision_for(device).autocast]
+    state = AcceleratorState._shared_state
+    if state and (state["_mixed_precision"], state["device"].type) != (mixed, device.type):
+        AcceleratorState._reset_state(reset_partial_state=True)
+    # A plugin, not a number: a number gives way to ACCELERATE_GRADIENT_ACCUMULATION_STEPS, and every gradient would be
+    # divided by it, although the loop here accumulates by itself.
+    whole_steps = GradientAccumulationPlugin(num_steps=1)
+    try:
+        return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu", gradient_accumulation_plugin=whole_steps)
+    except ValueError as error:
+        raise SettingError(
+            f"The processes of this run cannot meet ({str(error).splitlines()[0]}).",
+            "Start it with accelerate launch or torchrun, or unset what a launcher left: LOCAL_RANK, RANK, WORLD_SIZE.",
+        ) from error

@@ -1,0 +1,36 @@
+"""How far a run is, for whoever is watching."""
+
+import sys
+
+import torch
+
+from lorabook.training.history import History
+
+
+def progress_bar(total: int | None, initial: int, main: bool):
+    """A progress bar where someone can see it: a widget in a notebook, text in a terminal, nothing in a log file."""
+    from tqdm.auto import tqdm
+
+    shown = main and ("ipykernel" in sys.modules or sys.stderr.isatty())
+    return tqdm(total=total, initial=initial, unit="step", disable=not shown)
+
+
+def progress_line(history: History, total: int | None) -> str:
+    """The last step in one line."""
+    last, of = history.steps[-1], f"/{total}" if total else ""
+    return (
+        f"step {last.step}{of}  loss {last.loss:.3f}  lr {last.lr:.1e}  "
+        f"{history.tokens_per_second:,.0f} tokens/s  peak {last.peak_bytes / 2**30:.2f} GiB"
+    )
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The highest memory use so far: of CUDA's allocator, else of the whole process (0 where unknown)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,290 @@
+"""Exercises of notebook 09: a row as token ids, and rows split into two sides."""
+
+import random
+
+from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, plain
+
+MARK = "\n\nAnswer:\n"
+PIECES = ("\n\nAnswer:", "\n\n", "\n    ", "?\n\n", "Why", "How", "list", "return", " x")
+FIRST_BYTE = 1 + len(PIECES)
+
+
+def tokenize(text):
+    """Ids of text: the longest piece that fits, else one byte. Like BPE, it may merge across the seam of two texts."""
+    ids = []
+    while text:
+        fitting = [piece for piece in PIECES if text.startswith(piece)]
+        piece = max(fitting, key=len, default="")
+        ids += [1 + PIECES.index(piece)] if piece else [FIRST_BYTE + byte for byte in text[0].encode()]
+        text = text[len(piece) or 1 :]
+    return ids
+
+
+EOS, MARK_IDS = 0, tokenize(MARK)
+
+PLAIN = ("Why is list odd", "It is not.")
+SEAMS = ("How to leave a loop?", "    return x")  # "?" and the mark merge, and so do the mark and the indentation
+QUOTED = ("Why does\n\nAnswer:\nnot print", "It does.")  # a post that holds the mark
+LONG = ("How do I read a long file line by line", "list(x)")
+
+
+def _parts(question, answer):
+    return tokenize(question), [*tokenize(answer), EOS]
+
+
+def _row(question, answer, max_length):
+    asked, said = _parts(question, answer)
+    start = asked[: max_length - len(MARK_IDS) - len(said)] + MARK_IDS
+    return start + said, len(start)
+
+
+def _found(ids, mark, default):
+    """Where `mark` ends in `ids`."""
+    ends = [i + len(mark) for i in range(len(ids)) if ids[i : i + len(mark)] == mark]
+    return ends[0] if ends else default
+
+
+def _sees(row, length, part):
+    """A probe of one part of the pair that an answer returns: 0 for the ids, 1 for the start."""
+
+    def probe(answer):
+        pair = plain(attempt(answer, *row, tokenize, EOS, length))
+        is_pair = isinstance(pair, list) and len(pair) == 2
+        what = ("ids", "start")[part]
+        return {f"for {row[0]!r}, {row[1]!r} and max_length = {length} ({what})": pair[part] if is_pair else pair}
+
+    return probe
+
+
+def _changed(change):
+    """An answer that changes the right ids and start: change(ids, start)."""
+    return lambda question, answer, tokenize, eos, max_length: change(*_row(question, answer, max_length))
+
+
+def _whole(cut):
+    """An answer that cuts differently: cut(question ids, answer ids, max_length) gives ids and start."""
+    return lambda question, answer, tokenize, eos, max_length: cut(*_parts(question, answer), max_length)
+
+
+def _joint(question, answer, tokenize, eos, max_length):
+    ids = [*tokenize(question + MARK + answer), eos]
+    return ids[:max_length], _found(ids, MARK_IDS, len(ids))
+
+
+ENCODE_ROW = Exercise(
+    name="encode_row",
+    task="A question and its answer as token ids, and where the answer begins.",
+    stub='''\
+MARK = "\\n\\nAnswer:\\n"
+
+
+def encode_row(question, answer, tokenize, eos, max_length):
+    """(ids, start): the ids of question, MARK, answer and `eos`, and the place of the answer's first id.
+
+    tokenize: turns text into a list of ids. The three texts are tokenised apart and joined as ids.
+    A row longer than max_length loses the end of its question; MARK, answer and eos stay whole.
+    """
+    raise NotImplementedError
+''',
+    hint="Three lists of ids first. Then: how many ids may the question keep if MARK, answer and eos take the rest?",
+    solution="""\
+MARK = "\\n\\nAnswer:\\n"
+
+
+def encode_row(question, answer, tokenize, eos, max_length):
+    mark = tokenize(MARK)
+    end = tokenize(answer) + [eos]
+    start = tokenize(question)[: max_length - len(mark) - len(end)] + mark
+    return start + end, len(start)
+""",
+    praise="tokenised apart, joined as ids: the answer begins where you say, whatever the texts hold.",
+    reference=lambda question, answer, tokenize, eos, max_length: _row(question, answer, max_length),
+    probes=(
+        _sees(PLAIN, 100, 0),
+        _sees(SEAMS, 100, 0),
+        _sees(PLAIN, 100, 1),
+        _sees(QUOTED, 100, 1),
+        _sees(LONG, 30, 0),
+        _sees(LONG, 30, 1),
+    ),
+    mistakes=(
+        Mistake(
+            "the end token is lost. It is how the model learns to stop: put `eos` after the answer.",
+            (_changed(lambda ids, start: (ids[:-1], start)),),
+        ),
+        Mistake(
+            "you tokenised the texts together. Where they meet pieces may merge, and the answer begins inside a token.",
+            (_joint,),
+        ),
+        Mistake(
+            "you searched for MARK's ids. A post may hold the same text: count the ids of question and MARK instead.",
+            (_changed(lambda ids, start: (ids, _found(ids, MARK_IDS, 0))),),
+        ),
+        Mistake(
+            "your start is that of MARK. The answer begins after it.",
+            (_changed(lambda ids, start: (ids, start - len(MARK_IDS))),),
+        ),
+        Mistake(
+            "your start is one off. It is the place of the answer's first id, with no shift.",
+            (_changed(lambda ids, start: (ids, start - 1)), _changed(lambda ids, start: (ids, start + 1))),
+        ),
+        Mistake(
+            "MARK is missing between question and answer.", (_whole(lambda asked, said, n: (asked + said, len(asked))),)
+        ),
+        Mistake(
+            "you truncated the answer away: the row was cut at its end. Shorten the question.",
+            (
+                _whole(lambda asked, said, n: ((asked + MARK_IDS + said)[:n], len(asked + MARK_IDS))),
+                _whole(lambda asked, said, n: ([*(asked + MARK_IDS + said[:-1])[: n - 1], EOS], len(asked + MARK_IDS))),
+            ),
+        ),
+        Mistake(
+            "you cut the start of the question. It loses its end, and keeps its start.",
+            (
+                _whole(
+                    lambda asked, said, n: (
+                        (asked + MARK_IDS + said)[-n:],
+                        min(n, len(asked + MARK_IDS + said)) - len(said),
+                    )
+                ),
+                _whole(lambda asked, said, n: ((asked + MARK_IDS + said)[-n:], len(asked + MARK_IDS))),
+            ),
+        ),
+        Mistake(
+            "you cut MARK off with the question's end. It has to stay between question and answer.",
+            (
+                _whole(
+                    lambda asked, said, n: (
+                        (asked + MARK_IDS)[: n - len(said)] + said,
+                        len((asked + MARK_IDS)[: n - len(said)]),
+                    )
+                ),
+            ),
+        ),
+        Mistake(
+            "you did not cut a row that is longer than max_length.",
+            (_whole(lambda asked, said, n: (asked + MARK_IDS + said, len(asked + MARK_IDS))),),
+        ),
+        Mistake(
+            "your start is counted before the cut. The question became shorter, so the answer begins earlier.",
+            (
+                lambda question, answer, tokenize, eos, max_length: (
+                    _row(question, answer, max_length)[0],
+                    len(tokenize(question)) + len(MARK_IDS),
+                ),
+            ),
+        ),
+    ),
+)
+
+# 30 questions; every third has a second answer further down. A row's number is unique.
+ROWS = [{"question_id": 100 + i, "row": i} for i in range(30)]
+ROWS += [{"question_id": 100 + i, "row": 30 + i // 3} for i in range(0, 30, 3)]
+
+
+def _questions(rows):
+    return {row["question_id"] for row in rows}
+
+
+def _sides(answer):
+    given = [dict(row) for row in ROWS]
+    train, held = answer(given, 0.2, 7)
+    again, other = answer([dict(row) for row in ROWS], 0.2, 7), answer([dict(row) for row in ROWS], 0.2, 8)
+    return {
+        "no question is on both sides": not _questions(train) & _questions(held),
+        "every row is on exactly one side": sorted(r["row"] for r in [*train, *held]) == list(range(len(ROWS))),
+        "for held_out = 0.2 a fifth of the questions is held out": 4 <= len(_questions(held)) <= 8,
+        "train comes first, held out second": len(train) > len(held),
+        "the same seed gives the same two sides": [_questions(again[0]), _questions(again[1])]
+        == [_questions(train), _questions(held)],
+        "another seed gives another choice": _questions(other[1]) != _questions(held),
+        "the list of rows that was given keeps its order": given == ROWS,
+    }
+
+
+def _split(rows, held_out, seed, chosen=None):
+    ids = sorted(_questions(rows))
+    random.Random(seed).shuffle(ids)
+    chosen = set(ids[: round(held_out * len(ids))]) if chosen is None else chosen
+    sides = ([r for r in rows if (r["question_id"] in chosen) == side] for side in (False, True))
+    return tuple(sides)
+
+
+def _by_row(rows, held_out, seed):
+    order = list(rows)
+    random.Random(seed).shuffle(order)
+    cut = round(held_out * len(order))
+    return order[cut:], order[:cut]
+
+
+def _first_answers(rows, held_out, seed):
+    one_each = list({row["question_id"]: row for row in reversed(rows)}.values())
+    return _by_row(one_each, held_out, seed)
+
+
+def _shuffled_in_place(rows, held_out, seed):
+    random.Random(seed).shuffle(rows)
+    return _split(rows, held_out, seed)
+
+
+SPLIT_ROWS = Exercise(
+    name="split_rows",
+    task="Rows split so that no question has answers on both sides.",
+    stub='''\
+import random
+
+
+def split_rows(rows, held_out, seed):
+    """(train, held): every row on one side, and all answers to one question on the same.
+
+    rows: list of dictionaries with a "question_id"; several rows may answer one question. Leave the list as it is.
+    held_out: share of the questions to hold out. seed: decides which; the same seed gives the same split.
+    """
+    raise NotImplementedError
+''',
+    hint="Choose questions, not rows: random.Random(seed) can shuffle the sorted ids. Then sort the rows by them.",
+    solution="""\
+import random
+
+
+def split_rows(rows, held_out, seed):
+    ids = sorted({row["question_id"] for row in rows})
+    random.Random(seed).shuffle(ids)
+    chosen = set(ids[: round(held_out * len(ids))])
+    train = [row for row in rows if row["question_id"] not in chosen]
+    held = [row for row in rows if row["question_id"] in chosen]
+    return train, held
+""",
+    praise="whole questions are held out, so the held-out loss is about questions never seen.",
+    reference=_split,
+    probes=(_sides,),
+    mistakes=(
+        Mistake(
+            "one question is on both sides: you chose rows. Its answers are alike, so the held-out loss would flatter.",
+            (_by_row, lambda rows, held_out, seed: _by_row(rows, held_out, 0)),
+        ),
+        Mistake("rows are lost: you kept one answer a question.", (_first_answers,)),
+        Mistake(
+            "the held-out rows are among the training rows too. Take them out of those.",
+            (lambda rows, held_out, seed: (rows, _split(rows, held_out, seed)[1]),),
+        ),
+        Mistake(
+            "your sides are swapped: `held_out` is the share of the second.",
+            (
+                lambda rows, held_out, seed: _split(rows, held_out, seed)[::-1],
+                lambda rows, held_out, seed: _split(rows, 1 - held_out, seed),
+            ),
+        ),
+        Mistake(
+            "the same seed gave two different splits. Draw from random.Random(seed).",
+            (lambda rows, held_out, seed: _split(rows, held_out, random.random()),),
+        ),
+        Mistake(
+            "you always hold out the same questions. Shuffle the question ids with `seed`.",
+            (lambda rows, held_out, seed: _split(rows, held_out, 0),),
+        ),
+        Mistake("you shuffled the list you were given. Shuffle a copy.", (_shuffled_in_place,)),
+    ),
+)
+
+EXERCISES = (ENCODE_ROW, SPLIT_ROWS)

@@ -1,0 +1,146 @@
+"""The choices of the final notebook: which model this machine can have, and settings to match."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lorabook.data.batches import Example
+from lorabook.data.stackoverflow import HUB_ID
+from lorabook.diagnosis.machine import LEAST_GPU_GIB, STARCODER
+from lorabook.errors import LorabookError, NetworkError, SettingError
+from lorabook.lora import LoRAConfig
+from lorabook.memory.dry_run import dry_run
+from lorabook.memory.estimate import estimate
+from lorabook.memory.plan import DTYPES, Plan
+from lorabook.models.hub import UNGATED, known_model
+from lorabook.models.load import preflight
+from lorabook.models.precision import precision_for
+from lorabook.step.config import TrainConfig, recommended_lr
+from lorabook.training.history import History
+
+GIB = 2**30
+UNKNOWN_SIZE = 10**9  # parameters of a model that the workbook does not know: the lower learning rate is the safer one
+ANSWER_COLOUR, RESET = "\x1b[1;34m", "\x1b[0m"  # a terminal's grey cannot be read on a dark page
+
+
+@dataclass(frozen=True)
+class FinalRun:
+    """Model, rows and training settings that suit each other, and why they were chosen."""
+
+    model: str
+    reason: str
+    data: str
+    rows: int | None
+    max_length: int
+    training: TrainConfig
+
+
+def settings_for(model: str, reason: str = "") -> FinalRun:
+    """Settings for `model`. On a GPU the run is bounded by time, for GPUs differ; a small model's by its steps."""
+    known = known_model(model)
+    lr = recommended_lr(known.parameters if known else UNKNOWN_SIZE)
+    if model in ("pocket", "smollm2"):
+        return FinalRun(model, reason, "sample", None, 512, TrainConfig(lr=lr, steps=28, log_every=4))
+    minutes = 10 if model == UNGATED else 30
+    training = TrainConfig(lr=lr, epochs=1, minutes=minutes, batch_tokens=8192, micro_tokens=2048, log_every=4)
+    return FinalRun(model, reason, HUB_ID, 4000, 512, training)
+
+
+def choose() -> FinalRun:
+    """The best model this machine can have, and why not a larger one.
+
+    A CUDA GPU and access: StarCoderBase-1B. A GPU without access: tiny_starcoder_py, which is not gated. Otherwise
+    pocket. The environment variable LORABOOK_MODEL decides where it is set.
+    """
+    if wanted := os.environ.get("LORABOOK_MODEL"):
+        return settings_for(wanted)
+    if not torch.cuda.is_available():
+        return settings_for("pocket")
+    memory = torch.cuda.get_device_properties(0).total_memory
+    if memory < LEAST_GPU_GIB * 2**30:
+        wanted, reason = UNGATED, f"this GPU has less than {LEAST_GPU_GIB} GiB"
+    else:
+        wanted, reason = STARCODER, "a GPU, a token and the licence are there"
+    try:
+        preflight(wanted)
+        return settings_for(wanted, reason)
+    except NetworkError as error:
+        return settings_for("pocket", str(error))
+    except LorabookError as error:
+        return settings_for(UNGATED, str(error))
+
+
+def describe(run: FinalRun) -> str:
+    """What will be trained, in plain words; for the pocket model what that means."""
+    lines = [f"model: {run.model}"]
+    if run.model == "pocket":
+        lines += [
+            "This is the pocket model: 3.9 million parameters, StarCoder's architecture, no GPU needed.",
+            "It learns the manner of an answer and gets nothing right. On a GPU this notebook takes StarCoderBase-1B.",
+        ]
+    if known := known_model(run.model):
+        lines.append(f"licence: {known.licence}")
+    if run.reason:
+        lines.append(f"why this one: {run.reason}")
+    return "\n".join(lines)
+
+
+def memory_plan(run: FinalRun, lora: LoRAConfig) -> Plan:
+    """The step that `run` will take on this machine: a micro-batch of full-length rows, in the device's precision."""
+    cuda = torch.cuda.is_available()
+    dtype = precision_for("cuda" if cuda else "cpu").weights
+    return Plan(
+        method=lora,
+        batch=max(1, run.training.micro_tokens // run.max_length),
+        sequence=run.max_length,
+        weights=next(name for name, known in DTYPES.items() if known == dtype),  # pyright: ignore[reportArgumentType]
+        checkpointing=cuda,
+    )
+
+
+def memory_forecast(run: FinalRun, lora: LoRAConfig) -> str:
+    """Predicted and rehearsed peak of `memory_plan`, and what a GPU has; a model of unknown sizes is said so."""
+    plan = memory_plan(run, lora)
+    try:
+        predicted, rehearsed = estimate(run.model, plan), dry_run(run.model, plan)
+    except SettingError as error:
+        return str(error)
+    lines = [
+        f"one micro-batch: {plan.batch} rows of {plan.sequence} tokens, {plan.weights}",
+        f"predicted peak: {predicted.predicted_peak / GIB:.2f} GiB",
+        f"rehearsed peak: {rehearsed.peak / GIB:.2f} GiB",
+    ]
+    if torch.cuda.is_available():
+        lines.append(f"this GPU: {torch.cuda.get_device_properties(0).total_memory / GIB:.2f} GiB")
+    return "\n".join(lines)
+
+
+def output_folder() -> Path:
+    """Where the run is kept: LORABOOK_OUTPUT, or `runs/final` beside the notebook."""
+    return Path(os.environ.get("LORABOOK_OUTPUT", "runs/final"))
+
+
+def interrupt_at(step: int, then: Callable[[History], None] | None = None) -> Callable[[History], None]:
+    """An `on_log` that presses the stop button once, at `step`: to see that nothing is lost."""
+
+    def on_log(history: History) -> None:
+        if then:
+            then(history)
+        if len(history.steps) == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return on_log
+
+
+def coloured(example: Example, tokenizer) -> str:
+    """A row as plain text with terminal colours: the question plain, the answer, which carries the labels, bold blue.
+
+    It is text, not HTML: whatever a post contains is shown and never rendered.
+    """
+    question = tokenizer.decode(example.input_ids[: example.answer_start])
+    answer = tokenizer.decode(example.input_ids[example.answer_start :])
+    return f"{question}{ANSWER_COLOUR}{answer}{RESET}"

@@ -1,0 +1,300 @@
+"""Exercises of notebook 06: targets and a rank for a budget of trained parameters, and the size of an adapter file."""
+
+import math
+from functools import partial
+
+import torch
+
+from lorabook.memory.families import KNOWN
+from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, cases
+
+STARCODER, POCKET = KNOWN["bigcode/starcoderbase-1b"], KNOWN["pocket"]
+
+# spread_budget
+
+
+def _kinds(shape):
+    return {m.name: (m.d, m.k) for m in shape.linears}, shape.layers
+
+
+BUDGETS = (
+    (*_kinds(STARCODER), 11_108_352),  # r = 16 on all four kinds, and nothing is left
+    (*_kinds(STARCODER), 12_300_000),
+    (*_kinds(POCKET), 9_000),  # does not pay for all four
+    (*_kinds(POCKET), 5_000_000),  # pays for r = 342, where attn.c_proj breaks even at 128
+)
+
+
+def _choices(answer):
+    """What is chosen for every budget, the targets in alphabetical order."""
+
+    def choose(*case):
+        chosen = attempt(answer, *case)
+        if isinstance(chosen, (tuple, list)) and len(chosen) == 2 and isinstance(chosen[0], (tuple, list, set)):
+            return sorted(map(str, chosen[0])), chosen[1]
+        return chosen
+
+    return {
+        f"for {list(shapes.values())} in each of {blocks} blocks and a budget of {budget:,}": choose(
+            shapes, blocks, budget
+        )
+        for shapes, blocks, budget in BUDGETS
+    }
+
+
+def _cost(d, k):
+    return d + k
+
+
+def _break_even(d, k):
+    return d * k // (d + k)
+
+
+def _affordable(shapes, price, budget, sign=1):
+    """As many names as `budget` pays for, the cheapest first; with sign -1 the dearest."""
+    names, spent = [], 0
+    for name in sorted(shapes, key=lambda name: sign * price(*shapes[name])):
+        if spent + price(*shapes[name]) <= budget:
+            names.append(name)
+            spent += price(*shapes[name])
+    return names
+
+
+def _spread(choose=_affordable, cost=_cost, divide=lambda budget, cost: budget // cost, cap=_break_even, **changes):
+    """A right answer whose decisions can be changed one at a time."""
+    of, least, counted = changes.get("of", min), changes.get("least", 0), changes.get("blocks")
+
+    def answer(shapes, blocks, budget):
+        def price(d, k):
+            return cost(d, k) * (counted or blocks)
+
+        names = choose(shapes, price, budget)
+        r = divide(budget, sum(price(*shapes[name]) for name in names))
+        return names, max(least, min(r, of(cap(*shapes[name]) for name in names)))
+
+    return answer
+
+
+def _no_cap(d, k):
+    return math.inf
+
+
+def _one(which):
+    """A choice of one kind of matrix alone."""
+    return lambda shapes, price, budget: [which(shapes, key=lambda name: price(*shapes[name]))]
+
+
+def _first(names, key):
+    return next(iter(names))
+
+
+def _all(shapes, price, budget):
+    return list(shapes)
+
+
+def _even_shares(shapes, blocks, budget):
+    names = _affordable(shapes, lambda d, k: blocks * (d + k), budget)
+    share = budget // len(names)
+    return names, min(min(share // (blocks * sum(shapes[n])), _break_even(*shapes[n])) for n in names)
+
+
+SPREAD_BUDGET = Exercise(
+    name="spread_budget",
+    task="The targets and the rank for a budget of trained parameters.",
+    stub='''\
+def spread_budget(shapes, blocks, budget):
+    """(targets, r): LoRA that trains at most `budget` numbers, spread over many matrices before it goes into rank.
+
+    shapes: (d, k) of every kind of matrix, such as {"attn.c_attn": (2304, 2048)}. Each block has one of each kind.
+    targets: as many kinds as the budget pays for at r = 1, the cheapest first; a list in any order.
+    r: the same for all targets, as large as the budget allows, but no A and B may outgrow their matrix.
+    """
+    raise NotImplementedError
+''',
+    hint="Each 1 of rank costs d + k in every block. Add up that cost kind by kind, divide the budget by it, and look "
+    "at every target's break-even rank, d·k / (d + k).",
+    solution="""\
+def spread_budget(shapes, blocks, budget):
+    targets, cost = [], 0  # cost: numbers trained at r = 1
+    for name, (d, k) in sorted(shapes.items(), key=lambda item: sum(item[1])):
+        if cost + blocks * (d + k) <= budget:
+            targets.append(name)
+            cost += blocks * (d + k)
+    break_even = min(d * k // (d + k) for d, k in (shapes[name] for name in targets))
+    return targets, min(budget // cost, break_even)
+""",
+    praise="breadth before rank, as in the paper's Table 5, and never past break-even.",
+    reference=_spread(),
+    probes=(_choices,),
+    mistakes=(
+        Mistake(
+            "you put all rank on one kind of matrix. In the paper's Table 5 a small rank on all did better.",
+            tuple(_spread(_one(which), cap=cap) for which in (min, max, _first) for cap in (_break_even, _no_cap)),
+        ),
+        Mistake(
+            "you went past break-even: beyond d·k / (d + k), A and B hold more numbers than the matrix itself.",
+            (_spread(cap=_no_cap),),
+        ),
+        Mistake(
+            "you stopped at min(d, k), the largest rank there is. Break-even comes far earlier, at d·k / (d + k).",
+            (_spread(cap=min),),
+        ),
+        Mistake(
+            "you took the largest of the break-even ranks. All share one r, so the smallest decides.",
+            (_spread(of=max),),
+        ),
+        Mistake("you counted one block. Every block has a matrix of each kind.", (_spread(blocks=1),)),
+        Mistake(
+            "you counted one factor. Each 1 of rank costs k numbers in A and d in B.",
+            (_spread(cost=lambda d, k: d), _spread(cost=lambda d, k: k)),
+        ),
+        Mistake(
+            "you took the matrices for square: A and B hold r (d + k) numbers, not 2·r·d.",
+            (_spread(cost=lambda d, k: 2 * d), _spread(cost=lambda d, k: 2 * k)),
+        ),
+        Mistake(
+            "you paid for dense matrices. LoRA of rank r trains r (d + k) numbers, not d·k.",
+            (_spread(_all, cost=lambda d, k: d * k), _spread(_all, cost=lambda d, k: d * k, least=1)),
+        ),
+        Mistake(
+            "you rounded up or to the nearest rank, which goes over the budget: round down.",
+            (
+                _spread(divide=lambda budget, cost: math.ceil(budget / cost)),
+                _spread(divide=lambda budget, cost: round(budget / cost)),
+                _spread(divide=lambda budget, cost: budget // cost + 1),
+            ),
+        ),
+        Mistake(
+            "you gave a fraction. Ranks are whole numbers: round down.",
+            (_spread(divide=lambda budget, cost: budget / cost),),
+        ),
+        Mistake(
+            "you took a power of two. Any whole rank will do.",
+            (_spread(divide=lambda budget, cost: 1 << (budget // cost).bit_length() - 1),),
+        ),
+        Mistake(
+            "you stayed below the budget. It may be spent to the last number.",
+            (_spread(divide=lambda budget, cost: (budget - 1) // cost),),
+        ),
+        Mistake(
+            "you kept kinds that the budget does not pay for. r = 0 trains nothing, and r = 1 on all costs too much.",
+            (_spread(_all), _spread(_all, least=1)),
+        ),
+        Mistake("you took the dearest kinds first, so fewer of them fit.", (_spread(partial(_affordable, sign=-1)),)),
+        Mistake(
+            "you gave each kind an equal share. With one r for all, wide matrices cost more: add up the costs.",
+            (_even_shares,),
+        ),
+        Mistake(
+            "you took the budget for bytes. It is a number of parameters.",
+            tuple(lambda s, b, budget, n=n: _spread()(s, b, budget // n) for n in (2, 4)),
+        ),
+    ),
+)
+
+# adapter_bytes
+
+ARTICLE = [(m.d, m.k) for m in STARCODER.matched(("c_attn", "c_proj", "c_fc", "wte", "wpe"))]
+
+
+def _numbers(shapes, r):
+    return sum(r * (d + k) for d, k in shapes)
+
+
+def _dense(shapes):
+    return sum(d * k for d, k in shapes)
+
+
+def _counted(per_matrix):
+    """An answer that counts other numbers for each matrix, a function of d, k and r."""
+    return lambda shapes, r, dtype, base: sum(per_matrix(d, k, r) for d, k in shapes) * dtype.itemsize
+
+
+def _each(size):
+    """An answer whose numbers take another size, a function of the adapter's and the base's dtype."""
+    return lambda shapes, r, dtype, base: _numbers(shapes, r) * size(dtype, base)
+
+
+def _name(dtype):
+    return str(dtype).removeprefix("torch.")
+
+
+ADAPTER_BYTES = Exercise(
+    name="adapter_bytes",
+    task="The size of an adapter file.",
+    stub='''\
+def adapter_bytes(shapes, r, dtype, base_dtype):
+    """Bytes of the tensors in adapter_model.safetensors. The file's header and the config are left out.
+
+    shapes: (d, k) of every adapted matrix; of an embedding, its width and the vocabulary. r: the rank.
+    dtype: of A and B, such as torch.float32. base_dtype: of the base, such as torch.float16.
+    """
+    raise NotImplementedError
+''',
+    hint="What does a task add to a base that everyone has already? dtype.itemsize is the bytes of one number.",
+    solution="""\
+def adapter_bytes(shapes, r, dtype, base_dtype):
+    return sum(r * (d + k) for d, k in shapes) * dtype.itemsize
+""",
+    praise="A and B and nothing else: the base is stored once, and the optimizer's state not at all.",
+    reference=_each(lambda dtype, base: dtype.itemsize),
+    probes=(
+        cases(
+            lambda shapes, r, dtype, base: (
+                f"for {len(shapes)} matrices, r = {r}, A and B in {_name(dtype)} over a base in {_name(base)}"
+            ),
+            (ARTICLE, 16, torch.float32, torch.float16),
+            ([(5, 3), (4, 4), (2, 9)], 2, torch.float16, torch.float32),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you included the base. It is stored once, whatever the number of tasks; the file holds A and B alone.",
+            (
+                lambda shapes, r, dtype, base: _numbers(shapes, r) * dtype.itemsize + _dense(shapes) * base.itemsize,
+                _counted(lambda d, k, r: d * k + r * (d + k)),
+            ),
+        ),
+        Mistake(
+            "you gave A and B the base's dtype. They have their own, fp32 over a base in fp16, too.",
+            (_each(lambda dtype, base: base.itemsize),),
+        ),
+        Mistake("you took 4 bytes whatever dtype says.", (_each(lambda dtype, base: 4),)),
+        Mistake("you took 2 bytes whatever dtype says.", (_each(lambda dtype, base: 2),)),
+        Mistake(
+            "you included what training keeps: gradients, or the optimizer's two numbers. The file holds weights.",
+            tuple(
+                _each(lambda dtype, base, size=size: size(dtype.itemsize))
+                for size in (lambda n: 3 * n, lambda n: 4 * n, lambda n: n + 8, lambda n: 2 * n + 8, lambda n: 16)
+            ),
+        ),
+        Mistake("you counted numbers. Each takes 4 bytes in fp32 and 2 in fp16.", (_each(lambda dtype, base: 1),)),
+        Mistake("you counted bits. A byte has eight.", (_each(lambda dtype, base: 8 * dtype.itemsize),)),
+        Mistake(
+            "you stored BA, which is as large as the matrix. The file holds the two thin factors.",
+            (_counted(lambda d, k, r: d * k),),
+        ),
+        Mistake(
+            "you counted one factor. A has r·k numbers and B has d·r: both are in the file.",
+            (_counted(lambda d, k, r: r * k), _counted(lambda d, k, r: r * d)),
+        ),
+        Mistake(
+            "you took the matrices for square: A and B hold r (d + k) numbers, not 2·r·d.",
+            (_counted(lambda d, k, r: 2 * r * d), _counted(lambda d, k, r: 2 * r * k)),
+        ),
+        Mistake(
+            "you multiplied the sizes of A and B. They lie side by side: r·k + d·r.",
+            (_counted(lambda d, k, r: r * k * d * r),),
+        ),
+        Mistake(
+            "you counted one matrix. Every adapted one has an A and a B.",
+            tuple(lambda shapes, r, dtype, base, i=i: r * sum(shapes[i]) * dtype.itemsize for i in (0, -1)),
+        ),
+        Mistake(
+            "you gave a multiple of bytes, such as MiB. Bytes are asked for.",
+            tuple(_each(lambda dtype, base, n=n: dtype.itemsize / n) for n in (10**3, 2**10, 10**6, 2**20)),
+        ),
+    ),
+)
+
+EXERCISES = (SPREAD_BUDGET, ADAPTER_BYTES)

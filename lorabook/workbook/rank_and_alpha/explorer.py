@@ -1,0 +1,245 @@
+"""The LoRA explorer: what rank, alpha and target modules train, and what that takes in memory and on disk."""
+
+import json
+import shlex
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lorabook.errors import SettingError
+from lorabook.lora import LoRAConfig
+from lorabook.memory.estimate import Estimate, estimate
+from lorabook.memory.families import Module, shape_of
+from lorabook.memory.gpus import CARDS
+from lorabook.workbook.kit.boxes import Boxes
+from lorabook.workbook.kit.explorer import Explorer
+from lorabook.workbook.kit.memory_bars import memory_bars, size_text
+from lorabook.workbook.low_rank.svd import break_even_rank
+from lorabook.workbook.memory.explorer import MODELS as LOADABLE
+from lorabook.workbook.memory.explorer import (
+    OPTIMIZERS,
+    PRECISIONS,
+    buttons,
+    label,
+    plan_of,
+    room_for,
+    slider,
+    step_controls,
+    title_of,
+)
+
+# What the controls offer: what is shown, and what it stands for.
+MODELS = LOADABLE | {"GPT-3 175B": "GPT-3 175B"}
+METHODS = {"full fine-tuning": "full", "LoRA": "lora", "LoRA on 4 bits": "lora4"}
+RANKS = {str(r): r for r in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)}
+ALPHAS = {str(2**i): 2**i for i in range(11)}
+# Where a model lacks a target that was ticked, these are ticked: PEFT's choice for GPTBigCode and for Llama, and that
+# of the LoRA paper for GPT-3.
+USUAL = {"gpt_bigcode": ("c_attn",), "llama": ("q_proj", "v_proj"), "gpt2": ("q_proj", "v_proj")}
+TASKS = 100
+
+
+@dataclass(frozen=True)
+class LoRAState:
+    """A setting of the explorer: `method` as in METHODS, `targets` are keys of `modules`, the rest as in `Plan`."""
+
+    model: str = "bigcode/starcoderbase-1b"
+    r: int = 16
+    alpha: int = 8
+    targets: tuple[str, ...] = ("wte", "wpe", "c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")
+    method: str = "lora"
+    weights: str = "fp16"
+    optimizer: str = "adamw"
+    batch: int = 4
+    sequence: int = 512
+    checkpointing: bool = False
+
+
+# Of the paper's GPT-3, model, rank and targets are the paper's; alpha = r is chosen here.
+PRESETS = {
+    "the article's": LoRAState(),
+    "the paper's GPT-3": LoRAState("GPT-3 175B", 4, 4, ("q_proj", "v_proj")),
+    "PEFT's default": LoRAState(r=8, alpha=8, targets=("c_attn",)),
+    "7B on a T4": LoRAState("meta-llama/Llama-2-7b-hf", 16, 32, ("q_proj", "v_proj"), "lora4", checkpointing=True),
+    "past break-even": LoRAState("pocket", 256, 256, ("c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")),
+}
+
+
+class LoRAExplorer(Explorer):
+    """r, alpha, targets, method, step → parameters, scaling, files; full fine-tuning and LoRA as stacked bars."""
+
+    def __init__(self) -> None:
+        default = LoRAState()
+        controls = step_controls(MODELS) | {
+            "r": slider("rank r", RANKS),
+            "alpha": slider("α", ALPHAS),
+            "targets": Boxes("target modules", box_options(default.model), default.targets),
+            "method": buttons("method", METHODS),
+        }
+        controls["model"].observe(partial(_follow, controls["targets"]), names="value")
+        super().__init__({name: controls[name] for name in vars(default)}, default, figure, readout, PRESETS)
+
+
+def _follow(boxes: Boxes, change: Any) -> None:
+    """Offer the targets of the model that was chosen; what is ticked stays if the model has all of it."""
+    model = change["new"]
+    kept = set(boxes.value) <= modules(model).keys()
+    boxes.offer(box_options(model), boxes.value if kept else USUAL[shape_of(model).family])
+
+
+@cache
+def modules(model: str) -> dict[str, list[Module]]:
+    """The modules of `model` by the shortest target that tells them from others of a block: c_attn, but attn.c_proj."""
+    shape = shape_of(model)
+    names = list(dict.fromkeys(shape.place(module)[1] for module in shape.modules))
+    lasts = [_last(name) for name in names]
+    targets = [name if lasts.count(_last(name)) > 1 else _last(name) for name in names]
+    return {target: shape.matched((target,)) for target in targets}
+
+
+def box_options(model: str) -> dict[str, str]:
+    """What the boxes show and stand for: every target of `model`, with the number of modules that it hits."""
+    return {f"{target} ×{len(hits)}": target for target, hits in modules(model).items()}
+
+
+def book(state: LoRAState, method: str) -> Estimate:
+    """The ledger of `state` with that method.
+
+    Raises:
+        SettingError: LoRA, and no target is ticked; whatever `ledger` refuses.
+    """
+    if method == "full":
+        return estimate(state.model, plan_of(state, 1.0))
+    if not state.targets:
+        usual = USUAL[shape_of(state.model).family][0]
+        raise SettingError("No target module is ticked.", f"LoRA needs at least one: tick {usual}, for example.")
+    plan = plan_of(state, LoRAConfig(state.r, state.alpha, targets=state.targets))
+    return estimate(state.model, replace(plan, weights="nf4") if method == "lora4" else plan)
+
+
+def figure(state: LoRAState, figure: Figure | None = None) -> Figure:
+    """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the cards."""
+    full, chosen, how = book(state, "full"), book(state, state.method), label(METHODS, state.method)
+    bars = {"full fine-tuning": full}
+    if state.method != "full":
+        bars[f"{how}, α/r = {state.alpha / state.r:.4g}"] = chosen
+    return memory_bars(bars, CARDS, title_of(label(MODELS, state.model), how, chosen, full), figure)
+
+
+def readout(state: LoRAState) -> str:
+    """The same in sentences: what is trained, peak, files, and lines to copy."""
+    full, chosen = book(state, "full"), book(state, state.method)
+    lora = state.method != "full"
+    beside = f" Full fine-tuning: {size_text(full.predicted_peak)}." if lora else ""
+    lines = [
+        *(_trained(state, chosen) if lora else [_all_trained(state, full)]),
+        f"Peak: {size_text(chosen.predicted_peak)} with {_setting(state)}.{beside} {room_for(chosen.predicted_peak)}",
+        _doubled(state, chosen),
+        _files(state, full, chosen),
+        *_to_copy(state),
+    ]
+    return "\n".join(lines)
+
+
+def _all_trained(state: LoRAState, full: Estimate) -> str:
+    return (
+        f"{label(MODELS, state.model)}, full fine-tuning: all {full.parameters:,} parameters trained. r, α and targets "
+        "play no part."
+    )
+
+
+def _trained(state: LoRAState, chosen: Estimate) -> list[str]:
+    """How many numbers LoRA trains, the scaling, where the numbers are, and what is to be said of the rank."""
+    r, alpha, every = state.r, state.alpha, modules(state.model)
+    parts = [f"{t} {len(every[t])} × {r * (every[t][0].d + every[t][0].k):,}" for t in state.targets]
+    twins = [target for target in every if "." in target]
+    both = f" The target {_last(twins[0])} means both {' and '.join(twins)}." if {*twins} & {*state.targets} else ""
+    return [
+        f"{label(MODELS, state.model)}, {label(METHODS, state.method)}, r = {r}: {chosen.trainable:,} of "
+        f"{chosen.parameters:,} parameters trained, {100 * chosen.trainable / chosen.parameters:.4f}%.",
+        f"Scaling α/r = {alpha}/{r} = {alpha / r:.4g}. That is all that α changes: no parameter and no byte depends on "
+        "it.",
+        f"Modules × parameters in each: {', '.join(parts)}.{both}",
+        _of_the_rank(r, {target: every[target][0] for target in state.targets}),
+    ]
+
+
+def _of_the_rank(r: int, matrices: dict[str, Module]) -> str:
+    """Which matrices the rank r is too large for, the smallest break-even rank first."""
+    ranks = sorted((break_even_rank(m.d, m.k), target) for target, m in matrices.items())
+    past = [f"{target} ({rank:,})" for rank, target in ranks if rank < r]
+    if not past:
+        return f"Break-even rank d·k/(d + k): {ranks[0][0]:,} for {ranks[0][1]}, the first to reach it."
+    text = f"Past the break-even rank d·k/(d + k): {', '.join(past)}. There A and B have more numbers than the matrix."
+    most = {target: min(matrices[target].d, matrices[target].k) for _, target in ranks}
+    capped = [f"{target} ({rank:,})" for target, rank in most.items() if rank < r]
+    return text + (f" No update can have a rank above min(d, k): {', '.join(capped)}." if capped else "")
+
+
+def _setting(state: LoRAState) -> str:
+    base = "a base in NF4 and fp16 arithmetic" if state.method == "lora4" else label(PRECISIONS, state.weights)
+    return (
+        f"{label(OPTIMIZERS, state.optimizer)}, {base}, {state.batch} × {state.sequence} tokens, "
+        f"{'with' if state.checkpointing else 'without'} checkpointing"
+    )
+
+
+def _doubled(state: LoRAState, chosen: Estimate) -> str:
+    """By how much the peak grows when one thing is doubled."""
+    grown = []
+    for name, field in {"α": "alpha", "r": "r", "rows of the batch": "batch"}.items():
+        other = book(replace(state, **{field: 2 * getattr(state, field)}), state.method)
+        more = other.predicted_peak - chosen.predicted_peak
+        grown.append(f"{name} {f'+{size_text(more)}' if more else 'nothing'}")
+    return f"What doubling adds to the peak: {', '.join(grown)}."
+
+
+def _files(state: LoRAState, full: Estimate, chosen: Estimate) -> str:
+    """Bytes on disk: of an adapter, and of many tasks with the base in 16 bits."""
+    base = 2 * full.parameters
+    copies = f"{TASKS} tasks on disk: {size_text(TASKS * base)} as copies of the model in 16 bits"
+    if state.method == "full":
+        return f"{copies}."
+    fp32, fp16 = (size * chosen.trainable for size in (4, 2))
+    return (
+        f"Adapter file: {size_text(fp32)} in fp32, as lorabook writes it, {size_text(fp16)} in fp16; tensor "
+        f"names add some KiB. {copies}, {size_text(base + TASKS * fp32)} as one base with {TASKS} adapters "
+        f"({size_text(base + TASKS * fp16)} with adapters in fp16)."
+    )
+
+
+def _to_copy(state: LoRAState) -> list[str]:
+    """PEFT's configuration, and what lorabook's command line calls this setting."""
+    options = "--full"
+    lines = []
+    if state.method != "full":
+        targets = short_targets(state)
+        options = f"--r {state.r} --alpha {state.alpha} --targets {','.join(targets)}"
+        lines.append(
+            f"PEFT: LoraConfig(r={state.r}, lora_alpha={state.alpha}, target_modules={json.dumps(targets)}, "
+            'task_type="CAUSAL_LM")'
+        )
+    model = shlex.quote(state.model)
+    if state.method == "lora" and state.model in LOADABLE.values():
+        tokens = f"--max-length {state.sequence} --micro-tokens {state.batch * state.sequence}"
+        lines.append(f"To train: lorabook finetune --model {model} {options} {tokens}")
+    weights = "nf4" if state.method == "lora4" else state.weights
+    step = f"--batch {state.batch} --sequence {state.sequence} --weights {weights} --optimizer {state.optimizer}"
+    checkpointing = " --checkpointing" if state.checkpointing else ""
+    return [*lines, f"To predict this peak: lorabook memory {model} {options} {step}{checkpointing}"]
+
+
+def short_targets(state: LoRAState) -> list[str]:
+    """The targets of `state` by their last names where those hit no other module: c_proj for both of its modules."""
+
+    def short(target: str) -> str:
+        same = {name for name in modules(state.model) if _last(name) == _last(target)}
+        return _last(target) if same <= set(state.targets) else target
+
+    return list(dict.fromkeys(map(short, state.targets)))
+
+
+def _last(name: str) -> str:
+    return name.rsplit(".", 1)[-1]

@@ -1,0 +1,79 @@
+"""The exercise of notebook 00: how many numbers LoRA trains beside one matrix."""
+
+import math
+
+from lorabook.workbook.kit.engine import Exercise, Mistake, cases
+
+LORA_SIZE = Exercise(
+    name="lora_size",
+    task="The numbers that LoRA trains beside one weight matrix.",
+    stub='''\
+def lora_size(d, k, r):
+    """How many numbers LoRA of rank r trains beside a frozen weight W0 of d × k: those in B (d × r) and A (r × k)."""
+    raise NotImplementedError
+''',
+    hint="Count B and A apart, each rows times columns, and add.",
+    solution="""\
+def lora_size(d, k, r):
+    return d * r + r * k
+""",
+    praise="r (d + k). It grows with the sides of the matrix, not with its area.",
+    reference=lambda d, k, r: r * (d + k),
+    probes=(
+        cases(
+            lambda d, k, r: f"for d = {d}, k = {k}, r = {r}",
+            (2304, 2048, 16),
+            (1024, 256, 4),
+            (256, 256, 1),
+            (5, 3, 2),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you multiplied all three. B and A are two matrices beside each other: their numbers are added.",
+            (lambda d, k, r: d * k * r, lambda d, k, r: d * r * r * k),
+        ),
+        Mistake(
+            "you took the matrix for square. B has r columns of d numbers, A has r rows of k.",
+            (lambda d, k, r: 2 * r * d, lambda d, k, r: 2 * r * k),
+        ),
+        Mistake(
+            "you added r to the sides. B is d × r and A is r × k: multiply each, then add the two.",
+            (lambda d, k, r: (d + r) * (k + r), lambda d, k, r: (d + r) + (r + k), lambda d, k, r: (d + r) * (r + k)),
+        ),
+        Mistake(
+            "you counted the rank once. It is a side of both matrices: of B and of A.",
+            (lambda d, k, r: r * d + k, lambda d, k, r: d + r * k, lambda d, k, r: r + d + k),
+        ),
+        Mistake(
+            "you counted one factor. B and A are both trained.",
+            (lambda d, k, r: d * r, lambda d, k, r: r * k),
+        ),
+        Mistake(
+            "you counted W0 too. It is frozen: only B and A are trained.",
+            (lambda d, k, r: d * k + r * (d + k),),
+        ),
+        Mistake(
+            "you counted W0, and neither B nor A. W0 is the one that is not trained.",
+            (lambda d, k, r: d * k,),
+        ),
+        Mistake(
+            "you left the rank out: there are r columns in B and r rows in A.",
+            (lambda d, k, r: d + k,),
+        ),
+        Mistake(
+            "you gave bytes. Asked for are numbers, whatever each takes.",
+            (lambda d, k, r: 4 * r * (d + k), lambda d, k, r: 2 * r * (d + k)),
+        ),
+        Mistake(
+            "you gave a share of W0. Asked for are the numbers themselves.",
+            (lambda d, k, r: r * (d + k) / (d * k), lambda d, k, r: 100 * r * (d + k) / (d * k)),
+        ),
+        Mistake(
+            "you gave the rank at which B and A are as large as W0. Asked for are their numbers at rank r.",
+            (lambda d, k, r: d * k / (d + k), lambda d, k, r: math.floor(d * k / (d + k))),
+        ),
+    ),
+)
+
+EXERCISES = (LORA_SIZE,)

@@ -1,0 +1,190 @@
+"""Ten statements about LoRA, judged by the reader in notebook 00, again in notebook 09, and then by the book.
+
+The answers outlive the kernel: they lie in `statements.json` under `runs`, beside the notebooks, where notebook 09
+finds what was said in 00. Without answers everything printed here is the same at every run.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorabook.atomic import only_writer, replace_text
+from lorabook.errors import SettingError
+
+VERDICTS = ("true", "imprecise", "wrong")
+WHEN = ("start", "end")  # in notebook 00, and in 09
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A claim, what this book holds of it, and the section that decides: a notebook and one of its headings."""
+
+    text: str
+    verdict: str
+    because: str
+    notebook: str
+    heading: str
+
+    @property
+    def link(self) -> str:
+        """Markdown: "notebook 04", leading to the section. The heading is not shown, since it may give it away."""
+        return f"[notebook {self.notebook[:2]}]({self.notebook}#{anchor(self.heading)})"
+
+
+STATEMENTS = (
+    Statement(
+        "With LoRA you can train a model of more than a billion parameters on a free GPU that is too small for its "
+        "full fine-tuning.",
+        "true",
+        "frozen weights need neither gradients nor optimizer state",
+        "01_why_full_finetuning_does_not_fit.ipynb",
+        "The whole step in one picture",
+    ),
+    Statement(
+        "LoRA saves memory because gradients, optimizer state and activations all shrink with what is trained.",
+        "imprecise",
+        "gradients and optimizer state do; activations need not shrink at all",
+        "01_why_full_finetuning_does_not_fit.ipynb",
+        "Measured on one block",
+    ),
+    Statement(
+        "To train in d dimensions, the model's parameters are projected down to d numbers and back up.",
+        "wrong",
+        "θ^d starts at zero and is only mapped up; θ0 is added",
+        "02_intrinsic_dimension.ipynb",
+        "Projected down?",
+    ),
+    Statement(
+        "The change of a weight, ΔW, is the derivative that back-propagation finds.",
+        "wrong",
+        "ΔW is the sum of many optimizer steps",
+        "04_low_rank_updates.ipynb",
+        "Is the update the gradient?",
+    ),
+    Statement(
+        "Fine-tuning needs few dimensions, hence its updates have a low rank.",
+        "imprecise",
+        "one trained number can give full rank; that a low rank is enough is a hypothesis of its own",
+        "04_low_rank_updates.ipynb",
+        "Low dimension is not low rank",
+    ),
+    Statement(
+        "A linear layer with LoRA starts out computing exactly what it computed without, since B is zero.",
+        "true",
+        "BA is zero until B has moved, to the bit",
+        "05_lora_from_scratch.ipynb",
+        "The module",
+    ),
+    Statement(
+        "If the forward pass forms the product of A and B, that is a temporary outside of the computational graph, and "
+        "costs nothing in training.",
+        "wrong",
+        "it is in the graph: a dense matrix is kept, and a dense gradient formed",
+        "05_lora_from_scratch.ipynb",
+        "Three ways to write one line",
+    ),
+    Statement(
+        "LoRA accelerates fine-tuning.",
+        "imprecise",
+        "a step has about a third less arithmetic; how much shorter it is depends on model and machine",
+        "06_rank_and_alpha.ipynb",
+        "Does it go faster?",
+    ),
+    Statement(
+        "What is trained and stored for a task can be as little as 0.01% of the model.",
+        "true",
+        "18.9 million numbers for GPT-3; the share depends on shapes and rank",
+        "07_many_tasks.ipynb",
+        "A hundred tasks on disk",
+    ),
+    Statement(
+        "LoRA is better than adapter layers.",
+        "imprecise",
+        "ahead in the short runs, barely in a longer one; merged it adds no latency, unmerged it does",
+        "07_many_tasks.ipynb",
+        "Which is better at equal size?",
+    ),
+)
+
+
+def anchor(heading: str) -> str:
+    """The fragment that leads to a heading in JupyterLab: its text with hyphens for spaces.
+
+    Plain letters and signs only: JupyterLab does not find a heading whose fragment a browser has to escape.
+    """
+    return heading.replace(" ", "-")
+
+
+def ten() -> None:
+    """Display the statements, numbered, each with a link to the section that decides it."""
+    from IPython.display import Markdown, display
+
+    lines = [f"{n}. {s.text} (Decided in {s.link}.)" for n, s in enumerate(STATEMENTS, 1)]
+    display(Markdown("\n".join(lines)))
+
+
+def say(n: int, verdict: str | None = None, when: str = "start") -> None:
+    """Keep what the reader holds of statement `n`: "true", "imprecise" or "wrong". None takes an answer back.
+
+    Raises:
+        SettingError: there is no such statement, or the verdict is none of the three.
+    """
+    if n not in range(1, len(STATEMENTS) + 1):
+        raise SettingError(f"There is no statement {n!r}.", f"Choose a number from 1 to {len(STATEMENTS)}.")
+    if verdict is not None and verdict not in VERDICTS:
+        raise SettingError(f"{verdict!r} is no verdict.", f"Choose among: {', '.join(VERDICTS)}; or None.")
+    if verdict is not None or _file().exists():
+        with only_writer(_file().parent, wait=10):  # notebooks 00 and 09 may be open at once
+            kept = _read()
+            if verdict is None:
+                kept[when].pop(str(n), None)
+            else:
+                kept[when][str(n)] = verdict
+            _write(kept)
+    print(f"{n}: no answer yet" if verdict is None else f"{n}: you say “{verdict}”")
+
+
+def again(n: int, verdict: str | None = None) -> None:
+    """As `say`, at the end of the book: what was said at its start is kept beside it."""
+    say(n, verdict, "end")
+
+
+def verdicts() -> None:
+    """Display, for every statement, what the reader said at the start and says now, and what decides it."""
+    from IPython.display import Markdown, display
+
+    kept = _read()
+    lines = ["| | at the start | now | it is | because | decided in |", "|---|---|---|---|---|---|"]
+    for n, s in enumerate(STATEMENTS, 1):
+        said = " | ".join(kept[when].get(str(n), "–") for when in WHEN)
+        lines.append(f"| {n} | {said} | **{s.verdict}** | {s.because} | {s.link} |")
+    right = {when: sum(kept[when].get(str(n)) == s.verdict for n, s in enumerate(STATEMENTS, 1)) for when in WHEN}
+    if any(kept.values()):
+        lines += ["", f"Right at the start: {right['start']} of {len(STATEMENTS)}; now: {right['end']}."]
+    display(Markdown("\n".join(lines)))
+
+
+def _file() -> Path:
+    """In the folder that holds notebook 09's runs: `runs` beside the notebook, or beside LORABOOK_OUTPUT."""
+    return Path(os.environ.get("LORABOOK_OUTPUT", "runs/final")).parent / "statements.json"
+
+
+def _read() -> dict[str, dict[str, str]]:
+    """What is kept: for "start" and "end", verdicts by number. A file that is missing or spoiled holds nothing."""
+    try:
+        content: Any = json.loads(_file().read_text(encoding="utf-8"))
+        found = {when: content.get(when, {}) for when in WHEN}
+        return {when: {n: v for n, v in said.items() if v in VERDICTS} for when, said in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {when: {} for when in WHEN}
+
+
+def _write(kept: dict[str, dict[str, str]]) -> None:
+    """Keep the answers; where there are none, no file is made, and an old one goes."""
+    file = _file()
+    if any(kept.values()):
+        replace_text(file, json.dumps(kept, indent=1))
+    else:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""Eight ways to ruin a fine-tune of the pocket model, each beside the same run without the fault.
+
+    python -m scripts.assets.broken_runs
+
+The faults are those of `lorabook/workbook/faults.py`, planted in the library's own code, and so is the run: LoRA on all
+linear layers, 24 steps of 1,024 tokens of the bundled sample. A case is a fault and a seed, which draws the factors and
+the order of the rows: two a fault, three where the verdict depends on the draw. Stored is what `lorabook doctor --run`
+reads in the folder that a run left, rounded to four digits, without the fingerprints' samples.
+
+Finished runs are kept in build/broken_runs and not repeated: after an interruption start it again. Writes
+lorabook/assets/results/clinic/broken_runs.json, with the CPU seconds of all runs. About 6 minutes of CPU.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lorabook.diagnosis.run import Facts
+from lorabook.workbook.clinic import faults
+from lorabook.workbook.clinic.faults import FAULTS
+from scripts.assets import records
+from scripts.assets.pocket_runs import kept
+
+RESULT = Path("lorabook/assets/results/clinic/broken_runs.json")
+RUNS = Path("build/broken_runs")
+# In the order of the clinic, which is not that of its list of names; the first seed is the one a reader meets.
+SEEDS = {
+    "labels shifted": (0, 12),
+    "gradient cut off": (1, 14),
+    "scaling is not α/r": (2, 8, 9),
+    "EOS never a label": (3, 16),
+    "both factors zero": (4, 18),
+    "adapter on another base": (5, 20),
+    "learning rate too high": (6, 10, 11),
+    "all labels masked": (7, 22),
+}
+
+
+def rounded(value: Any) -> Any:
+    """Floats to four digits, wherever they stand."""
+    if isinstance(value, dict):
+        return {key: rounded(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(v) for v in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def stored(facts: Facts) -> dict:
+    found = rounded(facts.to_json())
+    for known in (found["record"]["base"], found["record"]["trained_on"], found["saved_on"]):
+        if known:
+            known["sample"] = []
+    return found
+
+
+def run(name: str, sick: bool, seed: int) -> dict:
+    """What one run left, and the CPU seconds it took, kept in a file of its own."""
+    folder = RUNS / f"{list(FAULTS).index(name)}-{'broken' if sick else 'fixed'}-{seed}"
+    key = {"fault": name, "edit": FAULTS[name].diff, "steps": faults.STEPS, "batch": faults.BATCH}
+
+    def measured() -> dict:
+        began = time.process_time()
+        facts = faults.train(name, sick, folder, seed)
+        print(f"{name}, {'broken' if sick else 'fixed'}, seed {seed}: {facts.history.held_out}", flush=True)
+        return {"facts": stored(facts), "first": first(folder), "cpu_seconds": round(time.process_time() - began, 1)}
+
+    return kept(folder / "kept.json", key, measured)
+
+
+def first(folder: Path) -> float | None:
+    """The held-out loss at which the run of the adapter ended that this run went on with."""
+    path = folder / "first" / "history.json"
+    return rounded(json.loads(path.read_text())["held_out"][-1][1]) if path.exists() else None
+
+
+def case(name: str, seed: int) -> dict:
+    broken, fixed = run(name, True, seed), run(name, False, seed)
+    facts = {"seed": seed, "broken": broken["facts"], "fixed": fixed["facts"], "first": broken["first"]}
+    return facts | {"cpu_seconds": broken["cpu_seconds"] + fixed["cpu_seconds"]}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    cases = {name: [case(name, seed) for seed in seeds] for name, seeds in SEEDS.items()}
+    record = {"model": "pocket", "steps": faults.STEPS, "batch_tokens": faults.BATCH, "max_length": faults.MAX_LENGTH}
+    size = records.write(RESULT, "scripts/assets/broken_runs.py", record | {"cases": cases})
+    seconds = sum(each["cpu_seconds"] for runs in cases.values() for each in runs)
+    print(f"{RESULT}: {size / 1000:.0f} kB, {seconds / 60:.1f} minutes of CPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Pictures of the workbook as its readers see it: `build/screenshots`, and the explorer in README, `docs/explorer.png`.
+
+    python -m scripts.notebooks.screenshots
+
+A real JupyterLab, light and dark, with the LoRA explorer; and every committed notebook
+as a static page, light and dark, the way GitHub shows it: no kernel, no widgets. They are there to be looked at.
+"""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from scripts.notebooks.browser import FLAGS, copy_blank, find_chromium, jupyterlab, notebook_page
+
+ROOT = Path(__file__).resolve().parents[2]
+
+OUT, README_PICTURE = ROOT / "build/screenshots", ROOT / "docs/explorer.png"
+EXPLORER = "06_rank_and_alpha.ipynb"
+LARGEST = 200_000  # bytes of README's picture
+
+
+def small_png(picture: bytes) -> bytes:
+    """The picture in 256 colours: a chart has few, and the file is a third."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+        buffer, "PNG", optimize=True
+    )
+    return buffer.getvalue()
+
+
+def explorer(chromium: str, theme: str, folder: Path) -> bytes:
+    """The LoRA explorer in JupyterLab as the article sets it, its rank then moved two steps by the keyboard."""
+    notebooks = folder / "notebooks"
+    notebooks.mkdir(parents=True)
+    path = ROOT / "notebooks" / EXPLORER
+    cells = nbformat.read(path, as_version=4).cells
+    first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
+    copy_blank(path, notebooks, lambda i, cell: i == first or "explorer" in cell["metadata"].get("tags", []))
+    own = folder / "own"
+    own.mkdir()
+    with jupyterlab(notebooks, own, theme) as lab, notebook_page(lab, chromium, EXPLORER) as notebook:
+        notebook.run_all(120)
+        root = notebook.page.locator(".lorabook-explorer")
+        root.locator("img").wait_for()
+        notebook.page.set_viewport_size({"width": 1300, "height": 1400})  # the whole explorer in view
+        root.locator("button.widget-button").first.click()
+        notebook.page.wait_for_timeout(1500)
+        handle = root.locator(".noUi-handle").first
+        handle.focus()
+        for _ in range(2):
+            notebook.page.keyboard.press("ArrowRight")
+            notebook.page.wait_for_timeout(800)
+        return root.screenshot()
+
+
+def static_pages(chromium: str) -> None:
+    """Each committed notebook as a web page, light and dark."""
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=list(FLAGS), timeout=60_000)
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+            notebook = nbformat.read(path, as_version=4)
+            for theme in ("light", "dark"):
+                html, _ = HTMLExporter(theme=theme).from_notebook_node(notebook)
+                page = browser.new_page(viewport={"width": 1000, "height": 900})
+                page.route("http*://**", lambda route: route.abort())
+                page.set_content(html, wait_until="domcontentloaded")
+                page.screenshot(path=OUT / f"{path.stem}-{theme}.png", full_page=True)
+                page.close()
+        browser.close()
+
+
+def main() -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    README_PICTURE.parent.mkdir(exist_ok=True)
+    chromium = find_chromium()
+    for theme in ("Light", "Dark"):
+        with tempfile.TemporaryDirectory() as folder:
+            picture = small_png(explorer(chromium, f"JupyterLab {theme}", Path(folder)))
+        (OUT / f"explorer-{theme.lower()}.png").write_bytes(picture)
+        if theme == "Light":
+            if len(picture) > LARGEST:
+                sys.exit(f"README's picture has {len(picture):,} bytes, more than {LARGEST:,}")
+            README_PICTURE.write_bytes(picture)
+    static_pages(chromium)
+    print(*sorted(str(path.relative_to(ROOT)) for path in (*OUT.glob("*.png"), README_PICTURE)), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

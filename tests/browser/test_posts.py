@@ -1,0 +1,55 @@
+"""A post that tries to run in the reader's browser, in JupyterLab: it is text there, letter for letter."""
+
+import json
+
+import nbformat
+import pytest
+
+from scripts.notebooks.browser import find_chromium, jupyterlab, notebook_page
+from tests.faults.data_cases import SCRIPT  # the attack of the table of faults
+
+pytestmark = pytest.mark.browser
+
+# Every way on which text of a post reaches a notebook: rows, titles, answers, reports and errors, a widget's HTML.
+CELLS = [
+    "%matplotlib inline\nimport json\nfrom pathlib import Path\n"
+    "from lorabook import stackoverflow\nfrom lorabook.data.batches import encode_all\n"
+    "from lorabook.models.load import load_model\nfrom lorabook.workbook.final_run.final_run import coloured\n"
+    "data = stackoverflow.load('rows.jsonl')\nprint(data.report)\ndata.pairs",
+    "tokenizer = load_model('pocket', device='cpu').tokenizer\n"
+    "print(coloured(encode_all(data.pairs, tokenizer, 512)[0], tokenizer))\n"
+    "print(data.pairs[0].title)\nprint(data.pairs[0].answer)\ndata.pairs[0]",
+    "from lorabook.workbook.kit.explorer import _pre\nimport ipywidgets\nfrom IPython.display import display\n"
+    "display(ipywidgets.HTML(_pre(data.pairs[0].title)))",
+    "from lorabook.workbook.kit.predictions import predict, reveal\npredict('x', data.pairs[0].title)\nreveal('x', 1)",
+    "from lorabook.errors import LorabookError\nfrom lorabook.data.stackoverflow import RowError, load\n"
+    "from lorabook.workbook import figures\n"
+    "try:\n    load(Path('hostile.csv'))\nexcept LorabookError as error:\n    print(error)",
+]
+
+
+def test_a_post_that_tries_to_run_is_text(tmp_path):
+    chromium, folder = find_chromium(), tmp_path / "notebooks"
+    folder.mkdir()
+    escaped = SCRIPT.replace("<", "&lt;").replace(">", "&gt;")
+    body = f"<p>{escaped}</p><pre><code>{escaped}</code></pre>{SCRIPT}"
+    row = {"question_id": 1, "title": SCRIPT, "question_body": body, "answer_body": body, "tags": [SCRIPT]}
+    (folder / "rows.jsonl").write_text(json.dumps(row))
+    (folder / "hostile.csv").write_text(f'"{SCRIPT.replace(chr(34), chr(34) * 2)}",b\n1,2\n')
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "post.ipynb")
+    with jupyterlab(folder, tmp_path / "own") as lab, notebook_page(lab, chromium, "post.ipynb") as page:
+        page.run_all(200)
+        outputs = page.page.locator(".jp-OutputArea-output")
+        page.page.wait_for_function("() => document.querySelector('.widget-html-content, .jupyter-widgets') !== null")
+        texts = [" ".join(text.split()) for text in outputs.all_inner_texts()]
+        shown = sum(SCRIPT in text for text in texts)
+        assert shown >= 4, texts
+        assert page.page.locator(".jp-OutputArea img[src='x'], .jp-OutputArea script").count() == 0
+        hacked = page.page.evaluate("() => [window.hacked === undefined, document.title]")
+        assert hacked[0] and "hacked" not in hacked[1]
+        # the attack is a real one: put into the page as HTML, it works
+        page.page.evaluate("markup => { document.body.insertAdjacentHTML('beforeend', markup); }", SCRIPT)
+        page.page.wait_for_function("() => window.hacked === 1 && document.title === 'hacked'")

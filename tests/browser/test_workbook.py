@@ -1,0 +1,23 @@
+"""The final notebook in JupyterLab, in a real browser."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts.notebooks.browser import copy_blank, find_chromium, jupyterlab, notebook_page
+
+FINAL = Path(__file__).resolve().parents[2] / "notebooks" / "09_finetune_starcoder.ipynb"
+pytestmark = pytest.mark.browser
+
+
+def test_the_final_notebook_runs_from_the_menu(tmp_path):
+    """Open, Run All Cells, wait for the last cell: no error, the live plot is drawn and redrawn."""
+    chromium, notebooks = find_chromium(), tmp_path / "notebooks"
+    notebooks.mkdir()
+    copy_blank(FINAL, notebooks)
+    with jupyterlab(notebooks, tmp_path / "own") as lab, notebook_page(lab, chromium, FINAL.name) as notebook:
+        notebook.run_all(400)  # 60 s on two quiet cores
+        plot = notebook.page.locator(".jp-OutputArea img.widget-image, .jp-OutputArea .widget-image img").first
+        plot.scroll_into_view_if_needed()
+        assert plot.evaluate("image => image.naturalWidth") > 300
+        assert notebook.problems == []

@@ -1,0 +1,30 @@
+"""What the tests read in committed notebooks: their cells, and the headings that a link can lead to."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def cells(notebook: Path) -> list[dict]:
+    """The notebook's cells, each source as one text."""
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in found]
+
+
+def headings(notebook: Path) -> list[tuple[int, str]]:
+    """Place of the cell and text of every heading, without the marks of Markdown, as a page shows it."""
+    found = []
+    for place, cell in enumerate(cells(notebook)):
+        if cell["cell_type"] == "markdown":
+            prose = re.sub(r"```.*?```", "", cell["source"], flags=re.DOTALL)
+            found += [(place, plain(text)) for text in re.findall(r"^#{1,6} +(.+?) *#*$", prose, re.MULTILINE)]
+    return found
+
+
+def plain(markdown: str) -> str:
+    """A line of Markdown without links, code marks and emphasis."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
+    return re.sub(r"[`*]", "", text)

@@ -1,0 +1,71 @@
+"""Started by test_two_processes.py, once per process: trains the toy and writes what came of it.
+
+python two_processes.py BATCH_TOKENS OUTPUT
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from lorabook.step.gradients import accelerator_for
+from lorabook.training.history import History
+from lorabook.training.loop import finetune
+from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, gradients_of, lora_model, values
+
+STEPS, PAUSE = 5, 3
+SETTINGS = {"lr": 1e-3, "steps": STEPS, "checkpoint_every": 2, "log_every": 1, "minutes": 30.0}
+
+
+def press(history: History) -> None:
+    """The stop button, in the main process alone: no other one logs."""
+    if len(history.steps) == PAUSE:
+        signal.raise_signal(signal.SIGINT)
+
+
+def random_states(model) -> list[torch.Tensor]:
+    """Fills up with what dropout would draw from as each forward pass of training begins."""
+    states = []
+
+    def keep(module, _) -> None:
+        if module.training:
+            states.append(torch.get_rng_state())
+
+    model.base_model.register_forward_pre_hook(keep)
+    return states
+
+
+def main(batch_tokens: str, output: str) -> None:
+    import torch.distributed as dist
+
+    model, again, histories = lora_model(), lora_model(), []
+    states = {"whole": random_states(model), "resumed": random_states(again)}
+    folder, settings = Path(output), config(batch_tokens=int(batch_tokens), **SETTINGS)
+    accelerator_for(next(model.parameters()).device)  # starts the process group, as the first run would
+    rank = dist.get_rank() if dist.is_initialized() else 0
+
+    def whole() -> None:  # a folder for each process, of which only the main one's is to be made
+        histories.append(finetune(model, TRAIN, HELD_OUT, settings, output=folder / f"run-{rank}"))
+
+    seen = gradients_of(model, whole)
+    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=folder / "parts", on_log=press)
+    if dist.is_initialized():
+        dist.barrier()  # until the main process has written the checkpoint
+    histories.append(finetune(again, TRAIN, HELD_OUT, settings, output=folder / "parts", resume=True))
+
+    flat = {f"{i}.{name}": g for i, step in enumerate(seen) for name, g in step.items()}
+    save_file(flat, folder / f"gradients-{rank}.safetensors")
+    for name, trained in (("whole", model), ("resumed", again)):
+        factors = {k: v for k, v in values(trained).items() if k.endswith((".A", ".B"))}
+        save_file(factors, folder / f"{name}-{rank}.safetensors")
+        save_file({"first": states[name][0]}, folder / f"random-{name}-{rank}.safetensors")
+    for name, history in zip(("whole", "resumed"), histories):
+        history.save(folder / f"{name}-{rank}.json")
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,65 @@
+"""Colab's package versions (tests/notebooks/colab.txt): installing lorabook among them changes none of them.
+
+`make colab` runs the notebooks there; this holds what can be known without an environment of its own.
+"""
+
+import re
+import runpy
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SCRIPT = runpy.run_path(str(ROOT / "scripts/checks/colab.py"))
+COLAB = SCRIPT["listed"]()
+NEEDED = [Requirement(r) for r in PROJECT["dependencies"]]
+
+
+def test_the_list_is_whole_and_read_as_pip_reads_it():
+    lines = [line for line in (ROOT / "tests/notebooks/colab.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+]+", line) for line in lines)
+    assert len(lines) == len(COLAB) > 100
+    known = {"transformers": "5.15.0", "datasets": "4.0.0", "torch": "2.11.0", "ipywidgets": "7.7.1", "numpy": "2.1.3"}
+    assert COLAB.items() >= known.items()
+
+
+@pytest.mark.parametrize("requirement", NEEDED, ids=lambda requirement: requirement.name)
+def test_colab_has_what_we_need_at_or_above_our_bound(requirement):
+    name = canonicalize_name(requirement.name)
+    assert name in COLAB, "pip would install it: name it in the list or do without"
+    assert requirement.specifier.contains(COLAB[name]), f"pip would replace {name} {COLAB[name]}"
+
+
+def test_colab_has_the_python_we_need():
+    (specifier,) = [Requirement(f"python{PROJECT['requires-python']}").specifier]
+    assert specifier.contains("3.13.15") and "Python 3.13.15" in (ROOT / "tests/notebooks/colab.txt").read_text()
+
+
+def test_vault_and_drive_of_the_stub_behave_as_the_rehearsal_expects(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "tests/kit/colab_stub")
+    for name in [m for m in sys.modules if m == "google.colab" or m.startswith("google.colab.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    from google.colab import drive, userdata  # pyright: ignore[reportMissingImports]
+
+    from lorabook.models.hub import find_token
+
+    said = []
+    for userdata.behaviour in ("answers", "refuses", "absent", "times out"):
+        said.append(find_token())
+    assert said == [userdata.TOKEN, None, None, None]
+    drive.mount(str(tmp_path / "drive"))
+    (tmp_path / "drive/MyDrive/adapter").write_text("kept")
+    drive.flush_and_unmount()
+    assert not (tmp_path / "drive").exists()
+    drive.mount(str(tmp_path / "drive"))
+    assert (tmp_path / "drive/MyDrive/adapter").read_text() == "kept"
+    for name in ("google.colab.drive", "google.colab.userdata", "google.colab"):
+        sys.modules.pop(name)

@@ -1,0 +1,139 @@
+"""What GitHub and nbviewer show of a committed notebook, to a reader without a kernel, in light and in dark."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+WIDGET = re.compile(r"application/vnd\.jupyter\.widget")
+# Commands that MathJax 2 and 3 and KaTeX share without an extension; GitHub, nbviewer, Colab and JupyterLab use these.
+MACRO = re.compile(r"\\(?:[A-Za-z]+|.)")
+MACROS = set(
+    MACRO.findall(
+        r"""\alpha \beta \gamma \Delta \delta \epsilon \eta \theta \Theta \lambda \mu \nu \Pi \pi \rho \Sigma \sigma
+        \tau \Phi \phi \Psi \psi \Omega \omega \mathrm \mathbf \mathbb \mathcal \text \hat \bar \tilde \vec \sqrt \frac
+        \sum \prod \int \log \ln \exp \max \min \in \subset \times \cdot \odot \otimes \oplus \pm \leq \geq \le \ge
+        \neq \ne \approx \sim \ll \gg \to \mapsto \infty \partial \nabla \top \mid \ldots \cdots \dots \quad \qquad
+        \left \right \lVert \rVert \lvert \rvert \| \{ \} \, \; \: \! \\ \begin \end"""
+    )
+)
+
+
+def read(path: Path) -> list[dict]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def prose(path: Path) -> dict[int, str]:
+    """Markdown cells by index, code blocks and code spans taken out."""
+    cells = {i: "".join(cell["source"]) for i, cell in enumerate(read(path)) if cell["cell_type"] == "markdown"}
+    return {
+        i: re.sub(r"`[^`\n]*`", "CODE", re.sub(r"```.*?```", "CODE", text, flags=re.DOTALL))
+        for i, text in cells.items()
+    }
+
+
+def maths_faults(text: str) -> list[str]:
+    """What a Markdown text's formulas have that some reader's browser would not show, one line a fault."""
+    found, display = [], re.findall(r"\$\$(.+?)\$\$", text, re.DOTALL)
+    rest = re.sub(r"\$\$.+?\$\$", "\n", text, flags=re.DOTALL)
+    inline = re.findall(r"\$([^$\n]+)\$", rest)
+    for before, formula, after in re.findall(r"(.?)\$([^$\n]+)\$(.?)", rest):
+        if not re.fullmatch(r"[\s(]?", before) or not re.fullmatch(r"[\s.,;:?!)]?", after):
+            found.append(f"{before}${formula}${after}: a character touches the dollar sign")
+        if formula != formula.strip():
+            found.append(f"${formula}$: a space inside the dollar sign")
+        if "*" in formula or (formula.count("_") > 1 and re.search(r"[\s(,]_|_[\s,)]", formula)):
+            found.append(f"${formula}$: Markdown would read emphasis")
+    if "$" in re.sub(r"\$[^$\n]+\$", "", rest):
+        found.append("a dollar sign that closes nothing")
+    for formula in display + inline:
+        unknown = set(MACRO.findall(formula)) - MACROS
+        found += [f"{macro} in {formula!r}" for macro in sorted(unknown)]
+    return found
+
+
+@EACH
+def test_formulas_are_shown_everywhere(path):
+    assert {i: faults for i, text in prose(path).items() if (faults := maths_faults(text))} == {}
+
+
+def test_faults_in_formulas_are_found():
+    good = "The loss ($x$ and $y_t$): $$\\max_{\\Phi} \\sum_{t=1}^{|y|} \\log P_\\Phi(y_t)$$ holds for $d\\,k$."
+    assert maths_faults(good) == []
+    bad = ("a$x$", "$x$b", "$x$-th", "$ x$", "costs 5$", "$a * b * c$", r"$\bm{x}$", r"$$x \label{a}$$",
+           r"see $\eqref{a}$", r"$\operatorname{rank}$", r"$$\newcommand{\R}{1}$$")  # fmt: skip
+    assert [text for text in bad if not maths_faults(text)] == []
+
+
+@EACH
+def test_a_notebook_is_small_enough_to_be_shown(path):
+    assert path.stat().st_size < 1_500_000
+
+
+@EACH
+def test_no_output_needs_a_kernel(path):
+    assert not WIDGET.search(path.read_text(encoding="utf-8"))
+
+
+@EACH
+def test_each_explorer_has_its_picture_close_below(path):
+    cells = read(path)
+    for i, cell in enumerate(cells):
+        if "explorer" not in cell["metadata"].get("tags", []):
+            continue
+        (name,) = re.findall(r"^\w+ = (\w+Explorer)\(\)$", "".join(cell["source"]), re.MULTILINE)
+        below = [c for c in cells[i + 1 : i + 4] if ".twin()" in "".join(c["source"])]
+        assert len(below) == 1, f"{name} in cell {i}: its static twin is not within three cells"
+        kinds = {kind for output in below[0]["outputs"] for kind in output["data"]}
+        assert kinds >= {"image/png", "text/markdown"}
+
+
+def pictures(path: Path) -> list[tuple[int, Image.Image]]:
+    found = []
+    for i, cell in enumerate(read(path)):
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                found.append((i, Image.open(io.BytesIO(base64.b64decode("".join(png))))))
+    return found
+
+
+def light(picture: Image.Image) -> bool:
+    """Opaque, with a white edge: dark text on it is read on a dark page as well."""
+    whole = picture.convert("RGBA")
+    edge = {whole.getpixel((x, y)) for x in (0, whole.width - 1) for y in (0, whole.height - 1)}
+    return whole.getchannel("A").getextrema() == (255, 255) and edge == {(255, 255, 255, 255)}
+
+
+@EACH
+def test_pictures_are_readable_on_a_dark_page(path):
+    assert [i for i, picture in pictures(path) if not light(picture)] == []
+
+
+def test_a_picture_that_lets_the_page_through_is_found():
+    assert light(Image.new("RGBA", (4, 4), (255, 255, 255, 255)))
+    assert not light(Image.new("RGBA", (4, 4), (255, 255, 255, 0)))
+    assert not light(Image.new("RGB", (4, 4), "black"))
+
+
+def test_most_notebooks_have_pictures():
+    assert sum(bool(pictures(path)) for path in NOTEBOOKS) >= 9
+
+
+@EACH
+def test_no_colour_is_forced_on_text(path):
+    """Outputs are text, Markdown and pictures; HTML with colours of its own would suit one theme only."""
+    for i, cell in enumerate(read(path)):
+        text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+        assert not re.search(r"<(?:font|span|div|p)\b[^>]*(?:color|style)", text), f"cell {i}"
+        for output in cell.get("outputs", []):
+            assert not re.search("\x1b\\[(?:\\d;)?(?:30|37|90|97)m", "".join(output.get("text", ""))), (
+                f"cell {i}: black, white or grey"
+            )
+            assert output.get("data", {}).keys() <= {"text/plain", "text/markdown", "image/png"}, f"cell {i}"

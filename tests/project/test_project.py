@@ -1,0 +1,259 @@
+"""The project as a whole: its dependencies, who imports whom, what the Makefile promises, what a notebook may hold."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LIBRARY = sorted((ROOT / "lorabook").rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every name a file imports, absolute: `from .errors import X` in lorabook/lora.py is `lorabook.errors.X`."""
+    package, found = path.relative_to(ROOT).parent.parts, set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            found |= {".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names}
+    return found
+
+
+def under(names: set[str], *packages: str) -> set[str]:
+    return {name for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages)}
+
+
+# Dependencies
+
+
+def test_environment_yml_mirrors_pyproject():
+    pip_list = re.findall(r"^ {6}- (.+)$", (ROOT / "environment.yml").read_text(), re.MULTILINE)
+    assert pip_list == PROJECT["dependencies"] + EXTRAS["lab"]
+
+
+def test_dependencies_have_lower_bounds_only():
+    requirements = [Requirement(r) for group in (PROJECT["dependencies"], *EXTRAS.values()) for r in group]
+    for requirement in requirements:
+        operators = {specifier.operator for specifier in requirement.specifier}
+        assert ">=" in operators and operators <= {">=", "!="}, f"{requirement}: a lower bound, and nothing else"
+        assert "+" not in str(requirement) and requirement.url is None, f"{requirement}: no build of one machine"
+
+
+def test_every_import_is_a_declared_dependency():
+    requirements = PROJECT["dependencies"] + EXTRAS["quantized"] + EXTRAS["gguf"]
+    declared = {canonicalize_name(Requirement(r).name) for r in requirements}
+    homes = packages_distributions()
+    ours = {"lorabook", "google", "kaggle_secrets"}  # the last two exist on Colab and Kaggle only
+    tops = {name.split(".")[0] for path in LIBRARY for name in imports(path)} - sys.stdlib_module_names - ours
+    undeclared = {top for top in tops if not declared & {canonicalize_name(d) for d in homes.get(top, [top])}}
+    assert undeclared == set()
+
+
+def test_wheel_holds_every_module_and_asset(tmp_path):
+    shutil.copytree(ROOT / "lorabook", tmp_path / "lorabook", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    nested = tmp_path / "lorabook/assets/one/two/three.txt"
+    nested.parent.mkdir(parents=True)
+    nested.write_text("an asset two folders down")
+    build = "from setuptools import build_meta; build_meta.build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        packed = {name for name in wheel.namelist() if name.startswith("lorabook/")}
+        entry_points = wheel.read("lorabook-0.1.0.dist-info/entry_points.txt").decode()
+    assert packed == {str(p.relative_to(tmp_path)) for p in (tmp_path / "lorabook").rglob("*") if p.is_file()}
+    assert "lorabook = lorabook.cli:main" in entry_points
+
+
+# Who imports whom
+
+
+def test_import_lorabook_is_light():
+    code = "import sys, lorabook; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    heavy = {"transformers", "datasets", "matplotlib", "ipywidgets", "peft", "bitsandbytes"}
+    assert "lorabook" in loaded.split() and heavy.isdisjoint(loaded.split())
+
+
+def test_relative_imports_are_resolved(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "lorabook/memory/ledger.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("import torch.nn\nfrom ..errors import X\nfrom . import counter\nfrom lorabook import lora\n")
+    assert imports(path) == {"torch.nn", "lorabook.errors.X", "lorabook.memory.counter", "lorabook.lora"}
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    names = imports(path)
+    assert not under(names, "peft", "loralib"), "oracles belong to the tests"
+    if "workbook" not in path.relative_to(ROOT).parts:
+        assert not under(names, "ipywidgets", "matplotlib", "lorabook.workbook")
+
+
+def test_the_heart_stands_alone():
+    beside = {f"lorabook.{name}" for name in ("errors", "fast_path", "base_layers", "base_values", "lora_config")}
+    names = imports(ROOT / "lorabook/lora.py")
+    assert under(names, "lorabook") == under(names, *beside)
+    for module in beside:
+        names = imports(ROOT / f"{module.replace('.', '/')}.py")
+        assert under(names, "lorabook") == under(names, "lorabook.errors")
+
+
+# Files
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_runs_code_from_a_download(path):
+    pickles = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    assert not under(imports(path), "torch.load", *pickles)
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.load"), f"line {node.lineno}"
+        if isinstance(node, ast.keyword) and node.arg in {"trust_remote_code", "allow_pickle"}:
+            assert ast.unparse(node.value) == "False", f"line {node.lineno}: {node.arg}"
+
+
+def test_every_mutant_still_finds_its_line():
+    code = "import mutants, json; print(json.dumps([(m.name, m.file, m.old) for m in mutants.MUTANTS]))"
+    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", check=True, capture_output=True).stdout
+    texts = {path: (ROOT / "lorabook" / path).read_text() for path in {file for _, file, _ in json.loads(listed)}}
+    assert [name for name, file, old in json.loads(listed) if texts[file].count(old) != 1] == []
+
+
+# Makefile and .ci/run
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_every_target_that_is_named_exists():
+    for name in ("CONTRIBUTING.md", "README.md"):
+        named = set(re.findall(r"`make (?:[A-Z]+=\S+ )?([a-z]+)", (ROOT / name).read_text()))
+        assert named <= targets(), name
+    assert {"run", "test", "check", "lab", "bench", "notebooks"} <= targets()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_alone_lists_every_target():
+    shown = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert set(re.findall(r"^make ([a-z]+) ", shown, re.MULTILINE)) == targets()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_says_what_is_missing(tmp_path):
+    old = tmp_path / "python3"  # a Python that is too old: whatever it is asked, it says no
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command, path = [str(shutil.which("make")), "run"], {"PATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True)
+    assert done.returncode != 0 and "Python 3.11 or newer with venv is needed" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_ci_script_is_sound():
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    assert "export LORABOOK_REQUIRE_BROWSER=1" in script.read_text()
+
+
+# Notebooks
+
+
+def sanitised(text: str) -> str:
+    from nbval.plugin import get_sanitize_patterns
+
+    patterns = get_sanitize_patterns((ROOT / "tests/notebooks/nbval_sanitize.cfg").read_text())
+    assert len(patterns) == 5
+    for pattern, replacement in patterns:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def test_sanitising_forgives_the_clock_and_nothing_else():
+    assert sanitised("12.3 s at 1,234 tokens/s") == sanitised("250 ms at 98.5 tokens/s") == "DURATION at RATE"
+    assert sanitised("<lorabook.X at 0x7f3a9c0012d0>") == "<lorabook.X at ADDRESS>"
+    assert sanitised("saved to /tmp/tmpab12/x.json") == sanitised("saved to /var/folders/zz/T/x.json")
+    assert sanitised(" 40%|████      | 2/5 [00:01<00:02, 1.9it/s]") == " PROGRESS"
+    kept = "loss 3.36 → 2.91, r = 8, 98,304 trainable parameters, 7.4 MiB, 5 samples, 3 steps, ΔW 1e-3 smaller"
+    assert sanitised(kept) == kept
+
+
+def faults(notebook: dict) -> list[str]:
+    """What is wrong with a committed notebook, one line a fault."""
+    found, cells = [], notebook["cells"]
+    if notebook["metadata"].keys() - {"kernelspec", "language_info"}:
+        found.append("notebook metadata beyond kernelspec and language_info (widget state, names of people)")
+    if notebook["metadata"].get("kernelspec", {}).get("name") != "python3":
+        found.append("kernelspec is not python3")
+    if cells[0]["cell_type"] != "markdown":
+        found.append("cell 0 is not Markdown")
+    for index, cell in enumerate(cells):
+        if cell["metadata"].keys() - {"tags"}:
+            found.append(f"cell {index}: metadata beyond tags")
+        if cell["cell_type"] != "code":
+            continue
+        if len("".join(cell["source"]).splitlines()) > 25:
+            found.append(f"cell {index}: more than 25 lines")
+        if cell["execution_count"] is None:
+            found.append(f"cell {index}: not executed")
+        if any(output["output_type"] == "error" for output in cell["outputs"]):
+            found.append(f"cell {index}: an error among the outputs")
+        if any(output.get("name") == "stderr" for output in cell["outputs"]):
+            found.append(f"cell {index}: output on stderr")
+    return found
+
+
+def test_faults_are_found():
+    def code(**changes) -> dict:
+        whole = {"cell_type": "code", "metadata": {}, "source": ["1 + 1"], "execution_count": 1, "outputs": []}
+        return whole | changes
+
+    metadata = {"kernelspec": {"name": "python3"}, "language_info": {}}
+    title = {"cell_type": "markdown", "metadata": {}, "source": ["# Title"]}
+    assert faults({"metadata": metadata, "cells": [title, code(metadata={"tags": ["exercise"]})]}) == []
+    bad = [
+        code(metadata={"executionInfo": {"user": {}}}),
+        code(source=["x = 1\n"] * 26),
+        code(execution_count=None),
+        code(outputs=[{"output_type": "error"}]),
+        code(outputs=[{"output_type": "stream", "name": "stderr"}]),
+    ]
+    assert len(faults({"metadata": metadata | {"widgets": {}}, "cells": bad})) == 2 + len(bad)
+    assert len(faults({"metadata": {}, "cells": [title]})) == 1
+
+
+def test_the_final_notebook_exists():
+    assert "09_finetune_starcoder.ipynb" in [path.name for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_committed_notebook_is_clean(path):
+    assert faults(json.loads(path.read_text())) == []
+
+
+def test_the_readme_s_library_example_runs(capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert "trainable parameters: 233,472 of 4,112,128" in capsys.readouterr().out

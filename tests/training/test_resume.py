@@ -1,0 +1,303 @@
+"""Stopping and going on: a run in two pieces is the run in one, bit for bit, on a CPU."""
+
+import dataclasses
+import signal
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import accelerate
+import pytest
+import torch
+from torch import nn
+
+from lorabook.errors import CheckpointError, TrainingError
+from lorabook.lora import LoRAConfig, apply_lora
+from lorabook.step.config import schedule
+from lorabook.step.gradients import stop_button, trained
+from lorabook.training import loop as train_module
+from lorabook.training import run_state
+from lorabook.training.checkpoint import Checkpoint, latest
+from lorabook.training.evaluate import answer_loss
+from lorabook.training.history import History
+from lorabook.training.loop import MOST_SKIPS, finetune
+from tests.kit.tiny import gpt_bigcode
+from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, rows, values
+
+LOGGED = {"log_every": 1, "steps": 10, "clip": 0.5}
+
+
+def stop_at(step: int):
+    """An `on_log` that presses the stop button once, after `step` steps."""
+
+    def press(history: History) -> None:
+        if len(history.steps) == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return press
+
+
+def comparable(history: History) -> dict:
+    steps = [dataclasses.replace(s, seconds=0.0, peak_bytes=0) for s in history.steps]
+    return dataclasses.asdict(dataclasses.replace(history, steps=steps))
+
+
+def build(kind: str) -> nn.Module:
+    if kind == "full":
+        return gpt_bigcode(resid_pdrop=0.2, attn_pdrop=0.1)
+    return lora_model(dropout=0.3)
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora_plus": 4.0}, {"activation_checkpointing": True}], ids=str)
+@pytest.mark.parametrize("kind", ["LoRA", "full"])
+def test_ten_steps_are_five_and_five_more(kind, changes, tmp_path):
+    """Dropout on, across the end of an epoch: weights, optimizer, random state and history are equal."""
+    settings = config(**LOGGED | changes)
+    whole = build(kind)
+    expected = finetune(whole, TRAIN, HELD_OUT, settings, output=tmp_path / "whole")
+
+    first = build(kind)
+    stopped = finetune(first, TRAIN, HELD_OUT, settings, output=tmp_path / "parts", on_log=stop_at(5))
+    assert (len(stopped.steps), stopped.stopped, len(stopped.held_out)) == (5, "interrupted", 1)
+    second = build(kind)
+    torch.rand(17)
+    history = finetune(second, TRAIN, HELD_OUT, settings, output=tmp_path / "parts", resume=True)
+
+    assert comparable(history) == comparable(expected) and history.stopped == "finished"
+    assert differing(values(whole), values(second)) == []
+    ends = [latest(tmp_path / name / "checkpoints").tensors for name in ("whole", "parts")]
+    assert differing(*ends) == [] and any(k.startswith("optimizer.exp_avg_sq") for k in ends[0])
+    assert len(trained(whole)) * 4 + 1 == len(ends[0])  # weight, step and two moments each; one random state
+
+
+def test_resuming_where_there_is_nothing_starts_anew(tmp_path):
+    plain, other = lora_model(), lora_model()
+    finetune(plain, TRAIN, HELD_OUT, config())
+    assert len(finetune(other, TRAIN, HELD_OUT, config(), output=tmp_path, resume=True).steps) == 4
+    assert differing(values(plain), values(other)) == []
+
+
+def test_without_resume_an_old_checkpoint_is_not_used(tmp_path):
+    finetune(lora_model(), TRAIN, HELD_OUT, config(), output=tmp_path)
+    model = lora_model()
+    history = finetune(model, TRAIN, HELD_OUT, config(steps=2), output=tmp_path)
+    assert len(latest(tmp_path / "checkpoints").state["history"]["steps"]) == 2
+    assert len(history.steps) == 2 and history.held_out[0] == (0, answer_loss(lora_model(), HELD_OUT).loss)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    model, again = lora_model(), lora_model()
+    finished = finetune(model, TRAIN, HELD_OUT, config(), output=tmp_path)
+    assert comparable(finetune(again, TRAIN, HELD_OUT, config(), output=tmp_path, resume=True)) == comparable(finished)
+    assert differing(values(model), values(again)) == []
+
+
+def other_base() -> nn.Module:
+    return lora_model(seed=1)
+
+
+def other_alpha() -> nn.Module:
+    model = gpt_bigcode()
+    apply_lora(model, LoRAConfig(r=4, alpha=9, targets=("all-linear", "wte")))
+    return model
+
+
+OTHER: dict[str, dict[str, Any]] = {
+    "lr": {"settings": config(lr=2e-2)},
+    "seed": {"settings": config(seed=1)},
+    "steps and batch_tokens": {"settings": config(steps=5, batch_tokens=151)},
+    "rows to train on": {"train": TRAIN[:-1]},
+    "held-out rows": {"held_out": rows(6, seed=2)},
+    "frozen weights": {"model": other_base},
+    "LoRA settings": {"model": other_alpha},
+    "trained parameters": {"model": lambda: lora_model(targets=("all-linear",))},
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_checkpoint_of_another_run_is_refused_by_what_differs(name, tmp_path):
+    finetune(lora_model(), TRAIN, HELD_OUT, config(), output=tmp_path)
+    now = {"model": lora_model, "train": TRAIN, "held_out": HELD_OUT, "settings": config()} | OTHER[name]
+    model = now["model"]()
+    before = values(model)
+    with pytest.raises(CheckpointError, match=f"of another run, with other .*{name}"):
+        finetune(model, now["train"], now["held_out"], now["settings"], output=tmp_path, resume=True)
+    assert differing(before, values(model)) == []
+
+
+def test_settings_that_change_no_gradient_may_change(tmp_path):
+    finetune(lora_model(), TRAIN, HELD_OUT, config(log_every=1), output=tmp_path, on_log=stop_at(2))
+    smaller = config(micro_tokens=30, activation_checkpointing=True, checkpoint_every=3)
+    assert len(finetune(lora_model(), TRAIN, HELD_OUT, smaller, output=tmp_path, resume=True).steps) == 4
+
+
+def test_a_damaged_checkpoint_costs_its_steps_only(tmp_path):
+    settings, whole, model = config(steps=9, checkpoint_every=3), lora_model(dropout=0.3), lora_model(dropout=0.3)
+    finetune(whole, TRAIN, HELD_OUT, settings, output=tmp_path)
+    folder = tmp_path / "checkpoints"
+    tensors = latest(folder).folder / "state.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="step-000009 is damaged"):
+        history = finetune(model, TRAIN, HELD_OUT, settings, output=tmp_path, resume=True)
+    assert len(history.steps) == 9 and differing(values(whole), values(model)) == []
+
+
+def test_a_checkpoint_holds_no_base_and_no_pickle(tmp_path):
+    model = lora_model(targets=("c_attn",))
+    finetune(model, TRAIN, HELD_OUT, config(checkpoint_every=1), output=tmp_path)
+    folders = sorted((tmp_path / "checkpoints").iterdir())
+    assert [f.name for f in folders] == ["step-000003", "step-000004"]
+    assert {f.suffix for folder in folders for f in folder.iterdir()} == {".safetensors", ".json"}
+    numbers = sum(p.numel() for _, p in trained(model))
+    size = (folders[0] / "state.safetensors").stat().st_size
+    assert 12 * numbers < size < 12 * numbers + 12_000  # the weight and two moments; the random state and the header
+    base = sum(p.numel() for p in model.parameters()) - numbers
+    assert size < 4 * base
+
+
+def test_no_output_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finetune(lora_model(), TRAIN, HELD_OUT, config(checkpoint_every=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_stop_button_finishes_the_step_and_puts_the_old_handler_back():
+    previous = signal.getsignal(signal.SIGINT)
+
+    def mine(signum, frame):
+        raise AssertionError("the handler from before the run was called")
+
+    signal.signal(signal.SIGINT, mine)
+    try:
+        model = lora_model()
+        history = finetune(model, TRAIN, HELD_OUT, config(**LOGGED), on_log=stop_at(3))
+        assert (len(history.steps), history.stopped) == (3, "interrupted")
+        assert signal.getsignal(signal.SIGINT) is mine and not model.training
+
+        def fail(history: History) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            finetune(lora_model(), TRAIN, HELD_OUT, config(**LOGGED), on_log=fail)
+        assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def test_a_second_press_interrupts_at_once():
+    previous = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), stop_button() as pressed:
+        signal.raise_signal(signal.SIGINT)
+        assert pressed.is_set()
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is previous
+
+
+def test_training_works_outside_the_main_thread():
+    histories = []
+    thread = threading.Thread(target=lambda: histories.append(finetune(lora_model(), TRAIN, HELD_OUT, config())))
+    thread.start()
+    thread.join()
+    assert len(histories[0].steps) == 4
+
+
+class ScaledAccelerator(accelerate.Accelerator):
+    """Accelerate with a real GradScaler on the CPU, whose arithmetic stays fp32: fp16 proper needs CUDA."""
+
+    scale = 2.0**10
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=self.scale)
+
+    def unscale_gradients(self, optimizer: Any = None) -> None:
+        for each in self._optimizers:
+            self.scaler.unscale_(each.optimizer)
+
+
+def scaled(monkeypatch, scale: float) -> None:
+    kind = type("Scaled", (ScaledAccelerator,), {"scale": scale})
+    monkeypatch.setattr(accelerate, "Accelerator", kind)
+
+
+def test_a_loss_scale_changes_no_step(monkeypatch):
+    plain, model = lora_model(), lora_model()
+    settings = config(clip=0.5)
+    expected = finetune(plain, TRAIN, HELD_OUT, settings)
+    scaled(monkeypatch, 2.0**10)
+    history = finetune(model, TRAIN, HELD_OUT, settings)
+    assert differing(values(plain), values(model)) == []  # a power of two costs no digit
+    assert [s.grad_norm for s in history.steps] == [s.grad_norm for s in expected.steps]
+
+
+def test_an_overflow_skips_the_step_and_the_schedule_waits(monkeypatch):
+    scaled(monkeypatch, 2.0**127)
+    model, settings = lora_model(), config(steps=20, warmup=0.5, checkpoint_every=1)
+    weights = [values(model)]
+    step = train_module._Run._step
+
+    def watched(run, *args):
+        step(run, *args)
+        weights.append(values(model))
+
+    monkeypatch.setattr(train_module._Run, "_step", watched)
+    history = finetune(model, TRAIN, HELD_OUT, settings)
+    skipped = [s.skipped for s in history.steps]
+    assert 2 <= sum(skipped) <= 15 and skipped[0] and not skipped[-1]
+    for i, s in enumerate(history.steps):
+        assert s.lr == pytest.approx(1e-2 * schedule((skipped[:i].count(False) + 0.5) / 20, 0.5))
+        assert (differing(weights[i], weights[i + 1]) == []) == s.skipped
+
+
+@pytest.mark.parametrize("overflows", [MOST_SKIPS, MOST_SKIPS + 1])
+def test_too_many_overflows_in_a_row_end_the_run(overflows, monkeypatch):
+    scaled(monkeypatch, 2.0**10)
+    model, calls = lora_model(), []
+    inf = float("inf")
+    trained(model)[0][1].register_hook(lambda g: calls.append(0) or (g * inf if len(calls) <= overflows else g))
+    settings = config(steps=25, batch_tokens=50)  # one micro-batch a step, so one call
+    if overflows <= MOST_SKIPS:
+        assert [s.skipped for s in finetune(model, TRAIN, HELD_OUT, settings).steps].count(True) == overflows
+    else:
+        with pytest.raises(TrainingError, match=f"gradient is not finite at step {overflows}, {overflows} time"):
+            finetune(model, TRAIN, HELD_OUT, settings)
+
+
+def test_the_loss_scale_is_resumed(monkeypatch, tmp_path: Path):
+    scaled(monkeypatch, 2.0**127)
+    settings = config(**LOGGED)
+    whole, model = lora_model(), lora_model()
+    expected = finetune(whole, TRAIN, HELD_OUT, settings, output=tmp_path / "whole")
+    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=tmp_path / "parts", on_log=stop_at(3))
+    history = finetune(model, TRAIN, HELD_OUT, settings, output=tmp_path / "parts", resume=True)
+    assert [s.skipped for s in history.steps] == [s.skipped for s in expected.steps] and expected.steps[0].skipped
+    assert differing(values(whole), values(model)) == []
+    mine, theirs = (latest(tmp_path / name / "checkpoints").state["scaler"] for name in ("parts", "whole"))
+    assert mine == theirs and mine["scale"] < 2.0**127 and mine["_growth_tracker"] > 3
+
+
+def test_each_process_draws_dropout_of_its_own_after_resuming(tmp_path):
+    """The checkpoint has the main process's random state. The others go on with none that was drawn from before."""
+    finetune(lora_model(), TRAIN, HELD_OUT, config(steps=4, checkpoint_every=2), output=tmp_path)
+    found = latest(tmp_path / "checkpoints")
+    assert found is not None
+
+    def draws(rank: int, world: int, steps: int) -> tuple[float, ...]:
+        history = found.state["history"] | {"steps": found.state["history"]["steps"][:steps]}
+        state = found.state | {"history": history}
+        run = SimpleNamespace(rank=rank, world=world, identity=state["identity"], config=config(), subspace=None)
+        run.named = trained(lora_model())
+        run.optimizer = SimpleNamespace(optimizer=torch.optim.AdamW([p for _, p in run.named]))
+        run.accelerator = SimpleNamespace(scaler=None)
+        run_state.put_back(run, Checkpoint(found.folder, found.tensors, state))
+        return tuple(torch.rand(4).tolist())
+
+    torch.set_rng_state(found.tensors["rng.cpu"])
+    drawn = [tuple(torch.rand(4).tolist())]
+    assert draws(0, 4, 2) == drawn[0]
+    for rank in range(1, 4):
+        torch.manual_seed(config().seed + rank)  # as a run begins
+        drawn.append(tuple(torch.rand(4).tolist()))
+        drawn += [draws(rank, 4, steps) for steps in (1, 2, 3)]
+    assert len(set(drawn)) == len(drawn)

@@ -1,0 +1,244 @@
+"""Wrong answers to notebook 08's exercises on bases and on the diagnosis of a run, as people write them."""
+
+import copy
+
+import torch
+from torch import nn
+
+from tests.workbook.mistake_bank import Bank
+
+bank = Bank()
+wrong = bank.wrong
+
+# merge_head
+
+
+@wrong("merge_head", "both are one tensor")
+@torch.no_grad()
+def in_place(model, A, B, scaling):
+    model.head.weight += scaling * B @ A
+    model.config.tie_word_embeddings = False
+
+
+@wrong("merge_head", "both are one tensor")
+def through_data(model, A, B, scaling):
+    model.head.weight.data += scaling * (B @ A).to(model.head.weight.dtype)
+
+
+@wrong("merge_head", "merged into the embedding")
+@torch.no_grad()
+def into_the_embedding(model, A, B, scaling):
+    embedding = model.embedding.weight
+    model.embedding.weight = nn.Parameter((embedding + scaling * B @ A).to(embedding.dtype), requires_grad=False)
+    model.config.tie_word_embeddings = False
+
+
+@wrong("merge_head", "the head is as it was")
+def untied_alone(model, A, B, scaling):
+    model.head.weight = nn.Parameter(model.head.weight.detach().clone(), requires_grad=False)
+    model.config.tie_word_embeddings = False
+
+
+@wrong("merge_head", "the head is as it was")
+def returned(model, A, B, scaling):
+    return model.head.weight + scaling * B @ A
+
+
+def into_a_copy(update, trainable=False, tell=True, cast=True):
+    """An answer that gives the head a copy of its weight and adds `update(A, B, scaling, W0)` to it in fp32."""
+
+    def answer(model, A, B, scaling):
+        W0 = model.head.weight.detach()
+        merged = W0.float() + update(A, B, scaling, W0)
+        model.head.weight = nn.Parameter(merged.to(W0.dtype) if cast else merged, requires_grad=trainable)
+        if tell:
+            model.config.tie_word_embeddings = False
+
+    return answer
+
+
+for label, fragment, answer in (
+    ("unscaled", "left the scaling out", into_a_copy(lambda A, B, s, W0: B @ A)),
+    ("minus", "subtracted the update", into_a_copy(lambda A, B, s, W0: -s * B @ A)),
+    ("update alone", "the update alone", into_a_copy(lambda A, B, s, W0: s * torch.mm(B, A) - W0)),
+    ("not told", "still True", into_a_copy(lambda A, B, s, W0: s * B @ A, tell=False)),
+    ("trainable", "is trainable now", into_a_copy(lambda A, B, s, W0: s * B @ A, trainable=True)),
+    ("in float32", "in float32 now", into_a_copy(lambda A, B, s, W0: s * B @ A, cast=False)),
+):
+    bank.add("merge_head", label, fragment, answer)
+
+
+@wrong("merge_head", "rounded the update")
+def added_in_half(model, A, B, scaling):
+    W0 = model.head.weight.detach().clone()
+    W0 += (scaling * B @ A).type_as(W0)
+    model.head.weight = nn.Parameter(W0, requires_grad=False)
+    model.config.tie_word_embeddings = False
+
+
+# frozen_base
+
+
+class Written(nn.Module):
+    """A layer that its subclasses get wrong in one place."""
+
+    def __init__(self, base, r):
+        super().__init__()
+        self.base = base
+        self.A = nn.Parameter(torch.empty(r, base.weight.shape[1]).normal_())
+        self.B = nn.Parameter(torch.zeros(base.weight.shape[0], r))
+
+    def forward(self, x):
+        return self.base(x) + nn.functional.linear(nn.functional.linear(x, self.A), self.B)
+
+
+@wrong("frozen_base", "still gets gradients")
+class AttributeOfTheModule(Written):
+    def __init__(self, base, r):
+        super().__init__(base, r)
+        self.base.requires_grad = False
+
+
+@wrong("frozen_base", "still gets gradients")
+class EvaluationMode(Written):
+    def __init__(self, base, r):
+        super().__init__(base.eval(), r)
+
+
+@wrong("frozen_base", "bias is still trained")
+class WeightByName(Written):
+    def __init__(self, base, r):
+        super().__init__(base, r)
+        for name, p in self.base.named_parameters():
+            p.requires_grad = name != "weight"
+
+
+@wrong("frozen_base", "froze A and B as well")
+class AllParameters(Written):
+    def __init__(self, base, r):
+        super().__init__(base, r)
+        for p in self.parameters():
+            p.requires_grad = False
+
+
+@wrong("frozen_base", "cuts the gradient")
+class NoGrad(Written):
+    def forward(self, x):
+        with torch.no_grad():
+            h = self.base(x)
+        return h + x @ self.A.T @ self.B.T
+
+
+@wrong("frozen_base", "cuts the gradient")
+class Detached(Written):
+    def __init__(self, base, r):
+        super().__init__(base.requires_grad_(False), r)
+
+    def forward(self, x):
+        return self.base(x).detach() + x @ self.A.T @ self.B.T
+
+
+@wrong("frozen_base", "base is a copy")
+class FrozenCopy(Written):
+    def __init__(self, base, r):
+        super().__init__(copy.deepcopy(base).requires_grad_(False), r)
+
+
+@wrong("frozen_base", "both A and B are zero")
+class BothZero(Written):
+    def __init__(self, base, r):
+        super().__init__(base.requires_grad_(False), r)
+        nn.init.zeros_(self.A)
+
+
+@wrong("frozen_base", "B is not zero")
+class BothRandom(Written):
+    def __init__(self, base, r):
+        super().__init__(base.requires_grad_(False), r)
+        nn.init.normal_(self.B, std=0.02)
+
+
+@wrong("frozen_base", "lost the base's bias")
+class WithoutBias(Written):
+    def __init__(self, base, r):
+        super().__init__(base.requires_grad_(False), r)
+
+    def forward(self, x):
+        return x @ (self.base.weight + self.B @ self.A).T
+
+
+# name_fault
+
+
+def factors_first(run):
+    if run["B zero"]:
+        return "both factors zero" if run["A zero"] else "gradient cut off"
+    if not run["labels"]:
+        return "all labels masked"
+    return rest(run)
+
+
+def rest(run):
+    """What is wrong with labels, scaling, base and rate, the causes first."""
+    if run["distance"] != 1:
+        return "labels shifted"
+    if not run["end labels"]:
+        return "EOS never a label"
+    if run["scaling"] * run["r"] != run["alpha"]:
+        return "scaling is not α/r"
+    if run["trained on"] and run["trained on"] != run["base"]:
+        return "adapter on another base"
+    return "learning rate too high" if run["losses"][-1] > run["start"] + 1 else "nothing"
+
+
+def sound(run, factors=lambda run: run["B zero"]):
+    """A right answer, but for `factors`, which tells whether a gradient was cut."""
+    if not run["labels"]:
+        return "all labels masked"
+    if run["A zero"] and run["B zero"]:
+        return "both factors zero"
+    return "gradient cut off" if factors(run) else rest(run)
+
+
+bank.add("name_fault", "factors first", "called masked labels a cut", factors_first)
+bank.add("name_fault", "every layer", "in every layer", lambda run: sound(run, lambda r: r["B zero"] == r["layers"]))
+
+
+@wrong("name_fault", "called masked labels shifted")
+def distance_first(run):
+    return "labels shifted" if run["distance"] != 1 else sound(run)
+
+
+@wrong("name_fault", "called masked labels a missing end")
+def ends_first(run):
+    return "EOS never a label" if not run["end labels"] else sound(run)
+
+
+@wrong("name_fault", "because its loss fell")
+def falling_is_sound(run):
+    return "nothing" if min(run["losses"][-3:]) < run["losses"][0] else sound(run)
+
+
+@wrong("name_fault", "a raw α for too high a rate")
+def leap_first(run):
+    return "learning rate too high" if max(run["losses"]) > max(4.5, run["start"] + 1) else sound(run)
+
+
+@wrong("name_fault", "two zero factors a cut gradient")
+def b_before_a(run):
+    if run["labels"] and run["B zero"] > 0:
+        return "gradient cut off"
+    return sound(run)
+
+
+@wrong("name_fault", "a new adapter for one from elsewhere")
+def none_is_another(run):
+    said = sound(run)
+    return "adapter on another base" if said in ("nothing", "learning rate too high") and run["trained on"] != run[
+        "base"] else said  # fmt: skip
+
+
+@wrong("name_fault", "any loss above the start")
+def no_margin(run):
+    said = sound(run)
+    return "learning rate too high" if said == "nothing" and max(run["losses"]) > run["start"] else said

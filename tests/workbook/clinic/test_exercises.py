@@ -1,0 +1,161 @@
+"""The solutions of notebook 08's exercises against loralib, SciPy, Transformers, PEFT and the doctor; other answers."""
+
+from types import SimpleNamespace
+
+import loralib
+import pytest
+import scipy.linalg
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from lorabook.diagnosis.findings import examine
+from lorabook.workbook.clinic.cases import HEALTHY, stored
+from lorabook.workbook.clinic.exercises_facts import told
+from lorabook.workbook.exercises import BY_NOTEBOOK
+from tests.kit.tiny import gpt_bigcode, token_ids
+from tests.workbook.mistake_bank import load, said
+
+ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_NOTEBOOK["08"]}
+
+
+def random(*shape: int, seed: int = 3, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def test_lora_update_is_what_loralib_adds():
+    layer = loralib.Linear(6, 5, r=3, lora_alpha=7)
+    nn.init.normal_(layer.lora_B)
+    x = random(4, 6)
+    added = layer(x) - F.linear(x, layer.weight, layer.bias)
+    torch.testing.assert_close(ANSWERS["lora_update"](x, layer.lora_A, layer.lora_B, 7), added)
+
+
+@pytest.mark.parametrize("n", [1, 2, 16])
+def test_transform_is_scipy_s_and_its_gradient_is_measured(n):
+    x = random(3, n, dtype=torch.float64).requires_grad_()
+    H = torch.from_numpy(scipy.linalg.hadamard(n)).double()
+    torch.testing.assert_close(ANSWERS["transform"](x), x @ H)
+    assert torch.autograd.gradcheck(ANSWERS["transform"], x)
+
+
+def test_merge_head_gives_the_unmerged_logits_after_a_reload_too(tmp_path):
+    model, ids = gpt_bigcode(), token_ids()
+    width, vocabulary = model.config.n_embd, model.config.vocab_size
+    A, B = random(2, width), random(vocabulary, 2, seed=4)
+    model.requires_grad_(False)
+    before = model.transformer.wte.weight.clone()
+    with torch.no_grad():
+        hidden = model.transformer(ids).last_hidden_state
+        unmerged = model(ids).logits + 0.25 * hidden @ A.T @ B.T
+    ends = SimpleNamespace(embedding=model.transformer.wte, head=model.lm_head, config=model.config)
+    ANSWERS["merge_head"](ends, A, B, 0.25)
+    model.save_pretrained(tmp_path)
+    for merged in (model, AutoModelForCausalLM.from_pretrained(tmp_path)):
+        torch.testing.assert_close(merged(ids).logits, unmerged, atol=1e-5, rtol=1e-5)
+        assert torch.equal(merged.transformer.wte.weight, before)
+        assert merged.config.tie_word_embeddings is False
+
+
+def test_frozen_base_trains_and_passes_on_what_peft_s_layer_does():
+    base = nn.Linear(6, 5)
+    theirs = get_peft_model(nn.Sequential(base), LoraConfig(r=2, lora_alpha=2, target_modules=["0"])).base_model.model[
+        0
+    ]
+    mine = ANSWERS["frozen_base"](nn.Linear(6, 5), 2)
+    mine.base.load_state_dict(base.state_dict())
+    with torch.no_grad():
+        for ours, other in ((mine.A, theirs.lora_A["default"].weight), (mine.B, theirs.lora_B["default"].weight)):
+            other.normal_()
+            ours.copy_(other)
+    gradients = []
+    for layer in (mine, theirs):
+        x = random(4, 6).requires_grad_()
+        layer(x).square().sum().backward()
+        trained = sum(p.numel() for p in layer.parameters() if p.grad is not None)
+        gradients.append((x.grad, trained))
+    torch.testing.assert_close(gradients[0][0], gradients[1][0])
+    assert gradients[0][1] == gradients[1][1] == 2 * (6 + 5)
+
+
+def test_name_fault_says_what_the_doctor_says_of_every_stored_run():
+    for case in (case for runs in stored().values() for case in runs):
+        for facts in (case.broken, case.fixed):
+            (said_of_it,) = [finding.name for finding in examine(facts)] or [HEALTHY]
+            assert ANSWERS["name_fault"](told(facts)) == said_of_it
+
+
+# Right answers in other words
+
+
+class UntiedFirst:
+    """An embedding with a tensor of its own, then the merge into what was shared."""
+
+    def __call__(self, model, A, B, scaling):
+        W0 = model.head.weight
+        model.embedding.weight = nn.Parameter(W0.detach().clone(), requires_grad=False)
+        W0.data = (W0.float() + scaling * torch.mm(B, A)).to(W0.dtype)
+        model.config.tie_word_embeddings = False
+
+
+class Functional(nn.Module):
+    """Frozen by taking the parameters out of the optimizer's sight, one by one."""
+
+    def __init__(self, base, r):
+        super().__init__()
+        self.base, self.B = base, nn.Parameter(base.weight.new_zeros(base.out_features, r))
+        self.A = nn.Parameter(nn.init.kaiming_uniform_(base.weight.new_empty(r, base.in_features)))
+        for p in base.parameters():
+            p.requires_grad = False
+
+    def forward(self, x):
+        return F.linear(x, self.base.weight + self.B @ self.A, self.base.bias)
+
+
+def by_a_list(run):
+    where = run["trained on"] or run["base"]
+    signs = [
+        ("all labels masked", not run["labels"]),
+        ("labels shifted", run["distance"] not in (1, None)),
+        ("scaling is not α/r", run["scaling"] != pytest.approx(run["alpha"] / run["r"])),
+        ("both factors zero", run["A zero"] and run["B zero"]),
+        ("gradient cut off", run["B zero"]),
+        ("adapter on another base", where != run["base"]),
+        ("learning rate too high", max(run["losses"]) > 2 * run["start"]),
+        ("EOS never a label", not run["end labels"]),
+        ("nothing", True),
+    ]
+    return next(name for name, holds in signs if holds)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("lora_update", lambda x, A, B, alpha: F.linear(F.linear(x, A), B) * alpha / B.shape[1]),
+        ("transform", lambda x: x @ torch.from_numpy(scipy.linalg.hadamard(x.shape[-1])).double()),
+        ("merge_head", UntiedFirst()),
+        ("frozen_base", Functional),
+        ("name_fault", by_a_list),
+    ],
+)
+def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
+    assert said(capsys, name, answer).startswith("✓")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "line"),
+    [
+        (
+            "lora_update",
+            lambda x, A, B, alpha: x @ A.T,
+            "for r = 4 and α = 14 your code gives a tensor of shape (3, 4)",
+        ),
+        ("transform", lambda x: 3 * x, "for x of shape (8,) the numbers are wrong"),
+        ("merge_head", lambda model, A, B, s: model.head.weight.zero_(), "the head's weight the numbers are wrong"),
+        ("name_fault", lambda run: "bad luck", "for case 8 (seed 7) your code gives 'bad luck', expected 'all labels"),
+    ],
+)
+def test_an_unknown_mistake_is_shown_where_it_fails(name, answer, line, capsys):
+    assert line in said(capsys, name, answer)

@@ -1,0 +1,42 @@
+"""The solutions of notebook 03's exercises against scipy's matrix, autograd, and the library's subspace."""
+
+import pytest
+import torch
+from scipy.linalg import hadamard
+from torch import nn
+
+from lorabook.subspace.fastfood import FastfoodProjection
+from lorabook.subspace.training import apply_subspace
+from lorabook.workbook.exercises import EXERCISES
+from tests.workbook.mistake_bank import load
+
+ANSWERS = {name: load(EXERCISES[name].solution) for name in ("fwht", "fastfood_adjoint", "pad_theta", "said_start")}
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 64])
+def test_fwht_is_a_product_with_scipys_matrix(n):
+    x = torch.randn(n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    torch.testing.assert_close(ANSWERS["fwht"](x), torch.tensor(hadamard(n)).double() @ x)
+
+
+@pytest.mark.parametrize(("d", "D"), [(3, 5), (20, 50), (16, 16)])
+def test_the_adjoint_is_the_gradient_of_the_projection(d, D):
+    p, whole = FastfoodProjection(d, D, seed=4), FastfoodProjection(1 << (D - 1).bit_length(), D, seed=4)
+    theta = torch.zeros(d, requires_grad=True)
+    w = torch.randn(D, generator=torch.Generator().manual_seed(0))
+    (expected,) = torch.autograd.grad(p(theta), theta, w)
+    found = ANSWERS["fastfood_adjoint"](w, whole.B, whole.gather.long(), whole.G, d, whole.c)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_padding_keeps_what_fits_and_refuses_the_rest():
+    assert ANSWERS["pad_theta"](torch.ones(3), 4).tolist() == [1, 1, 1, 0]
+    with pytest.raises(ValueError, match=r"5 numbers.*L = 4"):
+        ANSWERS["pad_theta"](torch.ones(5), 4)
+
+
+def test_said_starts_as_the_library_s_subspace():
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
+    subspace = apply_subspace(model, 20, "said")
+    theta, lambdas = ANSWERS["said_start"]([tuple(p.shape) for p in model.parameters()], 20)
+    assert torch.equal(theta, subspace.theta) and torch.equal(lambdas, subspace.lambdas)

@@ -1,0 +1,287 @@
+"""Wrong answers to the exercises of notebook 09, as people write them."""
+
+import math
+import random
+
+import numpy as np
+import torch
+
+from tests.workbook.mistake_bank import Bank
+
+bank = Bank()
+wrong = bank.wrong
+
+MARK = "\n\nAnswer:\n"
+
+# encode_row
+
+
+def tokens_of(question, answer, tokenize, eos):
+    return tokenize(question), tokenize(MARK), [*tokenize(answer), eos]
+
+
+@wrong("encode_row", "the end token is lost")
+def eos_forgotten(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokenize(question), tokenize(MARK), tokenize(answer)
+    q = q[: max_length - len(mark) - len(a)]
+    return q + mark + a, len(q) + len(mark)
+
+
+@wrong("encode_row", "tokenised the texts together")
+def template_search(question, answer, tokenize, eos, max_length):
+    ids = [*tokenize(question + MARK + answer), eos][:max_length]
+    mark = tokenize(MARK)
+    for start in range(len(ids)):
+        if ids[start : start + len(mark)] == mark:
+            return ids, start + len(mark)
+    return ids, 0
+
+
+@wrong("encode_row", "tokenised the texts together")
+def length_of_the_prompt(question, answer, tokenize, eos, max_length):
+    prompt = question + MARK
+    return [*tokenize(prompt + answer), eos], len(tokenize(prompt))
+
+
+@wrong("encode_row", "searched for MARK")
+def mark_searched(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokens_of(question, answer, tokenize, eos)
+    ids = q[: max_length - len(mark) - len(a)] + mark + a
+    at = next(i for i in range(len(ids)) if ids[i : i + len(mark)] == mark)
+    return ids, at + len(mark)
+
+
+@wrong("encode_row", "that of MARK")
+def start_before_the_mark(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokens_of(question, answer, tokenize, eos)
+    q = q[: max_length - len(mark) - len(a)]
+    return q + mark + a, len(q)
+
+
+@wrong("encode_row", "one off")
+def start_shifted(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokens_of(question, answer, tokenize, eos)
+    q = q[: max_length - len(mark) - len(a)]
+    return q + mark + a, len(q + mark) - 1
+
+
+@wrong("encode_row", "MARK is missing")
+def mark_forgotten(question, answer, tokenize, eos, max_length):
+    q, a = tokenize(question), [*tokenize(answer), eos]
+    q = q[: max_length - len(a)]
+    return q + a, len(q)
+
+
+@wrong("encode_row", "truncated the answer away")
+def answer_truncated(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokens_of(question, answer, tokenize, eos)
+    return (q + mark + a)[:max_length], len(q) + len(mark)
+
+
+@wrong("encode_row", "cut the start of the question")
+def cut_on_the_left(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokens_of(question, answer, tokenize, eos)
+    ids = (q + mark + a)[-max_length:]
+    return ids, len(ids) - len(a)
+
+
+@wrong("encode_row", "cut MARK off")
+def mark_cut_off(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokens_of(question, answer, tokenize, eos)
+    prompt = (q + mark)[: max_length - len(a)]
+    return prompt + a, len(prompt)
+
+
+@wrong("encode_row", "did not cut")
+def not_cut(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokens_of(question, answer, tokenize, eos)
+    return q + mark + a, len(q) + len(mark)
+
+
+@wrong("encode_row", "before the cut")
+def start_before_the_cut(question, answer, tokenize, eos, max_length):
+    q, mark, a = tokens_of(question, answer, tokenize, eos)
+    start = len(q) + len(mark)
+    return q[: max_length - len(mark) - len(a)] + mark + a, start
+
+
+# split_rows
+
+
+@wrong("split_rows", "on both sides")
+def rows_chosen(rows, held_out, seed):
+    rows = rows.copy()
+    random.Random(seed).shuffle(rows)
+    n = int(len(rows) * (1 - held_out))
+    return rows[:n], rows[n:]
+
+
+@wrong("split_rows", "on both sides")
+def each_row_by_chance(rows, held_out, seed):
+    draw = np.random.default_rng(seed).random(len(rows))
+    return [r for r, x in zip(rows, draw) if x >= held_out], [r for r, x in zip(rows, draw) if x < held_out]
+
+
+@wrong("split_rows", "rows are lost")
+def one_answer_a_question(rows, held_out, seed):
+    by_question = {}
+    for row in rows:
+        by_question.setdefault(row["question_id"], row)
+    rows = list(by_question.values())
+    random.Random(seed).shuffle(rows)
+    n = round(held_out * len(rows))
+    return rows[n:], rows[:n]
+
+
+@wrong("split_rows", "among the training rows too")
+def trained_on_everything(rows, held_out, seed):
+    ids = sorted({row["question_id"] for row in rows})
+    chosen = random.Random(seed).sample(ids, round(held_out * len(ids)))
+    return rows, [row for row in rows if row["question_id"] in chosen]
+
+
+@wrong("split_rows", "sides are swapped")
+def sides_swapped(rows, held_out, seed):
+    ids = sorted({row["question_id"] for row in rows})
+    chosen = random.Random(seed).sample(ids, round(held_out * len(ids)))
+    return [row for row in rows if row["question_id"] in chosen], [r for r in rows if r["question_id"] not in chosen]
+
+
+@wrong("split_rows", "two different splits")
+def seed_not_used(rows, held_out, seed):
+    ids = list({row["question_id"] for row in rows})
+    random.shuffle(ids)
+    chosen = ids[: round(held_out * len(ids))]
+    return [r for r in rows if r["question_id"] not in chosen], [r for r in rows if r["question_id"] in chosen]
+
+
+@wrong("split_rows", "always hold out the same")
+def last_questions(rows, held_out, seed):
+    ids = sorted({row["question_id"] for row in rows})
+    chosen = ids[len(ids) - round(held_out * len(ids)) :]
+    return [r for r in rows if r["question_id"] not in chosen], [r for r in rows if r["question_id"] in chosen]
+
+
+@wrong("split_rows", "shuffled the list you were given")
+def shuffled_in_place(rows, held_out, seed):
+    random.Random(seed).shuffle(rows)
+    ids = list(dict.fromkeys(row["question_id"] for row in rows))
+    chosen = ids[: round(held_out * len(ids))]
+    return [r for r in rows if r["question_id"] not in chosen], [r for r in rows if r["question_id"] in chosen]
+
+
+# perplexity
+
+
+@wrong("perplexity", "averaged the exps")
+def mean_of_exps(losses, tokens):
+    return np.exp(losses).mean()
+
+
+@wrong("perplexity", "averaged the exps")
+def weighted_mean_of_exps(losses, tokens):
+    return np.average(np.exp(losses), weights=tokens)
+
+
+@wrong("perplexity", "2 to the power")
+def two_to_the_loss(losses, tokens):
+    return 2 ** np.average(losses, weights=tokens)
+
+
+@wrong("perplexity", "mean of means")
+def mean_of_means(losses, tokens):
+    return torch.tensor(losses).mean().exp()
+
+
+@wrong("perplexity", "you gave the mean loss")
+def exp_forgotten(losses, tokens):
+    return np.dot(losses, tokens) / np.sum(tokens)
+
+
+@wrong("perplexity", "without multiplying")
+def sums_taken_for_granted(losses, tokens):
+    return math.exp(sum(losses) / sum(tokens))
+
+
+@wrong("perplexity", "lost the sign")
+def sign_lost(losses, tokens):
+    log_p = -np.average(losses, weights=tokens)
+    return np.exp(log_p)
+
+
+@wrong("perplexity", "exp of a sum")
+def exp_of_the_sum(losses, tokens):
+    return math.prod(math.exp(loss) for loss in losses)
+
+
+# did_it_train
+
+
+def layers_in(state):
+    return sorted({name.split(".")[0] for name in state if "." in name})
+
+
+def frozen(before, after):
+    return all(torch.equal(before[n], after[n]) for n in before if n.endswith(".base"))
+
+
+@wrong("did_it_train", "looked at A")
+def looks_at_a(before, after):
+    return frozen(before, after) and all((before[n] != after[n]).any() for n in before if n.endswith(".A"))
+
+
+@wrong("did_it_train", "looked at the base only")
+def looks_at_the_base_only(before, after):
+    return frozen(before, after)
+
+
+@wrong("did_it_train", "looked at the loss only")
+def looks_at_the_loss_only(before, after):
+    return before["loss"] - after["loss"] > 0
+
+
+@wrong("did_it_train", "asked for a falling loss")
+def asks_for_a_falling_loss(before, after):
+    moved = all(not torch.equal(before[n], after[n]) for n in before if n.endswith(".B"))
+    return moved and frozen(before, after) and after["loss"] < before["loss"]
+
+
+@wrong("did_it_train", "content with one layer")
+def content_with_one_layer(before, after):
+    moved = any(not torch.equal(before[n], after[n]) for n in before if n.endswith(".B"))
+    finite = all(torch.isfinite(after[n]).all() for n in after if n.endswith(".B"))
+    return moved and finite and frozen(before, after)
+
+
+@wrong("did_it_train", "whether B is zero")
+def asks_whether_b_is_zero(before, after):
+    return frozen(before, after) and all(after[f"{layer}.B"].abs().sum() > 0 for layer in layers_in(after))
+
+
+@wrong("did_it_train", "whether B is zero")
+def asks_whether_b_is_zero_anywhere(before, after):
+    return frozen(before, after) and all(after[f"{layer}.B"].any() for layer in layers_in(after))
+
+
+@wrong("did_it_train", "did not look at the base")
+def base_not_looked_at(before, after):
+    return all((before[n] != after[n]).any() and after[n].isfinite().all() for n in before if n.endswith(".B"))
+
+
+@wrong("did_it_train", "with a tolerance")
+def base_compared_loosely(before, after):
+    return all(
+        torch.allclose(before[f"{layer}.base"], after[f"{layer}.base"])
+        and not torch.equal(before[f"{layer}.B"], after[f"{layer}.B"])
+        and not after[f"{layer}.B"].isnan().any()
+        for layer in layers_in(before)
+    )
+
+
+@wrong("did_it_train", "took NaN for training")
+def nan_taken_for_training(before, after):
+    return all(
+        torch.equal(before[f"{layer}.base"], after[f"{layer}.base"])
+        and not torch.equal(before[f"{layer}.B"], after[f"{layer}.B"])
+        for layer in layers_in(before)
+    )

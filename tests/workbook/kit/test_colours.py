@@ -1,0 +1,81 @@
+"""The figures' colours: text is read on the page, marks are seen, and colour-blind readers tell them apart.
+
+Contrast is WCAG 2.2's: the ratio of relative luminances, each plus 0.05. Colour blindness is simulated by the matrices
+of Machado, Oliveira and Fernandes 2009 (doi 10.1109/TVCG.2009.113) for a kind of cone that is missing, and the
+distance of two colours is that of CIELAB.
+"""
+
+import ast
+import importlib
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from lorabook.workbook.kit import figures
+
+FOLDER = Path(figures.__file__).parent
+FILES = sorted(p for p in FOLDER.rglob("*.py") if "exercises" not in p.parts)
+WRITES = {"text", "annotate", "set_title", "set_xlabel", "set_ylabel", "suptitle"}
+PALETTE = {name: getattr(figures, name) for name in ("BLUE", "ORANGE", "GREEN", "VERMILION", "GREY")}
+EYES = {
+    "typical": np.eye(3),
+    "no red cones": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    "no green cones": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+    "no blue cones": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+}
+
+
+def linear(colour) -> np.ndarray:
+    """Red, green and blue in proportion to light, from sRGB."""
+    c = np.asarray(to_rgb(colour))
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(a, b) -> float:
+    light = sorted(float(linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (a, b))
+    return (light[1] + 0.05) / (light[0] + 0.05)
+
+
+def lab(light: np.ndarray) -> np.ndarray:
+    """CIELAB of linear light, under D65."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    t = to_xyz @ np.clip(light, 0, 1) / [0.95047, 1.0, 1.08883]
+    x, y, z = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def written(path: Path) -> list[tuple[int, str]]:
+    """Line and colour of every text that `path` draws in a colour of its own, where the code names it."""
+    name = ".".join(path.relative_to(FOLDER.parents[1]).with_suffix("").parts)
+    values = vars(importlib.import_module(name))
+    found = []
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in WRITES:
+            for colour in (k.value for k in call.keywords if k.arg in ("color", "c")):
+                if isinstance(colour, ast.Constant):
+                    found.append((call.lineno, colour.value))
+                elif isinstance(colour, ast.Name) and isinstance(values.get(colour.id), str):
+                    found.append((call.lineno, values[colour.id]))
+    return found
+
+
+def test_contrast_is_that_of_wcag():
+    assert contrast("black", "white") == pytest.approx(21)
+    assert contrast("#777777", "white") == pytest.approx(4.48, abs=0.005)  # the standard's well-known near miss
+
+
+def test_text_is_read_on_white():
+    texts = [(path.name, line, colour) for path in FILES for line, colour in written(path)]
+    assert len(texts) > 10
+    assert [t for t in texts if t[2] != "white" and contrast(t[2], "white") < 4.5] == []
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_the_palette_is_told_apart(eyes):
+    seen = {name: lab(np.asarray(EYES[eyes]) @ linear(colour)) for name, colour in PALETTE.items()}
+    seen["the page"] = lab(np.ones(3))
+    near = {(a, b): np.linalg.norm(seen[a] - seen[b]) for a, b in combinations(seen, 2)}
+    assert min(near.values()) > 10, min(near, key=near.get)

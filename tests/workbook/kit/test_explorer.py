@@ -1,0 +1,271 @@
+"""The explorers without a browser: the shell on a toy, and the pure functions of each over their whole range."""
+
+import io
+from dataclasses import dataclass, fields, replace
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib import pyplot
+from matplotlib.image import imread
+from matplotlib.text import Text
+
+from lorabook.errors import SettingError
+from lorabook.memory.estimate import estimate
+from lorabook.memory.gpus import CARDS
+from lorabook.memory.plan import Plan
+from lorabook.workbook import explorers
+from lorabook.workbook.explorers import Explorer
+from lorabook.workbook.kit import figures
+from lorabook.workbook.kit.boxes import Boxes
+from lorabook.workbook.kit.explorer import to_fast_png
+from lorabook.workbook.kit.memory_bars import COLOURS, size_text
+from lorabook.workbook.memory import explorer as memory
+from lorabook.workbook.memory.explorer import MemoryState
+
+
+@dataclass(frozen=True)
+class Toy:
+    height: int = 3
+    loud: bool = False
+
+
+class Drawn:
+    """A figure function that keeps what it was asked for, and raises at some heights."""
+
+    def __init__(self):
+        self.asked: list = []
+
+    def __call__(self, state, figure=None):
+        self.asked.append((state, figure))
+        if state.height == 8:
+            raise SettingError("height is 8.", "Give another <b>one</b>.")
+        if state.height == 9:
+            return {}["missing"]
+        figure = figure or figures.new_figure(3, 2)[0]
+        figure.clear()
+        figure.add_subplot().bar(["toy"], [state.height])
+        return figure
+
+
+def said(state: Toy) -> str:
+    return f"<i>{state.height}</i>\nloud: {state.loud}"
+
+
+class ToyExplorer(Explorer):
+    def __init__(self):
+        self.drawn = Drawn()
+        height = widgets.IntSlider(description="height", min=0, max=9)
+        controls = {"height": height, "loud": widgets.Checkbox(description="loud")}
+        presets = {"low": Toy(1), "high": Toy(7, True)}
+        super().__init__(controls, Toy(), self.drawn, said, presets, (300, 200))
+
+
+def tree(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from tree(child)
+
+
+def buttons(explorer) -> dict:
+    return {w.description: w for w in tree(explorer) if isinstance(w, widgets.Button)}
+
+
+class TestShell:
+    @pytest.fixture
+    def toy(self) -> ToyExplorer:
+        return ToyExplorer()
+
+    def test_a_move_changes_state_picture_and_text(self, toy):
+        first = toy.picture.value
+        toy.controls["height"].value = 5
+        assert toy.state == Toy(5) and toy.picture.value != first
+        assert "&lt;i&gt;5&lt;/i&gt;\nloud: False" in toy.text.value and "<i>" not in toy.text.value
+        toy.controls["height"].value = 3
+        assert toy.picture.value == first
+
+    def test_the_picture_has_the_size_that_the_widget_keeps_for_it(self, toy):
+        assert imread(io.BytesIO(toy.picture.value)).shape[:2] == (200, 300)
+        assert (toy.picture.layout.width, toy.picture.layout.height) == ("300px", "auto")
+
+    def test_fifty_events_draw_on_one_figure_and_leave_none_open(self, toy):
+        for i in range(50):
+            toy.controls["height"].value = i % 7
+        assert len(toy.drawn.asked) == 51
+        assert len({id(figure) for _, figure in toy.drawn.asked}) == 1
+        assert pyplot.get_fignums() == []
+
+    def test_setting_the_state_draws_once_and_the_same_state_not_at_all(self, toy):
+        toy.state = Toy(6, True)
+        assert [state for state, _ in toy.drawn.asked] == [Toy(), Toy(6, True)]
+        toy.state = Toy(6, True)
+        assert len(toy.drawn.asked) == 2
+
+    def test_presets_are_buttons(self, toy):
+        buttons(toy)["high"].click()
+        assert toy.state == Toy(7, True) and "loud: True" in toy.text.value
+
+    @pytest.mark.parametrize(
+        ("height", "shown"),
+        [(8, "height is 8. Give another &lt;b&gt;one&lt;/b&gt;."), (9, "KeyError: &#x27;missing&#x27;")],
+    )
+    def test_what_drawing_raises_is_shown_until_the_next_change(self, toy, height, shown):
+        toy.controls["height"].value = height
+        assert shown in toy.error.value and toy.error.layout.display is None
+        assert toy.picture.layout.visibility == "hidden" and toy.text.value == ""
+        toy.controls["height"].value = 3
+        assert toy.error.layout.display == "none" and toy.picture.layout.visibility is None
+        assert "3" in toy.text.value
+
+    def test_a_fault_names_its_place(self, toy):
+        toy.controls["height"].value = 9
+        assert "at test_explorers.py line " in toy.error.value
+
+    def test_a_state_that_cannot_be_made_is_shown(self, toy, monkeypatch):
+        monkeypatch.setattr(Toy, "__init__", lambda self, **values: 1 / 0)
+        toy.controls["height"].value = 4
+        assert "ZeroDivisionError" in toy.error.value
+
+    def test_the_text_that_nbval_compares_is_short_and_stable(self, toy):
+        before = toy._repr_mimebundle_()["text/plain"] if hasattr(toy, "_repr_mimebundle_") else repr(toy)
+        toy.controls["height"].value = 5
+        assert before == repr(toy) == "ToyExplorer()"
+
+    def test_the_twin_shows_the_default_state(self, toy, monkeypatch):
+        shown = []
+        monkeypatch.setattr(figures, "show", lambda figure, text: shown.append((figure, text)))
+        toy.controls["height"].value = 5
+        toy.twin()
+        ((figure, text),) = shown
+        assert text == "<i>3</i>\nloud: False"
+        assert figure is not toy.drawn.asked[0][1] and figure.axes[0].patches[0].get_height() == 3
+
+
+# Every explorer
+
+MADE = [getattr(explorers, name) for name in explorers.__all__ if name != "Explorer"]
+# A list or radio buttons would lose the arrow keys to the notebook that they stand in (see test_browser_explorers.py).
+SLIDERS = (widgets.SelectionSlider, widgets.IntSlider, widgets.FloatSlider)
+BY_KEYBOARD = (*SLIDERS, widgets.ToggleButtons, widgets.Checkbox, Boxes)
+
+
+@pytest.mark.parametrize("made", MADE)
+class TestEveryExplorer:
+    def test_its_controls_are_described_and_work_from_the_keyboard(self, made):
+        explorer = made()
+        assert list(explorer.controls) == [field.name for field in fields(explorer.default)]
+        for control in explorer.controls.values():
+            assert control.description and isinstance(control, BY_KEYBOARD)
+
+    def test_it_has_core_widgets_and_no_output(self, made):
+        for widget in tree(made()):
+            assert isinstance(widget, (Explorer, Boxes)) or type(widget).__module__.startswith("ipywidgets.")
+            assert not isinstance(widget, widgets.Output)
+
+    def test_it_starts_at_its_default_without_an_error_and_takes_every_preset(self, made):
+        explorer = made()
+        assert explorer.state == explorer.default and explorer.error.layout.display == "none"
+        for button in buttons(explorer).values():
+            button.click()
+            assert explorer.error.layout.display == "none" and explorer.text.value
+
+    def test_it_shows_what_its_pure_functions_give(self, made):
+        explorer = made()
+        for button in buttons(explorer).values():
+            button.click()
+            fresh = explorer.figure(explorer.state, None)
+            assert explorer.picture.value == to_fast_png(fresh), "the figure keeps something of earlier drawings"
+
+
+# The Memory explorer
+
+STATES = st.builds(
+    MemoryState,
+    *(
+        st.sampled_from(list(options.values()))
+        for options in (
+            memory.MODELS,
+            memory.PRECISIONS,
+            memory.OPTIMIZERS,
+            memory.SHARES,
+            memory.BATCHES,
+            memory.SEQUENCES,
+            {"on": True, "off": False},
+            memory.ATTENTIONS,
+            memory.LOSSES,
+        )
+    ),
+)
+PLACES = {"pocket": 512, "meta-llama/Llama-2-7b-hf": 4096}
+FITTING = STATES.filter(lambda state: state.sequence <= PLACES.get(state.model, 8192))
+
+
+def assert_no_text_cut_or_covered(figure) -> None:
+    figure.draw_without_rendering()
+    texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    for i, (one, box) in enumerate(boxes):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= 840 and box.y1 <= 440, f"{one!r} leaves the figure"
+        for other, second in boxes[i + 1 :]:
+            assert not box.padded(-1).overlaps(second.padded(-1)), f"{one!r} lies on {other!r}"
+
+
+class TestMemoryExplorer:
+    @settings(max_examples=60, deadline=None)
+    @given(FITTING)
+    def test_bars_are_the_ledger_and_the_line_is_its_peak(self, state):
+        (axes,) = memory.figure(state).axes
+        unit = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}[axes.get_ylabel()[8:11]]
+        methods = [1.0] if state.share == 1 else [1.0, state.share]
+        books = [estimate(state.model, memory.plan_of(state, method)) for method in methods]
+        bars = np.array([patch.get_height() * unit for patch in axes.patches]).reshape(len(books), len(COLOURS) + 1)
+        for book, heights in zip(books, bars):
+            assert heights[:-1] == pytest.approx([book.components[name] for name in COLOURS])
+            assert heights[-1] == pytest.approx(max(0, sum(book.components.values()) - book.predicted_peak))
+        lines = [line.get_segments() for line in axes.collections if line.get_linewidths()[0] == 3]
+        assert [segment[0][1] * unit for segment in lines[0]] == pytest.approx([b.predicted_peak for b in books])
+
+    @settings(max_examples=60, deadline=None)
+    @given(FITTING)
+    def test_no_text_is_cut_or_lies_on_another(self, state):
+        assert_no_text_cut_or_covered(memory.figure(state))
+
+    @settings(max_examples=60, deadline=None)
+    @given(FITTING)
+    def test_readout_says_which_cards_fit_and_the_largest_batch(self, state):
+        text, plan = memory.readout(state), memory.plan_of(state, state.share)
+        peak = estimate(state.model, plan).predicted_peak
+        assert f"Peak: {size_text(peak)}," in text and "*" not in text
+        room = text.split("Room for the peak: ")[1].split(".")[0]
+        assert room == (", ".join(card for card, size in CARDS.items() if peak <= size) or "none")
+        rows = text.rsplit(": ", 1)[1].split(" ")[0]
+        most = 0 if rows == "not" else int(rows.replace(",", ""))
+        if most:
+            assert estimate(state.model, replace(plan, batch=most)).predicted_peak <= CARDS["T4"]
+        assert estimate(state.model, replace(plan, batch=most + 1)).predicted_peak > CARDS["T4"]
+
+    def test_full_fine_tuning_of_starcoder_is_sixteen_bytes_a_parameter(self):
+        text = memory.readout(MemoryState(share=1.0, batch=1, weights="fp32"))
+        sizes = dict(part.rsplit(" ", 2)[:2] for part in text.split("full size: ")[1].split(".\n")[0].split(", "))
+        kept = [float(sizes[name]) for name in ("trainable weights", "gradients", "optimizer state")]
+        assert sum(kept) == pytest.approx(16 * 1_137_207_296 / 2**30, abs=0.02)
+        assert "1,137,207,296 of 1,137,207,296" in text
+
+    def test_a_sequence_beyond_the_model_is_shown_as_an_error(self):
+        explorer = explorers.MemoryExplorer()
+        explorer.state = MemoryState("pocket", sequence=1024)
+        assert "pocket has 512 positions" in explorer.error.value and explorer.error.layout.display is None
+        explorer.state = MemoryState("pocket", sequence=512)
+        assert explorer.error.layout.display == "none"
+
+    def test_titles_tell_what_fits(self):
+        (axes,) = memory.figure(MemoryState()).axes
+        assert axes.get_title("left").endswith("a T4 has room for it, and none for full fine-tuning")
+        (axes,) = memory.figure(MemoryState("meta-llama/Llama-2-7b-hf", share=1.0)).axes
+        assert axes.get_title("left").startswith("Full fine-tuning of Llama-2-7B needs")
+
+    def test_states_are_plans(self):
+        expected = Plan(0.01, weights="fp16", batch=4, sequence=512)
+        assert memory.plan_of(MemoryState(), 0.01) == expected

@@ -1,0 +1,264 @@
+"""Wrong answers to the exercises of notebook 07 on larger ranks and mixed batches, as people write them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.workbook.mistake_bank import Bank
+
+bank = Bank()
+wrong = bank.wrong
+
+# grow_rank
+
+
+def kaiming(n, k):
+    return nn.init.kaiming_uniform_(torch.empty(n, k), a=math.sqrt(5))
+
+
+@wrong("grow_rank", "both zero")
+def padded_with_zeros(A, B, alpha, new_r):
+    n = new_r - A.shape[0]
+    return F.pad(A, (0, 0, 0, n)), F.pad(B, (0, n)), alpha * new_r / A.shape[0]
+
+
+@wrong("grow_rank", "you kept α")
+def alpha_kept(A, B, alpha, new_r):
+    n = new_r - len(A)
+    return torch.cat([A, kaiming(n, A.shape[1])]), F.pad(B, (0, n)), alpha
+
+
+@wrong("grow_rank", "both random")
+def both_random(A, B, alpha, new_r):
+    n = new_r - len(A)
+    return (
+        torch.cat([A, kaiming(n, A.shape[1])]),
+        torch.cat([B, 0.02 * torch.randn(len(B), n)], 1),
+        alpha * new_r / len(A),
+    )
+
+
+@wrong("grow_rank", "are copies")
+def copied(A, B, alpha, new_r):
+    return A.repeat(2, 1), B.repeat(1, 2), alpha
+
+
+@wrong("grow_rank", "are copies")
+def copied_in_halves(A, B, alpha, new_r):
+    return A.repeat(2, 1), B.repeat(1, 2) / 2, alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "are copies")
+def one_constant_for_all(A, B, alpha, new_r):
+    n = new_r - len(A)
+    return torch.cat([A, torch.full((n, A.shape[1]), 0.01)]), F.pad(B, (0, n)), alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "started anew")
+def fresh_adapter(A, B, alpha, new_r):
+    return kaiming(new_r, A.shape[1]), torch.zeros(B.shape[0], new_r), alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "all of A anew")
+def fresh_a(A, B, alpha, new_r):
+    return kaiming(new_r, A.shape[1]), F.pad(B, (0, new_r - len(A))), alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "at different ends")
+def new_rows_first(A, B, alpha, new_r):
+    n = new_r - len(A)
+    return torch.cat([kaiming(n, A.shape[1]), A]), F.pad(B, (0, n)), alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "at different ends")
+def new_columns_first(A, B, alpha, new_r):
+    n = new_r - len(A)
+    return torch.cat([A, kaiming(n, A.shape[1])]), F.pad(B, (n, 0)), alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "the ratio round")
+def alpha_the_other_way(A, B, alpha, new_r):
+    return (*alpha_kept(A, B, alpha, new_r)[:2], alpha / new_r * len(A))
+
+
+@wrong("grow_rank", "the root of r")
+def alpha_by_the_root(A, B, alpha, new_r):
+    return (*alpha_kept(A, B, alpha, new_r)[:2], alpha / math.sqrt(len(A) / new_r))
+
+
+@wrong("grow_rank", "the scaling in place of α")
+def scaling_given(A, B, alpha, new_r):
+    return (*alpha_kept(A, B, alpha, new_r)[:2], alpha / A.shape[0])
+
+
+@wrong("grow_rank", "twice, in α and in the factors")
+def compensated_twice(A, B, alpha, new_r):
+    A, B, alpha = alpha_kept(A, B, alpha * new_r / len(A), new_r)
+    return A, 2 * B, alpha
+
+
+@wrong("grow_rank", "you added new_r rows")
+def new_r_more(A, B, alpha, new_r):
+    return torch.cat([A, kaiming(new_r, A.shape[1])]), F.pad(B, (0, new_r)), alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "the wrong side")
+def a_by_columns(A, B, alpha, new_r):
+    n = new_r - len(A)
+    return torch.cat([A, torch.randn(len(A), n)], dim=1), F.pad(B, (0, n)), alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "the wrong side")
+def b_by_rows(A, B, alpha, new_r):
+    n = new_r - len(A)
+    return torch.cat([A, kaiming(n, A.shape[1])]), torch.cat([B, torch.zeros(n, B.shape[1])]), alpha * new_r / len(A)
+
+
+@wrong("grow_rank", "you gave B first")
+def b_first(A, B, alpha, new_r):
+    A, B, alpha = alpha_kept(A, B, alpha * new_r / len(A), new_r)
+    return B, A, alpha
+
+
+@wrong("grow_rank", "you doubled r")
+def always_twice_the_rank(A, B, alpha, new_r):
+    return torch.vstack([A, torch.rand_like(A) - 0.5]), torch.hstack([B, torch.zeros_like(B)]), 2 * alpha
+
+
+@wrong("grow_rank", "you doubled α")
+def always_twice_alpha(A, B, alpha, new_r):
+    return (*alpha_kept(A, B, alpha, new_r)[:2], 2 * alpha)
+
+
+# mixed_forward
+
+
+def low_rank(x, A, B, alpha):
+    return alpha / A.shape[0] * F.linear(F.linear(x, A), B)
+
+
+@wrong("mixed_forward", "one adapter for the whole")
+def that_of_the_first_row(x, W, adapters, ids):
+    return F.linear(x, W) + low_rank(x, *adapters[ids[0]])
+
+
+@wrong("mixed_forward", "one adapter for the whole")
+def the_first_there_is(x, W, adapters, ids):
+    A, B, alpha = adapters[0]
+    return F.linear(x, W + alpha / A.shape[0] * (B @ A))
+
+
+@wrong("mixed_forward", "the mean of the adapters")
+def mean_of_the_updates(x, W, adapters, ids):
+    deltas = [alpha / A.shape[0] * (B @ A) for A, B, alpha in adapters]
+    return F.linear(x, W + torch.stack(deltas).mean(0))
+
+
+@wrong("mixed_forward", "the mean of the adapters")
+def mean_of_the_factors(x, W, adapters, ids):
+    A, B = (torch.stack([adapter[i] for adapter in adapters]).mean(0) for i in (0, 1))
+    alpha = sum(adapter[2] for adapter in adapters) / len(adapters)
+    return F.linear(x, W) + low_rank(x, A, B, alpha)
+
+
+@wrong("mixed_forward", "all adapters to every row")
+def all_of_them(x, W, adapters, ids):
+    h = F.linear(x, W)
+    for adapter in adapters:
+        h = h + low_rank(x, *adapter)
+    return h
+
+
+@wrong("mixed_forward", "the row's number")
+def by_the_row(x, W, adapters, ids):
+    h = F.linear(x, W)
+    for row in range(len(x)):
+        h[row] += low_rank(x[row], *adapters[row % len(adapters)])
+    return h
+
+
+def by_adapter(update, first=0):
+    """An answer that goes through the adapters and adds `update(x, A, B, alpha, adapters)` to their rows."""
+
+    def answer(x, W, adapters, ids):
+        h = F.linear(x, W)
+        for i in range(first, len(adapters)):
+            h[ids == i] += update(x[ids == i], *adapters[i], adapters)
+        return h
+
+    return answer
+
+
+def scaling_of_the_first(x, A, B, alpha, adapters):
+    return adapters[0][2] / len(adapters[0][0]) * (x @ A.T @ B.T)
+
+
+bank.add("mixed_forward", "unscaled", "left the scaling out", by_adapter(lambda x, A, B, alpha, _: x @ (B @ A).T))
+bank.add("mixed_forward", "raw alpha", "by α, not α/r", by_adapter(lambda x, A, B, alpha, _: alpha * x @ A.T @ B.T))
+bank.add("mixed_forward", "scaling of the first", "the first one's scaling", by_adapter(scaling_of_the_first))
+bank.add(
+    "mixed_forward", "zero for none", "adapter 0 for none", by_adapter(lambda x, A, B, a, _: low_rank(x, A, B, a), 1)
+)
+
+
+@wrong("mixed_forward", "in the order of the adapters")
+def grouped_and_joined(x, W, adapters, ids):
+    parts = [F.linear(x[ids == -1], W)]
+    for i, adapter in enumerate(adapters):
+        parts.append(F.linear(x[ids == i], W) + low_rank(x[ids == i], *adapter))
+    return torch.cat(parts)
+
+
+@wrong("mixed_forward", "the updates alone")
+def updates_alone(x, W, adapters, ids):
+    h = torch.zeros(*x.shape[:-1], W.shape[0])
+    for i, adapter in enumerate(adapters):
+        h[ids == i] = low_rank(x[ids == i], *adapter)
+    return h
+
+
+@wrong("mixed_forward", "once for every adapter")
+def base_in_every_turn(x, W, adapters, ids):
+    h = torch.zeros(*x.shape[:-1], W.shape[0])
+    for i, adapter in enumerate(adapters):
+        mine = (ids == i).float().view(-1, *[1] * (x.ndim - 1))
+        h += F.linear(x, W) + mine * low_rank(x, *adapter)
+    return h
+
+
+@wrong("mixed_forward", "pile up in W")
+def merged_one_after_the_other(x, W, adapters, ids):
+    h = F.linear(x, W)
+    for i, (A, B, alpha) in enumerate(adapters):
+        W += alpha / A.shape[0] * (B @ A)
+        h[ids == i] = F.linear(x[ids == i], W)
+    return h
+
+
+@wrong("mixed_forward", "adapter 0 for none")
+def asked_whether_true(x, W, adapters, ids):
+    h = F.linear(x, W)
+    for row, i in enumerate(ids.tolist()):
+        if i and i != -1:
+            h[row] += low_rank(x[row], *adapters[i])
+    return h
+
+
+@wrong("mixed_forward", "adapters[-1] is the last")
+def indexed_by_minus_one(x, W, adapters, ids):
+    return torch.stack([F.linear(row, W) + low_rank(row, *adapters[i]) for row, i in zip(x, ids)])
+
+
+@wrong("mixed_forward", "without an adapter are zero")
+def written_by_the_adapters_alone(x, W, adapters, ids):
+    h = torch.zeros(*x.shape[:-1], W.shape[0])
+    for i, adapter in enumerate(adapters):
+        h[ids == i] = F.linear(x[ids == i], W) + low_rank(x[ids == i], *adapter)
+    return h
+
+
+@wrong("mixed_forward", "you dropped the rows")
+def rows_left_out(x, W, adapters, ids):
+    return torch.stack([F.linear(row, W) + low_rank(row, *adapters[i]) for row, i in zip(x, ids) if i >= 0])

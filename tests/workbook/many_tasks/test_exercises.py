@@ -1,0 +1,166 @@
+"""The solutions of notebook 07's exercises against PEFT and the library, and right answers in other words."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from lorabook import merging
+from lorabook.lora import LoRAConfig, LoRALinear
+from lorabook.workbook.exercises import BY_NOTEBOOK
+from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
+from tests.kit.tiny import gpt2, gpt_bigcode
+from tests.workbook.mistake_bank import load, said
+
+ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_NOTEBOOK["07"]}
+
+
+def random(*shape: int, seed: int = 3) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("family", [gpt_bigcode, gpt2])
+def test_bottleneck_parameters_are_those_of_the_library(family):
+    model = family(n_layer=3)
+    apply_bottleneck(model, BottleneckConfig(m=5))
+    expected = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert ANSWERS["bottleneck_parameters"](model.config.n_embd, 5, 3) == expected
+
+
+def test_swap_merged_is_a_merge_into_a_fresh_layer():
+    base = nn.Linear(6, 5, bias=False).half()
+    layers = [
+        LoRALinear(nn.Linear(6, 5, bias=False).half(), LoRAConfig(r=r, alpha=alpha)) for r, alpha in ((2, 8), (3, 1))
+    ]
+    for seed, layer in enumerate(layers):
+        layer.base_layer.load_state_dict(base.state_dict())
+        nn.init.normal_(layer.B, generator=torch.Generator().manual_seed(seed))
+    adapters = [(layer.A, layer.B, layer.alpha) for layer in layers]
+    for layer in layers:
+        merging.merge(layer)
+    kept = base.weight.detach().clone()
+    weight = layers[0].base_layer.weight.detach().clone()
+    for _ in range(100):
+        ANSWERS["swap_merged"](weight, kept, *adapters)
+        assert torch.equal(weight, layers[1].base_layer.weight)
+        ANSWERS["swap_merged"](weight, kept, *adapters[::-1])
+        assert torch.equal(weight, layers[0].base_layer.weight)
+
+
+def test_grow_rank_gives_the_same_function_and_a_rank_that_is_used():
+    old = LoRALinear(nn.Linear(12, 10), LoRAConfig(r=3, alpha=6))
+    nn.init.normal_(old.B)
+    A, B, alpha = ANSWERS["grow_rank"](old.A.detach(), old.B.detach(), old.alpha, 7)
+    new = LoRALinear(old.base_layer, LoRAConfig(r=7, alpha=alpha))
+    with torch.no_grad():
+        new.A.copy_(A)
+        new.B.copy_(B)
+    x, y = random(30, 12), random(30, 10, seed=4)
+    torch.testing.assert_close(new(x), old(x))
+    optimizer = torch.optim.Adam([new.A, new.B], lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.mse_loss(new(x), y).backward()
+        optimizer.step()
+    assert torch.linalg.matrix_rank(new.delta().detach().double(), rtol=1e-6) == 7
+
+
+def test_mixed_forward_is_that_of_peft():
+    base = nn.Linear(6, 5, bias=False)
+    model = get_peft_model(nn.Sequential(base), LoraConfig(r=2, lora_alpha=8, target_modules=["0"]), adapter_name="0")
+    model.add_adapter("1", LoraConfig(r=3, lora_alpha=1, target_modules=["0"]))
+    layer = model.base_model.model[0]
+    adapters = []
+    for name, alpha in (("0", 8), ("1", 1)):
+        nn.init.normal_(layer.lora_B[name].weight)
+        adapters.append((layer.lora_A[name].weight, layer.lora_B[name].weight, alpha))
+    x, ids = random(5, 4, 6), [1, -1, 0, 1, -1]
+    theirs = layer(x, adapter_names=["__base__" if i < 0 else str(i) for i in ids])
+    torch.testing.assert_close(ANSWERS["mixed_forward"](x, base.weight, adapters, torch.tensor(ids)), theirs)
+
+
+# Right answers in other words
+
+
+def by_svd(A, B, alpha, new_r):
+    """Balanced factors of the old update, then LoRA's start for the rest."""
+    r = len(A)
+    U, S, Vh = torch.linalg.svd(alpha / r * (B @ A), full_matrices=False)
+    B, A = U[:, :r] * S[:r].sqrt(), S[:r, None].sqrt() * Vh[:r]
+    return F.pad(A, (0, 0, 0, new_r - r)), torch.cat([B, torch.randn(len(B), new_r - r)], 1), new_r
+
+
+def rows_copied_columns_zero(A, B, alpha, new_r):
+    """Copies of rows of A part as soon as their columns of B have moved away from the old ones."""
+    again = torch.arange(new_r) % len(A)
+    return A[again], F.pad(B, (0, new_r - len(A))), alpha * new_r / len(A)
+
+
+def alpha_kept_and_b_scaled(A, B, alpha, new_r):
+    rows = torch.randn(new_r - len(A), A.shape[1])
+    return nn.Parameter(torch.cat([rows, A])), F.pad(B * new_r / len(A), (new_r - len(A), 0)), alpha
+
+
+@torch.no_grad()
+def written_by_addmm(weight, kept, old, new):
+    A, B, alpha = new
+    weight[:] = torch.addmm(kept.float(), B, A, alpha=alpha / len(A))
+
+
+def set_from_detached(weight, kept, old, new):
+    A, B, alpha = (t.detach() if torch.is_tensor(t) else t for t in new)
+    weight.data = (kept.double() + alpha / A.shape[0] * (B.double() @ A.double())).to(weight.dtype)
+
+
+def row_by_row(x, W, adapters, ids):
+    rows = []
+    for row, i in zip(x, ids.tolist()):
+        A, B, alpha = adapters[i] if i != -1 else (torch.zeros(1, W.shape[1]), torch.zeros(len(W), 1), 0)
+        rows.append(F.linear(row, W + alpha / len(A) * B @ A))
+    return torch.stack(rows)
+
+
+def by_masks(x, W, adapters, ids):
+    masks = [(ids == i).view(-1, *[1] * (x.ndim - 1)) for i in range(len(adapters))]
+    return x @ W.T + sum(m * (x @ A.T @ B.T) * (a / len(A)) for m, (A, B, a) in zip(masks, adapters))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("bottleneck_parameters", lambda d, m, L: L * (4 * m * d + 6 * d + 2 * m) + math.prod((2, d))),
+        ("swap_merged", written_by_addmm),
+        ("swap_merged", set_from_detached),
+        ("grow_rank", by_svd),
+        ("grow_rank", rows_copied_columns_zero),
+        ("grow_rank", alpha_kept_and_b_scaled),
+        ("mixed_forward", row_by_row),
+        ("mixed_forward", by_masks),
+    ],
+)
+def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
+    assert said(capsys, name, answer).startswith("✓")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "line"),
+    [
+        (
+            "grow_rank",
+            lambda A, B, alpha, new_r: A,
+            "your code gives a tensor of shape (4, 10) in float32, expected '(8, 10) and",
+        ),
+        (
+            "grow_rank",
+            lambda A, B, alpha, new_r: (A, B, alpha),
+            "the shapes of A and B your code gives '(4, 10) and (9, 4)', expected '(8, 10) and (9, 8)'.",
+        ),
+        ("swap_merged", lambda weight, kept, old, new: weight.zero_(), "the weight the numbers are wrong"),
+        ("mixed_forward", lambda x, W, adapters, ids: x @ W.T, "and ids [2, 0, 1, 2, 0] the numbers are wrong"),
+    ],
+)
+def test_an_unknown_mistake_is_shown_where_it_fails(name, answer, line, capsys):
+    assert line in said(capsys, name, answer)

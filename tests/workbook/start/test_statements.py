@@ -1,0 +1,152 @@
+"""The ten statements: each leads to a section that exists, answers outlive the kernel, and no answer is stable."""
+
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lorabook.errors import SettingError
+from lorabook.workbook.start import statements
+from lorabook.workbook.start.statements import STATEMENTS, VERDICTS, again, anchor, say, ten, verdicts
+from tests.kit.notebook_text import ROOT, cells, headings
+
+
+@pytest.fixture
+def file(monkeypatch, tmp_path) -> Path:
+    """Where the answers of this test lie."""
+    monkeypatch.setenv("LORABOOK_OUTPUT", str(tmp_path / "runs" / "final"))
+    return tmp_path / "runs" / "statements.json"
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed, as Markdown."""
+    texts: list[str] = []
+    monkeypatch.setattr("IPython.display.display", lambda markdown: texts.append(markdown.data))
+    return texts
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:] if line[:1] == "|"]
+
+
+def test_ten_statements_with_all_three_verdicts_about_equally_often():
+    counts = {verdict: sum(s.verdict == verdict for s in STATEMENTS) for verdict in VERDICTS}
+    assert counts == {"true": 3, "imprecise": 4, "wrong": 3}
+    assert len({s.text for s in STATEMENTS}) == 10
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=range(1, 11))
+def test_the_section_that_decides_exists_and_its_cells_have_outputs(statement):
+    path = ROOT / "notebooks" / statement.notebook
+    found = headings(path)
+    (start,) = [place for place, text in found if text == statement.heading]
+    end = next((place for place, _ in found if place > start), len(cells(path)))
+    assert any(cell.get("outputs") for cell in cells(path)[start:end])
+    assert statement.link.endswith(f"({statement.notebook}#{anchor(statement.heading)})")
+
+
+def test_the_link_does_not_tell_the_verdict_by_its_text():
+    assert all(s.link.startswith(f"[notebook {s.notebook[:2]}](") for s in STATEMENTS)
+
+
+def test_ten_shows_every_statement_and_no_verdict(shown):
+    ten()
+    lines = shown[0].splitlines()
+    assert len(lines) == 10
+    for n, (line, statement) in enumerate(zip(lines, STATEMENTS), 1):
+        assert line == f"{n}. {statement.text} (Decided in {statement.link}.)"
+
+
+def test_without_an_answer_the_text_is_the_same_and_no_file_is_made(file, shown, capsys):
+    for _ in range(2):
+        say(1)
+        again(1, None)
+        verdicts()
+    assert capsys.readouterr().out == "1: no answer yet\n" * 4
+    assert shown[0] == shown[1] and not file.parent.exists()
+    assert [row[1:4] for row in rows(shown[0])] == [["–", "–", f"**{s.verdict}**"] for s in STATEMENTS]
+
+
+def test_what_was_said_at_the_start_stands_beside_what_is_said_at_the_end(file, shown, capsys):
+    say(4, "true")
+    say(5, "imprecise")
+    again(4, "wrong")
+    assert capsys.readouterr().out == "4: you say “true”\n5: you say “imprecise”\n4: you say “wrong”\n"
+    assert json.loads(file.read_text("utf-8")) == {"start": {"4": "true", "5": "imprecise"}, "end": {"4": "wrong"}}
+    verdicts()
+    table = rows(shown[0])
+    assert table[3][1:4] == ["true", "wrong", "**wrong**"] and table[4][1:4] == ["imprecise", "–", "**imprecise**"]
+    assert shown[0].endswith("Right at the start: 1 of 10; now: 1.")
+
+
+def test_an_answer_can_be_changed_and_taken_back(file, capsys):
+    say(1, "wrong")
+    say(1, "true")
+    assert json.loads(file.read_text("utf-8"))["start"] == {"1": "true"}
+    say(1)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("spoiled", ["", "[]", '{"start": []}', '{"start": {"1": 7, "2": "maybe"}}', "\xff"])
+def test_a_spoiled_file_holds_nothing(file, spoiled, shown, capsys):
+    file.parent.mkdir(parents=True)
+    file.write_text(spoiled, encoding="latin-1")
+    verdicts()
+    assert all(row[1:3] == ["–", "–"] for row in rows(shown[0]))
+    say(3, "true")
+    assert json.loads(file.read_text("utf-8"))["start"] == {"3": "true"}
+
+
+@pytest.mark.parametrize("n", [0, 11, "1"])
+def test_a_number_that_is_none_is_refused(file, n):
+    with pytest.raises(SettingError, match=rf"no statement {n!r}\. Choose a number from 1 to 10\."):
+        say(n, "true")
+
+
+def test_a_verdict_that_is_none_is_refused(file):
+    with pytest.raises(SettingError, match=r"'False' is no verdict\. Choose among: true, imprecise, wrong; or None\."):
+        again(2, "False")
+    assert not file.exists()
+
+
+def test_answers_lie_beside_the_runs(monkeypatch):
+    monkeypatch.delenv("LORABOOK_OUTPUT", raising=False)
+    assert statements._file() == Path("runs/statements.json")
+
+
+def test_an_anchor_is_the_heading_with_hyphens():
+    assert anchor("Does it go faster?") == "Does-it-go-faster?"
+
+
+def _answer_some(numbers: range, folder: str, together: Any) -> None:
+    os.environ["LORABOOK_OUTPUT"] = folder
+    read = statements._read
+
+    def read_and_wait() -> dict:
+        kept = read()
+        time.sleep(0.05)  # the other kernel answers now
+        return kept
+
+    statements._read = read_and_wait
+    together.wait(60)
+    for n in numbers:
+        statements.say(n, "true")
+
+
+def test_two_kernels_at_once_lose_no_answer(tmp_path):
+    """Notebooks 00 and 09 open side by side: each answer is read, changed and written back."""
+    context = multiprocessing.get_context("spawn")
+    halves, together = [range(1, 6), range(6, 11)], context.Barrier(2)
+    folder = str(tmp_path / "runs" / "final")
+    kernels = [context.Process(target=_answer_some, args=(half, folder, together)) for half in halves]
+    for kernel in kernels:
+        kernel.start()
+    for kernel in kernels:
+        kernel.join(120)
+    kept = json.loads((tmp_path / "runs" / "statements.json").read_text())
+    assert kept["start"] == {str(n): "true" for n in range(1, 11)}

@@ -1,0 +1,292 @@
+"""The exercises held against outside oracles, and answers that are no mistake of the bank: right ones and odd ones."""
+
+import math
+from typing import Any
+
+import loralib
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lorabook import lora, merging
+from lorabook.data import batches, stackoverflow
+from lorabook.workbook.exercises import EXERCISES
+from lorabook.workbook.kit.engine import Exercise, Mistake, cases, judge, same
+from tests.kit.tiny import gpt_bigcode, token_ids
+from tests.kit.tiny_text import TEXT, pair, tokenizer
+from tests.workbook.mistake_bank import load, said
+
+ANSWERS = {name: load(exercise.solution) for name, exercise in EXERCISES.items()}
+
+
+def random(*shape: int, seed: int = 3) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# The solutions against oracles
+
+
+def test_adam_bytes_are_those_that_exist_after_a_step():
+    trained, frozen = nn.Linear(30, 20), nn.Linear(30, 7).half().requires_grad_(False)
+    optimizer = torch.optim.AdamW(trained.parameters())
+    trained(random(2, 30)).sum().backward()
+    optimizer.step()
+    tensors = [*trained.parameters(), *(p.grad for p in trained.parameters()), *frozen.parameters()]
+    for p in trained.parameters():
+        tensors += [optimizer.state[p]["exp_avg"], optimizer.state[p]["exp_avg_sq"]]
+    assert ANSWERS["adam_bytes"](620, 217) == sum(t.nbytes for t in tensors)
+
+
+def test_largest_batch_is_the_last_that_fits():
+    numbers = np.random.default_rng(0)
+    for _ in range(200):
+        static, row, logits = (int(numbers.integers(1, 10**n)) for n in (11, 9, 9))
+        n = ANSWERS["largest_batch"](static, row, logits)
+        fits = [static + m * (row + logits) <= 14.75 * 1024**3 for m in (n, n + 1)]
+        assert fits == [True, False] or (n == 0 and fits == [False, False])
+
+
+def test_answer_labels_are_those_of_the_collator():
+    rows = [batches.Example((5, 6, 0, 7, 0), 2, 1), batches.Example((5, 8, 0), 1, 2)]
+    batch = batches.collate(rows, pad_id=0)
+    labels = [
+        ANSWERS["answer_labels"](ids.tolist(), e.answer_start, len(e.input_ids))
+        for ids, e in zip(batch.input_ids, rows)
+    ]
+    shifted = torch.tensor(labels)[:, 1:]  # place t of the loss is about token t + 1
+    where = (shifted != -100).nonzero()
+    assert (where[:, 0] * 5 + where[:, 1]).tolist() == batch.label_positions.tolist()
+    assert shifted[shifted != -100].tolist() == batch.labels.tolist()
+
+
+def test_loss_by_hand_is_the_loss_of_transformers():
+    model, ids = gpt_bigcode(), token_ids()
+    labels = ids.clone()
+    labels[0, :4], labels[1, 6:] = -100, -100
+    out = model(ids, labels=labels)
+    torch.testing.assert_close(ANSWERS["loss_by_hand"](out.logits, labels), out.loss)
+
+
+def test_lora_forward_and_merge_are_those_of_loralib():
+    theirs = loralib.Linear(6, 5, r=2, lora_alpha=8, lora_dropout=0.0, bias=False)
+    nn.init.normal_(theirs.lora_B)
+    W, A, B, x = theirs.weight.detach().clone(), theirs.lora_A, theirs.lora_B, random(3, 4, 6)
+    torch.testing.assert_close(ANSWERS["lora_forward"](x, W, A, B, 8, 0.0, True), theirs(x))
+    merged = ANSWERS["lora_merge"](W, A, B, 8, False)
+    theirs.eval()  # loralib merges here
+    torch.testing.assert_close(merged, theirs.weight)
+    assert ANSWERS["lora_merge"](merged, A, B, 8, True) is merged
+
+
+def test_lora_forward_drops_where_the_library_does():
+    layer = lora.LoRALinear(nn.Linear(6, 5, bias=False), lora.LoRAConfig(r=2, alpha=8, dropout=0.5)).train()
+    nn.init.normal_(layer.B)
+    layer.dropout = nn.Dropout(0.5)  # PyTorch's, so that both draw the same mask
+    torch.manual_seed(0)
+    expected = layer(x := random(9, 6))
+    torch.manual_seed(0)
+    torch.testing.assert_close(
+        ANSWERS["lora_forward"](x, layer.base_layer.weight, layer.A, layer.B, 8, 0.5, True), expected
+    )
+
+
+def test_lora_merge_rounds_as_the_library_does():
+    layer = lora.LoRALinear(nn.Linear(64, 48, bias=False).half(), lora.LoRAConfig(r=4, alpha=8))
+    nn.init.normal_(layer.B)
+    merged = ANSWERS["lora_merge"](layer.base_layer.weight, layer.A, layer.B, 8, False)
+    merging.merge(layer)
+    assert torch.equal(merged, layer.base_layer.weight)
+
+
+def test_lora_embedding_is_that_of_loralib():
+    theirs = loralib.Embedding(10, 4, r=3, lora_alpha=6)
+    assert not theirs.lora_A.any() and theirs.lora_B.any()
+    mine = ANSWERS["lora_embedding"](nn.Embedding.from_pretrained(theirs.weight.detach().clone()), 3, 6, 0.5)
+    with torch.no_grad():
+        mine.A.copy_(theirs.lora_A.normal_())
+        mine.B.copy_(theirs.lora_B)
+    tokens = torch.tensor([[0, 9, 4], [4, 4, 1]])
+    torch.testing.assert_close(mine(tokens), theirs(tokens))
+
+
+def test_tree_shapes_are_those_of_the_real_architecture():
+    sizes = {"n_embd": 2048, "n_layer": 24, "n_head": 16, "n_inner": 8192, "n_positions": 8192, "vocab_size": 49152}
+    from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+
+    with torch.device("meta"):
+        model = GPTBigCodeForCausalLM(GPTBigCodeConfig(**sizes, bos_token_id=0, eos_token_id=0))
+    both = {id(m.weight): m.weight.numel() for m in (model.transformer.wte, model.lm_head)}
+    report = lora.apply_lora(model, lora.LoRAConfig(r=16, alpha=8, targets=("c_attn", "c_proj", "c_fc", "wte", "wpe")))
+    block, wte = model.transformer.h[0], model.transformer.wte
+    expected: dict[str, Any] = {"c_attn.weight": block.attn.c_attn.base_layer.weight.shape}
+    for name, layer in (("c_attn", block.attn.c_attn), ("mlp.c_proj", block.mlp.c_proj), ("wte", wte)):
+        expected |= {f"{name}.A": layer.A.shape, f"{name}.B": layer.B.shape}
+    expected["modules hit by c_proj"] = sum(m.name.endswith(".c_proj") for m in report.modules)
+    expected["modules adapted"] = len(report.modules)
+    expected["parameters of wte and lm_head"] = sum(both.values())
+    assert expected == ANSWERS["tree_shapes"] and list(expected) == list(ANSWERS["tree_shapes"])
+
+
+@pytest.mark.parametrize("length", [10_000, 90])
+def test_encode_row_is_what_the_library_feeds_the_model(length):
+    tok, row = tokenizer(), pair(" ".join(TEXT[:3]), TEXT[1])
+    expected = batches.encode(row, tok, length)
+    question = stackoverflow.prompt(row).removesuffix(stackoverflow.ANSWER_MARK)
+    ids, start = ANSWERS["encode_row"](
+        question, row.answer, lambda t: batches.tokenize(t, tok), tok.eos_token_id, length
+    )
+    assert (tuple(ids), start) == (expected.input_ids, expected.answer_start)
+    assert (len(ids) == length) == (length == 90) and ids[-1] == tok.eos_token_id
+
+
+def test_split_rows_chooses_as_the_library_does():
+    pairs = [pair(f"question {n}", f"answer {n}", question_id=n) for n in (3, 1, 2, 3, 5, 8, 8, 9, 1, 11)]
+    train, held = ANSWERS["split_rows"]([{"question_id": p.question_id} for p in pairs], 0.3, 4)
+    theirs = stackoverflow.split(pairs, 0.3, 4)
+    assert [[r["question_id"] for r in side] for side in (train, held)] == [[p.question_id for p in s] for s in theirs]
+
+
+def test_perplexity_does_not_depend_on_the_batches():
+    losses = random(60).abs().double()
+    cut = [losses[:7], losses[7:40], losses[40:]]
+    value = ANSWERS["perplexity"]([part.mean().item() for part in cut], [len(part) for part in cut])
+    assert value == pytest.approx(losses.mean().exp().item())
+
+
+@pytest.mark.parametrize(
+    ("trained", "expected"), [("AB", True), ("B", True), ("A", False), ("", False), ("AB base", False)]
+)
+def test_did_it_train_sees_a_real_run(trained, expected):
+    model = gpt_bigcode(n_layer=1)
+    lora.apply_lora(model, lora.LoRAConfig(r=2, targets=("c_attn", "c_fc")))
+    layers = {name.rsplit(".", 1)[-1]: layer for name, layer in lora.lora_layers(model)}
+    for layer in layers.values():
+        for name, tensor in (("A", layer.A), ("B", layer.B), ("base", layer.base_layer.weight)):
+            tensor.requires_grad_(name in trained)
+
+    def state() -> dict[str, Any]:
+        seen: dict[str, Any] = {"loss": model(ids, labels=ids).loss.item()}
+        for name, layer in layers.items():
+            parts = {"A": layer.A, "B": layer.B, "base": layer.base_layer.weight}
+            seen |= {f"{name}.{part}": tensor.detach().clone() for part, tensor in parts.items()}
+        return seen
+
+    ids = token_ids()
+    before = state()
+    if parameters := [p for p in model.parameters() if p.requires_grad]:
+        optimizer = torch.optim.AdamW(parameters, lr=1e-2)
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(ids, labels=ids).loss.backward()
+            optimizer.step()
+    assert ANSWERS["did_it_train"](before, state()) is expected
+
+
+# Right answers in other words
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("adam_bytes", "lambda trained, frozen: 16.0 * trained + 2.0 * frozen"),
+        ("answer_labels", "lambda ids, a, b: torch.tensor([-100] * a + ids[a:b] + [-100] * (len(ids) - b))"),
+        ("answer_labels", "lambda ids, a, b: np.where([a <= t < b for t in range(len(ids))], ids, -100)"),
+        ("loss_by_hand", "lambda z, y: F.cross_entropy(z[:, :-1].transpose(1, 2), y[:, 1:]).item()"),
+        ("truncated_svd", "lambda M, r: sum(s * u[:, None] * v for u, s, v in list(zip(*svd(M)))[:r])"),
+        ("truncation_error", "lambda S, r: math.dist(S[r:].tolist(), [0] * (len(S) - r))"),
+        ("rank_for_energy", "lambda S, q: next(r for r in range(9) if (S[:r]**2).sum() >= q * (S**2).sum())"),
+        ("lora_forward", "lambda x, W, A, B, a, p, t: x @ W.mT + F.linear(F.linear(mask(x, p, t), A), B) * a / len(A)"),
+        ("lora_merge", "lambda W, A, B, a, m: W if m else (W.double() + a / len(A) * (B @ A).double()).to(W)"),
+        ("perplexity", "lambda losses, n: np.exp(np.average(losses, weights=n))"),
+        ("did_it_train", "lambda a, b: all((a[n] == b[n]).all() if 'base' in n else (a[n] != b[n]).any() and "
+         "b[n].isfinite().all() for n in a if n[-1] in 'eB')"),
+    ],
+)  # fmt: skip
+def test_a_right_answer_passes_however_it_is_written(name, source, capsys):
+    def svd(M):
+        U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+        return U.T, S, Vh
+
+    def mask(x, p, training):
+        """Dropout from random numbers of one's own."""
+        keep = (torch.rand(x.shape, dtype=x.dtype) >= p) / (1 - p)
+        return x * keep if training else x
+
+    tools = {"torch": torch, "np": np, "math": math, "F": torch.nn.functional, "svd": svd, "mask": mask}
+    assert said(capsys, name, eval(source, tools)).startswith("✓")
+
+
+# Other answers
+
+
+def test_two_mistakes_at_once_are_told_one_after_the_other(capsys):
+    def answer(x, W, A, B, alpha, p, training):
+        return x @ W.T + alpha * (torch.nn.functional.dropout(x, p) @ A.T @ B.T)  # raw alpha, dropout always on
+
+    assert "by α, not α/r" in said(capsys, "lora_forward", answer)
+    fixed = lambda x, W, A, B, alpha, p, training: answer(x, W, A, B, alpha / len(A), p, training)  # noqa: E731
+    assert "in evaluation too" in said(capsys, "lora_forward", fixed)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "line"),
+    [
+        ("break_even", lambda d, k: 7, "for d = 2304, k = 2048 your code gives 7, expected 1,084."),
+        ("break_even", lambda d, k: None, "for d = 2304, k = 2048 your code gives None. Is a `return` missing?"),
+        ("break_even", lambda d: d, "for d = 2304, k = 2048 your code raised TypeError: "),
+        ("break_even", 1084, "give the function or class itself, not 1,084."),
+        ("tree_shapes", [1], "give the dictionary itself, not [1]."),
+        ("tree_shapes", {"c_attn.weight": (2304, 2048)}, "'c_attn.A' is still to be filled in."),
+        ("tree_shapes", {"c_attn.weight": 3}, "'c_attn.weight' is not 3."),
+        ("truncated_svd", lambda M, r: M[:1], "a tensor of shape (1, 6) in float32, expected a tensor of shape (6, 6)"),
+        ("truncated_svd", lambda M, r: 2 * M, "the numbers are wrong: they differ by up to"),
+        (
+            "split_rows",
+            lambda rows, h, s: (rows[1:35], rows[34:] + rows[:1]),
+            "this does not hold: no question is on both sides.",
+        ),
+        (
+            "did_it_train",
+            lambda b, a: True,
+            "for a run with nothing trained, whose loss fell by chance your code gives",
+        ),
+        ("lora_forward", lambda *a: 1 / 0, "your code raised ZeroDivisionError: division by zero"),
+        ("lora_forward", lambda *a: [][0], "your code raised IndexError: list index out of range"),
+    ],
+)
+def test_an_unknown_mistake_is_shown_where_it_fails(name, answer, line, capsys):
+    text = said(capsys, name, answer)
+    assert text.startswith(f"✗ {name}: ") and line in text
+    assert not any(m.message in text for m in EXERCISES[name].mistakes)
+
+
+# The engine alone
+
+
+def exercise_of(probe, reference, *mistakes: Mistake) -> Exercise:
+    return Exercise("toy", "t.", "s", "h.", "s", "right.", reference, (probe,), mistakes)
+
+
+def test_a_mistake_is_known_by_what_it_computes():
+    toy = exercise_of(
+        cases(lambda n: f"for n = {n}", (2,), (3,)), lambda n: n * n, Mistake("you doubled.", (lambda n: n + n,))
+    )
+    assert judge(toy, lambda n: n**2) == "✓ toy: right."
+    assert judge(toy, lambda n: sum((n, n))) == "✗ toy: you doubled."
+    assert judge(toy, lambda n: 4) == "✗ toy: for n = 3 your code gives 4, expected 9."  # 2 + 2 = 4 is not enough
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected", "equal"),
+    [
+        (1.0000001, 1, True), (1.001, 1, False), (float("nan"), float("nan"), True), (float("nan"), 1.0, False),
+        ([1, 2], [1, 2], True), (torch.tensor([1, 2]), [1, 2], True), ([1, 2], [1, 2, 3], False),
+        (torch.ones(2), torch.ones(2) + 1e-6, True), (torch.ones(2), torch.ones(2) * 1.01, False),
+        (torch.ones(2).double(), torch.ones(2), False), (torch.ones(2, 1), torch.ones(2), False),
+        (torch.tensor([1.0, float("nan")]), torch.ones(2), False), (None, 0, False), ("1", 1, False),
+        (torch.tensor([1.0]).half(), torch.tensor([1.001]).half(), False), ({"a": 1}, {"b": 1}, False),
+    ],
+)  # fmt: skip
+def test_equal_but_for_rounding(seen, expected, equal):
+    assert same(seen, expected) is equal
