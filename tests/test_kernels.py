@@ -1,4 +1,4 @@
-"""ByteDropout against what dropout is: rate, expectation, gradient, PyTorch's own elsewhere; fork against autograd."""
+"""The faster form of a LoRA step against its plain form, and each of its three means against PyTorch's own."""
 
 import pytest
 import torch
@@ -7,12 +7,154 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
 
-from lorabook.kernels import ByteDropout, byte_dropout, fork
-from lorabook.lora import LoRAConfig, LoRALinear
+from lorabook.kernels import FastLoRALinear, byte_dropout, faster, fork
+from lorabook.lora import LoRAConfig, LoRALinear, apply_lora
 from lorabook.memory.arithmetic import GpuArithmetic
 from lorabook.memory.counter import StorageCounter
 
 KEPT = 230 / 256  # of p = 0.1
+
+
+@pytest.fixture
+def fast_layer() -> FastLoRALinear:
+    return FastLoRALinear(nn.Linear(6, 5), LoRAConfig(r=2, alpha=3, dropout=0.1))
+
+
+# The switch
+
+
+class Skipping(nn.Linear):
+    """The gradient of its input is the very tensor that it gets as the gradient of its output."""
+
+    def forward(self, x):
+        return x + F.linear(x, self.weight).detach()
+
+
+class Doubling(LoRALinear):
+    """A variant of the layer, which has a forward pass of its own."""
+
+    def add_update(self, h, x):
+        return 2 * super().add_update(h, x)
+
+
+def two_layers(first: nn.Linear, second: nn.Linear) -> nn.Module:
+    model = nn.Sequential(first, nn.Tanh(), second)
+    apply_lora(model, LoRAConfig(r=2, alpha=3))
+    for layer in (model[0], model[2]):
+        nn.init.normal_(layer.B, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def gradients(model: nn.Module, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """The output, and the gradients of the input, of what is trained, and of what the first layer got."""
+    x = torch.randn(4, 8, 16, generator=torch.Generator().manual_seed(3)).to(dtype).requires_grad_()
+    inner = x * 1
+    out = model(inner)
+    passed = out * 1  # the model's output is also read elsewhere: its gradient is not the last layer's alone
+    (passed.float().square().sum() + out.float().sum()).backward()
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    assert x.grad is not None
+    return found | {"x": x.grad, "out": out.detach()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_faster_is_the_plain_form_to_rounding(dtype):
+    torch.manual_seed(0)
+    model = two_layers(nn.Linear(16, 16), nn.Linear(16, 16)).to(dtype)
+    plain = gradients(model, dtype)
+    with faster(model):
+        assert {type(model[0]), type(model[2])} == {FastLoRALinear}
+        fast = gradients(model, dtype)
+    assert type(model[0]) is LoRALinear
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 5e-2, torch.float16: 8e-3}[dtype]
+    assert plain.keys() == fast.keys() and len(plain) == 6
+    for name, value in plain.items():
+        scale = float(value.abs().max())
+        torch.testing.assert_close(fast[name], value, rtol=0, atol=tolerance * scale, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("shared", ["W0", "A", "both layers"])
+def test_layers_that_share_a_parameter_get_the_gradients_of_the_plain_form(shared):
+    torch.manual_seed(0)
+    model = two_layers(nn.Linear(16, 16), nn.Linear(16, 16))
+    if shared == "W0":
+        model[2].base_layer.weight = model[0].base_layer.weight
+    elif shared == "A":
+        model[2].A = model[0].A
+    else:
+        model[2] = model[0]
+    plain = gradients(model)
+    with faster(model):
+        fast = gradients(model)
+    assert plain.keys() == fast.keys()
+    for name in plain:
+        torch.testing.assert_close(fast[name], plain[name], rtol=1e-5, atol=1e-5)
+
+
+def test_a_gradient_that_a_skip_hands_on_is_not_added_to():
+    torch.manual_seed(0)
+    model = nn.Sequential(Skipping(16, 16))
+    apply_lora(model, LoRAConfig(r=2, alpha=3))
+    nn.init.normal_(model[0].B)
+
+    def run() -> torch.Tensor:
+        x = torch.randn(4, 16, generator=torch.Generator().manual_seed(3), requires_grad=True)
+        inner = x * 1
+        (inner + model(inner)).sum().backward()  # the residual and the layer get one and the same gradient
+        assert x.grad is not None
+        return x.grad
+
+    plain = run()
+    with faster(model):
+        torch.testing.assert_close(run(), plain)
+
+
+def test_two_branches_that_read_the_same_input_and_a_hook_that_keeps_a_gradient():
+    torch.manual_seed(0)
+    branches = nn.ModuleList([nn.Linear(16, 16), nn.Linear(16, 16)])
+    apply_lora(branches, LoRAConfig(r=2, alpha=3))
+    kept = []
+    branches[0].base_layer.register_full_backward_hook(lambda module, into, out: kept.append(into[0]))
+
+    def run() -> torch.Tensor:
+        x = torch.randn(4, 16, generator=torch.Generator().manual_seed(3), requires_grad=True)
+        for branch in branches:
+            nn.init.normal_(branch.B, generator=torch.Generator().manual_seed(1))
+        sum(branch(x).square().sum() for branch in branches).backward()
+        assert x.grad is not None
+        return x.grad
+
+    plain = run()
+    with faster(branches):
+        fast = run()
+    torch.testing.assert_close(fast, plain)
+    torch.testing.assert_close(kept[1], kept[0])
+
+
+def test_a_variant_of_the_layer_and_a_merged_one_compute_as_before():
+    torch.manual_seed(0)
+    x = torch.randn(3, 6)
+    variant = Doubling(nn.Linear(6, 5), LoRAConfig(r=2))
+    nn.init.normal_(variant.B)
+    before = variant(x)
+    with faster(variant):
+        assert type(variant) is Doubling and torch.equal(variant(x), before)
+    layer = LoRALinear(nn.Linear(6, 5), LoRAConfig(r=2))
+    nn.init.normal_(layer.B)
+    layer.merged = True
+    with faster(layer):
+        assert torch.equal(layer(x), layer.base_layer(x))
+
+
+def test_the_switch_goes_back_whatever_happens():
+    model = two_layers(nn.Linear(16, 16), nn.Linear(16, 16))
+    with pytest.raises(KeyError), faster(model), faster(model):
+        raise KeyError
+    assert type(model[0]) is LoRALinear
+
+
+# Dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
@@ -68,26 +210,29 @@ def test_a_dropped_element_is_zero_whatever_it_was():
     assert (y == 0).any() and (y.isnan() | (y == 0)).all()
 
 
-def test_the_global_seed_decides_and_evaluation_draws_nothing():
-    layer, x = ByteDropout(0.1), torch.ones(1000)
+def test_the_global_seed_decides_and_evaluation_draws_nothing(fast_layer):
+    x = torch.ones(3, 1000)
     torch.manual_seed(4)
-    first = layer(x)
+    first = byte_dropout(x, 0.1)
     torch.manual_seed(4)
-    assert torch.equal(layer(x), first) and not torch.equal(layer(x), first)
+    assert torch.equal(byte_dropout(x, 0.1), first) and not torch.equal(byte_dropout(x, 0.1), first)
     before = torch.get_rng_state()
-    assert layer.eval()(x) is x and torch.equal(torch.get_rng_state(), before)
+    fast_layer.eval()(torch.ones(3, 6))
+    assert torch.equal(torch.get_rng_state(), before)
+    fast_layer.train()(torch.ones(3, 6))
+    assert not torch.equal(torch.get_rng_state(), before)
 
 
 def test_it_keeps_one_byte_an_element_where_pytorch_keeps_four():
     x = torch.ones(8, 100, requires_grad=True)
 
-    def kept(module: nn.Module) -> int:
+    def kept(dropout) -> int:
         with StorageCounter([x]) as counter:
             start = counter.live
-            y = module(x)
+            y = dropout(x)
             return counter.live - start - y.nbytes
 
-    assert kept(ByteDropout(0.1)) == x.numel()
+    assert kept(lambda x: byte_dropout(x, 0.1)) == x.numel()
     assert kept(nn.Dropout(0.1)) == 4 * x.numel()
 
 
@@ -104,10 +249,10 @@ def test_modes_see_it_and_the_meta_device_has_it():
 # Under torch.func: the plain formula
 
 
-@pytest.fixture
-def layer() -> LoRALinear:
+@pytest.fixture(params=[LoRALinear, FastLoRALinear])
+def layer(request) -> LoRALinear:
     torch.manual_seed(8)
-    layer = LoRALinear(nn.Linear(6, 5), LoRAConfig(r=2, alpha=3))
+    layer = request.param(nn.Linear(6, 5), LoRAConfig(r=2, alpha=3))
     nn.init.normal_(layer.B)
     return layer
 

@@ -14,7 +14,6 @@ from lorabook.data.batches import Batch, collate, epoch_plan
 from lorabook.diagnosis.findings import CHECKS, examine, examine_run, look, report
 from lorabook.diagnosis.run import Facts, Norms, read_run
 from lorabook.errors import AdapterError, CheckpointError, SettingError, TrainingError
-from lorabook.lora import BaseValues
 from lorabook.peft_format import adapter_file
 from lorabook.step.gradients import trained
 from lorabook.training.history import History, Step
@@ -144,7 +143,7 @@ def test_modules_with_a_rank_of_their_own_are_not_held_to_one_scaling(healthy):
 
 def test_a_base_that_was_trained_along_is_another_base(tmp_path, monkeypatch):
     """Such an adapter is not saved any more; files of an earlier lorabook are still met."""
-    monkeypatch.setattr(BaseValues, "changed", lambda *_: [])
+    monkeypatch.setattr(adapter_file, "_refuse_changed_base", lambda *_: None)
     model = lora_model(targets=LINEAR)
     model.transformer.ln_f.requires_grad_(True)
     assert run(tmp_path, model=model) == ["adapter on another base"]

@@ -41,7 +41,7 @@ NOTEBOOKS = tuple(sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")))
 INTERRUPTIONS = 3  # a notebook
 CELL_SECONDS = 900
 SHORTEST = 0.05  # seconds that a cell must take to be worth interrupting
-FORGIVEN = [(p, r) for p, r in get_sanitize_patterns((ROOT / "tests" / "nbval_sanitize.cfg").read_text())]
+FORGIVEN = [(p, r) for p, r in get_sanitize_patterns((ROOT / "tests" / "notebooks" / "nbval_sanitize.cfg").read_text())]
 
 
 @dataclass

@@ -11,7 +11,7 @@ from lorabook.models import load_model
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf: pip install gguf")
 
-import gguf_files  # noqa: E402
+from tests.kit import gguf_files  # noqa: E402
 
 TYPES = [gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16, gguf.GGMLQuantizationType.Q8_0]
 

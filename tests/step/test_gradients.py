@@ -12,9 +12,10 @@ import torch
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import collate
 from lorabook.lora import lora_layers
-from lorabook.step.gradients import make_optimizer, peak_bytes, progress_bar, set_activation_checkpointing, trained
+from lorabook.step.gradients import make_optimizer, set_activation_checkpointing, trained
 from lorabook.training import loop as train
 from lorabook.training.loop import _Run, finetune
+from lorabook.training.progress import peak_bytes, progress_bar
 from tests.kit.tiny import gpt_bigcode
 from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, lora_model
 

@@ -15,13 +15,14 @@ from torch import nn
 from lorabook.errors import CheckpointError, TrainingError
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.step.config import schedule
-from lorabook.step.gradients import stop_button, trained
+from lorabook.step.gradients import trained
 from lorabook.training import loop as train_module
 from lorabook.training import run_state
 from lorabook.training.checkpoint import Checkpoint, latest
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.history import History
 from lorabook.training.loop import MOST_SKIPS, finetune
+from lorabook.training.stop_button import stop_button
 from tests.kit.tiny import gpt_bigcode
 from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, rows, values
 

@@ -25,7 +25,7 @@ from lorabook.models import load_model
 from lorabook.models.hub import KNOWN
 from lorabook.peft_format import adapter_file
 from lorabook.step import config as train_config
-from lorabook.step import gradients as train_parts
+from lorabook.step import gradients
 from lorabook.step.config import TrainConfig
 from lorabook.training import loop
 
@@ -89,7 +89,7 @@ FAULTS = {
         "return 5e-2 if parameters < 30e6 else 1e-2 if parameters < 500e6 else 5e-3",
     ),
     "gradient cut off": Fault(
-        train_parts.set_activation_checkpointing,
+        gradients.set_activation_checkpointing,
         "getattr(model, new if hasattr(model, new) else old)(*arguments)",
         "for block in model.base_model.h[:-1]:\n"
         "    block.gradient_checkpointing = on\n"
