@@ -18,7 +18,7 @@ projection, the order of the rows and, from random initialisation, the weights.
 
 - "pairs": every parameter trained for PAIR_STEPS steps on the first 20, 80 and 240 pairs only, with the loss
   of the first PAIR_ROWS pairs, all of them trained on, and the held-out loss along the way;
-- "live": LIVE_STEPS steps on the bundled sample in one subspace, which notebook 02 repeats, and with every parameter.
+- "live": LIVE_STEPS steps on the bundled sample in one subspace, which notebook 05 repeats, and with every parameter.
 
 Finished runs are kept in build/subspace_curves and not repeated: after an interruption start it again.
 Writes

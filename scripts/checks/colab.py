@@ -1,6 +1,6 @@
 """Rehearse Colab: every notebook, from its own first cell on, among the package versions that Colab ships.
 
-    python -m scripts.checks.colab [notebooks/05_lora_from_scratch.ipynb ...]
+    python -m scripts.checks.colab [notebooks/01_lora_from_scratch.ipynb ...]
 
 `.venv-colab` gets the versions in tests/notebooks/colab.txt, on Python 3.13 where there is one (COLAB_PYTHON names it),
 else on this Python; the first time, PyTorch's usual wheels are fetched, some 3 GB on Linux. Each notebook runs in an

@@ -21,7 +21,7 @@ from scripts.notebooks.browser import FLAGS, copy_blank, find_chromium, jupyterl
 ROOT = Path(__file__).resolve().parents[2]
 
 OUT, README_PICTURE = ROOT / "build/screenshots", ROOT / "docs/explorer.png"
-EXPLORER = "06_rank_and_alpha.ipynb"
+EXPLORER = "03_rank_and_alpha.ipynb"
 LARGEST = 200_000  # bytes of README's picture
 
 

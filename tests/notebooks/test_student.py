@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lorabook.workbook.exercises import BY_NOTEBOOK, EXERCISES
+from lorabook.workbook.exercises import BY_ROOM, EXERCISES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = runpy.run_path(str(ROOT / "scripts/notebooks/student.py"))
@@ -41,7 +41,7 @@ def test_a_copy_opens_and_holds_no_output_and_no_answer(student, name):
     assert [cell for cell in cells if cell.outputs or cell.execution_count is not None] == []
     assert not any(re.search(r"^(solution|hint)\(", cell.source, re.M) for cell in cells)
     found = exercises(student / name)
-    assert list(found) and set(found) == {e.name for e in BY_NOTEBOOK[name[:2]]}
+    assert list(found) and set(found) == {e.name for e in list(BY_ROOM.values())[int(name[:2])]}
     for exercise, source in found.items():
         assert all(line in source for line in EXERCISES[exercise].stub.strip().splitlines())
     sources = [cell.source for cell in code(ROOT / "notebooks" / name)]
@@ -73,5 +73,5 @@ def test_every_exercise_of_a_copy_says_that_it_waits(student, number):
     program = head + "\n".join(exercises(student / name).values())
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     said = done.stdout.splitlines()
-    assert len(said) == len(BY_NOTEBOOK[number])
+    assert len(said) == len(list(BY_ROOM.values())[int(number)])
     assert all(": not attempted yet." in line for line in said)

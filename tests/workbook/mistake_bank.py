@@ -41,25 +41,25 @@ class Bank(list[Wrong]):
 
 def whole_bank() -> list[Wrong]:
     """Every notebook's wrong answers."""
-    from tests.workbook.clinic import mistakes_code as mistakes_08_code
-    from tests.workbook.clinic import mistakes_models as mistakes_08_models
-    from tests.workbook.fastfood import mistakes as mistakes_03
-    from tests.workbook.final_run import mistakes as mistakes_09
-    from tests.workbook.from_scratch import mistakes_linear as mistakes_05_linear
-    from tests.workbook.from_scratch import mistakes_modules as mistakes_05_modules
-    from tests.workbook.intrinsic_dimension import mistakes as mistakes_02
-    from tests.workbook.low_rank import mistakes as mistakes_04
-    from tests.workbook.many_tasks import mistakes_adapters as mistakes_07_adapters
-    from tests.workbook.many_tasks import mistakes_serving as mistakes_07_serving
-    from tests.workbook.memory import mistakes as mistakes_01
-    from tests.workbook.rank_and_alpha import mistakes_budget as mistakes_06_budget
-    from tests.workbook.rank_and_alpha import mistakes_targets as mistakes_06_targets
-    from tests.workbook.start import mistakes as mistakes_00
+    from tests.workbook.clinic import mistakes_code as clinic_code
+    from tests.workbook.clinic import mistakes_models as clinic_models
+    from tests.workbook.fastfood import mistakes as fastfood
+    from tests.workbook.final_run import mistakes as final
+    from tests.workbook.from_scratch import mistakes_linear as scratch_linear
+    from tests.workbook.from_scratch import mistakes_modules as scratch_modules
+    from tests.workbook.intrinsic_dimension import mistakes as dimension
+    from tests.workbook.low_rank import mistakes as low_rank
+    from tests.workbook.many_tasks import mistakes_adapters as tasks_adapters
+    from tests.workbook.many_tasks import mistakes_serving as tasks_serving
+    from tests.workbook.memory import mistakes as memory
+    from tests.workbook.rank_and_alpha import mistakes_budget as rank_budget
+    from tests.workbook.rank_and_alpha import mistakes_targets as rank_targets
+    from tests.workbook.start import mistakes as start
 
     files = (
-        *(mistakes_00, mistakes_01, mistakes_02, mistakes_03, mistakes_04, mistakes_05_linear, mistakes_05_modules),
-        *(mistakes_06_budget, mistakes_06_targets, mistakes_07_adapters, mistakes_07_serving, mistakes_08_code),
-        *(mistakes_08_models, mistakes_09),
+        *(start, memory, dimension, fastfood, low_rank, scratch_linear, scratch_modules),
+        *(rank_budget, rank_targets, tasks_adapters, tasks_serving, clinic_code),
+        *(clinic_models, final),
     )
     return [wrong for file in files for wrong in file.bank]
 

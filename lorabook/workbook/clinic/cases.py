@@ -1,4 +1,4 @@
-"""The clinic of notebook 08: eight runs that failed, what their users saw, and why a name for the fault fits or not.
+"""The clinic: eight runs that failed, what their users saw, and why a name for the fault fits or not.
 
     case = cases()[0]
     print(case.chart())                       # what its user had at hand

@@ -1,4 +1,4 @@
-"""Exercises of notebook 08: two functions with a bug in them, LoRA's update and a transform with its own backward."""
+"""Exercises: two functions with a bug in them, LoRA's update and a transform with its own backward."""
 
 import math
 

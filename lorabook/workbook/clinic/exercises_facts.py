@@ -1,4 +1,4 @@
-"""Exercise of notebook 08: the clinic's diagnosis, written by the reader and tried on all stored runs."""
+"""Exercise: the clinic's diagnosis, written by the reader and tried on all stored runs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Exercise of notebook 08: an update merged into a head that shares its weight with the embedding."""
+"""Exercise: an update merged into a head that shares its weight with the embedding."""
 
 from types import SimpleNamespace
 

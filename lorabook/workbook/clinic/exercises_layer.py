@@ -1,4 +1,4 @@
-"""Exercise of notebook 08: a LoRA layer whose base is frozen, and lets gradients through."""
+"""Exercise: a LoRA layer whose base is frozen, and lets gradients through."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""LoRA's family beside the layer that notebook 05 writes: DoRA and PiSSA each differ from it in a line or two.
+"""LoRA's family beside the layer that notebook 01 writes: DoRA and PiSSA each differ from it in a line or two.
 
 `LoRALinear` is that notebook's layer. NAMES tells what the same setting is called in lorabook, PEFT, torchtune and TRL.
 """

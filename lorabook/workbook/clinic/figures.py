@@ -1,4 +1,4 @@
-"""The figures of notebook 08: a run's loss and gradient norm over its steps, and the doctor's confusion table."""
+"""The figures: a run's loss and gradient norm over its steps, and the doctor's confusion table."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: padding that refuses what it cannot hold, and what SAID trains out of its budget."""
+"""Exercises: padding that refuses what it cannot hold, and what SAID trains out of its budget."""
 
 import math
 

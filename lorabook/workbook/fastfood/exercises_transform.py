@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: the Walsh-Hadamard transform and the adjoint of Fastfood's projection."""
+"""Exercises: the Walsh-Hadamard transform and the adjoint of Fastfood's projection."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 09: the perplexity of a held-out set, and whether a run trained what it should."""
+"""Exercises: the perplexity of a held-out set, and whether a run trained what it should."""
 
 import math
 from functools import partial

@@ -1,4 +1,4 @@
-"""Exercises of notebook 09: a row as token ids, and rows split into two sides."""
+"""Exercises: a row as token ids, and rows split into two sides."""
 
 import random
 

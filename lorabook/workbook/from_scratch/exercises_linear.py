@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: the forward pass of a linear layer with LoRA, and merging the update into the weight."""
+"""Exercises: the forward pass of a linear layer with LoRA, and merging the update into the weight."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: an embedding with LoRA, and the shapes in the adapted StarCoderBase-1B."""
+"""Exercises: an embedding with LoRA, and the shapes in the adapted StarCoderBase-1B."""
 
 from functools import partial
 

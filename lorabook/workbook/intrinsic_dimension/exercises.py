@@ -1,4 +1,4 @@
-"""Exercises of notebook 02: from d numbers up to D, reading d90 off a curve, and what a dense P takes."""
+"""Exercises: from d numbers up to D, reading d90 off a curve, and what a dense P takes."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The figures of notebook 02: loss on few pairs, a toy whose dimension is known, and what is recovered over d."""
+"""The figures: loss on few pairs, a toy whose dimension is known, and what is recovered over d."""
 
 import math
 from collections.abc import Mapping, Sequence

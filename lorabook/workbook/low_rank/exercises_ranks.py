@@ -1,4 +1,4 @@
-"""Exercises of notebook 04: the closest matrix of a rank, and the rank up to which LoRA is smaller than the matrix."""
+"""Exercises: the closest matrix of a rank, and the rank up to which LoRA is smaller than the matrix."""
 
 import math
 

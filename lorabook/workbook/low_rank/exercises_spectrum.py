@@ -1,4 +1,4 @@
-"""Exercises of notebook 04: what the singular values alone tell, the error and the energy of a rank."""
+"""Exercises: what the singular values alone tell, the error and the energy of a rank."""
 
 import math
 

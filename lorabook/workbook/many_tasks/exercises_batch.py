@@ -1,4 +1,4 @@
-"""Exercise of notebook 07: one batch in which every row has its own adapter."""
+"""Exercise: one batch in which every row has its own adapter."""
 
 import torch
 

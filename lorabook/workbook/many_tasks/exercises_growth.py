@@ -1,4 +1,4 @@
-"""Exercise of notebook 07: an adapter of a larger rank that computes the same and can be trained."""
+"""Exercise: an adapter of a larger rank that computes the same and can be trained."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 07: the parameters of bottleneck adapters, and one merged LoRA in place of another."""
+"""Exercises: the parameters of bottleneck adapters, and one merged LoRA in place of another."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The figures of notebook 07: losses across tasks, what swapping does to a weight, and the time of a forward pass."""
+"""The figures: losses across tasks, what swapping does to a weight, and the time of a forward pass."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from lorabook.workbook.rank_and_alpha.figures import SKY
 
 BETTER_OR_WORSE = LinearSegmentedColormap.from_list("better_or_worse", (BLUE, "white", VERMILION))
 LINES = ((VERMILION, "-"), (ORANGE, "-."), (BLUE, "--"), (GREEN, ":"))
-BARS = (GREY, SKY, BLUE, ORANGE)  # base, LoRA unmerged and merged, bottleneck: as in notebook 06
+BARS = (GREY, SKY, BLUE, ORANGE)  # base, LoRA unmerged and merged, bottleneck: as in notebook 03
 
 
 def cross_losses(base: Mapping[str, float], adapters: Mapping[str, Mapping[str, float]], title: str) -> Figure:

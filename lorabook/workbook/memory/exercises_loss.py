@@ -1,4 +1,4 @@
-"""Exercises of notebook 01: which tokens carry the loss, and what the loss is."""
+"""Exercises: which tokens carry the loss, and what the loss is."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 01: the bytes of a training step, and the largest batch that fits on a card."""
+"""Exercises: the bytes of a training step, and the largest batch that fits on a card."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: targets and a rank for a budget of trained parameters, and the size of an adapter file."""
+"""Exercises: targets and a rank for a budget of trained parameters, and the size of an adapter file."""
 
 import math
 from functools import partial

@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: the scaling when the rank changes, and what a list of targets hits."""
+"""Exercises: the scaling when the rank changes, and what a list of targets hits."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The figures of notebook 06: rates, budgets, the gain over trained numbers, forgetting, time, subspaces."""
+"""The figures: rates, budgets, the gain over trained numbers, forgetting, time, subspaces."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The exercise of notebook 00: how many numbers LoRA trains beside one matrix."""
+"""The exercise: how many numbers LoRA trains beside one matrix."""
 
 import math
 

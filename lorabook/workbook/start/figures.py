@@ -1,4 +1,4 @@
-"""The figures of notebook 00: what the next token may be before and after training, and the map of the book."""
+"""The figures: what the next token may be before and after training, and the map of the book."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The solutions of notebook 08's exercises against loralib, SciPy, Transformers, PEFT and the doctor; other answers."""
+"""The exercises' solutions against loralib, SciPy, Transformers, PEFT and the doctor; other answers."""
 
 from types import SimpleNamespace
 
@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM
 from lorabook.diagnosis.findings import examine
 from lorabook.workbook.clinic.cases import HEALTHY, stored
 from lorabook.workbook.clinic.exercises_facts import told
-from lorabook.workbook.exercises import BY_NOTEBOOK
+from lorabook.workbook.exercises import BY_ROOM
 from tests.kit.tiny import gpt_bigcode, token_ids
 from tests.workbook.mistake_bank import load, said
 
-ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_NOTEBOOK["08"]}
+ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_ROOM["clinic"]}
 
 
 def random(*shape: int, seed: int = 3, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""DoRA and PiSSA as small changes to notebook 05's layer, held against PEFT; and the names of settings."""
+"""DoRA and PiSSA as small changes to notebook 01's layer, held against PEFT; and the names of settings."""
 
 import copy
 import inspect
@@ -15,7 +15,7 @@ from lorabook import LoRAConfig
 from lorabook.workbook.clinic.family import NAMES, DoRALinear, LoRALinear, PiSSALinear
 
 R, ALPHA, D, K = 4, 6, 20, 32
-NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "05_lora_from_scratch.ipynb"
+NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "01_lora_from_scratch.ipynb"
 
 
 def base() -> nn.Linear:

@@ -1,4 +1,4 @@
-"""The solutions of notebook 03's exercises against scipy's matrix, autograd, and the library's subspace."""
+"""The exercises' solutions against scipy's matrix, autograd, and the library's subspace."""
 
 import pytest
 import torch

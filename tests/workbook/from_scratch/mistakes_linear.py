@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 05 on linear layers, as people write them."""
+"""Wrong answers to the exercises on linear layers, as people write them."""
 
 import math
 

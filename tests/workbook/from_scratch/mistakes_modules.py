@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 05 on embeddings and the module tree, as people write them."""
+"""Wrong answers to the exercises on embeddings and the module tree, as people write them."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The figures of notebook 05: the numbers given are the numbers drawn."""
+"""The figures: the numbers given are the numbers drawn."""
 
 import pytest
 from matplotlib.colors import to_hex

@@ -1,4 +1,4 @@
-"""The exercises of notebook 02 held against the library and PyTorch, and right answers in other words."""
+"""The exercises held against the library and PyTorch, and right answers in other words."""
 
 import numpy as np
 import pytest

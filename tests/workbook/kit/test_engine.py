@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lorabook.errors import SettingError
-from lorabook.workbook.exercises import BY_NOTEBOOK, EXERCISES, check, hint, solution
+from lorabook.workbook.exercises import BY_ROOM, EXERCISES, check, hint, solution
 from lorabook.workbook.kit.engine import Raised, first_failure, judge, observe, plain, same, untouched
 from tests.workbook.mistake_bank import Wrong, load, said, whole_bank
 
@@ -23,17 +23,17 @@ WRONG = pytest.mark.parametrize("wrong", BANK, ids=[f"{w.exercise}-{w.label.repl
 
 
 def test_every_exercise_has_its_place():
-    assert {number: [e.name for e in group] for number, group in BY_NOTEBOOK.items()} == {
-        "00": ["lora_size"],
-        "01": ["adam_bytes", "largest_batch", "answer_labels", "loss_by_hand"],
-        "02": ["project_up", "read_d90", "dense_bytes"],
-        "03": ["fwht", "fastfood_adjoint", "pad_theta", "said_start"],
-        "04": ["truncated_svd", "break_even", "truncation_error", "rank_for_energy"],
-        "05": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
-        "06": ["spread_budget", "adapter_bytes", "same_scaling", "count_targets"],
-        "07": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],
-        "08": ["lora_update", "transform", "merge_head", "frozen_base", "name_fault"],
-        "09": ["encode_row", "split_rows", "perplexity", "did_it_train"],
+    assert {room: [e.name for e in group] for room, group in BY_ROOM.items()} == {
+        "start": ["lora_size"],
+        "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
+        "memory": ["adam_bytes", "largest_batch", "answer_labels", "loss_by_hand"],
+        "rank_and_alpha": ["spread_budget", "adapter_bytes", "same_scaling", "count_targets"],
+        "low_rank": ["truncated_svd", "break_even", "truncation_error", "rank_for_energy"],
+        "intrinsic_dimension": ["project_up", "read_d90", "dense_bytes"],
+        "fastfood": ["fwht", "fastfood_adjoint", "pad_theta", "said_start"],
+        "many_tasks": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],
+        "clinic": ["lora_update", "transform", "merge_head", "frozen_base", "name_fault"],
+        "final_run": ["encode_row", "split_rows", "perplexity", "did_it_train"],
     }
     assert len(EXERCISES) == 37  # no name twice
 

@@ -1,4 +1,4 @@
-"""The figures of notebook 04: the numbers given are the numbers drawn; and the stored run that they draw agrees with
+"""The figures: the numbers given are the numbers drawn; and the stored run that they draw agrees with
 itself and with what can be computed here."""
 
 import json

@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 07 on bottleneck adapters and swapping, as people write them."""
+"""Wrong answers to the exercises on bottleneck adapters and swapping, as people write them."""
 
 import torch
 from torch import nn

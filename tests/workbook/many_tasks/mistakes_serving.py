@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 07 on larger ranks and mixed batches, as people write them."""
+"""Wrong answers to the exercises on larger ranks and mixed batches, as people write them."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The solutions of notebook 07's exercises against PEFT and the library, and right answers in other words."""
+"""The exercises' solutions against PEFT and the library, and right answers in other words."""
 
 import math
 
@@ -10,12 +10,12 @@ from torch import nn
 
 from lorabook import merging
 from lorabook.lora import LoRAConfig, LoRALinear
-from lorabook.workbook.exercises import BY_NOTEBOOK
+from lorabook.workbook.exercises import BY_ROOM
 from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
 from tests.kit.tiny import gpt2, gpt_bigcode
 from tests.workbook.mistake_bank import load, said
 
-ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_NOTEBOOK["07"]}
+ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_ROOM["many_tasks"]}
 
 
 def random(*shape: int, seed: int = 3) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The figures of notebook 07: the numbers given are the numbers drawn."""
+"""The figures: the numbers given are the numbers drawn."""
 
 import numpy as np
 import pytest

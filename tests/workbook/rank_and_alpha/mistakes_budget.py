@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 06 on budgets and files, as people write them."""
+"""Wrong answers to the exercises on budgets and files, as people write them."""
 
 import math
 

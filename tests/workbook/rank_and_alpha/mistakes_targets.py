@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 06 on scaling and targets, as people write them."""
+"""Wrong answers to the exercises on scaling and targets, as people write them."""
 
 import math
 

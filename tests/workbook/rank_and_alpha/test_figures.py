@@ -1,4 +1,4 @@
-"""The figures of notebook 06 and its stored runs: the numbers given are the numbers drawn, and asked for by name."""
+"""The figures and its stored runs: the numbers given are the numbers drawn, and asked for by name."""
 
 import numpy as np
 import pytest

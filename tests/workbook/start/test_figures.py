@@ -1,4 +1,4 @@
-"""The figures of notebook 00 and its explorer: drawn is what was given, to scale, and the map is the book's."""
+"""The figures and its explorer: drawn is what was given, to scale, and the map is the book's."""
 
 import re
 from itertools import combinations
