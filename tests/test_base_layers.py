@@ -101,7 +101,7 @@ def test_a_state_space_model_has_the_update(family, target):
     model = families.build(family)
     base = output(model)
     apply_lora(model, LoRAConfig(r=4, alpha=8, targets=(target,)))
-    assert torch.equal(output(model), base)
+    torch.testing.assert_close(output(model), base, rtol=1e-6, atol=1e-6)  # W0 + 0, laid elsewhere in memory
     fill_adapter(model)
     unmerged = output(model)
     families_loss = model(input_ids=families.token_ids(), use_cache=False).logits.float().logsumexp(-1).sum()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lorabook.data.batches import Batch
 from lorabook.errors import SettingError
+from lorabook.kernels import faster
 from lorabook.lora import LoRAConfig, apply_lora, count_parameters
 from lorabook.memory.arithmetic import GpuArithmetic, backward_under_modes
 from lorabook.memory.counter import StorageCounter
@@ -135,6 +136,7 @@ def _run(config: Any, plan: Plan, device: torch.device) -> DryRun:
             stack.enter_context(imitated)
         elif half is not None:
             loss.forward = torch.autocast("cuda", half)(loss.forward)
+        stack.enter_context(faster(model))  # as the training loop runs it
         stack.enter_context(counter)
         for _ in range(2):  # before the first step ends the optimizer has no state
             if imitated:

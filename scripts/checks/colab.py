@@ -4,8 +4,8 @@
 
 `.venv-colab` gets the versions in tests/notebooks/colab.txt, on Python 3.13 where there is one (COLAB_PYTHON names it),
 else on this Python; the first time, PyTorch's usual wheels are fetched, some 3 GB on Linux. Each notebook runs in an
-empty folder, beside a stub of `google.colab`, with lorabook not installed: its first cell then installs it from its git URL,
-which git's own `insteadOf` leads to this clone, so what runs is what is committed. Nothing may raise, no listed
+empty folder, beside a stub of `google.colab`, with lorabook not installed: its first cell then installs it from its git
+URL, which git's own `insteadOf` leads to this clone, so what runs is what is committed. Nothing may raise, no listed
 version may change, and what differs from the stored outputs is shown. Then the explorers are moved in the classic
 Notebook, which has ipywidgets 7. The log is build/colab.log; a table of the notebooks ends it.
 """

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from lorabook.lora import LoRAConfig, apply_lora, lora_layers
+from lorabook.lora import LoRAConfig, apply_lora, attached, lora_layers
 
 VOCABULARY, WIDTH = 64, 32
 IDS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
@@ -102,7 +102,7 @@ def snapshot(model: nn.Module) -> dict[str, Any]:
         "parameters": {name: (id(p), p.requires_grad) for name, p in parameters.items()},
         "values": {name: t.clone() for name, t in model.state_dict().items()},
         "config": model.config.to_dict() if hasattr(model, "config") else None,
-        "settings": getattr(model, "lora_config", None),
+        "settings": attached(model).active and attached(model).active.config,
     }
 
 

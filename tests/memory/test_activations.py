@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, GPTBigCodeConfig, LlamaConfig
 
+from lorabook.kernels import faster
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.activations import Setting, block
 from lorabook.memory.arithmetic import GpuArithmetic
@@ -44,7 +45,7 @@ CASES = {
 }
 # Bytes that one GPTBigCode block saves in fp32, its input left out, over sequence * batch * width. For "eager" there
 # are 8 = heads * sequence / width scores a token and head width. With `F.dropout` on an adapter's input the CPU would
-# keep 85.8 and 121.1: a mask in fp32 where `ByteDropout` has one byte, for 7 inputs of width h.
+# keep 85.8 and 121.1: a mask in fp32 where `byte_dropout` has one byte, for 7 inputs of width h.
 MEASURED = {
     ("frozen", "fused"): 28.8,
     ("LoRA on attention's input", "fused"): 33.1,
@@ -115,6 +116,7 @@ def saved_by_autograd(family: str, case: str, plan: Plan) -> int:
             arithmetic.begin_forward()
         if plan.attention == "math":
             stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
+        stack.enter_context(faster(model))
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t))
         out = (body.layers if config.model_type == "llama" else body.h)[1](x, **inputs)
     return sum(kept.values()) if out is not None else 0  # `out` holds the graph, so that no storage is used twice

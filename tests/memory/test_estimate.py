@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTBigCodeConfig, Lla
 
 from lorabook.data.batches import Batch
 from lorabook.errors import SettingError
+from lorabook.kernels import faster
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.dry_run import DryRun, dry_run, measure
 from lorabook.memory.estimate import Estimate, estimate
@@ -63,7 +64,8 @@ def step_of(config, plan: Plan):
     batch = Batch(ids.view(plan.batch, plan.sequence), torch.arange(plan.tokens), ids)
 
     def step() -> None:
-        (loss(batch.input_ids, batch.label_positions, batch.labels) / plan.tokens).backward()
+        with faster(model):
+            (loss(batch.input_ids, batch.label_positions, batch.labels) / plan.tokens).backward()
         optimizer.step()
 
     return model, optimizer, step

@@ -118,7 +118,7 @@ def test_peft_reads_our_adapter_of_a_packed_base_and_we_read_its_own(kind, tmp_p
 def test_merging_is_refused_in_4_bits_and_after_unpacking_computes_what_it_did(kind, tmp_path):
     model = adapted(packed(kind), LORA)
     unmerged, before = logits(model), snapshot(model)
-    with pytest.raises(SettingError, match=r"Call dequantize\(model\)"):
+    with pytest.raises(SettingError, match=r"Call lorabook\.models\.quantized\.dequantize\(model\)"):
         merge(model)
     assert_untouched(model, before)
     dequantize(model)

@@ -15,7 +15,7 @@ from lorabook.models.hub import KNOWN
 from lorabook.training.evaluate import Answer, AnswerQuality
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "smollm2_run.py"
+SCRIPT = ROOT / "scripts" / "assets" / "smollm2_run.py"
 
 
 @cache

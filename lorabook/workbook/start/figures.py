@@ -40,22 +40,22 @@ class Chapter:
 
 
 CHAPTERS = (
-    Chapter("00", "start here", 15, "start"),
-    Chapter("01", "why full\nfine-tuning\ndoes not fit", 40, "problem"),
-    Chapter("02", "intrinsic\ndimension", 40, "idea"),
-    Chapter("03", "Fastfood\n(optional)", 40, "idea"),
-    Chapter("04", "low-rank\nupdates", 40, "idea"),
-    Chapter("05", "LoRA from\nscratch", 45, "method"),
-    Chapter("06", "rank and α", 45, "method"),
-    Chapter("07", "many tasks", 45, "use"),
-    Chapter("08", "the clinic", 35, "use"),
-    Chapter("09", "fine-tune\nStarCoder", 30, "use"),
+    Chapter("00", "start here", 15, "LoRA"),
+    Chapter("01", "LoRA from\nscratch", 45, "LoRA"),
+    Chapter("02", "where\nmemory goes", 40, "LoRA"),
+    Chapter("03", "rank and α", 45, "LoRA"),
+    Chapter("04", "low-rank\nupdates", 40, "why it works"),
+    Chapter("05", "intrinsic\ndimension", 40, "why it works"),
+    Chapter("06", "Fastfood\n(optional)", 40, "why it works"),
+    Chapter("07", "many tasks", 45, "in practice"),
+    Chapter("08", "the clinic", 35, "in practice"),
+    Chapter("09", "fine-tune\nStarCoder", 30, "in practice"),
 )
-PARTS = {"start": GREY, "problem": "#56B4E9", "idea": GREEN, "method": ORANGE, "use": "#CC79A7"}
-DETOUR = "03"
-# Column and row of every box: out along the top, back along the bottom, and 03 in between, as a detour.
-PLACES = {"00": (0, 0), "01": (1, 0), "02": (2, 0), "04": (3, 0), "05": (4, 0)}
-PLACES |= {"03": (2.5, 1), "06": (4, 2), "07": (3, 2), "08": (2, 2), "09": (1, 2)}
+PARTS = {"LoRA": ORANGE, "why it works": GREEN, "in practice": "#CC79A7"}
+DETOUR = "06"
+# Column and row of every box: a row for each part, the second from right to left.
+PLACES = {"00": (0, 0), "01": (1, 0), "02": (2, 0), "03": (3, 0), "04": (3, 1), "05": (2, 1), "06": (1, 1)}
+PLACES |= {"07": (1, 2), "08": (2, 2), "09": (3, 2)}
 WIDE, HIGH = 0.74, 0.78
 
 
@@ -63,7 +63,7 @@ def book_map(chapters: Sequence[Chapter] = CHAPTERS) -> Figure:
     """Every notebook as a box with its minutes, coloured by part, and arrows for the way through; dashed: a detour."""
     figure = Figure(figsize=(7.8, 3.9), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    axes.set(xlim=(-0.45, 4.45), ylim=(2.45, -0.45))
+    axes.set(xlim=(-0.45, 3.45), ylim=(2.45, -0.45))
     axes.set_axis_off()
     for c in chapters:
         x, y = PLACES[c.number]
@@ -75,12 +75,12 @@ def book_map(chapters: Sequence[Chapter] = CHAPTERS) -> Figure:
     main = [c.number for c in chapters if c.number != DETOUR]
     for one, other in pairwise(main):
         _arrow(axes, one, other, "-")
-    before, after = main[main.index("02")], main[main.index("02") + 1]
+    before, after = main[main.index("05")], main[main.index("05") + 1]
     _arrow(axes, before, DETOUR, "--")
     _arrow(axes, DETOUR, after, "--")
     handles = [axes.plot([], [], "s", color=colour, ms=8, label=part)[0] for part, colour in PARTS.items()]
-    axes.legend(handles=handles, frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(0, 0.5))
-    axes.set_title("The way through the book; 03 can be left out")
+    axes.legend(handles=handles, frameon=False, fontsize=9, loc="lower left")
+    axes.set_title("The way through the book; 06 can be left out")
     return figure
 
 

@@ -16,8 +16,8 @@ from matplotlib.colors import to_rgb
 
 from lorabook.workbook.kit import figures
 
-FOLDER = Path(figures.__file__).parent
-FILES = sorted(p for p in FOLDER.rglob("*.py") if "exercises" not in p.parts)
+FOLDER = Path(figures.__file__).parents[1]
+FILES = sorted(p for p in FOLDER.rglob("*.py") if "exercises" not in p.name)
 WRITES = {"text", "annotate", "set_title", "set_xlabel", "set_ylabel", "suptitle"}
 PALETTE = {name: getattr(figures, name) for name in ("BLUE", "ORANGE", "GREEN", "VERMILION", "GREY")}
 EYES = {

@@ -121,7 +121,7 @@ class TestShell:
 
     def test_a_fault_names_its_place(self, toy):
         toy.controls["height"].value = 9
-        assert "at test_explorers.py line " in toy.error.value
+        assert "at test_explorer.py line " in toy.error.value
 
     def test_a_state_that_cannot_be_made_is_shown(self, toy, monkeypatch):
         monkeypatch.setattr(Toy, "__init__", lambda self, **values: 1 / 0)
