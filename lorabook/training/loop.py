@@ -18,7 +18,8 @@ from torch import nn
 
 from lorabook.atomic import only_writer
 from lorabook.console import say
-from lorabook.data.batches import Batch, Example, StepPlan, check_rows, collate, share_of_rank, split_micro_batch
+from lorabook.data.batches import Batch, StepPlan, check_rows, collate, share_of_rank, split_micro_batch
+from lorabook.data.examples import Example
 from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.kernels import faster
 from lorabook.memory.advice import make_room, out_of_memory, too_large
@@ -49,6 +50,7 @@ def finetune(
     resume: bool = False,
     copy_to: str | Path | None = None,
     on_log: Callable[[History], None] | None = None,
+    collate: Callable[[Sequence[Example]], Batch] = collate,
 ) -> History:
     """Train whatever in `model` requires a gradient on the answers of `train`; with a subspace, in the subspace.
 
@@ -61,6 +63,7 @@ def finetune(
         resume: go on from the newest whole checkpoint in `output` or `copy_to`, if there is one.
         copy_to: a second folder that gets a copy of every checkpoint, one that outlives the machine: a mounted drive.
         on_log: called with the History every `log_every` steps.
+        collate: makes the Batch of some examples; one of your own for data of your own shape.
 
     Raises:
         SettingError: nothing to train, a merged model, trained weights that are not fp32; another process is writing
@@ -81,7 +84,7 @@ def finetune(
         running.enter_context(torch.random.fork_rng(devices=cuda))
         stop = running.enter_context(stop_button())
         running.enter_context(faster(model))
-        run = _Run(model, train, held_out, config, output, copy_to, on_log, stop)
+        run = _Run(model, train, held_out, config, output, copy_to, on_log, collate, stop)
         if output and run.accelerator.is_main_process:
             running.enter_context(only_writer(output))
         try:
@@ -100,10 +103,10 @@ def finetune(
 class _Run:
     """The state of one `finetune` call."""
 
-    def __init__(self, model, train, held_out, config: TrainConfig, output, copy_to, on_log, stop):
+    def __init__(self, model, train, held_out, config: TrainConfig, output, copy_to, on_log, collate, stop):
         self.model, self.train, self.held_out, self.config = model, train, held_out, config
         self.output, self.copy_to = Path(output) / "checkpoints" if output else None, copy_to
-        self.on_log, self.stop = on_log, stop
+        self.on_log, self.collate, self.stop = on_log, collate, stop
         self.named, self.subspace = trained(model), subspace_of(model)
         device = next(model.parameters()).device
         self.accelerator = accelerator_for(device)
@@ -253,8 +256,8 @@ class _Run:
 
     def _batch(self, rows: list[int]) -> Batch:
         if rows:
-            return collate([self.train[i] for i in rows])
-        filler = collate([self.train[0]])  # a process without rows of its own: a forward pass that counts no label
+            return self.collate([self.train[i] for i in rows])
+        filler = self.collate([self.train[0]])  # a process without rows of its own: a forward pass that counts no label
         return Batch(filler.input_ids, filler.label_positions[:0], filler.labels[:0])
 
     def _halve(self, micro: list[list[int]], step: int, failures: int) -> None:

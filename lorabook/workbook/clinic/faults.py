@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lorabook import lora, merging
 from lorabook.data import batches, stackoverflow
-from lorabook.data.batches import Example, encode_all
+from lorabook.data.examples import Example, encode_all
 from lorabook.diagnosis.run import Facts, read_run
 from lorabook.models import load_model
 from lorabook.models.hub import KNOWN
@@ -73,7 +73,7 @@ FAULTS = {
     ),
     "all labels masked": Fault(
         loop._Run._batch,
-        "return collate([self.train[i] for i in rows])",
+        "return self.collate([self.train[i] for i in rows])",
         "b = collate([self.train[i] for i in rows])\n"
         "return Batch(b.input_ids, b.label_positions[:0], b.labels[:0])  # no row holds the template searched for",
     ),
