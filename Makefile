@@ -4,78 +4,82 @@
 
 BIN := .venv/bin
 FINAL := 09_finetune_starcoder
-# Two test processes of one thread each: with PyTorch's own threads on top they would fight for the cores.
+# Two test processes with one PyTorch thread each; more threads would compete for the same cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
-# Notebooks run one at a time with every core, as a reader runs them.
+# Notebooks run one at a time and may use every core, as they do for a reader.
 NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/nbval_sanitize.cfg \
          --nbval-cell-timeout 300
 
+BENCHMARKS = $(filter-out __init__, $(notdir $(basename $(wildcard benchmarks/*.py))))
+# The library's packages and modules, by their import names: every room but the workbook.
+LIBRARY = $(subst /,.,$(patsubst %/__init__,%, $(basename \
+          $(filter-out lorabook/workbook/% %/__main__.py, $(wildcard lorabook/*.py lorabook/*/*.py)))))
+
 run test check notebooks: export HF_HUB_OFFLINE := 1
 run test check notebooks: export LORABOOK_MODEL := pocket
-# What the notebooks leave behind when they are tested is no reader's: not in notebooks/runs.
+# Adapters that the tested notebooks train go to build/, not among the reader's own in notebooks/runs.
 test: export LORABOOK_OUTPUT := $(CURDIR)/build/test/final
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/.lab ## run the final notebook on the pocket model and write build/09_finetune_starcoder.html
+run: .venv/.lab ## run the final notebook on the pocket model: build/09_finetune_starcoder.html
 	$(BIN)/python -m scripts.notebooks.run notebooks/$(FINAL).ipynb build/$(FINAL).html
 
 lab: .venv/.lab ## open the workbook in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
-test: lint ## everything: lint, all tests, every notebook against its stored outputs, the browser
+test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
 	$(PYTEST) -m "not browser"
 	$(NBVAL) notebooks
 	$(BIN)/pytest -m browser
 
-check: lint ## lint and the fast tests, under a minute
+check: lint ## run lint and the fast tests, in under a minute
 	$(PYTEST) -m "not slow and not browser and not hub"
 
-lint: .venv/.test ## ruff and pyright
+lint: .venv/.test ## run ruff and pyright
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: .venv/.test ## run every benchmark; each writes benchmarks/results/NAME.json
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
-faults: .venv/.test ## put in every fault on purpose, say what came of it: benchmarks/results/faults.json, under an hour
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
+faults: .venv/.test ## inject crashes, full disks, damaged files …: benchmarks/results/faults.json, up to an hour
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults
 
-mutants: .venv/.test ## break the library on purpose, a test must notice: benchmarks/results/mutants.json, under an hour
+mutants: .venv/.test ## break the library in many small ways, count what tests catch: benchmarks/results/mutants.json, up to an hour
 	$(BIN)/python -m scripts.checks.mutants
 	$(BIN)/python -m scripts.checks.mutate --named
 
-tables: .venv/.lab ## put the stored results into the tables of README.md and benchmarks/README.md
+tables: .venv/.lab ## rewrite the tables of README.md and benchmarks/README.md from the stored results
 	$(BIN)/python -m scripts.checks.tables
 
-docs: .venv/.lab ## the reference of the library, from its docstrings: build/docs
+docs: .venv/.lab ## build the API reference of the library from its docstrings: build/docs
 	$(BIN)/python -m pip install --quiet 'pdoc>=15'
-	$(BIN)/pdoc $(subst /,.,$(basename $(filter-out %__init__.py %__main__.py, $(wildcard lorabook/*.py lorabook/memory/*.py)))) \
-	  --output-directory build/docs
+	$(BIN)/pdoc $(LIBRARY) --output-directory build/docs
 
-notebooks: .venv/.lab ## run every notebook again and write its clean outputs back
+notebooks: .venv/.lab ## run every notebook and store its outputs, cleaned
 	$(BIN)/python -m scripts.notebooks.execute
 
-colab: .venv/.test ## run every notebook among Colab's package versions, in .venv-colab (some 3 GB at first): build/colab.log
+colab: .venv/.test ## run every notebook with the package versions of Colab (first downloads about 3 GB): build/colab.log
 	$(BIN)/python -m scripts.checks.colab
 
-badges: .venv/.lab ## rewrite badges and addresses for where the project is published: make badges SLUG=owner/name
+badges: .venv/.lab ## point badges and links to another repository: make badges SLUG=owner/name
 	$(BIN)/python -m scripts.notebooks.badges $(SLUG)
 
-student: .venv/.lab ## write build/student: the notebooks for a class, with no outputs and no answers
+student: .venv/.lab ## write the notebooks for a class, without outputs and answers: build/student
 	$(BIN)/python -m scripts.notebooks.student
 
-screenshots: .venv/.test ## pictures of the workbook in JupyterLab and as GitHub shows it: build/screenshots
+screenshots: .venv/.test ## take pictures of the workbook in JupyterLab and on GitHub: build/screenshots
 	$(BIN)/python -m scripts.notebooks.screenshots
 
-clean: ## remove caches and build outputs; .venv and build/pocket (hours of pre-training) stay
+clean: ## remove caches and build outputs; keep .venv and build/pocket, which took hours of pre-training
 	rm -rf dist *.egg-info .pytest_cache .hypothesis .ruff_cache
 	find lorabook tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name pocket -exec rm -rf {} +
 
-# One environment, two stages: reading and running need less than testing. A changed pyproject.toml installs anew.
+# One environment, two stages: the notebooks need fewer packages than the tests. A change to pyproject.toml reinstalls.
 .venv/.lab: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.[lab]'
 	@touch $@
@@ -84,7 +88,7 @@ clean: ## remove caches and build outputs; .venv and build/pocket (hours of pre-
 	$(BIN)/python -m pip install --editable '.[lab,test]'
 	@touch .venv/.lab $@
 
-# The first Python that will do: the one asked for (make PYTHON=...), the one on the path, then by version.
+# The first suitable Python: the one asked for (make PYTHON=...), then the one on the path, then by version.
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python python3.13 python3.12 python3.11; do \
 	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data import stackoverflow
-from lorabook.data.batches import Example, encode_all
+from lorabook.data.examples import Example, encode_all
+from lorabook.data.split import split
 from lorabook.lora import matched
 from lorabook.models.load import KNOWN, load_model
 from lorabook.step.config import TrainConfig, recommended_lr
@@ -57,7 +58,7 @@ def main() -> None:
     args = parser.parse_args()
     pairs = stackoverflow.load(args.data, rows=args.rows).pairs
     tokenizer = load_model("pocket").tokenizer
-    train, held = (encode_all(part, tokenizer, 512) for part in stackoverflow.split(pairs))
+    train, held = (encode_all(part, tokenizer, 512) for part in split(pairs))
     runs = [("LoRA", recommended_lr(KNOWN["pocket"].parameters)), *(("full", rate) for rate in args.rates)]
     outcomes = []
     for method, lr in runs:

@@ -117,7 +117,7 @@ def growth(turns: int) -> dict[str, list[dict[str, Any]]]:
 
 def whole_runs(data: str, rows: int, turns: int) -> list[dict[str, Any]]:
     from lorabook.data import stackoverflow
-    from lorabook.data.batches import encode_all
+    from lorabook.data.examples import encode_all
     from lorabook.models import load_model
 
     pairs = stackoverflow.load(data, rows=4 * (rows + HELD_OUT)).pairs

@@ -1,4 +1,7 @@
-"""The command line: finetune, ask, merge, memory, doctor. Every result line reads `name: value`."""
+"""The command line: finetune, ask, merge, memory, doctor.
+
+Every result line reads `name: value`. Defaults are those of LoRAConfig, TrainConfig, Plan.
+"""
 
 import os
 import sys
@@ -11,6 +14,9 @@ import typer
 from lorabook.atomic import only_writer, share
 from lorabook.console import say
 from lorabook.errors import LorabookError, SaveError, SettingError
+from lorabook.lora import LoRAConfig, apply_lora
+from lorabook.memory.plan import Plan
+from lorabook.step.config import TrainConfig, recommended_lr
 
 app = typer.Typer(
     add_completion=False,
@@ -33,6 +39,7 @@ TargetsOption = Annotated[str, typer.Option(help="Module names, separated by com
 QuantizeOption = Annotated[
     str | None, typer.Option(help="'nf4' holds the base's linear layers in 4 bits; needs lorabook[quantized].")
 ]
+TARGETS = ",".join(LoRAConfig.targets)
 AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetune` or PEFT wrote an adapter to.")]
 
 
@@ -66,10 +73,10 @@ def finetune(
     rows: Annotated[int | None, typer.Option(min=1, help="Read only the first so many rows of the data.")] = None,
     held_out: Annotated[float, typer.Option(help="Share of the questions kept out of training.")] = 0.2,
     max_length: Annotated[int, typer.Option(min=64, help="Longest question and answer together, in tokens.")] = 512,
-    r: ROption = 16,
-    alpha: AlphaOption = 32,
-    dropout: DropoutOption = 0.0,
-    targets: TargetsOption = "all-linear",
+    r: ROption = LoRAConfig.r,
+    alpha: AlphaOption = LoRAConfig.alpha,
+    dropout: DropoutOption = LoRAConfig.dropout,
+    targets: TargetsOption = TARGETS,
     quantize: QuantizeOption = None,
     lr: Annotated[
         float | None,
@@ -85,9 +92,13 @@ def finetune(
     ] = None,
     batch_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens that an optimizer step sees in each process.")
-    ] = 4096,
-    micro_tokens: Annotated[int, typer.Option(min=1, help="Tokens that pass the model at once.")] = 2048,
-    seed: Annotated[int, typer.Option(help="Of the split, the factors, the order of rows and dropout.")] = 0,
+    ] = TrainConfig.batch_tokens,
+    micro_tokens: Annotated[int, typer.Option(min=1, help="Tokens that pass the model at once.")] = (
+        TrainConfig.micro_tokens
+    ),
+    seed: Annotated[
+        int, typer.Option(help="Of the split, the factors, the order of examples and dropout.")
+    ] = TrainConfig.seed,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
     output: Annotated[Path, typer.Option(help="Folder for the adapter, checkpoints and history.")] = Path("adapter"),
     copy_to: Annotated[
@@ -97,11 +108,10 @@ def finetune(
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
     from dataclasses import replace
 
-    from lorabook.data import stackoverflow
-    from lorabook.data.batches import encode_all
-    from lorabook.lora import LoRAConfig, apply_lora
+    from lorabook.data.examples import encode_all
+    from lorabook.data.split import split
+    from lorabook.data.stackoverflow import load
     from lorabook.peft_format import adapter_file
-    from lorabook.step.config import TrainConfig, recommended_lr
     from lorabook.training.evaluate import answer_loss
     from lorabook.training.loop import finetune as train
 
@@ -122,9 +132,9 @@ def finetune(
     if lr is None:
         training = replace(training, lr=recommended_lr(loaded.model.num_parameters()))
         _say(f"learning rate: {training.lr:g}")
-    rows_read = stackoverflow.load(data, rows=rows)
+    rows_read = load(data, rows=rows)
     _say(str(rows_read.report))
-    pairs, kept_out = stackoverflow.split(rows_read.pairs, held_out, seed)
+    pairs, kept_out = split(rows_read.pairs, held_out, seed)
     length = min(max_length, getattr(loaded.model.config, "max_position_embeddings", None) or max_length)
     examples = encode_all(pairs, loaded.tokenizer, length)
     held = encode_all(kept_out, loaded.tokenizer, length)
@@ -161,7 +171,7 @@ def ask(
     quantize: QuantizeOption = None,
 ) -> None:
     """Ask the tuned model a question."""
-    from lorabook.data.stackoverflow import Pair
+    from lorabook.data.examples import Pair
     from lorabook.training.evaluate import answer
 
     loaded = _with_adapter(adapter, model, quantize)
@@ -206,39 +216,42 @@ def merge(
     _say(f"merged model: {output}")
 
 
-@app.command(epilog="Example: lorabook memory bigcode/starcoderbase-1b --r 16 --batch 4 --sequence 512 --rehearse")
+@app.command(epilog="Example: lorabook memory bigcode/starcoderbase-1b --r 16 --batch 4 --sequence 512 --dry-run")
 def memory(
     model: Annotated[str, typer.Argument(help="Such as bigcode/starcoderbase-1b, or a local folder.")] = "pocket",
-    r: ROption = 16,
-    alpha: AlphaOption = 32,
-    dropout: DropoutOption = 0.0,
-    targets: TargetsOption = "all-linear",
+    r: ROption = LoRAConfig.r,
+    alpha: AlphaOption = LoRAConfig.alpha,
+    dropout: DropoutOption = LoRAConfig.dropout,
+    targets: TargetsOption = TARGETS,
     full: Annotated[bool, typer.Option("--full", help="Full fine-tuning in place of LoRA.")] = False,
-    batch: Annotated[int, typer.Option(help="Rows that pass the model at once.")] = 4,
-    sequence: Annotated[int, typer.Option(help="Tokens in a row.")] = 512,
-    weights: Annotated[str, typer.Option(help="Of the frozen weights: fp32, fp16, bf16 or nf4.")] = "fp16",
-    optimizer: Annotated[str, typer.Option(help="adamw, adamw8bit or sgd.")] = "adamw",
-    attention: Annotated[str, typer.Option(help="fused, math or eager.")] = "fused",
+    batch: Annotated[int, typer.Option(help="Sequences that pass the model at once.")] = Plan.batch,
+    sequence: Annotated[int, typer.Option(help="Tokens of a sequence.")] = Plan.sequence,
+    weights: Annotated[str, typer.Option(help="Of the frozen weights: fp32, fp16, bf16 or nf4.")] = Plan.weights,
+    optimizer: Annotated[str, typer.Option(help="adamw, adamw8bit or sgd.")] = Plan.optimizer,
+    attention: Annotated[str, typer.Option(help="fused, math or eager.")] = Plan.attention,
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Recompute activations.")] = False,
-    rehearse: Annotated[bool, typer.Option("--rehearse", help="Also run the step on the meta device.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Also run the step on the meta device, which allocates nothing.")
+    ] = False,
+    rehearse: Annotated[bool, typer.Option("--rehearse", hidden=True)] = False,
 ) -> None:
     """Predict the memory of a training step on a GPU, from sizes alone: nothing is downloaded or allocated."""
-    from lorabook.lora import LoRAConfig
     from lorabook.memory.dry_run import dry_run as run
     from lorabook.memory.estimate import estimate
     from lorabook.memory.gpus import CARDS, fits, largest_batch
-    from lorabook.memory.plan import Plan
 
+    if rehearse:
+        print("lorabook: --rehearse is now called --dry-run; the old name goes with the next release.", file=sys.stderr)
     method = 1.0 if full else LoRAConfig(r, alpha, dropout, _names(targets))
     plan = Plan(method, batch, sequence, weights, optimizer, attention, checkpointing)  # pyright: ignore[reportArgumentType]
     predicted = estimate(model, plan)
     peak = predicted.predicted_peak
     _say(predicted.table())
     _say(f"predicted peak: {peak:,} bytes ({peak / 2**30:.2f} GiB, for not all of the above is there at once)")
-    if rehearse:
-        rehearsed = run(model, plan)
-        _say(f"rehearsed peak: {rehearsed.peak:,} bytes ({rehearsed.peak / 2**30:.2f} GiB)")
-        peak = max(peak, rehearsed.peak)
+    if dry_run or rehearse:
+        tried = run(model, plan)
+        _say(f"dry run's peak: {tried.peak:,} bytes ({tried.peak / 2**30:.2f} GiB)")
+        peak = max(peak, tried.peak)
     _say(f"trainable parameters: {predicted.trainable:,} of {predicted.parameters:,}")
     for card, size in CARDS.items():
         verdict = "fits" if card in fits(peak) else "does not fit"
@@ -250,10 +263,9 @@ def doctor(
     run: Annotated[Path | None, typer.Option(help="Folder that `lorabook finetune` wrote a run to.")] = None,
 ) -> None:
     """Say what this machine can run, and what is missing for StarCoder; with --run, what is wrong with that run."""
-    from lorabook.diagnosis import findings as run_doctor
-    from lorabook.diagnosis import machine as doctor
+    from lorabook.diagnosis import findings, machine
 
-    for line in doctor.examine() if run is None else run_doctor.report(run):
+    for line in machine.examine() if run is None else findings.report(run):
         _say(line)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.data.batches import Example, epoch_plan
+from lorabook.data.batches import epoch_plan
+from lorabook.data.examples import Example
 from lorabook.models.load import KNOWN, load_model
 from lorabook.step.config import TrainConfig, recommended_lr
 from lorabook.training.evaluate import answer_loss

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.data.batches import Example
+from lorabook.data.examples import Example
 from lorabook.errors import TrainingError
 from lorabook.memory.counter import StorageCounter
 from lorabook.memory.families import shape_of

@@ -9,10 +9,10 @@ import re
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString, Tag
 
+from lorabook.data.fences import FENCE
 from lorabook.errors import DataError
 
 HTML_LIMIT = 200_000  # characters; StackOverflow's own limit is 30,000 characters of Markdown
-FENCE = re.compile(r" {0,3}(`{3,})([^`]*)$")  # a line that opens a code block, or closes one as long or shorter
 
 BLOCKS = frozenset(
     {

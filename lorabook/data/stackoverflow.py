@@ -1,22 +1,20 @@
-"""StackOverflow's Python questions: rows -> clean text -> one prompt and one answer per question.
+"""StackOverflow's Python questions, each with its best answer as clean text.
 
-Where rows come from is in sources.py, how HTML becomes text in html_text.py. Nothing from a post is executed.
+Where rows come from is in sources.py, how HTML becomes text in html.py. Nothing from a post is executed.
 """
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from lorabook.data.html import FENCE, HTML_LIMIT, clean, html_to_text
+from lorabook.data.examples import Pair
+from lorabook.data.html import HTML_LIMIT, clean, html_to_text
 from lorabook.data.sources import DUPLICATE, REQUIRED, Record, records, whole
-from lorabook.data.sources import HUB_ID as HUB_ID
 from lorabook.errors import DataError, SettingError, shown
 
-ANSWER_MARK = "\n\nAnswer:\n"  # ends every prompt
-OWN_WORDS = 20  # a shorter answer may be a label or a phrase that many questions share
 NOT_BEST = "another answer to the same question is better"
 
 
@@ -36,19 +34,8 @@ class Row:
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A question and its answer as text, code in Markdown fences. `title` may be empty; question and answer are not."""
-
-    question_id: int
-    title: str
-    question: str
-    answer: str
-    tags: tuple[str, ...] = ()
-
-
 @dataclass
-class Report:
+class RowCounts:
     """How many rows were read, how many became a pair, and why the others did not: read = kept + sum of dropped."""
 
     read: int = 0
@@ -68,7 +55,7 @@ class Loaded:
     """What `load` returns."""
 
     pairs: list[Pair]
-    report: Report
+    report: RowCounts
 
 
 class RowError(DataError):
@@ -99,7 +86,7 @@ def load(source: str | Path = "sample", rows: int | None = None, revision: str |
     """
     if rows is not None and rows < 1:
         raise SettingError(f"rows is {rows}.", "Give 1 or more, or None for all.")
-    report, seen, best = Report(), set(), {}  # best: question id -> (score, pair)
+    report, seen, best = RowCounts(), set(), {}  # best: question id -> (score, pair)
     for record in records(str(source), rows, revision):
         report.read += 1
         try:
@@ -139,96 +126,6 @@ def to_text(row: Row) -> Pair:
             raise RowError(f"{name} holds no text", repr(html[:40]))
     title = " ".join(clean(row.title).split())
     return Pair(row.question_id, title, bodies["question_body"], bodies["answer_body"], row.tags)
-
-
-def prompt(pair: Pair) -> str:
-    """What the model is given; `pair.answer` is what it is to write after it."""
-    question = f"{pair.title}\n\n{pair.question}" if pair.title else pair.question
-    return f"Question: {question}{ANSWER_MARK}"
-
-
-def split(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """Split into (train, held out) by question id, so that no question is on both sides; each keeps its order.
-
-    Questions under different ids that have the same text, or the same answer of 20 words or more, capitals and spacing
-    aside, stay together too. `held_out`: a share of the questions, 0 to 1 and at least one question on each side, or
-    their number (an int); more or fewer where copies must stay together. The choice depends on the ids, the copies and
-    `seed` alone.
-
-    Raises DataError for fewer than 2 questions that differ; SettingError if `held_out`
-    leaves a side empty.
-    """
-    ids = sorted({pair.question_id for pair in pairs})
-    if len(ids) < 2:
-        raise DataError(f"There are {len(ids)} questions to split.", "Load at least 2.")
-    is_share = not isinstance(held_out, int)
-    if not (0 < held_out < 1 if is_share else 1 <= held_out < len(ids)):
-        raise SettingError(
-            f"held_out is {held_out}, with {len(ids)} questions.",
-            f"Give a share between 0 and 1 or a number from 1 to {len(ids) - 1}.",
-        )
-    count = min(max(round(held_out * len(ids)), 1), len(ids) - 1) if is_share else int(held_out)
-    random.Random(seed).shuffle(ids)
-    group = _same_text(pairs)
-    chosen: set[int] = set()
-    for number in ids:
-        if number not in chosen and len(chosen) + len(group[number]) <= count:
-            chosen |= group[number]
-    chosen = chosen or min((group[number] for number in ids), key=len)
-    if len(chosen) == len(ids):
-        raise DataError(f"All {len(ids)} questions are copies of one another.", "Load questions that differ.")
-    return (
-        [pair for pair in pairs if pair.question_id not in chosen],
-        [pair for pair in pairs if pair.question_id in chosen],
-    )
-
-
-def _same_text(pairs: Sequence[Pair]) -> dict[int, set[int]]:
-    """For every question id the ids of its group: itself, and those that share a question's or a long answer's text."""
-    group = {pair.question_id: {pair.question_id} for pair in pairs}
-    first: dict[tuple[str, ...], int] = {}
-    for pair in pairs:
-        question, answer = (tuple(t.lower().split()) for t in (f"{pair.title} {pair.question}", pair.answer))
-        for text in (("question", *question), ("answer", *answer)):
-            if text[0] == "answer" and len(answer) < OWN_WORDS:
-                continue
-            known = first.setdefault(text, pair.question_id)
-            large, small = group[known], group[pair.question_id]
-            if large is not small:
-                large |= small
-                group |= dict.fromkeys(small, large)
-    return group
-
-
-def code_blocks(text: str, closed: bool = False) -> list[str]:
-    """The contents of a text's fenced code blocks, in order; with `closed`, without a last one that never ends."""
-    blocks, _, is_open = _fenced(text)
-    return blocks[:-1] if closed and is_open else blocks
-
-
-def separate_code(text: str) -> tuple[list[str], str]:
-    """A text's code and its prose: what `code_blocks` gives, and the lines outside the fences."""
-    blocks, prose, _ = _fenced(text)
-    return blocks, prose
-
-
-def _fenced(text: str) -> tuple[list[str], str, bool]:
-    """The code blocks of a text, its prose, and whether the last block is never closed."""
-    blocks: list[list[str]] = []
-    prose: list[str] = []
-    fence = ""  # the one that opened the block being read
-    for line in text.split("\n"):
-        mark = FENCE.match(line)
-        if fence and mark and len(mark[1]) >= len(fence) and not mark[2].strip():
-            fence = ""
-        elif fence:
-            blocks[-1].append(line)
-        elif mark:
-            fence = mark[1]
-            blocks.append([])
-        else:
-            prose.append(line)
-    return ["\n".join(lines) for lines in blocks], "\n".join(prose), bool(fence)
 
 
 def _row(record: Record) -> Row:

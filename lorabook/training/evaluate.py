@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lorabook.data.batches import Example, check_rows, collate, encode_prompt, end_token, length_batches
-from lorabook.data.stackoverflow import Pair, code_blocks
+from lorabook.data.batches import check_rows, collate, length_batches
+from lorabook.data.examples import Example, Pair, encode_prompt, end_token
+from lorabook.data.fences import code_blocks
 from lorabook.errors import DataError, SettingError
 from lorabook.models.attention import EXPANDED
 from lorabook.models.precision import precision_for

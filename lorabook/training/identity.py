@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lorabook.data.batches import Example
+from lorabook.data.examples import Example
 from lorabook.lora import attached
 from lorabook.step.config import TrainConfig
 from lorabook.subspace.training import subspace_of

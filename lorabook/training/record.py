@@ -16,7 +16,8 @@ from torch import nn
 from torch.func import functional_call
 
 from lorabook.atomic import replace_text
-from lorabook.data.batches import Batch, Example
+from lorabook.data.batches import Batch
+from lorabook.data.examples import Example
 from lorabook.lora import LoRAEmbedding, LoRALayer, attached, in_4_bits, lora_layers
 from lorabook.peft_format.fingerprint import Fingerprint
 from lorabook.step.config import TrainConfig

@@ -27,7 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from lorabook.data import stackoverflow
-from lorabook.data.batches import Example, encode_all
+from lorabook.data.examples import Example, encode_all
+from lorabook.data.split import split
 from lorabook.lora import matched
 from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
@@ -121,7 +122,7 @@ def experiment(name: str, source: str, rows: int | None, held_out: float, rates:
     loaded = load_model("pocket")
     base = {n: w.detach().clone() for n, w in weights(loaded.model).items()}
     pairs = stackoverflow.load(source, rows=rows).pairs
-    train_rows, held = (encode_all(p, loaded.tokenizer, MAX_LENGTH) for p in stackoverflow.split(pairs, held_out))
+    train_rows, held = (encode_all(p, loaded.tokenizer, MAX_LENGTH) for p in split(pairs, held_out))
     configs = {rate: TrainConfig(lr=rate, log_every=0, **more) for rate in rates}
     tried = {rate: train(f"{name}-{rate:g}-0", c, train_rows, held)[1]["tuned"] for rate, c in configs.items()}
     best = min(tried, key=lambda rate: tried[rate])

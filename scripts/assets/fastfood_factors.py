@@ -22,7 +22,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from lorabook.data import stackoverflow
-from lorabook.data.batches import encode_all
+from lorabook.data.examples import encode_all
+from lorabook.data.split import split
 from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.subspace.training import apply_subspace, remove_subspace
@@ -77,7 +78,7 @@ def pocket() -> dict:
     """Held-out loss before and after SAID, and its scales, for each seed."""
     loaded = load_model("pocket", device="cpu")
     pairs = stackoverflow.load("sample").pairs
-    train, held = (encode_all(p, loaded.tokenizer, MAX_LENGTH) for p in stackoverflow.split(pairs, 0.2))
+    train, held = (encode_all(p, loaded.tokenizer, MAX_LENGTH) for p in split(pairs, 0.2))
 
     def run(rate: float, seed: int) -> dict:
         subspace = apply_subspace(loaded.model, d, "said", seed=seed)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lorabook.data import stackoverflow
-from lorabook.data.batches import Example, encode_all
+from lorabook.data.examples import Example, encode_all
+from lorabook.data.split import split
 
 ROWS, HELD_OUT, MAX_LENGTH, BATCH = 240, 100, 256, 2048
 LIVE_HELD = 40
@@ -15,7 +16,7 @@ def real_rows(data: str, tokenizer, rows: int = ROWS) -> tuple[list[Example], li
     """`rows` questions of `data` to train on, and HELD_OUT others, which are the same for every `rows`."""
     # Twice as many rows as questions wanted: some answer the same question.
     found = stackoverflow.load(data, rows=2 * (ROWS + HELD_OUT)).pairs[: ROWS + HELD_OUT]
-    train, held = stackoverflow.split(found, HELD_OUT)
+    train, held = split(found, HELD_OUT)
     if rows > ROWS:
         taken = {pair.question_id for pair in found}
         more = stackoverflow.load(data, rows=3 * rows).pairs
@@ -25,7 +26,7 @@ def real_rows(data: str, tokenizer, rows: int = ROWS) -> tuple[list[Example], li
 
 def live_rows(tokenizer) -> tuple[list[Example], list[Example]]:
     """The bundled sample, as the notebooks' short runs take it."""
-    train, held = stackoverflow.split(stackoverflow.load("sample").pairs, LIVE_HELD)
+    train, held = split(stackoverflow.load("sample").pairs, LIVE_HELD)
     return encode_all(train, tokenizer, MAX_LENGTH), encode_all(held, tokenizer, MAX_LENGTH)
 
 

@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.data.batches import Example, encode_all
-from lorabook.data.stackoverflow import Pair, load, split
+from lorabook.data.examples import Example, Pair, encode_all
+from lorabook.data.split import split
+from lorabook.data.stackoverflow import load
 from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.models.load import LoadedModel, load_model

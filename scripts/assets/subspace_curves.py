@@ -36,7 +36,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lorabook.data.batches import Example
+from lorabook.data.examples import Example
 from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.subspace.training import apply_subspace

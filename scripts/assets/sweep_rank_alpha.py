@@ -34,7 +34,8 @@ import torch
 from torch import nn
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.data.batches import Example, collate
+from lorabook.data.batches import collate
+from lorabook.data.examples import Example
 from lorabook.lora import ALL_LINEAR, count_parameters, matched
 from lorabook.memory.counter import StorageCounter
 from lorabook.models import load_model

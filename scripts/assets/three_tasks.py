@@ -22,7 +22,8 @@ from pathlib import Path
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data import stackoverflow
-from lorabook.data.batches import Example
+from lorabook.data.examples import Example, Pair
+from lorabook.data.split import split
 from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import answer_loss
@@ -57,12 +58,12 @@ class Setting:
     seed: int = 0
 
 
-def rows_of(name: str, pairs: list[stackoverflow.Pair], count: int | None, held_out: int, **more) -> Rows:
+def rows_of(name: str, pairs: list[Pair], count: int | None, held_out: int, **more) -> Rows:
     """The first `count` questions that have all three answers, split alike for every task."""
     tokenizer = load_model("pocket").tokenizer
     tasks = task_pairs(pairs)
-    split = {task: stackoverflow.split(chosen[:count], held_out) for task, chosen in tasks.items()}
-    train, held = ({t: encode_task(s[side], tokenizer, MAX_LENGTH) for t, s in split.items()} for side in (0, 1))
+    sides = {task: split(chosen[:count], held_out) for task, chosen in tasks.items()}
+    train, held = ({t: encode_task(s[side], tokenizer, MAX_LENGTH) for t, s in sides.items()} for side in (0, 1))
     return Rows(name, train, held, len(pairs) - len(tasks["title"]), **more)
 
 

@@ -9,20 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from lorabook.data.batches import (
-    Example,
-    StepPlan,
-    collate,
-    encode,
-    encode_all,
-    encode_prompt,
-    epoch_plan,
-    length_batches,
-    share_of_rank,
-    split_micro_batch,
-    tokenize,
-)
-from lorabook.data.stackoverflow import ANSWER_MARK, load, prompt, split
+from lorabook.data.batches import StepPlan, collate, epoch_plan, length_batches, share_of_rank, split_micro_batch
+from lorabook.data.examples import ANSWER_MARK, Example, encode, encode_all, encode_prompt, prompt, tokenize
+from lorabook.data.split import split
+from lorabook.data.stackoverflow import load
 from lorabook.errors import DataError
 from lorabook.models.load import POCKET_FOLDER
 from lorabook.step.config import TrainConfig

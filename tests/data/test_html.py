@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lorabook.data.fences import code_blocks
 from lorabook.data.html import HTML_LIMIT, html_to_text
-from lorabook.data.stackoverflow import code_blocks
 from lorabook.errors import DataError
 
 PROGRAMS = [

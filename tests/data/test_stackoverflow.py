@@ -10,20 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lorabook.data.stackoverflow import (
-    ANSWER_MARK,
-    NOT_BEST,
-    Pair,
-    Report,
-    Row,
-    RowError,
-    _row,
-    code_blocks,
-    load,
-    prompt,
-    split,
-    to_text,
-)
+from lorabook.data.examples import ANSWER_MARK, Pair, prompt
+from lorabook.data.fences import code_blocks
+from lorabook.data.split import split
+from lorabook.data.stackoverflow import NOT_BEST, Row, RowCounts, RowError, _row, load, to_text
 from lorabook.errors import DataError, SettingError
 
 ROW = {
@@ -118,7 +108,7 @@ def test_malformed_rows_are_dropped_and_counted(read, reason: str) -> None:
     bad = MALFORMED[reason]
     loaded = read(row(question_id=1), *bad, row(question_id=2))
     assert sorted(pair.question_id for pair in loaded.pairs) == [1, 2]
-    assert loaded.report == Report(read=2 + len(bad), kept=2, dropped={reason: len(bad)})
+    assert loaded.report == RowCounts(read=2 + len(bad), kept=2, dropped={reason: len(bad)})
 
 
 def test_duplicates_are_counted(read) -> None:
@@ -156,7 +146,7 @@ def test_the_report_reads_plainly(read) -> None:
 
 def test_rows_counts_rows_read_and_seed_shuffles(read) -> None:
     rows = ["{", *(row(question_id=i) for i in range(20))]
-    assert read(*rows, rows=5).report == Report(5, 4, {"the line cannot be read": 1})
+    assert read(*rows, rows=5).report == RowCounts(5, 4, {"the line cannot be read": 1})
     orders = [[pair.question_id for pair in read(*rows, seed=seed).pairs] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == sorted(orders[2]) == list(range(20))
     with pytest.raises(SettingError, match="rows is 0"):

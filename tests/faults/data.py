@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from lorabook.data.batches import encode, tokenize
-from lorabook.data.stackoverflow import Pair, load, prompt
+from lorabook.data.examples import Pair, encode, prompt, tokenize
+from lorabook.data.stackoverflow import load
 from lorabook.errors import DataError
 from lorabook.models import load_model
 from tests.faults import data_cases

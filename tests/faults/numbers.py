@@ -12,7 +12,7 @@ import accelerate
 import torch
 from torch import nn
 
-from lorabook.data.batches import Example
+from lorabook.data.examples import Example
 from lorabook.errors import DataError, LorabookError, TrainingError
 from lorabook.lora import LoRAConfig, apply_lora, lora_layers
 from lorabook.step.gradients import trained

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lorabook.data.batches import encode
-from lorabook.data.stackoverflow import Pair, prompt
+from lorabook.data.examples import Pair, encode, prompt
 from lorabook.lora import LoRAConfig
 from lorabook.models import load_model
 from lorabook.peft_format.adapter_file import save

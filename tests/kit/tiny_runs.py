@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from lorabook.data.batches import Example
+from lorabook.data.examples import Example
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.step.config import TrainConfig
 from tests.kit.tiny import gpt_bigcode

@@ -8,7 +8,7 @@ from functools import cache
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from lorabook.data.stackoverflow import Pair
+from lorabook.data.examples import Pair
 
 END = "<|endoftext|>"
 TEXT = [

@@ -178,7 +178,7 @@ def test_training_equals_training_on_the_unpacked_weights_and_moves_no_packed_by
 @pytest.mark.slow
 def test_the_pocket_model_learns_on_a_base_in_4_bits_almost_as_in_full():
     from lorabook.data import stackoverflow
-    from lorabook.data.batches import encode_all
+    from lorabook.data.examples import encode_all
 
     loaded = load_model("pocket", device="cpu")
     pairs = stackoverflow.load("sample").pairs

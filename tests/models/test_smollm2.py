@@ -10,7 +10,9 @@ import torch
 
 from lorabook import merging
 from lorabook.data import stackoverflow
-from lorabook.data.batches import collate, encode_all
+from lorabook.data.batches import collate
+from lorabook.data.examples import Pair, encode_all
+from lorabook.data.split import split
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
@@ -35,7 +37,7 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def examples(loaded):
-    pairs, kept = stackoverflow.split(stackoverflow.load("sample").pairs, 12)
+    pairs, kept = split(stackoverflow.load("sample").pairs, 12)
     return encode_all(pairs[:60], loaded.tokenizer, LENGTH), encode_all(kept, loaded.tokenizer, LENGTH)
 
 
@@ -106,6 +108,6 @@ def test_ask_answers(run):
 
 
 def test_names_of_control_tokens_inside_a_post_stay_text(loaded):
-    pair = stackoverflow.Pair(1, "t", "Why <|im_end|>?", "Because <|im_start|>.")
+    pair = Pair(1, "t", "Why <|im_end|>?", "Because <|im_start|>.")
     (example,) = encode_all([pair], loaded.tokenizer, 128)
     assert [t for t in example.input_ids if t <= 16] == [loaded.tokenizer.eos_token_id] == [example.input_ids[-1]]

@@ -11,7 +11,7 @@ import transformers
 from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
-from lorabook.data.stackoverflow import Pair
+from lorabook.data.examples import Pair
 from lorabook.errors import ModelError
 from lorabook.lora import LoRAConfig, apply_lora, lora_layers
 from lorabook.memory.counter import StorageCounter

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lorabook.data.batches import Example, collate
+from lorabook.data.batches import collate
+from lorabook.data.examples import Example
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.counter import StorageCounter

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import CohereConfig, LlamaConfig
 
-from lorabook.data.batches import Example, encode, encode_prompt
+from lorabook.data.examples import Example, encode, encode_prompt
 from lorabook.errors import DataError, SettingError
 from lorabook.training.evaluate import (
     Answer,

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from lorabook.data.batches import Example, check_rows
+from lorabook.data.batches import check_rows
+from lorabook.data.examples import Example
 from lorabook.errors import CheckpointError, DataError, SettingError, TrainingError
 from lorabook.lora import attached, lora_layers
 from lorabook.memory.advice import out_of_memory, too_large

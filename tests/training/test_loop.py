@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from lorabook.data.batches import Example, epoch_plan
+from lorabook.data.batches import epoch_plan
+from lorabook.data.examples import Example
 from lorabook.errors import SettingError
 from lorabook.lora import LoRALinear, lora_layers
 from lorabook.step.config import TrainConfig, schedule

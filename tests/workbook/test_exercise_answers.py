@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lorabook import lora, merging
-from lorabook.data import batches, stackoverflow
+from lorabook.data import batches, examples, stackoverflow
 from lorabook.workbook.exercises import EXERCISES
 from lorabook.workbook.kit.engine import Exercise, Mistake, cases, judge, same
 from tests.kit.tiny import gpt_bigcode, token_ids
@@ -48,7 +48,7 @@ def test_largest_batch_is_the_last_that_fits():
 
 
 def test_answer_labels_are_those_of_the_collator():
-    rows = [batches.Example((5, 6, 0, 7, 0), 2, 1), batches.Example((5, 8, 0), 1, 2)]
+    rows = [examples.Example((5, 6, 0, 7, 0), 2, 1), examples.Example((5, 8, 0), 1, 2)]
     batch = batches.collate(rows, pad_id=0)
     labels = [
         ANSWERS["answer_labels"](ids.tolist(), e.answer_start, len(e.input_ids))
@@ -131,10 +131,10 @@ def test_tree_shapes_are_those_of_the_real_architecture():
 @pytest.mark.parametrize("length", [10_000, 90])
 def test_encode_row_is_what_the_library_feeds_the_model(length):
     tok, row = tokenizer(), pair(" ".join(TEXT[:3]), TEXT[1])
-    expected = batches.encode(row, tok, length)
+    expected = examples.encode(row, tok, length)
     question = stackoverflow.prompt(row).removesuffix(stackoverflow.ANSWER_MARK)
     ids, start = ANSWERS["encode_row"](
-        question, row.answer, lambda t: batches.tokenize(t, tok), tok.eos_token_id, length
+        question, row.answer, lambda t: examples.tokenize(t, tok), tok.eos_token_id, length
     )
     assert (tuple(ids), start) == (expected.input_ids, expected.answer_start)
     assert (len(ids) == length) == (length == 90) and ids[-1] == tok.eos_token_id

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from lorabook.data.batches import Example
-from lorabook.data.stackoverflow import HUB_ID
+from lorabook.data.examples import Example
+from lorabook.data.sources import HUB_ID
 from lorabook.diagnosis.machine import LEAST_GPU_GIB, STARCODER
 from lorabook.errors import LorabookError, NetworkError, SettingError
 from lorabook.lora import LoRAConfig

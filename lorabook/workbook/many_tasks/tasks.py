@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
-from lorabook.data.batches import Example, encode_prompt, tokenize
-from lorabook.data.stackoverflow import Pair, separate_code
+from lorabook.data.examples import Example, Pair, encode_prompt, tokenize
+from lorabook.data.fences import separate_code
 
 TASKS = ("title", "code", "prose")
 STORED = Path(__file__).parents[2] / "assets" / "results" / "many_tasks" / "three_tasks.json"

@@ -7,7 +7,7 @@ their own licences, which stand at its head. Forgetting is what fine-tuning adds
 from functools import cache
 from pathlib import Path
 
-from lorabook.data.batches import Example, tokenize
+from lorabook.data.examples import Example, tokenize
 
 SOURCE = Path(__file__).parents[2] / "assets" / "heldout_source.txt"
 FILE = "==== file: "  # starts the line before each file

@@ -138,7 +138,7 @@ class TestChoice:
 
 
 def test_coloured_row_is_the_row_with_its_answer_coloured():
-    from lorabook.data.batches import Example
+    from lorabook.data.examples import Example
 
     class Letters:
         def decode(self, ids):

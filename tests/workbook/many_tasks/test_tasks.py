@@ -2,7 +2,9 @@
 
 import pytest
 
-from lorabook.data.stackoverflow import Pair, load, prompt, split
+from lorabook.data.examples import Pair, prompt
+from lorabook.data.split import split
+from lorabook.data.stackoverflow import load
 from lorabook.models import load_model
 from lorabook.training.evaluate import answer_loss
 from lorabook.workbook.many_tasks.tasks import STORED, TASKS, encode_task, stored, task_pairs
