@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from lorabook.errors import DataError, NetworkError
-from lorabook.models.hub import without_token
 
 HUB_ID = "koutch/stackoverflow_python"
 SAMPLE = Path(__file__).parents[1] / "assets" / "python_qa.jsonl"
@@ -30,7 +29,6 @@ REQUIRED = ("question_id", "question_body", "answer_body")
 
 UNREADABLE = "the line cannot be read"
 DUPLICATE = "the row is a duplicate"
-UNREADABLE_CELL = (ValueError, OverflowError, KeyError)  # what Arrow raises for a value that Python has no place for
 
 Record = dict[str, Any] | str  # the columns of a row, or the reason why there are none
 
@@ -133,26 +131,11 @@ def _parquet(path: Path) -> Iterator[Record]:
             columns = file.schema_arrow.names
             _require(path, columns, REQUIRED)
             for batch in file.iter_batches(batch_size=1000, columns=[name for name in COLUMNS if name in columns]):
-                try:
-                    yield from batch.to_pylist()
-                except UNREADABLE_CELL:
-                    yield from (_record(batch, i) for i in range(batch.num_rows))
+                yield from batch.to_pylist()
     except DataError:
         raise
-    except (pyarrow.ArrowException, *UNREADABLE_CELL) as error:  # names of columns may be damaged too
-        raise DataError(f"{path} is not sound Parquet: {error}.", "Get it again.") from error
-
-
-def _record(batch: Any, i: int) -> Record:
-    """Row i of an Arrow batch, without the cells that Python cannot hold: a date after 9999, bytes that are no text."""
-    found: dict[str, Any] = {}
-    for name, column in zip(batch.schema.names, batch.columns):
-        try:
-            found[name] = column[i].as_py()
-        except UNREADABLE_CELL:
-            if name in REQUIRED:
-                return UNREADABLE
-    return found
+    except (pyarrow.ArrowException, ValueError, OverflowError, KeyError) as error:  # a date after 9999, bytes, …
+        raise DataError(f"{path} is not sound Parquet: {error}.", "Get it again, or convert it to .jsonl.") from error
 
 
 def _kaggle(folder: Path, rows: int) -> Iterator[Record]:
@@ -218,3 +201,11 @@ def _hub(name: str, revision: str | None) -> Iterator[Record]:
     except (DatasetsError, ValueError, RuntimeError) as error:
         said = without_token(str(error))
         raise DataError(f"The hub set {name} cannot be read: {said}.", f"Use {HUB_ID} or a local file.") from None
+
+
+def without_token(text: str) -> str:
+    """`text` with the access token taken out: what a client says of a failure can quote its own request."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return text.replace(token, "(token)") if token else text

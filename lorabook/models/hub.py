@@ -103,14 +103,6 @@ def _colab_secret() -> str | None:
     return userdata.get("HF_TOKEN")
 
 
-def without_token(text: str) -> str:
-    """`text` with the access token taken out: what a client says of a failure can quote its own request."""
-    from huggingface_hub import get_token
-
-    token = get_token()
-    return text.replace(token, "(token)") if token else text
-
-
 def checksum(sibling: Any) -> str | None:
     """The checksum that the hub lists for a file: sha256 in hex where it is stored with LFS, else git's blob id."""
     lfs = getattr(sibling, "lfs", None)
@@ -120,11 +112,9 @@ def checksum(sibling: Any) -> str | None:
 
 def is_whole(path: Path, listed: str) -> bool:
     """Whether the bytes of a file have the checksum that the hub lists."""
-    hasher = hashlib.sha256() if len(listed) == 64 else hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
+    start = hashlib.sha256() if len(listed) == 64 else hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
     with open(path, "rb") as f:
-        while block := f.read(2**20):
-            hasher.update(block)
-    return hasher.hexdigest() == listed
+        return hashlib.file_digest(f, lambda: start).hexdigest() == listed
 
 
 def patiently(name: str, token: str | None, call: Callable[[], T]) -> T:

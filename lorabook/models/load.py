@@ -236,9 +236,9 @@ def check_memory(name: str, parameters: int, precision: Precision, device: torch
 
     There are `parameters` of them, in `precision` but for `packed`, which are to be in 4 bits.
     """
-    available = _available_bytes(device)
+    available = available_bytes(device)
     needed = (parameters - packed) * precision.weights.itemsize + (nf4_bytes(packed) if packed else 0)
-    if available is None or needed <= available:
+    if needed <= available:
         return
     fitting = [k for k in KNOWN.values() if k.parameters * precision.weights.itemsize <= available]
     smaller = max(fitting, key=lambda known: known.parameters).name if fitting else "pocket"
@@ -250,18 +250,13 @@ def check_memory(name: str, parameters: int, precision: Precision, device: torch
     )
 
 
-def _available_bytes(device: torch.device) -> int | None:
+def available_bytes(device: torch.device) -> int:
+    """Free memory of a CUDA device, else of the machine."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024  # the file counts in KiB
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
+    import psutil
+
+    return psutil.virtual_memory().available
 
 
 def _best_device() -> str:

@@ -6,13 +6,12 @@ adapter that loads and computes something else is worse than one that does not l
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import regex
 from torch import nn
 
 from lorabook.errors import AdapterError, SettingError, shown
@@ -20,17 +19,7 @@ from lorabook.lora import ALL_LINEAR, LoRAConfig, adaptable, matched
 
 CONFIG_NAME = "adapter_config.json"
 CONFIG_LIMIT = 2**20  # bytes; the largest that PEFT writes name every module of a model
-PATTERN_SECONDS = 10.0
-TRY_PATTERNS = """
-import json, re, sys
-patterns, names = json.load(sys.stdin)
-try:
-    for pattern in patterns:
-        re.compile(pattern)
-    print(json.dumps([[name for name in names if re.fullmatch(sys.argv[1] % pattern, name)] for pattern in patterns]))
-except (re.error, RecursionError, OverflowError) as error:
-    sys.exit(str(error))
-"""
+PATTERN_SECONDS = 10.0  # for one name
 
 # PEFT options that change what the adapter computes, with the values under which they do nothing.
 INACTIVE = {
@@ -216,23 +205,24 @@ def _named(names: set[str], chosen: str | list[str]) -> set[str]:
 
 
 def _matches(patterns: list[str], names: list[str], around: str = "%s") -> list[list[str]]:
-    """For each pattern, those of `names` that it matches whole, with `around` around it."""
-    question, chosen = json.dumps([patterns, names]), patterns[0] if len(patterns) == 1 else patterns
-    # a process of its own is the one way to take back a pattern that backtracks for ever
-    child = [sys.executable, "-I", "-c", TRY_PATTERNS, around]
+    """For each pattern, those of `names` that it matches whole, with `around` around it.
+
+    By the package regex, which can give up: a stranger's pattern may backtrack for ever.
+    """
+    chosen = patterns[0] if len(patterns) == 1 else patterns
     try:
-        done = subprocess.run(child, input=question, capture_output=True, text=True, timeout=PATTERN_SECONDS)
-    except subprocess.TimeoutExpired:
+        compiled = [regex.compile(around % pattern) for pattern in patterns]
+        return [[name for name in names if p.fullmatch(name, timeout=PATTERN_SECONDS)] for p in compiled]
+    except TimeoutError:
         raise AdapterError(
             f"The config chooses modules by the pattern {shown(chosen)}, which takes for ever to try.",
             "Write the modules' names in its place.",
         ) from None
-    if done.returncode:
+    except (regex.error, RecursionError, OverflowError) as error:
         raise AdapterError(
-            f"The config chooses modules by {shown(chosen)}, which is no pattern ({done.stderr.strip()[-200:]}).",
+            f"The config chooses modules by {shown(chosen)}, which is no pattern ({str(error)[-200:]}).",
             "Write the modules' names in its place.",
-        )
-    return json.loads(done.stdout)
+        ) from None
 
 
 def ends(name: str) -> list[str]:

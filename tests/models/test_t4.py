@@ -51,7 +51,7 @@ def loaded(capability, monkeypatch) -> Callable[[tuple[int, int]], models.Loaded
         return load_model("pocket", device="cuda")
 
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", to_cpu)
-    monkeypatch.setattr(models, "_available_bytes", lambda device: 2**40)
+    monkeypatch.setattr(models, "available_bytes", lambda device: 2**40)
     return load
 
 

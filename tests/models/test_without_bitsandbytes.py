@@ -71,12 +71,12 @@ def test_bytes_of_a_weight():
 
 
 def test_memory_is_checked_for_what_4_bits_take(monkeypatch):
-    monkeypatch.setattr(models, "_available_bytes", lambda device: 6 * 2**30)
+    monkeypatch.setattr(models, "available_bytes", lambda device: 6 * 2**30)
     seven, cuda = 6_738_415_616, torch.device("cuda")
     half = precision_for("cuda", (7, 5))
     with pytest.raises(ModelError, match=r"take 12\.55 GiB in float16"):
         models.check_memory("a 7B", seven, half, cuda)
     models.check_memory("a 7B", seven, half, cuda, seven - 262_410_240)
-    monkeypatch.setattr(models, "_available_bytes", lambda device: 3 * 2**30)
+    monkeypatch.setattr(models, "available_bytes", lambda device: 3 * 2**30)
     with pytest.raises(ModelError, match=r"take 3\.\d\d GiB in 4 bits"):
         models.check_memory("a 7B", seven, half, cuda, seven - 262_410_240)
