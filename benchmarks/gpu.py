@@ -9,10 +9,10 @@ fp16 weights, fp16 autocast, a scaled loss, and attention with keys and values e
 a user would take instead: PEFT with the Trainer of Transformers, of the same rank on the same layers, with the same
 rows, precision, checkpointing and clipping. Every row is full: no padding, and a label at every position but the first.
 
-1. The same tokens a step in longer and longer rows: tokens per second, and lorabook's peak beside what the ledger
-   predicts and the rehearsal on the meta device counts. Contenders take turns, and the median of all steps counts.
+1. The same tokens a step in longer and longer rows: tokens per second, and lorabook's peak beside the estimate and
+   beside what the dry run on the meta device counts. Contenders take turns, and the median of all steps counts.
    Where attention stores no scores, the peak stays as rows get longer.
-2. The largest batch: the most rows that pass three steps, found by trying, beside the ledger's answer.
+2. The largest batch: the most rows that pass three steps, found by trying, beside the estimate's answer.
 
 On the GPU every run is a process of its own. The CUDA context is not counted: on a real T4 it takes some hundred MiB
 of the 14.75 GiB. Prints both tables and writes one JSON file.
@@ -38,8 +38,8 @@ from lorabook.memory.estimate import estimate
 from lorabook.memory.gpus import largest_batch
 from scripts.assets import records
 
-HERE = Path(__file__).parent
-RESULT = HERE / "results" / "gpu.json"
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "gpu.json"
 CONTENDERS = ("lorabook", "PEFT")
 TRIAL_STEPS, TIMED_STEPS = 3, 8
 MIB = 2**20
@@ -51,7 +51,8 @@ def in_its_own_process(setting: Setting, job: Job) -> dict[str, Any]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     order = json.dumps({"device": setting.device, "job": asdict(job)})
     done = subprocess.run(
-        [sys.executable, str(HERE / "runs" / "t4.py"), order],
+        [sys.executable, "-m", "benchmarks.runs.t4", order],
+        cwd=ROOT,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": visible},
         capture_output=True,
         text=True,
@@ -80,14 +81,14 @@ def largest(fits: Callable[[int], bool], guess: int) -> int:
 
 
 def same_tokens(setting: Setting, sequence: int, turns: int, run: Run) -> dict[str, Any]:
-    """Both contenders on `setting.tokens` tokens in rows of `sequence`, in turns; the ledger and the rehearsal."""
+    """Both contenders on `setting.tokens` tokens in rows of `sequence`, in turns; the estimate and the dry run."""
     rows = setting.tokens // sequence
     taken: dict[str, list[dict]] = {name: [] for name in CONTENDERS}
     for turn in range(turns):
         for name in CONTENDERS if turn % 2 == 0 else CONTENDERS[::-1]:
             taken[name].append(run(setting, Job(name, rows, sequence, True, TIMED_STEPS)))
     plan, config = setting.plan(rows, sequence, True), setting.config()
-    predicted = {"ledger": estimate(config, plan).predicted_peak, "rehearsal": dry_run(config, plan).peak}
+    predicted = {"estimate": estimate(config, plan).predicted_peak, "dry_run": dry_run(config, plan).peak}
     return {"rows": rows, "sequence": sequence, **predicted} | {
         name: summary(runs, rows * sequence) for name, runs in taken.items()
     }
@@ -121,11 +122,11 @@ def largest_batches(setting: Setting, sequence: int, checkpointing: bool, run: R
 
         guess = largest_batch(config, setting.plan(1, sequence, checkpointing, name), setting.cap)
         rows = largest(fits, guess)
-        found[name] = {"rows": rows, "ledger_rows": guess, "refused_next": refusals[-1] if refusals else None}
+        found[name] = {"rows": rows, "estimated_rows": guess, "refused_next": refusals[-1] if refusals else None}
         if rows:
             found[name] |= summary([passed[rows]], rows * sequence)
     plan = setting.plan(max(1, found["lorabook"]["rows"]), sequence, checkpointing)
-    return found | {"ledger": estimate(config, plan).predicted_peak, "rehearsal": dry_run(config, plan).peak}
+    return found | {"estimate": estimate(config, plan).predicted_peak, "dry_run": dry_run(config, plan).peak}
 
 
 def line(row: dict[str, Any], name: str) -> str:
@@ -136,15 +137,15 @@ def line(row: dict[str, Any], name: str) -> str:
     start = f"{rows:>5} × {row['sequence']:<5} {again:11} {name:9}"
     if "peak" not in of:
         return f"{start} {of.get('failed', of.get('refused_next'))}"
-    beside = [row["ledger"], row["rehearsal"]] if name == "lorabook" else []
+    beside = [row["estimate"], row["dry_run"]] if name == "lorabook" else []
     cells = (f"{size / MIB:>10,.1f}" for size in (of["peak"], *beside))
     return f"{start} {of['tokens_per_second']:>9,.0f} {' '.join(cells):32}  {of['attention']}"
 
 
 def measure(setting: Setting, turns: int, run: Run) -> dict[str, Any]:
     """Both tables, printed as they come."""
-    head = f"{'rows':>5} × {'tokens':5} {'activations':11} {'':9} {'tokens/s':>9} {'peak MiB':>10} {'ledger':>10}"
-    head += f" {'rehearsal':>10}  attention"
+    head = f"{'rows':>5} × {'tokens':5} {'activations':11} {'':9} {'tokens/s':>9} {'peak MiB':>10} {'estimate':>10}"
+    head += f" {'dry run':>10}  attention"
     print(f"\nThe same {setting.tokens:,} tokens a step\n{head}")
     same, most = [], []
     for sequence in setting.sequences:
@@ -154,8 +155,8 @@ def measure(setting: Setting, turns: int, run: Run) -> dict[str, Any]:
     for sequence, checkpointing in setting.searches:
         most.append(largest_batches(setting, sequence, checkpointing, run))
         print("\n".join(line(most[-1], name) for name in CONTENDERS), flush=True)
-        rows = most[-1]["lorabook"]["rows"], most[-1]["lorabook"]["ledger_rows"]
-        print(f"{'':14}lorabook trains {rows[0]} rows; the ledger said {rows[1]}", flush=True)
+        rows = most[-1]["lorabook"]["rows"], most[-1]["lorabook"]["estimated_rows"]
+        print(f"{'':14}lorabook trains {rows[0]} rows; the estimate said {rows[1]}", flush=True)
     return {"same_tokens": same, "largest": most}
 
 
@@ -169,13 +170,13 @@ def main() -> None:
         print("skipped: no CUDA GPU is there (--tiny runs the same code with a tiny model on the CPU)")
         return
     setting = t4.SETTINGS["cpu" if args.tiny else "cuda"]()
-    machine: dict[str, Any] = {"card": None, "card_bytes": None, "capability": None}
+    machine: dict[str, Any] = {"gpu": None, "gpu_bytes": None, "capability": None}
     if not args.tiny:
-        card = torch.cuda.get_device_properties(0)
-        machine = {"card": card.name, "card_bytes": card.total_memory, "capability": [card.major, card.minor]}
+        gpu = torch.cuda.get_device_properties(0)
+        machine = {"gpu": gpu.name, "gpu_bytes": gpu.total_memory, "capability": [gpu.major, gpu.minor]}
     terms = {"cap_bytes": setting.cap, "capability": t4.T4, "attention_off": ["flash", "cudnn"]}
     facts = machine | {"terms": terms if not args.tiny else None, "model": setting.model, "lora": asdict(t4.LORA)}
-    print(f"{setting.model} on {machine['card'] or 'the CPU'}, torch {torch.__version__}; r = {t4.LORA.r}")
+    print(f"{setting.model} on {machine['gpu'] or 'the CPU'}, torch {torch.__version__}; r = {t4.LORA.r}")
     facts |= measure(setting, args.turns, t4.work if args.tiny else in_its_own_process)
     output = args.output or (None if args.tiny else RESULT)
     if output:

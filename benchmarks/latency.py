@@ -173,8 +173,8 @@ def main() -> None:
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     runs = [measure(name, device, args) for device in devices for name in args.models]
     print(f"\n{paper()}")
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    machine = {"threads": torch.get_num_threads(), "load": round(load, 1), "cuda": card}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    machine = {"threads": torch.get_num_threads(), "load": round(load, 1), "cuda": gpu}
     records.write(args.output, "benchmarks/latency.py", machine | {"r": R, "prompt": PROMPT, "runs": runs})
 
 

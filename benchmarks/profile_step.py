@@ -194,8 +194,8 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; load of the machine before: {load:.1f}")
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     runs = [run for device in devices for run in measure(device, args.rows, args.sequence, args.steps)]
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    machine = {"threads": torch.get_num_threads(), "load": round(load, 1), "cuda": card}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    machine = {"threads": torch.get_num_threads(), "load": round(load, 1), "cuda": gpu}
     records.write(args.output, "benchmarks/profile_step.py", machine | {"r": R, "steps": args.steps, "runs": runs})
 
 

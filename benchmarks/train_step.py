@@ -37,7 +37,8 @@ from benchmarks.runs import rivals, steps
 from scripts.assets import records
 from scripts.assets.heap import keep_freed_memory
 
-RESULT = Path(__file__).parent / "results" / "train_step.json"
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "train_step.json"
 PARTS = ("steps", "memory", "growth", "run")
 SIZES = ((1, 256), (4, 512))  # rows, tokens in a row
 DTYPES = ("bfloat16", "float32")
@@ -83,9 +84,9 @@ def memories() -> list[dict[str, Any]]:
             row: dict[str, Any] = {"dtype": dtype, "checkpointing": again}
             for name in ("lorabook", "PEFT"):
                 job = (name, dtype, MEMORY_BLOCKS, WHOLE_VOCABULARY, count, sequence, again)
-                order = [sys.executable, __file__, "--job", json.dumps(job)]
+                order = [sys.executable, "-m", "benchmarks.train_step", "--job", json.dumps(job)]
                 heap = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
-                done = subprocess.run(order, capture_output=True, text=True, env=heap)
+                done = subprocess.run(order, capture_output=True, text=True, env=heap, cwd=ROOT)
                 if done.returncode:
                     raise RuntimeError(done.stderr[-2000:])
                 row[name] = json.loads(done.stdout.splitlines()[-1])

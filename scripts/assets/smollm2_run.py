@@ -131,7 +131,9 @@ def piece(name: str, *arguments: str) -> dict[str, Any]:
     """A kept piece, or the same made by a new process."""
     path = PIECES / f"{name}.json"
     if not path.exists():
-        subprocess.run([sys.executable, __file__, "--piece", *arguments, "--to", str(path)], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "scripts.assets.smollm2_run", "--piece", *arguments, "--to", str(path)], check=True
+        )
     return json.loads(path.read_text())
 
 

@@ -226,8 +226,8 @@ def vault_and_drive(environment: dict[str, str]) -> tuple[str, bool]:
 
 def classic(environment: dict[str, str]) -> tuple[str, bool]:
     """Move the explorers in the classic Notebook of the same environment."""
-    command = [sys.executable, str(ROOT / "scripts/checks/classic_notebook.py"), str(PYTHON), str(WORK / "classic")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "scripts.checks.classic_notebook", str(PYTHON), str(WORK / "classic")]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     say(done.stdout + done.stderr)
     state = "ok" if done.returncode == 0 else "failed"
     return f"{'the explorers in the classic Notebook':44}           {state}", done.returncode == 0

@@ -1,28 +1,15 @@
 """The latency benchmark: its arithmetic on a made-up clock, the models, and the whole script on the least work."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "latency.py"
+from benchmarks import latency
 
 
-@pytest.fixture(scope="module")
-def latency() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path])  # the script puts `scripts` there
-        spec = importlib.util.spec_from_file_location("latency", SCRIPT)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
-
-
-def test_a_busy_spell_changes_no_ratio(latency, monkeypatch):
+def test_a_busy_spell_changes_no_ratio(monkeypatch):
     """A clock that goes eight times as fast in some turns: all take turns in it, so their ratios stay."""
     now, order = [0.0], []
     monkeypatch.setattr(latency.time, "perf_counter", lambda: now[0])
@@ -39,7 +26,7 @@ def test_a_busy_spell_changes_no_ratio(latency, monkeypatch):
     assert order[0::3] == ["base", "merged", "bottleneck"] * 2
 
 
-def test_time_that_is_left_goes_into_turns(latency, monkeypatch):
+def test_time_that_is_left_goes_into_turns(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(latency.time, "perf_counter", lambda: now[0])
 
@@ -51,7 +38,7 @@ def test_time_that_is_left_goes_into_turns(latency, monkeypatch):
 
 
 @torch.inference_mode()
-def test_the_models_are_what_their_names_say(latency):
+def test_the_models_are_what_their_names_say():
     models, counts = latency.contenders(latency.pocket, "cpu")
     per_rank = (256 + 320) + (256 + 256) + 2 * (256 + 1024)  # d + k of a block's c_attn, two c_proj and c_fc
     assert counts["LoRA"] == 4 * 16 * per_rank
@@ -72,7 +59,7 @@ def test_the_models_are_what_their_names_say(latency):
         latency.check(models | {"merged": models["base"]}, ids)
 
 
-def test_the_script_prints_both_tables_and_writes_its_record(latency, tmp_path, monkeypatch, capsys):
+def test_the_script_prints_both_tables_and_writes_its_record(tmp_path, monkeypatch, capsys):
     small = ["--models", "pocket", "--batches", "1", "--sequence", "16", "--tokens", "2", "--seconds", "0"]
     monkeypatch.setattr(sys, "argv", ["latency.py", *small, "--output", str(tmp_path / "latency.json")])
     latency.main()

@@ -1,43 +1,31 @@
 """The profile of a step: matrix products counted by hand, whoever calls them, and the script on the least work."""
 
-import importlib.util
 import json
 import sys
 from collections import Counter
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from torch.nn import functional as F
 from torch.profiler import profile
 
+from benchmarks import profile_step
 from lorabook.lora import LoRAConfig, LoRALinear, apply_lora
 from tests.kit.tiny import gpt_bigcode
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "profile_step.py"
 R = 5  # no other size of the tiny model
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path])  # the script puts `scripts` there
-        spec = importlib.util.spec_from_file_location("profile_step", SCRIPT)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
-
-
-def products(script: ModuleType, dropout: float = 0.0, checkpointing: bool = False) -> Counter:
+def products(dropout: float = 0.0, checkpointing: bool = False) -> Counter:
     """How many matrix products a step has, by part and pass."""
     model = gpt_bigcode()
     apply_lora(model, LoRAConfig(r=R, alpha=8, dropout=dropout))
-    step = script.training_step(model, script.batch_of(2, 24).to("cpu"), checkpointing)
+    step = profile_step.training_step(model, profile_step.batch_of(2, 24).to("cpu"), checkpointing)
     step()
     with profile(record_shapes=True) as profiled:
         step()
-    return Counter((part, how) for e, part, how in script.places(profiled.events(), R) if e.name in script.PRODUCTS)
+    kinds = profile_step.PRODUCTS
+    return Counter((part, how) for e, part, how in profile_step.places(profiled.events(), R) if e.name in kinds)
 
 
 # Eight adapted layers in two blocks. Of the first one the input needs no gradient: the embeddings are frozen.
@@ -47,24 +35,24 @@ HEAD = {("loss", "forward"): 2}  # the logits, and the gradient that is formed a
 
 
 @pytest.fixture(autouse=True)
-def small_batches(script, monkeypatch):
-    make = script.batch_of
+def small_batches(monkeypatch):
+    make = profile_step.batch_of
 
     def batch_of(rows: int, sequence: int):
         batch = make(rows, sequence)
         return type(batch)(batch.input_ids % 64, batch.label_positions, batch.labels % 64)
 
-    monkeypatch.setattr(script, "batch_of", batch_of)
+    monkeypatch.setattr(profile_step, "batch_of", batch_of)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_products_stand_where_they_belong(script, dropout):
-    assert products(script, dropout) == FORWARD | BACKWARD | HEAD
+def test_products_stand_where_they_belong(dropout):
+    assert products(dropout) == FORWARD | BACKWARD | HEAD
 
 
-def test_recomputed_products_are_told_apart(script):
+def test_recomputed_products_are_told_apart():
     """Every block is computed again until it has what its derivatives need: all, but perhaps its last products."""
-    found = products(script, checkpointing=True)
+    found = products(checkpointing=True)
     again = {part: found.pop((part, "recomputed")) for part in ("base linear layers", "LoRA")}
     assert 6 <= again["base linear layers"] <= 8 and 14 <= again["LoRA"] <= 16
     assert found == FORWARD | BACKWARD | HEAD
@@ -90,44 +78,44 @@ class Fused(torch.autograd.Function):
         return dx, None, None, dA, dB, None
 
 
-def test_a_fused_layer_is_told_apart_by_its_shapes(script, monkeypatch):
+def test_a_fused_layer_is_told_apart_by_its_shapes(monkeypatch):
     def forward(self, x):
         return Fused.apply(x, self.base_layer.weight, self.base_layer.bias, self.A, self.B, self.scaling)
 
     monkeypatch.setattr(LoRALinear, "forward", forward)
-    assert products(script) == FORWARD | BACKWARD | HEAD
+    assert products() == FORWARD | BACKWARD | HEAD
 
 
-def test_every_part_has_its_time_and_the_sum_is_the_whole(script):
+def test_every_part_has_its_time_and_the_sum_is_the_whole():
     model = gpt_bigcode()
     apply_lora(model, LoRAConfig(r=R, alpha=8, dropout=0.5))
-    step = script.training_step(model, script.batch_of(2, 24), False)
+    step = profile_step.training_step(model, profile_step.batch_of(2, 24), False)
     step()
     with profile(record_shapes=True) as profiled:
         step()
     found = Counter()
-    for e, part, _ in script.places(profiled.events(), R):
+    for e, part, _ in profile_step.places(profiled.events(), R):
         found[part] += e.self_cpu_time_total
     whole = sum(e.cpu_time_total for e in profiled.events() if e.cpu_parent is None)
-    assert set(found) == set(script.PARTS) and all(found.values())
+    assert set(found) == set(profile_step.PARTS) and all(found.values())
     assert sum(found.values()) == pytest.approx(whole, rel=0.01)
-    lines = script.table({part: {"forward": time} for part, time in found.items()}).splitlines()
-    assert len(lines) == 1 + len(script.PARTS)
+    lines = profile_step.table({part: {"forward": time} for part, time in found.items()}).splitlines()
+    assert len(lines) == 1 + len(profile_step.PARTS)
     assert sum(float(line.split()[-1].rstrip("%")) for line in lines[1:]) == pytest.approx(100, abs=0.5)
 
 
 @pytest.mark.slow
-def test_the_script_prints_its_tables_and_writes_its_record(script, tmp_path, monkeypatch, capsys):
+def test_the_script_prints_its_tables_and_writes_its_record(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(script.measure, "__defaults__", (gpt_bigcode,))
+    monkeypatch.setattr(profile_step.measure, "__defaults__", (gpt_bigcode,))
     options = ["--rows", "1", "--sequence", "24", "--steps", "1", "--output", str(tmp_path / "profile.json")]
     monkeypatch.setattr(sys, "argv", ["profile_step.py", *options])
-    script.main()
+    profile_step.main()
     record, printed = json.loads((tmp_path / "profile.json").read_text()), capsys.readouterr().out
     assert record["script"] == "benchmarks/profile_step.py" and {"load", "threads", "versions"} < record.keys()
-    assert [(run["dropout"], run["checkpointing"]) for run in record["runs"]] == list(script.SETTINGS)
+    assert [(run["dropout"], run["checkpointing"]) for run in record["runs"]] == list(profile_step.SETTINGS)
     for run in record["runs"]:
-        assert list(run["milliseconds"]) == list(script.PARTS) and run["unprofiled"] > 0
+        assert list(run["milliseconds"]) == list(profile_step.PARTS) and run["unprofiled"] > 0
         assert any("recomputed" in times for times in run["milliseconds"].values()) == run["checkpointing"]
         assert (sum(run["milliseconds"]["dropout"].values()) > 0.01) == (run["dropout"] > 0)
     assert printed.count("base linear layers") == 3 and printed.count("without profiler") == 3
