@@ -3,41 +3,30 @@
 from typing import Any
 
 from lorabook.errors import SettingError
-from lorabook.workbook.clinic import exercises_code as clinic_code
-from lorabook.workbook.clinic import exercises_facts as clinic_facts
-from lorabook.workbook.clinic import exercises_head as clinic_head
-from lorabook.workbook.clinic import exercises_layer as clinic_layer
-from lorabook.workbook.fastfood import exercises_budget as fastfood_budget
-from lorabook.workbook.fastfood import exercises_transform as fastfood_transform
-from lorabook.workbook.final_run import exercises_results as final_results
-from lorabook.workbook.final_run import exercises_rows as final_rows
-from lorabook.workbook.from_scratch import exercises_linear as scratch_linear
-from lorabook.workbook.from_scratch import exercises_modules as scratch_modules
-from lorabook.workbook.intrinsic_dimension import exercises as dimension
+from lorabook.workbook.clinic import exercises as clinic
+from lorabook.workbook.fastfood import exercises as fastfood
+from lorabook.workbook.final_run import exercises as final_run
+from lorabook.workbook.from_scratch import exercises as from_scratch
+from lorabook.workbook.intrinsic_dimension import exercises as intrinsic_dimension
 from lorabook.workbook.kit.engine import Exercise, judge
-from lorabook.workbook.low_rank import exercises_ranks as low_rank_ranks
-from lorabook.workbook.low_rank import exercises_spectrum as low_rank_spectrum
-from lorabook.workbook.many_tasks import exercises_batch as tasks_batch
-from lorabook.workbook.many_tasks import exercises_growth as tasks_growth
-from lorabook.workbook.many_tasks import exercises_swap as tasks_swap
-from lorabook.workbook.memory import exercises_loss as memory_loss
-from lorabook.workbook.memory import exercises_memory as memory_bytes
-from lorabook.workbook.rank_and_alpha import exercises_budget as rank_budget
-from lorabook.workbook.rank_and_alpha import exercises_targets as rank_targets
+from lorabook.workbook.low_rank import exercises as low_rank
+from lorabook.workbook.many_tasks import exercises as many_tasks
+from lorabook.workbook.memory import exercises as memory
+from lorabook.workbook.rank_and_alpha import exercises as rank_and_alpha
 from lorabook.workbook.start import exercises as start
 
 # By room of the workbook, in the order of the notebooks
 BY_ROOM = {
     "start": start.EXERCISES,
-    "from_scratch": (*scratch_linear.EXERCISES, *scratch_modules.EXERCISES),
-    "memory": (*memory_bytes.EXERCISES, *memory_loss.EXERCISES),
-    "rank_and_alpha": (*rank_budget.EXERCISES, *rank_targets.EXERCISES),
-    "low_rank": (*low_rank_ranks.EXERCISES, *low_rank_spectrum.EXERCISES),
-    "intrinsic_dimension": dimension.EXERCISES,
-    "fastfood": (*fastfood_transform.EXERCISES, *fastfood_budget.EXERCISES),
-    "many_tasks": (*tasks_swap.EXERCISES, *tasks_growth.EXERCISES, *tasks_batch.EXERCISES),
-    "clinic": (*clinic_code.EXERCISES, *clinic_head.EXERCISES, *clinic_layer.EXERCISES, *clinic_facts.EXERCISES),
-    "final_run": (*final_rows.EXERCISES, *final_results.EXERCISES),
+    "from_scratch": from_scratch.EXERCISES,
+    "memory": memory.EXERCISES,
+    "rank_and_alpha": rank_and_alpha.EXERCISES,
+    "low_rank": low_rank.EXERCISES,
+    "intrinsic_dimension": intrinsic_dimension.EXERCISES,
+    "fastfood": fastfood.EXERCISES,
+    "many_tasks": many_tasks.EXERCISES,
+    "clinic": clinic.EXERCISES,
+    "final_run": final_run.EXERCISES,
 }
 EXERCISES = {exercise.name: exercise for group in BY_ROOM.values() for exercise in group}
 

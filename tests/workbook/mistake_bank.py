@@ -1,16 +1,17 @@
 """The mistake bank: wrong answers to the exercises as people write them, and what each must be told.
 
-One file a notebook adds its own with `@wrong(exercise, fragment)`; the function's or class's name says what it does
-wrong. `fragment` is a piece of the one message that fits. Values go in with `bank.add`. `load` and `said` are what the
-tests of the exercises share.
+The `mistakes.py` of each room adds its own with `@wrong(exercise, fragment)`; the function's or class's name says what
+it does wrong. `fragment` is a piece of the one message that fits. Values go in with `bank.add`. `load` and `said` are
+what the tests of the exercises share.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from lorabook.workbook.exercises import check
+from lorabook.workbook.exercises import BY_ROOM, check
 
 
 @dataclass(frozen=True)
@@ -40,28 +41,9 @@ class Bank(list[Wrong]):
 
 
 def whole_bank() -> list[Wrong]:
-    """Every notebook's wrong answers."""
-    from tests.workbook.clinic import mistakes_code as clinic_code
-    from tests.workbook.clinic import mistakes_models as clinic_models
-    from tests.workbook.fastfood import mistakes as fastfood
-    from tests.workbook.final_run import mistakes as final
-    from tests.workbook.from_scratch import mistakes_linear as scratch_linear
-    from tests.workbook.from_scratch import mistakes_modules as scratch_modules
-    from tests.workbook.intrinsic_dimension import mistakes as dimension
-    from tests.workbook.low_rank import mistakes as low_rank
-    from tests.workbook.many_tasks import mistakes_adapters as tasks_adapters
-    from tests.workbook.many_tasks import mistakes_serving as tasks_serving
-    from tests.workbook.memory import mistakes as memory
-    from tests.workbook.rank_and_alpha import mistakes_budget as rank_budget
-    from tests.workbook.rank_and_alpha import mistakes_targets as rank_targets
-    from tests.workbook.start import mistakes as start
-
-    files = (
-        *(start, memory, dimension, fastfood, low_rank, scratch_linear, scratch_modules),
-        *(rank_budget, rank_targets, tasks_adapters, tasks_serving, clinic_code),
-        *(clinic_models, final),
-    )
-    return [wrong for file in files for wrong in file.bank]
+    """The wrong answers of every room."""
+    rooms = [import_module(f"tests.workbook.{room}.mistakes") for room in BY_ROOM]
+    return [wrong for room in rooms for wrong in room.bank]
 
 
 def load(source: str) -> Any:

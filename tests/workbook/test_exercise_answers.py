@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lorabook import lora, merging
-from lorabook.data import batches, examples, stackoverflow
+from lorabook.data import batches, examples
+from lorabook.data.split import split
 from lorabook.workbook.exercises import EXERCISES
 from lorabook.workbook.kit.engine import Exercise, Mistake, cases, judge, same
 from tests.kit.tiny import gpt_bigcode, token_ids
@@ -132,7 +133,7 @@ def test_tree_shapes_are_those_of_the_real_architecture():
 def test_encode_row_is_what_the_library_feeds_the_model(length):
     tok, row = tokenizer(), pair(" ".join(TEXT[:3]), TEXT[1])
     expected = examples.encode(row, tok, length)
-    question = stackoverflow.prompt(row).removesuffix(stackoverflow.ANSWER_MARK)
+    question = examples.prompt(row).removesuffix(examples.ANSWER_MARK)
     ids, start = ANSWERS["encode_row"](
         question, row.answer, lambda t: examples.tokenize(t, tok), tok.eos_token_id, length
     )
@@ -143,7 +144,7 @@ def test_encode_row_is_what_the_library_feeds_the_model(length):
 def test_split_rows_chooses_as_the_library_does():
     pairs = [pair(f"question {n}", f"answer {n}", question_id=n) for n in (3, 1, 2, 3, 5, 8, 8, 9, 1, 11)]
     train, held = ANSWERS["split_rows"]([{"question_id": p.question_id} for p in pairs], 0.3, 4)
-    theirs = stackoverflow.split(pairs, 0.3, 4)
+    theirs = split(pairs, 0.3, 4)
     assert [[r["question_id"] for r in side] for side in (train, held)] == [[p.question_id for p in s] for s in theirs]
 
 

@@ -11,7 +11,7 @@ import pytest
 from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
-from lorabook.models.hub import KNOWN
+from lorabook.models.known import KNOWN
 from lorabook.training.evaluate import Answer, AnswerQuality
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,8 +1,11 @@
-"""Exercises: from d numbers up to D, reading d90 off a curve, and what a dense P takes."""
+"""The exercises of notebook 05: from d parameters up to D, d90 off a curve, the bytes of a dense P."""
 
 import torch
 
 from lorabook.workbook.kit.engine import Exercise, Mistake, cases, drawn
+
+# project_up
+
 
 D, WIDTH = 12, 3  # parameters and subspace of the tries
 
@@ -140,6 +143,9 @@ def project_up(theta0, R, theta_d):
 )
 
 
+# read_d90
+
+
 def _run(start, full, curve):
     return {"start": start, "full": full, "curve": curve}
 
@@ -252,6 +258,10 @@ def read_d90(runs, model):
         ),
     ),
 )
+
+
+# dense_bytes
+
 
 DENSE_BYTES = Exercise(
     name="dense_bytes",

@@ -1,4 +1,4 @@
-"""The exercise: how many numbers LoRA trains beside one matrix."""
+"""The exercise of notebook 00: how many parameters LoRA trains beside one matrix."""
 
 import math
 

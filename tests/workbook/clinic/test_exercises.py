@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from lorabook.diagnosis.findings import examine
 from lorabook.workbook.clinic.cases import HEALTHY, stored
-from lorabook.workbook.clinic.exercises_facts import told
+from lorabook.workbook.clinic.exercises import told
 from lorabook.workbook.exercises import BY_ROOM
 from tests.kit.tiny import gpt_bigcode, token_ids
 from tests.workbook.mistake_bank import load, said

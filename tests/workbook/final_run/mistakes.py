@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises, as people write them."""
+"""Wrong answers to the exercises of notebook 09, as people write them."""
 
 import math
 import random

@@ -12,7 +12,7 @@ from transformers import T5Config, T5EncoderModel
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.peft_format import adapter_file
 from lorabook.workbook.exercises import BY_ROOM
-from lorabook.workbook.rank_and_alpha import exercises_targets
+from lorabook.workbook.rank_and_alpha.exercises import T5
 from tests.kit.oracles import with_peft
 from tests.kit.tiny import gpt_bigcode
 from tests.workbook.mistake_bank import load, said
@@ -92,7 +92,7 @@ def test_the_tree_of_t5_is_the_real_one_and_peft_reads_it_so():
         if isinstance(module, (nn.Linear, nn.Embedding)) and name != "encoder.embed_tokens":  # `shared`, once more
             rows, columns = module.weight.shape
             real[name] = (rows, columns) if isinstance(module, nn.Linear) else (columns, rows)
-    assert real == exercises_targets.T5
+    assert real == T5
     theirs = with_peft(model, LoRAConfig(r=3, targets=("o",)))
     assert ANSWERS["count_targets"](real, ("o",), 3) == (len(theirs.targeted_module_names), trained(theirs))
 

@@ -1,4 +1,4 @@
-"""Wrong answers to the exercise, as people write them."""
+"""Wrong answers to the exercises of notebook 00, as people write them."""
 
 import torch
 

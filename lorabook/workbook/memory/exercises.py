@@ -1,4 +1,4 @@
-"""Exercises: which tokens carry the loss, and what the loss is."""
+"""The exercises of notebook 02: the bytes of a training step, its labels, its loss."""
 
 import math
 
@@ -6,6 +6,154 @@ import torch
 import torch.nn.functional as F
 
 from lorabook.workbook.kit.engine import Exercise, Mistake, cases, drawn
+
+# adam_bytes
+
+GIB = 2**30
+
+ADAM_BYTES = Exercise(
+    name="adam_bytes",
+    task="Bytes that weights, gradients and AdamW's state take in training.",
+    stub='''\
+def adam_bytes(trained, frozen):
+    """Bytes of weights, gradients and optimizer state under AdamW.
+
+    trained: number of trained parameters, in fp32.
+    frozen: number of frozen parameters, in fp16.
+    """
+    raise NotImplementedError
+''',
+    hint="List what exists once per trained parameter: its weight, its gradient, and what Adam remembers of the past.",
+    solution="""\
+def adam_bytes(trained, frozen):
+    weight, gradient, first_moment, second_moment = 4, 4, 4, 4
+    return trained * (weight + gradient + first_moment + second_moment) + 2 * frozen
+""",
+    praise="16 bytes for what is trained, 2 for what is frozen: freezing is what saves.",
+    reference=lambda n, m: 16 * n + 2 * m,
+    probes=(
+        cases(lambda n, m: f"for {n:,} trained parameters and none frozen", (1_137_207_296, 0), (1000, 0)),
+        cases(
+            lambda n, m: f"for {n:,} trained parameters and {m:,} frozen",
+            (12_091_392, 1_137_207_296),
+            (233_472, 3_878_656),
+            (0, 1000),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you counted the weights alone. A trained parameter also has a gradient and Adam's two moments.",
+            (lambda n, m: 4 * n,),
+        ),
+        Mistake("you counted weights and gradients. Adam also keeps two moments, 4 bytes each.", (lambda n, m: 8 * n,)),
+        Mistake(
+            "you came to 12 bytes for a trained parameter: of weight, gradient and two moments one is missing.",
+            (lambda n, m: 12 * n,),
+        ),
+        Mistake(
+            "you counted a second copy of the weights. Here they are in fp32 already, and there is no other copy.",
+            (lambda n, m: 18 * n, lambda n, m: 20 * n),
+        ),
+        Mistake(
+            "you gave another unit. The answer is in bytes, without a division.",
+            (
+                lambda n, m: 16 * n / GIB,
+                lambda n, m: 16 * n / 1e9,
+                lambda n, m: 16 * n / 2**20,
+                lambda n, m: 16 * n / 1e6,
+            ),
+        ),
+        Mistake(
+            "you counted 16 bytes for a frozen parameter too. It has no gradient and no moments, only its weight.",
+            (lambda n, m: 16 * (n + m),),
+        ),
+        Mistake(
+            "you forgot the frozen parameters. They are not trained, and yet their weights lie in memory.",
+            (lambda n, m: 16 * n,),
+        ),
+        Mistake(
+            "you counted 4 bytes for a frozen parameter. It is in fp16, and has no gradient: 2 bytes in all.",
+            (lambda n, m: 16 * n + 4 * m,),
+        ),
+    ),
+)
+
+
+# largest_batch
+
+
+LARGEST_BATCH = Exercise(
+    name="largest_batch",
+    task="How many rows a training step can hold on a T4.",
+    stub='''\
+def largest_batch(static, row, logits):
+    """The largest whole number of rows in a batch on a T4, which offers 14.75 GiB; 0 if not even one fits.
+
+    static: bytes of weights, gradients and optimizer state.
+    row: bytes of the activations of one row.
+    logits: bytes of the logits of one row.
+    """
+    raise NotImplementedError
+''',
+    hint="Which of the three grow with the batch? Take the others off the card first. One GiB is 2**30 bytes.",
+    solution="""\
+def largest_batch(static, row, logits):
+    free = 14.75 * 2**30 - static
+    return max(0, int(free // (row + logits)))
+""",
+    praise="the static part is paid once, activations and logits once a row.",
+    reference=lambda static, row, logits: max(0, int((14.75 * GIB - static) // (row + logits))),
+    probes=(
+        cases(
+            lambda s, r, g: f"for static = {s:,}, row = {r:,} and logits = {g:,} bytes",
+            (2_534_000_000, 1_360_000_000, 402_653_184),
+            (62_000_000, 14_000_000, 8_400_000),
+            (3 * GIB, GIB // 4, GIB // 4 * 3),  # fits 11 times, and three quarters of a row are left
+            (2 * GIB + GIB // 4 * 3, GIB // 2, GIB // 4),  # fits 16 times, and nothing is left
+        ),
+        cases(lambda s, r, g: f"for static = {s:,} bytes, more than the card has,", (18_195_316_736, GIB, GIB)),
+    ),
+    mistakes=(
+        Mistake(
+            "you multiplied the static part by the batch too. Weights and optimizer state are there once.",
+            (lambda s, r, g: int(14.75 * GIB // (s + r + g)),),
+        ),
+        Mistake(
+            "you forgot the logits. Every row brings its own.",
+            (lambda s, r, g: int((14.75 * GIB - s) // r), lambda s, r, g: int((14.75 * GIB - s - g) // r)),
+        ),
+        Mistake(
+            "you took GB for GiB. A GiB is 2**30 bytes, 7% more than 10**9.",
+            (lambda s, r, g: int((14.75e9 - s) // (r + g)),),
+        ),
+        Mistake(
+            "you took 16 for the card. 16 GB is the T4's name; 14.75 GiB is what a program can have.",
+            (lambda s, r, g: int((16 * GIB - s) // (r + g)), lambda s, r, g: int((16e9 - s) // (r + g))),
+        ),
+        Mistake(
+            "you forgot the static part. It is there before the first row.",
+            (lambda s, r, g: int(14.75 * GIB // (r + g)),),
+        ),
+        Mistake(
+            "you rounded up. The last row would not fit whole.",
+            (
+                lambda s, r, g: math.ceil((14.75 * GIB - s) / (r + g)),
+                lambda s, r, g: round((14.75 * GIB - s) / (r + g)),
+            ),
+        ),
+        Mistake(
+            "you gave a fraction of a row. Round it down to whole rows.",
+            (lambda s, r, g: (14.75 * GIB - s) / (r + g),),
+        ),
+        Mistake(
+            "you gave a negative number of rows. Where the static part alone is too large, nothing fits: 0.",
+            (lambda s, r, g: int((14.75 * GIB - s) // (r + g)), lambda s, r, g: int((14.75 * GIB - s) / (r + g))),
+        ),
+    ),
+)
+
+
+# answer_labels
 
 
 def _labels(ids, keep):
@@ -102,6 +250,9 @@ def answer_labels(ids, start, length):
         ),
     ),
 )
+
+
+# loss_by_hand
 
 
 def _nll(logits, labels):
@@ -239,4 +390,5 @@ def loss_by_hand(logits, labels):
     ),
 )
 
-EXERCISES = (ANSWER_LABELS, LOSS_BY_HAND)
+
+EXERCISES = (ADAM_BYTES, LARGEST_BATCH, ANSWER_LABELS, LOSS_BY_HAND)

@@ -1,0 +1,679 @@
+"""The exercises of notebook 08: four bugs to find, a diagnosis of one's own tried on all stored runs."""
+
+import copy
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lorabook.diagnosis.run import Facts
+from lorabook.workbook.clinic.cases import HEALTHY, Case, stored
+from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, cases, drawn
+
+# lora_update
+
+
+def _update(scaling):
+    """LoRA's update with another scaling, a function of α and A."""
+    return lambda x, A, B, alpha: scaling(alpha, A) * (x @ A.T @ B.T)
+
+
+def _sizes(r, alpha, d=6, k=5):
+    return drawn(3, k, seed=1), drawn(r, k, seed=2), drawn(d, r, seed=3), alpha
+
+
+LORA_UPDATE = Exercise(
+    name="lora_update",
+    task="What LoRA adds to a layer's output, as every program that loads the adapter will.",
+    stub='''\
+def lora_update(x, A, B, alpha):
+    """What LoRA adds to a layer's output, so that the same directions twice, with r doubled, add the same.
+
+    x: (batch, k), A: (r, k), B: (d, r) -> (batch, d).
+    """
+    raise NotImplementedError
+''',
+    hint="Where in `alpha * (x @ A.T @ B.T)` is the rank? And which side of A is it?",
+    solution="""\
+def lora_update(x, A, B, alpha):
+    return alpha / A.shape[0] * (x @ A.T @ B.T)
+""",
+    praise="α/r, so a larger rank sums more directions and counts each less.",
+    reference=_update(lambda alpha, A: alpha / len(A)),
+    probes=(
+        cases(lambda x, A, B, alpha: f"for r = {len(A)} and α = {alpha}", _sizes(4, 14), _sizes(2, 3), _sizes(1, 2)),
+    ),
+    mistakes=(
+        Mistake("you still multiply by α, not α/r.", (_update(lambda alpha, A: alpha),)),
+        Mistake("you took α out and put no α/r in.", (_update(lambda alpha, A: 1),)),
+        Mistake(
+            "you divided by √r, which is rsLoRA's rule. A loader that is told nothing of it divides by r.",
+            (_update(lambda alpha, A: alpha / math.sqrt(len(A))),),
+        ),
+        Mistake(
+            "you divided by a width. r is the number of A's rows, and of B's columns.",
+            (_update(lambda alpha, A: alpha / A.shape[1]), lambda x, A, B, alpha: alpha / len(B) * (x @ A.T @ B.T)),
+        ),
+        Mistake("you divided and dropped the rest: // is for whole numbers.", (_update(lambda a, A: a // len(A)),)),
+        Mistake("you turned the ratio round. It is α/r.", (_update(lambda alpha, A: len(A) / alpha),)),
+        Mistake("you divided by r and lost α.", (_update(lambda alpha, A: 1 / len(A)),)),
+        Mistake(
+            "you divided by r twice.",
+            (_update(lambda alpha, A: alpha / len(A) ** 2),),
+        ),
+        Mistake(
+            "your scaling is 2 whatever α and r are. That is right for α = 2r alone.",
+            (_update(lambda alpha, A: 2),),
+        ),
+    ),
+)
+
+# transform
+
+
+def _hadamard(n):
+    H = torch.ones(1, 1, dtype=torch.float64)
+    while len(H) < n:
+        H = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64), H)
+    return H
+
+
+def _x(shape):
+    return drawn(*shape, dtype=torch.float64).requires_grad_()
+
+
+def _forward(*shapes):
+    return lambda answer: {f"for x of shape {shape}": answer(_x(shape)) for shape in shapes}
+
+
+def _backward(*shapes):
+    """The gradient for x of the sum of y times fixed numbers."""
+
+    def probe(answer):
+        seen = {}
+        for shape in shapes:
+            x, weights = _x(shape), drawn(*shape, seed=1, dtype=torch.float64)
+            y = answer(x)
+            what = f"for x of shape {shape}, the gradient for x"
+            seen[what] = torch.autograd.grad((y * weights).sum(), x)[0] if y.requires_grad else "none: y has no history"
+        return seen
+
+    return probe
+
+
+def _transform(back, forward=lambda y, n: y):
+    """A transform whose backward pass is `back(grad, n)`; `forward` may change its value y too."""
+
+    class Transform(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return forward(x @ _hadamard(x.shape[-1]), x.shape[-1])
+
+        @staticmethod
+        def backward(ctx, grad):
+            return back(grad, grad.shape[-1])
+
+    return Transform.apply
+
+
+TRANSFORM = Exercise(
+    name="transform",
+    task="A Hadamard transform with a backward pass of its own.",
+    stub='''\
+import torch
+
+from lorabook.subspace.fastfood import fwht
+
+
+class Transform(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return fwht(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise NotImplementedError
+
+
+def transform(x):
+    """y = H x on the last axis, (..., n) float64, with the gradient of just that. Mend `backward`, leave `forward`."""
+    return Transform.apply(x)
+''',
+    hint="For y = H x the gradient for x is Hᵀ times that for y. What is Hᵀ here, and is anything divided?",
+    solution="""\
+import torch
+
+from lorabook.subspace.fastfood import fwht
+
+
+class Transform(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return fwht(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return fwht(grad)
+
+
+def transform(x):
+    return Transform.apply(x)
+""",
+    praise="the transpose of what the forward pass does, no more: gradcheck would pass too.",
+    reference=lambda x: x @ _hadamard(x.shape[-1]),
+    probes=(_forward((8,), (3, 4)), _backward((8,), (3, 4), (2, 3, 16))),
+    mistakes=(
+        Mistake(
+            "your backward pass still divides by √n, and the forward pass does not.",
+            (_transform(lambda grad, n: grad @ _hadamard(n) / n**0.5),),
+        ),
+        Mistake(
+            "you divided by n. That is the inverse of H; a backward pass is the transpose.",
+            (_transform(lambda grad, n: grad @ _hadamard(n) / n),),
+        ),
+        Mistake(
+            "you multiplied by √n in place of dividing. Nothing is scaled.",
+            (_transform(lambda grad, n: grad @ _hadamard(n) * n**0.5),),
+        ),
+        Mistake(
+            "you scaled the forward pass. Asked is H x, as it was: the backward pass has to follow it.",
+            (
+                _transform(lambda grad, n: grad @ _hadamard(n) / n**0.5, lambda y, n: y / n**0.5),
+                _transform(lambda grad, n: grad @ _hadamard(n) / n, lambda y, n: y / n),
+            ),
+        ),
+        Mistake(
+            "your backward pass hands the gradient on as it is. It has to pass H too.",
+            (_transform(lambda grad, n: grad),),
+        ),
+        Mistake(
+            "your backward pass gives no gradient. Return one tensor, of x's shape.",
+            (_transform(lambda grad, n: None),),
+        ),
+        Mistake(
+            "your y has no history, so no gradient reaches x at all.",
+            (lambda x: x.detach() @ _hadamard(x.shape[-1]),),
+        ),
+        Mistake("your gradient has the wrong sign.", (_transform(lambda grad, n: -grad @ _hadamard(n)),)),
+    ),
+)
+
+
+# merge_head
+
+
+class _Tied(nn.Module):
+    """What a language model's two ends are made of: one frozen tensor of (vocabulary, width)."""
+
+    def __init__(self, dtype=torch.float32):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(7, 5), nn.Linear(5, 7, bias=False)
+        self.embedding.weight = self.head.weight = nn.Parameter(drawn(7, 5).to(dtype), requires_grad=False)
+        self.config = SimpleNamespace(tie_word_embeddings=True)
+
+
+def _merged(answer, dtype=torch.float32):
+    model = _Tied(dtype)
+    answer(model, drawn(2, 5, seed=1), drawn(7, 2, seed=2), 0.5)
+    return model
+
+
+def _weights(answer):
+    model = _merged(answer)
+    return {
+        "for r = 2 and a scaling of 0.5, the head's weight": model.head.weight,
+        "the embedding is what it was": torch.equal(model.embedding.weight, drawn(7, 5)),
+    }
+
+
+def _said(answer):
+    return {"model.config.tie_word_embeddings is False": _merged(answer).config.tie_word_embeddings is False}
+
+
+def _kept_frozen(answer):
+    weight = _merged(answer).head.weight
+    return {"the head's weight is a Parameter, frozen": isinstance(weight, nn.Parameter) and not weight.requires_grad}
+
+
+def _half(answer):
+    """In fp16, so that a sum rounded in another order shows."""
+    return {"for a model in float16, the head's weight": _merged(answer, torch.float16).head.weight}
+
+
+def _merging(value=lambda W0, update: W0.float() + update, untie=True, tell=True, frozen=True, dtype=None):
+    """A right answer whose decisions can be changed one at a time."""
+
+    @torch.no_grad()
+    def answer(model, A, B, scaling):
+        W0 = model.head.weight
+        merged = value(W0, scaling * B @ A).to(dtype or W0.dtype)
+        if untie:
+            model.head.weight = nn.Parameter(merged, requires_grad=not frozen)
+        else:
+            W0.copy_(merged)
+        if tell:
+            model.config.tie_word_embeddings = False
+
+    return answer
+
+
+def _other_end(model, A, B, scaling):
+    model.embedding.weight = nn.Parameter(model.embedding.weight + scaling * B @ A, requires_grad=False)
+
+
+MERGE_HEAD = Exercise(
+    name="merge_head",
+    task="LoRA's update merged into a head that shares its weight with the embedding.",
+    stub='''\
+import torch
+from torch import nn
+
+
+def merge_head(model, A, B, scaling):
+    """Make model.head, an nn.Linear, multiply by W0 + scaling B A, and leave model.embedding as it is.
+
+    Both hold one frozen tensor of shape (vocabulary, width), fp32 or fp16. A: (r, width) and B: (vocabulary, r), fp32.
+    Form the sum in fp32 and round it once. Nothing is returned; the head stays frozen, in its dtype.
+    A model whose ends are no longer tied says so: model.config.tie_word_embeddings is False.
+    """
+    raise NotImplementedError
+''',
+    hint="Writing into model.head.weight writes into model.embedding.weight: they are one tensor. Give the head a "
+    "Parameter of its own, and think of what a reload would do.",
+    solution="""\
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def merge_head(model, A, B, scaling):
+    W0 = model.head.weight
+    merged = (W0.float() + scaling * B @ A).to(W0.dtype)
+    model.head.weight = nn.Parameter(merged, requires_grad=False)
+    model.config.tie_word_embeddings = False
+""",
+    praise="two tensors where there was one, and the configuration says so, or a reload would tie them again.",
+    reference=_merging(),
+    probes=(_weights, _said, _kept_frozen, _half),
+    mistakes=(
+        Mistake(
+            "the embedding moved with the head: both are one tensor. Untie them before you merge.",
+            (_merging(untie=False), _merging(untie=False, tell=False)),
+        ),
+        Mistake(
+            "you merged into the embedding. It is the head that was adapted.",
+            (_other_end,),
+        ),
+        Mistake(
+            "the head is as it was. A new weight must be put into model.head.",
+            (_merging(value=lambda W0, update: W0),),
+        ),
+        Mistake(
+            "you left the scaling out.",
+            (_merging(value=lambda W0, update: W0.float() + update / 0.5),),
+        ),
+        Mistake(
+            "you subtracted the update. Merging adds it.", (_merging(value=lambda W0, update: W0.float() - update),)
+        ),
+        Mistake("you wrote the update alone. It is added to W0.", (_merging(value=lambda W0, update: update),)),
+        Mistake(
+            "model.config.tie_word_embeddings is still True: whoever saves and reloads this model ties its ends again.",
+            (_merging(tell=False),),
+        ),
+        Mistake(
+            "your head is trainable now. nn.Parameter asks for a gradient unless it is told requires_grad=False.",
+            (_merging(frozen=False),),
+        ),
+        Mistake(
+            "your head is in float32 now. The rest of the model is in float16, and the two do not multiply.",
+            (_merging(dtype=torch.float32),),
+        ),
+        Mistake(
+            "you rounded the update before adding it. Form the sum in fp32 and round once.",
+            (_merging(value=lambda W0, update: W0 + update.to(W0.dtype)),),
+        ),
+    ),
+)
+
+
+# frozen_base
+
+
+def _built(answer):
+    """The layer over a fixed base, and the base; B is filled, so that A has a gradient."""
+    base = nn.Linear(6, 5)
+    with torch.no_grad():
+        base.weight.copy_(drawn(5, 6, seed=1))
+        base.bias.copy_(drawn(5, seed=2))
+    layer = answer(base, 2)
+    return layer, base
+
+
+def _begins(answer):
+    layer, _ = _built(answer)
+    return {"B is zero at the start": not layer.B.any(), "A is not zero at the start": bool(layer.A.any())}
+
+
+def _pass(answer):
+    """One forward and one backward pass with filled factors."""
+    layer, base = _built(answer)
+    with torch.no_grad():
+        layer.A.copy_(drawn(2, 6, seed=3))
+        layer.B.copy_(drawn(5, 2, seed=4))
+    x = drawn(4, 6, seed=5).requires_grad_()
+    y = layer(x)
+    (y * drawn(4, 5, seed=6)).sum().backward()
+    return layer, base, x, y
+
+
+def _output(answer):
+    return {"for filled A and B, the output": _pass(answer)[3]}
+
+
+def _reached(answer):
+    layer, *_ = _pass(answer)
+    named = {"A": layer.A, "B": layer.B, "base.weight": layer.base.weight, "base.bias": layer.base.bias}
+    return {"for one backward pass, what gets a gradient": [n for n, p in named.items() if p.grad is not None]}
+
+
+def _passed_on(answer):
+    return {"for one backward pass, the gradient that reaches x": _pass(answer)[2].grad}
+
+
+def _no_copy(answer):
+    layer, base = _built(answer)
+    return {
+        "layer.base is the base itself": layer.base is base,
+        "nothing asks for a gradient but A and B": {n for n, p in layer.named_parameters() if p.requires_grad}
+        == {"A", "B"},
+    }
+
+
+class _Layer(nn.Module):
+    """A right answer whose decisions can be changed one at a time; freeze: what is done to the base."""
+
+    def __init__(self, base, r, a=torch.randn, b=torch.zeros):
+        super().__init__()
+        self.base = base
+        self.A = nn.Parameter(a(r, base.in_features))
+        self.B = nn.Parameter(b(base.out_features, r))
+        self.freeze()
+
+    def freeze(self):
+        self.base.requires_grad_(False)
+
+    def forward(self, x):
+        return self.base(x) + x @ self.A.T @ self.B.T
+
+
+class _Trainable(_Layer):
+    def freeze(self):
+        pass
+
+
+class _WeightAlone(_Layer):
+    def freeze(self):
+        self.base.weight.requires_grad_(False)
+
+
+class _AllFrozen(_Layer):
+    def freeze(self):
+        self.requires_grad_(False)
+
+
+class _Cut(_Layer):
+    def forward(self, x):
+        with torch.no_grad():
+            h = self.base(x)
+        return h + x @ self.A.T @ self.B.T
+
+
+class _CutTrainable(_Cut, _Trainable):
+    pass
+
+
+class _Copied(_Layer):
+    def __init__(self, base, r):
+        super().__init__(copy.deepcopy(base), r)
+
+
+class _NoBias(_Layer):
+    def forward(self, x):
+        return F.linear(x, self.base.weight + self.B @ self.A)
+
+
+FROZEN_BASE = Exercise(
+    name="frozen_base",
+    task="A LoRA layer that trains A and B and nothing else.",
+    stub='''\
+import torch
+from torch import nn
+
+
+class Layer(nn.Module):
+    """h = base(x) + B A x over `base`, an nn.Linear that may have a bias and sits in the middle of a model.
+
+    Attributes: base, the module it was given; A (r, inputs), random at the start, and B (outputs, r), zero.
+    A and B get gradients, base gets none, and the layers before this one get theirs.
+    """
+
+    def __init__(self, base, r):
+        super().__init__()
+        raise NotImplementedError
+
+    def forward(self, x):
+        raise NotImplementedError
+''',
+    hint="A module has a method that sets requires_grad of all its parameters. Freezing weights and cutting the "
+    "gradient on its way to x are two things.",
+    solution="""\
+import torch
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self, base, r):
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.A = nn.Parameter(torch.randn(r, base.in_features))
+        self.B = nn.Parameter(torch.zeros(base.out_features, r))
+
+    def forward(self, x):
+        return self.base(x) + x @ self.A.T @ self.B.T
+""",
+    praise="frozen is what keeps its weights, not what stops a gradient on its way through.",
+    reference=_Layer,
+    probes=(_begins, _output, _reached, _passed_on, _no_copy),
+    mistakes=(
+        Mistake(
+            "the base still gets gradients. base.requires_grad_(False) freezes it; base.requires_grad = False only "
+            "sets an attribute that nothing reads, and eval() freezes nothing.",
+            (_Trainable,),
+        ),
+        Mistake("the base's bias is still trained. base.requires_grad_(False) freezes both.", (_WeightAlone,)),
+        Mistake("you froze A and B as well. Then nothing is trained.", (_AllFrozen,)),
+        Mistake(
+            "no_grad around the base, or a detach, cuts the gradient on its way to x: the layers before this one learn "
+            "a wrong thing. Freeze the weights instead.",
+            (_Cut, _CutTrainable),
+        ),
+        Mistake(
+            "your base is a copy, so a model holds each frozen weight twice. Freeze the module you were given.",
+            (_Copied,),
+        ),
+        Mistake(
+            "both A and B are zero. Then neither ever gets a gradient.",
+            (lambda base, r: _Layer(base, r, a=torch.zeros),),
+        ),
+        Mistake("B is not zero, so the layer does not start as its base.", (lambda b, r: _Layer(b, r, b=torch.randn),)),
+        Mistake("you lost the base's bias.", (_NoBias,)),
+    ),
+)
+
+
+# name_fault
+
+# A cause before its symptoms, so that an answer fails first where it takes the one for the other.
+ORDER = (
+    "all labels masked",
+    "labels shifted",
+    "EOS never a label",
+    "scaling is not α/r",
+    "both factors zero",
+    "gradient cut off",
+    "adapter on another base",
+    "learning rate too high",
+)
+
+
+def told(facts: Facts) -> dict[str, Any]:
+    """What the exercise tells of a run."""
+    record, factors, history = facts.record, facts.factors, facts.history
+    assert record and record.lora and factors
+    return {
+        "labels": record.labels.labels,
+        "end labels": record.labels.end_labels,
+        "distance": record.labels.distance,
+        "r": record.lora["r"],
+        "alpha": record.lora["alpha"],
+        "scaling": next(iter(record.scalings.values())),
+        "layers": len(factors),
+        "A zero": sum(norms.A == 0 for norms in factors.values()),
+        "B zero": sum(norms.B == 0 for norms in factors.values()),
+        "base": record.base.exact,
+        "trained on": record.trained_on and record.trained_on.exact,
+        "start": history.held_out[0][1],
+        "losses": history.losses,
+    }
+
+
+def _runs(name: str) -> dict[str, dict[str, Any]]:
+    """What is told of the broken runs of a fault, or of all healthy runs, with a label each."""
+    numbers = {fault: number for number, fault in enumerate(stored(), start=1)}
+
+    def label(case: Case, mended: str) -> str:
+        return f"for case {numbers[case.name]}{mended} (seed {case.seed})"
+
+    if name == HEALTHY:
+        return {label(case, " mended"): told(case.fixed) for runs in stored().values() for case in runs}
+    return {label(case, ""): told(case.broken) for case in stored()[name]}
+
+
+def _named(name: str):
+    """A probe of what the answer calls the runs of a fault."""
+    return lambda answer: {label: attempt(answer, run) for label, run in _runs(name).items()}
+
+
+CHECKS = {
+    "all labels masked": lambda run: run["labels"] == 0,
+    "labels shifted": lambda run: run["distance"] != 1,
+    "EOS never a label": lambda run: run["end labels"] == 0,
+    "scaling is not α/r": lambda run: abs(run["scaling"] - run["alpha"] / run["r"]) > 0.01,
+    "both factors zero": lambda run: run["A zero"] > 0,
+    "gradient cut off": lambda run: run["B zero"] > 0,
+    "adapter on another base": lambda run: run["trained on"] not in (None, run["base"]),
+    "learning rate too high": lambda run: max(run["losses"]) > run["start"] + 1,
+}
+
+
+def _by(*first: str, **changed):
+    """The right answer, with these names asked for first, and checks changed: a name's first word is its keyword."""
+    keyword = {name.split()[0]: name for name in ("labels shifted", *ORDER[3:], "all labels masked")}
+    checks = CHECKS | {keyword[word]: check for word, check in changed.items()}
+    order = (*first, *(name for name in ORDER if name not in first))
+    return lambda run: next((name for name in order if checks[name](run)), HEALTHY)
+
+
+NAME_FAULT = Exercise(
+    name="name_fault",
+    task="The name of what is wrong with a run, from its facts.",
+    stub='''\
+def name_fault(run):
+    """One of the clinic's eight names, or "nothing", for a run of which you are told, in a dictionary:
+
+    "labels" and "end labels": how many there are in its first rows, and how many of them are the end token;
+    "distance": from a position to the token that is its label, None if there is no label;
+    "r", "alpha", and "scaling", by which B A x is truly multiplied;
+    "layers", and of them "A zero" and "B zero": those where that factor is zero at the end;
+    "base": its weights' fingerprint, "trained on": that of the base of the adapter it went on with, None for a new one;
+    "start": the held-out loss before the first step, "losses": those of all steps.
+    """
+    raise NotImplementedError
+''',
+    hint="Ask for causes before their symptoms: which faults leave B at zero, and which make the loss leap? "
+    "The healthy runs' losses wander by half a nat.",
+    solution="""\
+def name_fault(run):
+    if run["labels"] == 0:
+        return "all labels masked"
+    if run["distance"] != 1:
+        return "labels shifted"
+    if run["end labels"] == 0:
+        return "EOS never a label"
+    if abs(run["scaling"] - run["alpha"] / run["r"]) > 0.01:
+        return "scaling is not α/r"
+    if run["A zero"]:
+        return "both factors zero"
+    if run["B zero"]:
+        return "gradient cut off"
+    if run["trained on"] not in (None, run["base"]):
+        return "adapter on another base"
+    if max(run["losses"]) > run["start"] + 1:
+        return "learning rate too high"
+    return "nothing"
+""",
+    praise="every stored run named, broken or healthy, and no symptom taken for its cause.",
+    reference=_by(),
+    probes=tuple(map(_named, (*ORDER, HEALTHY))),
+    mistakes=(
+        Mistake(
+            "you called masked labels a cut gradient. Without a label there is no gradient, so B stays at zero: ask "
+            "for the labels first.",
+            (_by("gradient cut off"), _by("both factors zero", "gradient cut off")),
+        ),
+        Mistake(
+            "you called masked labels shifted. A run without labels has no distance either: ask for their number.",
+            (_by("labels shifted"),),
+        ),
+        Mistake(
+            "you called masked labels a missing end. No label is the end token because there is none at all.",
+            (_by("EOS never a label"),),
+        ),
+        Mistake(
+            "you called a run sound because its loss fell. That of shifted labels falls too, as do others.",
+            (
+                lambda run: HEALTHY if run["losses"][-1] < run["losses"][0] else _by()(run),
+                lambda run: _by()(run) if run["losses"][-1] >= run["losses"][0] - 0.1 else HEALTHY,
+            ),
+        ),
+        Mistake(
+            "you took a raw α for too high a rate. The loss leaps in both: ask first whether the scaling is α/r.",
+            (_by("learning rate too high"), _by(scaling=lambda run: run["scaling"] != run["alpha"])),
+        ),
+        Mistake(
+            "you called two zero factors a cut gradient. B is zero in both, A in one of them: ask for A before B.",
+            (_by("all labels masked", "gradient cut off"),),
+        ),
+        Mistake(
+            "you asked for B at zero in every layer. The gradient may be cut for some of them: one is enough.",
+            (_by(gradient=lambda run: run["B zero"] == run["layers"]),),
+        ),
+        Mistake(
+            "you took a new adapter for one from elsewhere. Its run tells no other base: None is not a difference.",
+            (_by(adapter=lambda run: run["trained on"] != run["base"]),),
+        ),
+        Mistake(
+            "you took any loss above the start for a leap. One step's rows are harder than another's: leave a margin.",
+            (
+                _by(learning=lambda run: max(run["losses"]) > run["start"]),
+                _by(learning=lambda run: max(run["losses"]) > run["losses"][0]),
+            ),
+        ),
+    ),
+)
+
+
+EXERCISES = (LORA_UPDATE, TRANSFORM, MERGE_HEAD, FROZEN_BASE, NAME_FAULT)

@@ -1,0 +1,308 @@
+"""The exercises of notebook 04: the closest matrix of a rank, its error, its energy."""
+
+import math
+
+import torch
+
+from lorabook.workbook.kit.engine import Exercise, Mistake, cases, drawn
+from lorabook.workbook.low_rank.svd import break_even_rank, low_rank, rank_for_energy, truncation_error
+
+# truncated_svd
+
+
+def _dtype(tensor):
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _from_svd(rebuild):
+    """An answer that rebuilds the matrix from U, S, Vh and r."""
+    return lambda M, r: rebuild(*torch.linalg.svd(M, full_matrices=False), r)
+
+
+TRUNCATED_SVD = Exercise(
+    name="truncated_svd",
+    task="The closest matrix of rank r, from the singular value decomposition.",
+    stub='''\
+import torch
+
+
+def truncated_svd(M, r):
+    """The matrix of rank r that is closest to M: same shape, same dtype.
+
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False) gives M = U diag(S) Vh, S falling.
+    """
+    raise NotImplementedError
+''',
+    hint="Keep the first r columns of U, the first r of S, the first r rows of Vh. U * S scales U's columns.",
+    solution="""\
+import torch
+
+
+def truncated_svd(M, r):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return (U[:, :r] * S[:r]) @ Vh[:r]
+""",
+    praise="no matrix of rank r comes closer (Eckart and Young).",
+    reference=low_rank,
+    probes=(
+        cases(
+            lambda M, r: f"for a {M.shape[0]} × {M.shape[1]} matrix in {_dtype(M)} and r = {r}",
+            (drawn(6, 6), 2),
+            (drawn(9, 5, seed=1), 3),
+            (drawn(4, 7, seed=2, dtype=torch.float64), 1),
+            (drawn(5, 3, seed=3), 3),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you kept rows of U. The singular vectors are its columns: U[:, :r].",
+            (
+                _from_svd(lambda U, S, Vh, r: U[:r] @ torch.diag(S[:r]) @ Vh[:r]),
+                _from_svd(lambda U, S, Vh, r: (U[:r] * S[:r]) @ Vh[:r]),
+                _from_svd(lambda U, S, Vh, r: U[:r] @ torch.diag(S) @ Vh),
+                _from_svd(lambda U, S, Vh, r: U[:r].T @ torch.diag(S[:r]) @ Vh[:r]),
+            ),
+        ),
+        Mistake(
+            "you used S twice. Each singular value stands once between U and Vh.",
+            (_from_svd(lambda U, S, Vh, r: (U[:, :r] * S[:r] ** 2) @ Vh[:r]),),
+        ),
+        Mistake(
+            "you left S out. The columns of U and rows of Vh have length 1: S says how strong each pair is.",
+            (_from_svd(lambda U, S, Vh, r: U[:, :r] @ Vh[:r]),),
+        ),
+        Mistake(
+            "you took columns of Vh. It is V transposed already: the singular vectors are its rows, Vh[:r].",
+            (
+                _from_svd(lambda U, S, Vh, r: (U[:, :r] * S[:r]) @ Vh[:, :r].T),
+                _from_svd(lambda U, S, Vh, r: (U[:, :r] * S[:r]) @ Vh[:r].T),
+                _from_svd(lambda U, S, Vh, r: (U[:, :r] * S[:r]) @ Vh[:, :r]),
+                _from_svd(lambda U, S, Vh, r: U[:, :r] @ torch.diag(S[:r]) @ Vh[:, :r]),
+            ),
+        ),
+        Mistake(
+            "you kept the smallest singular values. They come last; the first r carry most.",
+            (_from_svd(lambda U, S, Vh, r: (U[:, -r:] * S[-r:]) @ Vh[-r:]),),
+        ),
+        Mistake(
+            "you kept one singular value too few: [:r] holds r of them.",
+            (_from_svd(lambda U, S, Vh, r: (U[:, : r - 1] * S[: r - 1]) @ Vh[: r - 1]),),
+        ),
+        Mistake(
+            "you kept one singular value too many: [:r] holds r of them.",
+            (_from_svd(lambda U, S, Vh, r: (U[:, : r + 1] * S[: r + 1]) @ Vh[: r + 1]),),
+        ),
+        Mistake(
+            "you gave what is left out. The answer is the part of rank r itself.",
+            (lambda M, r: M - low_rank(M, r),),
+        ),
+        Mistake(
+            "you gave three factors. Multiply them: the answer has the shape of M.",
+            (_from_svd(lambda U, S, Vh, r: (U[:, :r], S[:r], Vh[:r])),),
+        ),
+    ),
+)
+
+
+# break_even
+
+
+BREAK_EVEN = Exercise(
+    name="break_even",
+    task="The rank up to which LoRA trains no more numbers than the matrix has.",
+    stub='''\
+def break_even(d, k):
+    """The largest whole rank r at which A (r × k) and B (d × r) hold no more numbers together than W0 (d × k)."""
+    raise NotImplementedError
+''',
+    hint="Write down the numbers in A and B together, set them equal to d·k, solve for r, and round to a whole rank.",
+    solution="""\
+def break_even(d, k):
+    return d * k // (d + k)
+""",
+    praise="r (d + k) ≤ d k: half the side of a square matrix, and far above the ranks in use.",
+    reference=break_even_rank,
+    probes=(
+        cases(lambda d, k: f"for d = {d}, k = {k}", (2304, 2048), (1024, 1024), (6, 4), (256, 1024), (5, 1), (1, 1)),
+    ),
+    mistakes=(
+        Mistake(
+            "you gave min(d, k), the largest rank there is. At that rank LoRA trains more numbers than the matrix has.",
+            (lambda d, k: min(d, k),),
+        ),
+        Mistake(
+            "you gave half the matrix. The rank is multiplied by d + k: r (d + k) = d k.",
+            (lambda d, k: d * k / 2, lambda d, k: d * k // 2),
+        ),
+        Mistake(
+            "you turned the fraction round. r (d + k) = d k gives r = d k / (d + k).", (lambda d, k: (d + k) / (d * k),)
+        ),
+        Mistake(
+            "you rounded up. One rank more and LoRA trains more numbers than the matrix has.",
+            (lambda d, k: math.ceil(d * k / (d + k)), lambda d, k: d * k // (d + k) + 1),
+        ),
+        Mistake(
+            "you rounded to the nearest rank, which may be one too many: round down.",
+            (lambda d, k: round(d * k / (d + k)),),
+        ),
+        Mistake(
+            "you counted one factor. A has r·k numbers and B has d·r: both are trained.",
+            (lambda d, k: k, lambda d, k: d),
+        ),
+        Mistake(
+            "you took the matrix for square. In general the two factors hold r (d + k) numbers.",
+            (lambda d, k: min(d, k) // 2, lambda d, k: d // 2, lambda d, k: k // 2, lambda d, k: max(d, k) // 2),
+        ),
+        Mistake("you gave a fraction. Ranks are whole numbers: round down.", (lambda d, k: d * k / (d + k),)),
+        Mistake(
+            "you left out the rank at which both hold equally many. No more than the matrix: that rank counts.",
+            (lambda d, k: (d * k - 1) // (d + k),),
+        ),
+    ),
+)
+
+
+# truncation_error
+
+# Squares 16, 4, 4, 1 and 25, 9, 1, 1, 0.25: what is left out can be added up in the head.
+SPECTRA = torch.tensor([4.0, 2.0, 2.0, 1.0]), torch.tensor([5.0, 3.0, 1.0, 1.0, 0.5], dtype=torch.float64)
+
+
+def _spectrum(S, **more):
+    values = ", ".join(f"{s:g}" for s in S.tolist())
+    return f"for singular values {values} and " + ", ".join(f"{name} = {value}" for name, value in more.items())
+
+
+TRUNCATION_ERROR = Exercise(
+    name="truncation_error",
+    task="How far a matrix is from the closest one of rank r.",
+    stub='''\
+def truncation_error(S, r):
+    """The Frobenius norm of what rank r leaves out, from all singular values S (a tensor, largest first)."""
+    raise NotImplementedError
+''',
+    hint="The Frobenius norm of a matrix is the root of the sum of its squared singular values. Which are left out?",
+    solution="""\
+def truncation_error(S, r):
+    return (S[r:] ** 2).sum().sqrt()
+""",
+    praise="the root of the sum of squares of what was dropped: the error is known before anything is rebuilt.",
+    reference=truncation_error,
+    probes=(
+        cases(
+            lambda S, r: _spectrum(S, r=r),
+            *((S, r) for S in SPECTRA for r in (1, 2, 3)),
+            (SPECTRA[0], 4),
+            (SPECTRA[1], 0),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you added σ, not σ². The squares add up, because the singular vectors are orthogonal.",
+            (lambda S, r: S[r:].sum(), lambda S, r: S[r:].sum().sqrt()),
+        ),
+        Mistake("you counted σ_r as lost. Rank r keeps σ_1 to σ_r.", (lambda S, r: S[max(0, r - 1) :].norm(),)),
+        Mistake("you left out the root: this is the squared error.", (lambda S, r: S[r:].square().sum(),)),
+        Mistake("you measured what is kept. The error is what is left out.", (lambda S, r: S[:r].norm(),)),
+        Mistake(
+            "you divided by the norm of the matrix. The error asked for is not a share.",
+            (lambda S, r: S[r:].norm() / S.norm(), lambda S, r: S[r:].square().sum() / S.square().sum()),
+        ),
+        Mistake(
+            "you gave the largest value left out. That is the error in the spectral norm; the Frobenius norm adds all.",
+            (lambda S, r: S[r] if r < len(S) else 0.0,),
+        ),
+        Mistake("you left out σ_(r+1), the first value that is lost.", (lambda S, r: S[r + 1 :].norm(),)),
+        Mistake(
+            "you averaged the squares. The Frobenius norm adds them.",
+            (lambda S, r: S[r:].square().mean().sqrt(), lambda S, r: S[r:].square().mean()),
+        ),
+    ),
+)
+
+
+# rank_for_energy
+
+
+def _count(S, kept):
+    """The smallest r whose first r values reach the mark, where `kept` says for each r whether they do."""
+    return next((r for r in range(1, len(S) + 1) if kept(r)), len(S))
+
+
+def _energy(S, r):
+    return (S[:r].square().sum() / S.square().sum()).item()
+
+
+RANK_FOR_ENERGY = Exercise(
+    name="rank_for_energy",
+    task="The smallest rank that keeps a given share of a matrix's energy.",
+    stub='''\
+def rank_for_energy(S, share):
+    """The smallest r that keeps at least `share` of the energy, the sum of the squared singular values S.
+
+    S: tensor of all singular values, largest first. share: between 0 and 1, for example 0.9.
+    """
+    raise NotImplementedError
+''',
+    hint="cumsum adds up the squares one by one. How many of the sums are still below the mark?",
+    solution="""\
+def rank_for_energy(S, share):
+    kept = (S ** 2).cumsum(0) / (S ** 2).sum()
+    return int((kept < share).sum()) + 1
+""",
+    praise="energy goes with σ². What it says about the loss is another question.",
+    reference=rank_for_energy,
+    probes=(
+        cases(
+            lambda S, share: _spectrum(S, share=share),
+            *((S, share) for S in SPECTRA for share in (0.3, 0.75, 0.9, 0.97)),
+            (torch.tensor([2.0, 2.0, 1.0, 1.0, 1.0, 1.0]), 0.85),
+            (torch.tensor([1.0, 1.0]), 0.5),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you took the share of σ. Energy is the sum of σ².",
+            (lambda S, share: _count(S, lambda r: S[:r].sum() >= share * S.sum()),),
+        ),
+        Mistake(
+            "you gave a place that counts from 0: one too few.",
+            (lambda S, share: rank_for_energy(S, share) - 1,),
+        ),
+        Mistake(
+            "you gave one rank too many.",
+            (lambda S, share: rank_for_energy(S, share) + 1,),
+        ),
+        Mistake(
+            "you asked for more than the share. A share that is met exactly is met.",
+            (lambda S, share: _count(S, lambda r: _energy(S, r) > share),),
+        ),
+        Mistake(
+            "you added from the smallest singular value. The first r are the largest.",
+            (lambda S, share: _count(S, lambda r: _energy(S.flip(0), r) >= share),),
+        ),
+        Mistake(
+            "you took the share of the root of the energy, that is of the norm. Compare sums of σ², without the root.",
+            (lambda S, share: _count(S, lambda r: math.sqrt(_energy(S, r)) >= share),),
+        ),
+        Mistake(
+            "you took a share of the number of singular values. They do not all carry the same energy.",
+            (
+                lambda S, share: math.ceil(share * len(S)),
+                lambda S, share: int(share * len(S)),
+                lambda S, share: round(share * len(S)),
+            ),
+        ),
+        Mistake(
+            "you counted the singular values above a mark. Add up their squares until the sum reaches the share.",
+            (lambda S, share: int((S / S[0] >= 1 - share).sum()), lambda S, share: int((S / S[0] >= share).sum())),
+        ),
+        Mistake(
+            "you gave the energy that is kept. Asked for is how many singular values keep it.",
+            (lambda S, share: _energy(S, rank_for_energy(S, share)),),
+        ),
+    ),
+)
+
+
+EXERCISES = (TRUNCATED_SVD, BREAK_EVEN, TRUNCATION_ERROR, RANK_FOR_ENERGY)

@@ -1,0 +1,660 @@
+"""The exercises of notebook 07: bottleneck adapters, swapped, grown and mixed LoRA adapters."""
+
+import math
+
+import torch
+
+from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, cases, drawn
+
+# bottleneck_parameters
+
+
+def _bottleneck(
+    adapters=2, per_adapter=lambda d, m: 2 * m * d + d + m, norms=lambda L: 2 * L + 1, per_norm=2, **changes
+):
+    """A right answer whose decisions can be changed one at a time; norms: how many there are in L blocks."""
+
+    def answer(d, m, blocks):
+        L = changes.get("blocks", blocks)
+        return L * adapters * per_adapter(d, m) + norms(L) * per_norm * d
+
+    return answer
+
+
+BOTTLENECK_PARAMETERS = Exercise(
+    name="bottleneck_parameters",
+    task="The numbers that bottleneck adapters train in a model.",
+    stub='''\
+def bottleneck_parameters(d, m, blocks):
+    """Numbers trained with bottleneck adapters (Houlsby et al. 2019) in a GPT of `blocks` blocks and width d.
+
+    An adapter is h + W_up f(W_down h + b_down) + b_up, from d numbers to m and back. Each block has one behind
+    attention and one behind the MLP. Every LayerNorm of the model is trained with them: two a block, one at the end.
+    """
+    raise NotImplementedError
+''',
+    hint="W_down is (m, d) and W_up is (d, m). How long are their biases? And what does a LayerNorm of width d hold?",
+    solution="""\
+def bottleneck_parameters(d, m, blocks):
+    adapter = 2 * m * d + d + m
+    norm = 2 * d  # weight and bias
+    return blocks * 2 * adapter + (2 * blocks + 1) * norm
+""",
+    praise="2md + d + m an adapter, two a block, and the norms, which no bottleneck makes smaller.",
+    reference=_bottleneck(),
+    probes=(
+        cases(
+            lambda d, m, blocks: f"for d = {d}, m = {m} and {blocks} blocks",
+            (768, 64, 12),
+            (256, 8, 4),
+            (10, 3, 2),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you forgot the biases. b_down has m numbers and b_up has d.",
+            (_bottleneck(per_adapter=lambda d, m: 2 * m * d),),
+        ),
+        Mistake(
+            "you counted one bias. There are two: b_down has m numbers and b_up has d.",
+            (_bottleneck(per_adapter=lambda d, m: 2 * m * d + d),),
+        ),
+        Mistake(
+            "you gave both biases one length. A bias is as long as its layer's output: m for W_down, d for W_up.",
+            (
+                _bottleneck(per_adapter=lambda d, m: 2 * m * d + 2 * d),
+                _bottleneck(per_adapter=lambda d, m: 2 * m * d + 2 * m),
+            ),
+        ),
+        Mistake(
+            "you counted one matrix. The way down and the way up have one each.",
+            (
+                _bottleneck(per_adapter=lambda d, m: m * d + d + m),
+                _bottleneck(per_adapter=lambda d, m: m * d + d),
+                _bottleneck(per_adapter=lambda d, m: m * d + m),
+                _bottleneck(per_adapter=lambda d, m: m * d),
+            ),
+        ),
+        Mistake(
+            "you put one adapter in a block. There are two, one behind attention and one behind the MLP.",
+            (_bottleneck(adapters=1),),
+        ),
+        Mistake(
+            "you put an adapter behind every linear layer. There are two in a block: attention and the MLP end in one.",
+            (_bottleneck(adapters=4),),
+        ),
+        Mistake("you forgot the LayerNorms. They are trained too.", (_bottleneck(norms=lambda L: 0),)),
+        Mistake(
+            "you forgot the last LayerNorm, behind all blocks.",
+            (_bottleneck(norms=lambda L: 2 * L),),
+        ),
+        Mistake(
+            "2d numbers a block are missing, as many as a block's second LayerNorm holds, or b_up in both adapters.",
+            (_bottleneck(norms=lambda L: L + 1), _bottleneck(per_adapter=lambda d, m: 2 * m * d + m)),
+        ),
+        Mistake(
+            "you forgot a LayerNorm's bias. It has a weight and a bias, d numbers each.",
+            (_bottleneck(per_norm=1),),
+        ),
+        Mistake("you counted one block.", (_bottleneck(blocks=1),)),
+        Mistake(
+            "you counted as for LoRA: two thin matrices and nothing else. Here biases and norms are trained too.",
+            (_bottleneck(per_adapter=lambda d, m: 2 * m * d, norms=lambda L: 0),),
+        ),
+    ),
+)
+
+# swap_merged
+
+
+def _adapter(d, k, r, alpha, seed):
+    return drawn(r, k, seed=seed), drawn(d, r, seed=seed + 1), alpha
+
+
+def _delta(A, B, alpha):
+    return alpha / len(A) * (B @ A)
+
+
+def _swapped(d, k, r, new_r):
+    """A probe of the weight after a swap in fp32."""
+
+    def probe(answer):
+        W0, old, new = drawn(d, k), _adapter(d, k, r, 2, seed=1), _adapter(d, k, new_r, 3, seed=3)
+        weight = W0 + _delta(*old)
+        answer(weight, W0.clone(), old, new)
+        return {f"for a weight of shape {(d, k)}, r = {r}, α = 2, then r = {new_r}, α = 3, the weight": weight}
+
+    return probe
+
+
+def _after(W0, old, new):
+    """The weight in fp16 after a swap, where each of the three is one number and r = α = 1."""
+
+    def probe(answer):
+        weight, kept = torch.tensor([[W0 + old]]).half(), torch.tensor([[W0]]).half()
+        answer(weight, kept, *((torch.tensor([[1.0]]), torch.tensor([[u]]), 1) for u in (old, new)))
+        return {f"for W0 = {W0:g} in float16 and an update of {new:g} in place of {old:g}, the weight": weight.item()}
+
+    return probe
+
+
+def _leaves(answer):
+    """Twice, there and back; A and B are parameters, as in a model."""
+    W0, old, new = drawn(4, 3), _adapter(4, 3, 2, 4, seed=1), _adapter(4, 3, 2, 4, seed=3)
+    for factor in (*old[:2], *new[:2]):
+        factor.requires_grad_()
+    kept, weight = W0.clone(), (W0 + _delta(*old)).detach()
+    answer(weight, kept, old, new)
+    answer(weight, kept, new, old)
+    return {
+        "kept is left as it was": torch.equal(kept, W0),
+        "the weight asks for no gradient": not weight.requires_grad,
+    }
+
+
+def _writes(value):
+    """An answer that writes `value(weight, kept, old, new)` into weight; old and new are the updates."""
+
+    def answer(weight, kept, old, new):
+        with torch.no_grad():
+            weight.copy_(value(weight, kept, _delta(*old), _delta(*new)))
+
+    return answer
+
+
+def _scaled(scaling):
+    """The right answer with another scaling of the new update, a function of old and new."""
+
+    def answer(weight, kept, old, new):
+        A, B, _ = new
+        with torch.no_grad():
+            weight.copy_(kept + scaling(old, new) * (B @ A))
+
+    return answer
+
+
+def _product(product):
+    """The right answer with another product of A and B."""
+
+    def answer(weight, kept, old, new):
+        A, B, alpha = new
+        with torch.no_grad():
+            weight.copy_(kept + alpha / len(A) * product(A, B))
+
+    return answer
+
+
+def _into_kept(weight, kept, old, new):
+    kept += _delta(*new)
+    weight.copy_(kept)
+
+
+def _recorded(weight, kept, old, new):
+    weight.copy_(kept + _delta(*new))
+
+
+SWAP_MERGED = Exercise(
+    name="swap_merged",
+    task="Another adapter in place of the one that is merged.",
+    stub='''\
+import torch
+
+
+def swap_merged(weight, kept, old, new):
+    """Make `weight`, into which the adapter `old` is merged, W0 + (alpha / r) B A of the adapter `new`, in place.
+
+    weight: (d, k), maybe fp16: the frozen tensor that the model holds and goes on holding. Nothing is returned.
+    kept: a copy of W0 in weight's dtype. old, new: (A, B, alpha) with A (r, k) and B (d, r), parameters in fp32.
+    After a hundred swaps the weight must be what the first gives, to the bit.
+    """
+    raise NotImplementedError
+''',
+    hint="weight.copy_(...) writes in place and rounds to weight's dtype. Start from what no swap has rounded, and let "
+    "autograd see nothing of it.",
+    solution="""\
+import torch
+
+
+@torch.no_grad()
+def swap_merged(weight, kept, old, new):
+    A, B, alpha = new
+    weight.copy_(kept + (alpha / A.shape[0]) * (B @ A))
+""",
+    praise="from the kept copy, rounded once and in place: a hundred swaps leave no trace.",
+    reference=_writes(lambda weight, kept, old, new: kept + new),
+    probes=(_swapped(4, 4, 4, 4), _swapped(6, 5, 2, 3), _after(1.0, 2048.0, 1.0), _after(2048.0, 0.0, 1.0003), _leaves),
+    mistakes=(
+        Mistake(
+            "you put the new adapter on top of the old one. The old update has to go first.",
+            (
+                _writes(lambda weight, kept, old, new: weight + new),
+                _writes(lambda weight, kept, old, new: kept + old + new),
+            ),
+        ),
+        Mistake(
+            "you took the old adapter out and put none in.",
+            (_writes(lambda weight, kept, old, new: kept), _writes(lambda weight, kept, old, new: weight - old)),
+        ),
+        Mistake(
+            "the weight is as it was. You made a new one, another copy of the base, and the model still has the old: "
+            "write in place, with weight.copy_.",
+            (lambda weight, kept, old, new: kept + _delta(*new),),
+        ),
+        Mistake(
+            "you subtracted the old update. What fp16 rounded away does not come back: start from kept.",
+            (
+                _writes(lambda weight, kept, old, new: weight - old + new),
+                _writes(lambda weight, kept, old, new: (weight - old).to(weight.dtype) + new),
+            ),
+        ),
+        Mistake(
+            "you changed kept. It is the only exact W0 there is, and the next swap starts from it.",
+            (_into_kept, torch.no_grad()(_into_kept)),
+        ),
+        Mistake("you left the scaling out. The update is (α/r) BA.", (_scaled(lambda old, new: 1),)),
+        Mistake("you multiplied by α, not α/r.", (_scaled(lambda old, new: new[2]),)),
+        Mistake(
+            "you scaled the new adapter as the old one. Each has an α and an r of its own.",
+            (
+                _scaled(lambda old, new: old[2] / len(old[0])),
+                _scaled(lambda old, new: old[2] / len(new[0])),
+                _scaled(lambda old, new: new[2] / len(old[0])),
+            ),
+        ),
+        Mistake("you formed AB. The update is BA: (d, r) times (r, k).", (_product(lambda A, B: A @ B),)),
+        Mistake("your update is transposed. BA already has the weight's shape.", (_product(lambda A, B: (B @ A).T),)),
+        Mistake(
+            "you subtracted the new update. Merging adds it.", (_writes(lambda weight, kept, old, new: kept - new),)
+        ),
+        Mistake("you wrote the update alone. It is added to W0.", (_writes(lambda weight, kept, old, new: new),)),
+        Mistake(
+            "you rounded the update before adding it. Form the sum in fp32 and round once.",
+            (_writes(lambda weight, kept, old, new: kept + new.to(kept.dtype)),),
+        ),
+        Mistake(
+            "autograd recorded your swap: the frozen weight now has a history and asks for a gradient. Use "
+            "torch.no_grad, or detached A and B.",
+            (_recorded,),
+        ),
+    ),
+)
+
+
+# grow_rank
+
+SIZES, OTHER_SIZES = (9, 10, 4, 8, 8), (12, 6, 2, 5, 3)  # d, k, r, new_r, alpha
+
+
+def _grown(answer, d, k, r, new_r, alpha):
+    """A, B and what the answer makes of them."""
+    A, B = drawn(r, k, seed=1), drawn(d, r, seed=2)
+    return A, B, attempt(answer, A, B, alpha, new_r)
+
+
+def _label(d, k, r, new_r, alpha):
+    return f"for d = {d}, k = {k}, α = {alpha}, r = {r} and new_r = {new_r}"
+
+
+def _shapes(answer, sizes=SIZES):
+    _, _, grown = _grown(answer, *sizes)
+    if isinstance(grown, (tuple, list)) and len(grown) == 3:
+        grown = " and ".join(str(tuple(getattr(factor, "shape", ()))) for factor in grown[:2])
+    return {f"{_label(*sizes)}, the shapes of A and B": grown}
+
+
+def _place(old, new):
+    """Where the rows of `old` are among those of `new`."""
+    return {"first": torch.equal(new[: len(old)], old), "last": torch.equal(new[-len(old) :], old)}
+
+
+def _grown_product(answer):
+    """Whether B A is a multiple of what it was, and if not, where the old rows and columns are."""
+    A, B, (new_A, new_B, _) = _grown(answer, *SIZES)
+    old, new = B @ A, new_B @ new_A
+    rest = new - (new * old).sum() / old.square().sum() * old
+    same = bool(rest.norm() <= 1e-4 * old.norm())
+    what = {"the new rows of A and columns of B add nothing to B A": same}
+    return what if same else what | {"A": _place(A, new_A), "B": _place(B.T, new_B.T)}
+
+
+def _update(answer, sizes=SIZES):
+    _, _, (A, B, alpha) = _grown(answer, *sizes)
+    return {f"{_label(*sizes)}, the update (α/r) B A": alpha / sizes[3] * (B @ A)}
+
+
+def _training(answer):
+    """Five steps towards an update of full rank."""
+    d, k, _, new_r, _ = SIZES
+    _, _, (*factors, alpha) = _grown(answer, *SIZES)
+    A, B = (factor.detach().double().requires_grad_() for factor in factors)
+    target, reached = drawn(d, k, seed=7, dtype=torch.float64), torch.zeros(new_r, dtype=torch.bool)
+    for _ in range(5):
+        loss = (alpha / new_r * (B @ A) - target).square().sum()
+        dA, dB = torch.autograd.grad(loss, (A, B))
+        reached |= (dA != 0).any(1) | (dB != 0).any(0)
+        A.data -= 1e-3 * dA
+        B.data -= 1e-3 * dB
+    S = torch.linalg.svdvals((B @ A).detach())
+    return {
+        "a gradient reaches every row of A or its column of B": bool(reached.all()),
+        "training gives the update the rank new_r": int((S / S[0] > 1e-13).sum()) == new_r,
+    }
+
+
+def _elsewhere(answer):
+    """With a new_r that is not twice r."""
+    return _shapes(answer, OTHER_SIZES) | _update(answer, OTHER_SIZES)
+
+
+def _rows(n, k):
+    """New rows of A, drawn as LoRA draws them."""
+    return torch.empty(n, k).uniform_(-1 / math.sqrt(k), 1 / math.sqrt(k))
+
+
+def _grow(rows=_rows, columns=torch.zeros, alpha=lambda alpha, r, new_r: alpha * new_r / r, **changes):
+    """A right answer whose decisions can be changed one at a time. add: how many rows; A, B: how they are joined."""
+    add, scale = changes.get("add", lambda r, new_r: new_r - r), changes.get("scale", 1)
+    join_A, join_B = changes.get("A", torch.vstack), changes.get("B", torch.hstack)
+
+    def answer(A, B, old_alpha, new_r):
+        r, n = len(A), add(len(A), new_r)
+        new_rows, new_columns = rows(n, A.shape[1]), columns(len(B), n)
+        return join_A((A, new_rows)), join_B((scale * B, new_columns)), alpha(old_alpha, r, new_r)
+
+    return answer
+
+
+def _copied(scale, alpha):
+    """Old rows and columns over again, those of B times `scale`."""
+    return lambda A, B, old, new_r: (torch.vstack((A, A)), scale * torch.hstack((B, B)), alpha(old, len(A), new_r))
+
+
+def _kept(alpha, r, new_r):
+    return alpha
+
+
+def _anew(columns):
+    """An answer that forgets what A and B are."""
+    return lambda A, B, alpha, new_r: (_rows(new_r, A.shape[1]), columns(len(B), new_r), alpha * new_r / len(A))
+
+
+def _behind(pair):
+    return torch.vstack(pair[::-1])
+
+
+def _larger_swapped(A, B, alpha, new_r):
+    A, B, alpha = _grow()(A, B, alpha, new_r)
+    return B, A, alpha
+
+
+GROW_RANK = Exercise(
+    name="grow_rank",
+    task="An adapter of a larger rank that computes the same and can be trained.",
+    stub='''\
+import torch
+
+
+def grow_rank(A, B, alpha, new_r):
+    """(A, B, alpha) of rank new_r > r whose update (alpha / r) B A is what it was, and whose rank training can use.
+
+    A: (r, k) -> (new_r, k). B: (d, r) -> (d, new_r).
+    """
+    raise NotImplementedError
+''',
+    hint="How does LoRA itself start, with an update of zero that can be trained? Do that with the new rows and "
+    "columns, keep the old ones, and look at what becomes of α/r.",
+    solution="""\
+import math
+
+import torch
+
+
+def grow_rank(A, B, alpha, new_r):
+    (r, k), (d, _) = A.shape, B.shape
+    rows = torch.empty(new_r - r, k).uniform_(-1 / math.sqrt(k), 1 / math.sqrt(k))
+    columns = torch.zeros(d, new_r - r)
+    return torch.cat([A, rows]), torch.cat([B, columns], dim=1), alpha * new_r / r
+""",
+    praise="one side random, the other zero, as at LoRA's own start, and α in step with r.",
+    reference=_grow(),
+    probes=(_shapes, _grown_product, _update, _training, _elsewhere),
+    mistakes=(
+        Mistake(
+            "your new rows of A and columns of B are both zero. Each one's gradient is a product with the other, so "
+            "they stay zero: dead. One side must not be.",
+            (_grow(torch.zeros),),
+        ),
+        Mistake(
+            "you kept α, so the scaling α/r fell as r grew, and the update with it.",
+            (_grow(alpha=_kept),),
+        ),
+        Mistake(
+            "the new rows of A and columns of B are both random, so they change the output. One side must be zero.",
+            (_grow(columns=torch.randn),),
+        ),
+        Mistake(
+            "your new rows are copies, of the old ones or of each other. Copies get the same gradient and stay copies: "
+            "the rank does not grow.",
+            (_copied(1, _kept), _copied(0.5, lambda a, r, n: a * n / r), _grow(torch.ones)),
+        ),
+        Mistake(
+            "you started anew. What the adapter had learned is gone: keep the old rows and columns.",
+            (_anew(torch.zeros), _anew(torch.randn)),
+        ),
+        Mistake(
+            "you drew all of A anew. B's old columns belong to A's old rows.",
+            (_grow(A=lambda pair: _rows(sum(map(len, pair)), pair[0].shape[1])),),
+        ),
+        Mistake(
+            "your new rows of A and columns of B stand at different ends. B's first column goes with A's first row.",
+            (_grow(A=_behind), _grow(B=lambda pair: torch.hstack(pair[::-1]))),
+        ),
+        Mistake(
+            "you turned the ratio round. A larger r divides by more: α grows by new_r / r.",
+            (_grow(alpha=lambda alpha, r, new_r: alpha * r / new_r),),
+        ),
+        Mistake(
+            "you let α grow as the root of r, which is rsLoRA's rule. Here the scaling is α/r.",
+            (_grow(alpha=lambda alpha, r, new_r: alpha * math.sqrt(new_r / r)),),
+        ),
+        Mistake(
+            "you gave the scaling in place of α.",
+            (_grow(alpha=lambda alpha, r, new_r: alpha / r), _grow(alpha=lambda alpha, r, new_r: alpha / new_r)),
+        ),
+        Mistake(
+            "you made up for the scaling twice, in α and in the factors.",
+            (_grow(scale=2), _copied(1, lambda a, r, n: a * n / r)),
+        ),
+        Mistake(
+            "you added new_r rows and columns. r are there already: new_r - r are missing.",
+            (_grow(add=lambda r, new_r: new_r),),
+        ),
+        Mistake(
+            "you grew the wrong side. A grows by rows, (r, k) to (new_r, k), and B by columns.",
+            (
+                _grow(A=lambda pair: torch.hstack((pair[0], torch.zeros(len(pair[0]), 4)))),
+                _grow(B=lambda pair: torch.vstack((pair[0], torch.zeros(4, pair[0].shape[1])))),
+            ),
+        ),
+        Mistake("you gave B first. The order is A, B, alpha.", (_larger_swapped,)),
+        Mistake(
+            "you doubled r. new_r may be any rank above r.",
+            (_grow(add=lambda r, new_r: r), _grow(add=lambda r, new_r: r, alpha=lambda alpha, r, new_r: 2 * alpha)),
+        ),
+        Mistake(
+            "you doubled α. new_r need not be 2r: α grows by new_r / r.",
+            (_grow(alpha=lambda alpha, r, new_r: 2 * alpha),),
+        ),
+    ),
+)
+
+
+# mixed_forward
+
+
+def _small_adapter(r, alpha, seed, d=6, k=5):
+    return drawn(r, k, seed=seed), drawn(d, r, seed=seed + 1), alpha
+
+
+EQUAL = [_small_adapter(2, alpha, seed) for alpha, seed in ((4, 10), (1, 20), (3, 30))]
+UNEQUAL = [_small_adapter(r, alpha, seed) for r, alpha, seed in ((1, 4, 10), (3, 1, 20), (2, 3, 30))]
+
+
+def _case(adapters, ids, *shape):
+    return drawn(len(ids), *shape, 5, seed=1), drawn(6, 5, seed=2), adapters, torch.tensor(ids)
+
+
+def _mixed(row_update, base=lambda x, W: x @ W.T, rows=lambda ids: range(len(ids))):
+    """An answer that goes row by row: `row_update(x, adapters, i, row)`, with the row's id i, is added to the base."""
+
+    def answer(x, W, adapters, ids):
+        ids = ids.tolist()
+        return torch.stack([base(x[n], W) + row_update(x[n], adapters, ids[n], n) for n in rows(ids)])
+
+    return answer
+
+
+def _low_rank(x, A, B, alpha):
+    return alpha / len(A) * (x @ A.T @ B.T)
+
+
+def _own(x, adapters, i, n=None):
+    return _low_rank(x, *adapters[i]) if i >= 0 else torch.tensor(0.0)
+
+
+def _with(update):
+    """The right answer with another update, a function of x, A, B, alpha and all adapters."""
+    return _mixed(lambda x, adapters, i, n: update(x, *adapters[i], adapters) if i >= 0 else torch.tensor(0.0))
+
+
+def _of_one(which):
+    """One adapter for the whole batch: `which(ids)` is its number."""
+    return lambda x, W, adapters, ids: x @ W.T + _low_rank(x, *adapters[which(ids.tolist())])
+
+
+def _combined(combine):
+    """All adapters for every row: `combine` of their updates."""
+    return lambda x, W, adapters, ids: x @ W.T + combine(torch.stack([_low_rank(x, *a) for a in adapters]), 0)
+
+
+def _pooled(x, W, adapters, ids):
+    A, B, alpha = (sum(factor) / len(adapters) for factor in zip(*adapters))
+    return x @ W.T + _low_rank(x, A, B, alpha)
+
+
+def _piled_up(order):
+    """Merges each adapter into W when its turn comes, and takes none out."""
+
+    def answer(x, W, adapters, ids):
+        h, merged = x @ W.T, set()
+        for i in order(ids.tolist(), len(adapters)):
+            merged.add(i)
+            for n in (ids == i).nonzero().flatten().tolist():
+                h[n] = x[n] @ W.T + sum(_own(x[n], adapters, j) for j in merged)
+        return h
+
+    return answer
+
+
+MIXED_FORWARD = Exercise(
+    name="mixed_forward",
+    task="One batch in which every row has its own adapter.",
+    stub='''\
+def mixed_forward(x, W, adapters, ids):
+    """h = W0 x + (alpha / r) B A x for every row of the batch, with the adapter of that row.
+
+    x: (batch, ..., k). W: (d, k), shared by all. adapters: list of (A, B, alpha), whose ranks may differ.
+    ids: (batch,) whole numbers: the place in `adapters` of each row's own, or -1 for a row that has none.
+    Returns (batch, ..., d), rows in the order of x.
+    """
+    raise NotImplementedError
+''',
+    hint="W0 x is the same product for all rows. Then go through the adapters: `rows = ids == i` picks the rows of "
+    "one, and h[rows] += ... writes back into their places.",
+    solution="""\
+def mixed_forward(x, W, adapters, ids):
+    h = x @ W.T
+    for i, (A, B, alpha) in enumerate(adapters):
+        rows = ids == i
+        h[rows] += (alpha / A.shape[0]) * (x[rows] @ A.T @ B.T)
+    return h
+""",
+    praise="one dense product for all, and two thin ones for each task: merged weights could not do that.",
+    reference=_mixed(_own),
+    probes=(
+        cases(
+            lambda x, W, adapters, ids: f"for x of shape {tuple(x.shape)} and ids {ids.tolist()}",
+            _case(EQUAL, [2, 0, 1, 2, 0], 2),
+            _case(EQUAL, [1, 1, 2]),
+        ),
+        cases(
+            lambda x, W, adapters, ids: f"for x of shape {tuple(x.shape)}, ids {ids.tolist()} and ranks 1, 3, 2",
+            _case(UNEQUAL, [0, -1, 1, -1, 2], 3),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you took one adapter for the whole batch. Every row has its own: ids tells which.",
+            (_of_one(lambda ids: 0), _of_one(lambda ids: ids[0]), _of_one(lambda ids: ids[-1])),
+        ),
+        Mistake(
+            "you took the mean of the adapters. Every row has one of its own.",
+            (_combined(torch.mean), _pooled),
+        ),
+        Mistake("you added all adapters to every row. Each row has one.", (_combined(torch.sum),)),
+        Mistake(
+            "you went by the row's number. Its adapter is adapters[ids[row]].",
+            (_mixed(lambda x, adapters, i, n: _own(x, adapters, n % len(adapters))),),
+        ),
+        Mistake(
+            "you left the scaling out. Each update counts α/r times.",
+            (_with(lambda x, A, B, alpha, _: x @ A.T @ B.T),),
+        ),
+        Mistake(
+            "you multiplied by α, not α/r.",
+            (_with(lambda x, A, B, alpha, _: alpha * (x @ A.T @ B.T)),),
+        ),
+        Mistake(
+            "you gave all adapters the first one's scaling. Each has an α and an r of its own.",
+            (_with(lambda x, A, B, alpha, every: every[0][2] / len(every[0][0]) * (x @ A.T @ B.T)),),
+        ),
+        Mistake(
+            "your rows come back in the order of the adapters. Write each into the place it came from.",
+            (_mixed(_own, rows=lambda ids: sorted(range(len(ids)), key=ids.__getitem__)),),
+        ),
+        Mistake(
+            "you gave the updates alone. Each is added to W0 x.",
+            (_mixed(_own, base=lambda x, W: torch.zeros(*x.shape[:-1], len(W))),),
+        ),
+        Mistake(
+            "you added W0 x once for every adapter. It is the same for all, and counts once.",
+            (lambda x, W, adapters, ids: _mixed(_own)(x, W, adapters, ids) + (len(adapters) - 1) * (x @ W.T),),
+        ),
+        Mistake(
+            "your adapters pile up in W: each is merged on top of those before. Leave W as it is.",
+            (_piled_up(lambda ids, n: range(n)), _piled_up(lambda ids, n: [i for i in ids if i >= 0])),
+        ),
+        Mistake(
+            "you took adapter 0 for none. -1 is none.",
+            (
+                _mixed(lambda x, adapters, i, n: _own(x, adapters, i or -1)),
+                _mixed(lambda x, adapters, i, n: _own(x, adapters, i if i > 0 else -1)),
+            ),
+        ),
+        Mistake(
+            "you gave rows without an adapter the last one: in Python, adapters[-1] is the last.",
+            (_mixed(lambda x, adapters, i, n: _low_rank(x, *adapters[i])),),
+        ),
+        Mistake(
+            "rows without an adapter are zero. They still have W0 x.",
+            (lambda x, W, adapters, ids: _mixed(_own)(x, W, adapters, ids) * (ids >= 0).view(-1, *[1] * (x.ndim - 1)),),
+        ),
+        Mistake(
+            "you dropped the rows without an adapter. Each row of x has a row in the output.",
+            (_mixed(_own, rows=lambda ids: [n for n, i in enumerate(ids) if i >= 0]),),
+        ),
+    ),
+)
+
+
+EXERCISES = (BOTTLENECK_PARAMETERS, SWAP_MERGED, GROW_RANK, MIXED_FORWARD)
