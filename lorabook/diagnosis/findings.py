@@ -1,7 +1,7 @@
 """What is wrong with a training run, seen from what it left: `lorabook doctor --run DIR`.
 
-Every check answers yes, no, or that its facts are missing, always with the values it saw; so the same check tells why a
-fault is there and why another is not. What cannot be seen from a run:
+Every check answers yes, no, or that what it needs is missing, always with the values it saw; so the same check tells why
+a fault is there and why another is not. What cannot be seen from a run:
 
 - a label moved by the model or its loss: labels are looked at on their way into the loss;
 - a rate somewhat too high or too low: only a loss that climbs, or does not move, is told;
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from lorabook.diagnosis.run import Facts, read_run
+from lorabook.diagnosis.run import Run, read_run
 from lorabook.training.history import History
 from lorabook.training.record import FILE
 
@@ -29,7 +29,7 @@ SKIPPED = 0.1  # share of steps; the first few are how a loss scaler finds its s
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault, and whether it is there: `present` is None where the facts are missing. `seen` names the values."""
+    """One fault, and whether it is there: `present` is None where it cannot be told. `seen` names the values."""
 
     name: str
     present: bool | None
@@ -42,17 +42,17 @@ NO_RECORD = None, f"the run has no {FILE}"
 NO_FACTORS = None, "the run left no LoRA factors"
 
 
-def _masked(facts: Facts) -> Seen:
-    if not facts.record:
+def _masked(run: Run) -> Seen:
+    if not run.record:
         return NO_RECORD
-    labels = facts.record.labels
+    labels = run.record.labels
     return not labels.labels, f"the first {labels.rows} rows bring {labels.labels:,} labels"
 
 
-def _shifted(facts: Facts) -> Seen:
-    if not facts.record:
+def _shifted(run: Run) -> Seen:
+    if not run.record:
         return NO_RECORD
-    labels = facts.record.labels
+    labels = run.record.labels
     if not labels.labels:
         return False, "there is no label that could stand in the wrong place"
     if labels.distance == 1:
@@ -61,10 +61,10 @@ def _shifted(facts: Facts) -> Seen:
     return True, f"the label of a position is {where[labels.distance]}"
 
 
-def _endless(facts: Facts) -> Seen:
-    if not facts.record:
+def _endless(run: Run) -> Seen:
+    if not run.record:
         return NO_RECORD
-    labels = facts.record.labels
+    labels = run.record.labels
     if labels.end_labels is None:
         return None, "the model names no end token"
     if not labels.labels:
@@ -73,10 +73,10 @@ def _endless(facts: Facts) -> Seen:
     return not labels.end_labels, f"{whole}, which is a label {labels.end_labels} times"
 
 
-def _scaled(facts: Facts) -> Seen:
-    if not facts.record:
+def _scaled(run: Run) -> Seen:
+    if not run.record:
         return NO_RECORD
-    lora, applied = facts.record.lora, facts.record.scalings
+    lora, applied = run.record.lora, run.record.scalings
     if not lora or not applied:
         return None, "the run has no linear LoRA layer"
     if lora.get("rank_pattern") or lora.get("alpha_pattern"):
@@ -90,19 +90,19 @@ def _scaled(facts: Facts) -> Seen:
     return False, f"all {len(applied)} linear layers scale BAx by {rule}"
 
 
-def _dead(facts: Facts) -> Seen:
-    if not facts.factors:
+def _dead(run: Run) -> Seen:
+    if not run.factors:
         return NO_FACTORS
-    dead = [name for name, norms in facts.factors.items() if norms.A == norms.B == 0]
-    return bool(dead), f"both factors are zero in {len(dead)} of {len(facts.factors)} layers"
+    dead = [name for name, norms in run.factors.items() if norms.A == norms.B == 0]
+    return bool(dead), f"both factors are zero in {len(dead)} of {len(run.factors)} layers"
 
 
-def _unmoved(facts: Facts) -> Seen:
-    if not facts.factors:
+def _unmoved(run: Run) -> Seen:
+    if not run.factors:
         return NO_FACTORS
-    if not facts.history.steps:
+    if not run.history.steps:
         return None, "no step was taken"
-    layers = facts.factors
+    layers = run.factors
     still = [name for name, norms in layers.items() if norms.from_zero == 0]
     cut = [name for name in still if layers[name].drawn]
     if not cut and still:
@@ -111,12 +111,12 @@ def _unmoved(facts: Facts) -> Seen:
     return bool(cut), f"the factor that starts at zero still is zero in {len(cut)} of {len(layers)} layers{where}"
 
 
-def _elsewhere(facts: Facts) -> Seen:
-    if not facts.record:
+def _elsewhere(run: Run) -> Seen:
+    if not run.record:
         return NO_RECORD
-    if not facts.record.lora:
+    if not run.record.lora:
         return None, "the run adapted no layer"
-    base, loaded, saved = facts.record.base, facts.record.trained_on, facts.saved_on
+    base, loaded, saved = run.record.base, run.record.trained_on, run.saved_on
     if loaded and not loaded.matches(base):
         return True, f"the adapter was trained on weights {loaded.exact[:8]}, this run's base is {base.exact[:8]}"
     if saved and not saved.matches(base):
@@ -125,24 +125,24 @@ def _elsewhere(facts: Facts) -> Seen:
     return False, f"the run began with {began} ({base.exact[:8]})"
 
 
-def _tied(facts: Facts) -> Seen:
-    if not facts.record:
+def _tied(run: Run) -> Seen:
+    if not run.record:
         return NO_RECORD
-    tied = facts.record.tied
+    tied = run.record.tied
     if tied:
         return True, f"the weight of {tied[0]} is the other end's too, and only one end is adapted"
     return False, "no adapted layer shares its weight with another"
 
 
-def _skipping(facts: Facts) -> Seen:
-    steps = facts.history.steps
+def _skipping(run: Run) -> Seen:
+    steps = run.history.steps
     skipped, late = (sum(s.skipped for s in part) for part in (steps, steps[len(steps) // 2 :]))
     seen = f"{skipped} of {len(steps)} steps were skipped, {late} of them in the second half"
     return late > SKIPPED * len(steps) / 2, seen
 
 
-def _too_fast(facts: Facts) -> Seen:
-    history = facts.history
+def _too_fast(run: Run) -> Seen:
+    history = run.history
     if re.search("loss is|not finite", history.stopped) and history.steps:
         return True, f"after {len(history.steps)} steps the run {history.stopped.rstrip('.')}"
     if len(history.steps) < FEW_STEPS:
@@ -154,19 +154,19 @@ def _too_fast(facts: Facts) -> Seen:
     return max(smooth) - max([smooth[0], *before]) > CLIMB, f"{start}the mean training loss is {means}"
 
 
-def _flat(facts: Facts) -> Seen:
-    history = facts.history
+def _flat(run: Run) -> Seen:
+    history = run.history
     if len(history.steps) < FEW_STEPS or len(history.held_out) < 2:
         return None, _too_few(history)
     (_, before), (steps, after) = history.held_out[0], history.held_out[-1]
     return abs(after - before) < FLAT, f"the held-out loss is {before:.3f} before and {after:.3f} after {steps} steps"
 
 
-def _by_heart(facts: Facts) -> Seen:
-    history = facts.history
+def _by_heart(run: Run) -> Seen:
+    history = run.history
     if len(history.steps) < FEW_STEPS or len(history.held_out) < 2:
         return None, _too_few(history)
-    if facts.record and len(history.steps) <= facts.record.epoch:
+    if run.record and len(history.steps) <= run.record.epoch:
         return False, f"no row was seen twice in {len(history.steps)} steps"
     smooth = _smooth(history.losses)
     fell = smooth[0] - smooth[-1]
@@ -186,7 +186,7 @@ def _smooth(losses: Sequence[float]) -> list[float]:
     return [fmean(losses[i : i + width]) for i in range(len(losses) - width + 1)]
 
 
-CHECKS: tuple[tuple[str, Callable[[Facts], Seen], str], ...] = (
+CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
     (
         "all labels masked",
         _masked,
@@ -259,11 +259,11 @@ BEHIND = {
 }
 
 
-def look(facts: Facts) -> list[Finding]:
+def look(run: Run) -> list[Finding]:
     """What every check saw, in the order of CHECKS: causes before their symptoms."""
     findings: list[Finding] = []
     for name, check, advice in CHECKS:
-        present, seen = check(facts)
+        present, seen = check(run)
         cause = next((f.name for f in findings if f.present and f.name in BEHIND.get(name, ())), None)
         if present and cause:
             present, seen = False, f"{seen}, but {cause} explains it"
@@ -271,20 +271,15 @@ def look(facts: Facts) -> list[Finding]:
     return findings
 
 
-def examine(facts: Facts) -> list[Finding]:
+def find_faults(run: Run) -> list[Finding]:
     """The faults that are there."""
-    return [finding for finding in look(facts) if finding.present]
-
-
-def examine_run(folder: str | Path) -> list[Finding]:
-    """`examine` what a run left in `folder`, given to `finetune` as its output. Raises what `read_run` raises."""
-    return examine(read_run(folder))
+    return [finding for finding in look(run) if finding.present]
 
 
 def report(folder: str | Path) -> list[str]:
     """The run in `folder` in lines of `name: value`: the faults found, or what was looked at and found sound."""
-    facts = read_run(folder)
-    history, findings = facts.history, look(facts)
+    run = read_run(folder)
+    history, findings = run.history, look(run)
     present = [finding for finding in findings if finding.present]
     words = {True: "yes", False: "no", None: "cannot be told"}
     return [

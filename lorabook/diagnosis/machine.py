@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from lorabook.errors import LicenceError, LorabookError, NetworkError, NoTokenError
-from lorabook.models.hub import KNOWN, UNGATED, find_token
+from lorabook.models.hub import UNGATED, find_token
+from lorabook.models.known import KNOWN
 from lorabook.models.load import preflight
 from lorabook.models.precision import precision_for
 

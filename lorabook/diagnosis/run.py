@@ -1,4 +1,4 @@
-"""What a training run left in its folder: the facts that `run_doctor` looks at."""
+"""What a training run left in its folder: what `findings` looks at."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -37,7 +37,7 @@ class Norms(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Facts:
+class Run:
     """What a run leaves: its History, what went into it, its factors' norms by layer, the base they were saved on."""
 
     history: History
@@ -49,7 +49,7 @@ class Facts:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: dict) -> "Facts":
+    def from_json(cls, stored: dict) -> "Run":
         factors, record, saved_on = stored["factors"], stored["record"], stored["saved_on"]
         return cls(
             History.from_json(stored["history"]),
@@ -59,8 +59,8 @@ class Facts:
         )
 
 
-def read_run(folder: str | Path) -> Facts:
-    """The facts of the run in `folder`, given to `finetune` as its output: finished, interrupted or failed.
+def read_run(folder: str | Path) -> Run:
+    """What the run in `folder`, given to `finetune` as its output, left: finished, interrupted or failed.
 
     The longer History counts, of `history.json` and the newest checkpoint; the checkpoint's factors where no adapter
     was saved.
@@ -80,16 +80,16 @@ def read_run(folder: str | Path) -> Facts:
             raise SettingError(f"There is no run in {folder}: neither history.json nor a checkpoint.", WHERE)
         record = _read(folder / FILE)
         longest = max(read, key=lambda history: len(history.steps))
-        facts = Facts(longest, RunRecord.from_json(record) if record else None)
+        run = Run(longest, RunRecord.from_json(record) if record else None)
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"A file of the run in {folder} is not what was written ({error!r}).", "Look at another run."
         ) from None
     weights = folder / adapter_file.WEIGHTS_NAME
     if not weights.exists():
-        return replace(facts, factors=_norms(_of_checkpoint(kept.tensors, facts.record)) if kept else None)
+        return replace(run, factors=_norms(_of_checkpoint(kept.tensors, run.record)) if kept else None)
     tensors, header = adapter_file.read_tensors(weights)
-    return replace(facts, factors=_norms(_of_file(tensors)), saved_on=adapter_file.base_in(header))
+    return replace(run, factors=_norms(_of_file(tensors)), saved_on=adapter_file.base_in(header))
 
 
 Factor = tuple[str, str, bool, Tensor]  # layer, "A" or "B", whether of an embedding, values

@@ -11,11 +11,11 @@ from torch import nn
 
 from lorabook import LoRAConfig, LoRALinear, apply_lora, cli, lora_layers
 from lorabook.data.batches import Batch, collate, epoch_plan
-from lorabook.diagnosis.findings import CHECKS, examine, examine_run, look, report
-from lorabook.diagnosis.run import Facts, Norms, read_run
+from lorabook.diagnosis.findings import CHECKS, find_faults, look, report
+from lorabook.diagnosis.run import Norms, Run, read_run
 from lorabook.errors import AdapterError, CheckpointError, SettingError, TrainingError
 from lorabook.peft_format import adapter_file
-from lorabook.step.gradients import trained
+from lorabook.step.optimizer import trained
 from lorabook.training.history import History, Step
 from lorabook.training.loop import finetune
 from lorabook.training.record import Labels, applied_scaling, tied_layers
@@ -35,7 +35,7 @@ def run(folder: Path, fault: str | None = None, model: nn.Module | None = None, 
         finetune(model, train, HELD_OUT, settings, output=folder)
         if any(lora_layers(model)):
             adapter_file.save(model, folder)
-    return [finding.name for finding in examine_run(folder)]
+    return [finding.name for finding in find_faults(read_run(folder))]
 
 
 def from_another_base(folder: Path) -> nn.Module:
@@ -93,12 +93,12 @@ def test_an_embedding_that_no_gradient_reached_keeps_the_other_factor_at_zero(he
     facts = read_run(healthy)
     for norms, found in ((Norms(0.0, 8.0, True), ["gradient cut off"]), (Norms(2.0, 8.0, True), [])):
         embedded = replace(facts, factors={**(facts.factors or {}), "transformer.wte": norms})
-        assert [finding.name for finding in examine(embedded)] == found
+        assert [finding.name for finding in find_faults(embedded)] == found
 
 
-def history(losses: list[float], *held_out: float, stopped: str = "finished") -> Facts:
+def history(losses: list[float], *held_out: float, stopped: str = "finished") -> Run:
     steps = [Step(i + 1, loss, 1e-3, 1.0, 10, 5, 0.1, 0) for i, loss in enumerate(losses)]
-    return Facts(History(steps, [(i, loss) for i, loss in enumerate(held_out)], stopped))
+    return Run(History(steps, [(i, loss) for i, loss in enumerate(held_out)], stopped))
 
 
 FALLING = [3 - 0.05 * i for i in range(40)]  # to 1.05
@@ -121,14 +121,14 @@ LEAPING = [3.0, 3.0, *[5.0] * 20, *[2.0] * 20]
     ],
 )
 def test_what_a_history_alone_tells(facts, found):
-    assert [finding.name for finding in examine(facts)] == found
+    assert [finding.name for finding in find_faults(facts)] == found
 
 
 def test_nothing_is_learned_by_heart_in_a_first_pass(healthy):
     facts, record = history(FALLING, 3.0, 3.5), read_run(healthy).record
     assert record and record.epoch == len(epoch_plan([len(e.input_ids) for e in TRAIN], 50, 150, 0, 0))
     for epoch, found in ((len(FALLING) - 1, ["overfitting"]), (len(FALLING), [])):
-        seen = examine(replace(facts, record=replace(record, epoch=epoch)))
+        seen = find_faults(replace(facts, record=replace(record, epoch=epoch)))
         assert [finding.name for finding in seen] == found
 
 
@@ -136,9 +136,9 @@ def test_modules_with_a_rank_of_their_own_are_not_held_to_one_scaling(healthy):
     record = read_run(healthy).record
     assert record and record.lora
     other = replace(record, scalings={name: 2 * s for name, s in record.scalings.items()})
-    assert [finding.name for finding in examine(replace(history([3.0], 2.0), record=other))] == ["scaling is not α/r"]
+    assert [finding.name for finding in find_faults(replace(history([3.0], 2.0), record=other))] == ["scaling is not α/r"]
     patterned = replace(other, lora=record.lora | {"rank_pattern": {"c_fc": 2}})
-    assert examine(replace(history([3.0], 2.0), record=patterned)) == []
+    assert find_faults(replace(history([3.0], 2.0), record=patterned)) == []
 
 
 def test_a_base_that_was_trained_along_is_another_base(tmp_path, monkeypatch):
@@ -193,7 +193,7 @@ def test_labels_at_no_fixed_distance_are_told_too(healthy):
     facts = read_run(healthy)
     assert facts.record
     record = replace(facts.record, labels=replace(facts.record.labels, distance=None))
-    (finding,) = examine(replace(facts, record=record))
+    (finding,) = find_faults(replace(facts, record=record))
     assert finding.name == "labels shifted" and "no token at a fixed distance" in finding.seen
 
 
@@ -221,7 +221,7 @@ def test_a_run_that_fails_leaves_its_history(tmp_path):
     assert len(facts.history.steps) == 5 and facts.history.stopped == "failed: " + facts.history.stopped[8:]
     assert "not finite at step 6" in facts.history.stopped
     assert len(facts.factors or {}) == 8  # of the last checkpoint
-    assert [finding.name for finding in examine(facts)] == ["learning rate too high"]
+    assert [finding.name for finding in find_faults(facts)] == ["learning rate too high"]
 
 
 def test_a_run_without_its_record_is_looked_at_as_far_as_can_be(healthy, tmp_path):
@@ -234,7 +234,7 @@ def test_a_run_without_its_record_is_looked_at_as_far_as_can_be(healthy, tmp_pat
 
 def test_facts_travel_as_json(healthy):
     facts = read_run(healthy)
-    assert Facts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
+    assert Run.from_json(json.loads(json.dumps(facts.to_json()))) == facts
 
 
 def spoil(name: str, text: str):
