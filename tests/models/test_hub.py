@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lorabook.models.hub import is_whole
 from lorabook.data.sources import without_token
+from lorabook.models.hub import is_whole
 from lorabook.models.load import KNOWN
 from tests.kit.families import save_model
 from tests.kit.hub_stub import LoopbackHub

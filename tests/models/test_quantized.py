@@ -14,7 +14,7 @@ from lorabook.models import load_model, quantized
 from lorabook.models.precision import precision_for
 from lorabook.models.quantized import dense_weight, packed_layers, quantize
 from lorabook.training.loop import finetune
-from lorabook.workbook.memory import nf4
+from lorabook.workbook.clinic import nf4
 from tests.kit.oracles import copy_factors, peft_factors, with_peft
 from tests.kit.packed import BASES, dense_copy, packed, storage_bytes
 from tests.kit.tiny import adapted, assert_untouched, fill_adapter, gradients, logits, snapshot, token_ids

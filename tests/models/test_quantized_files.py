@@ -66,13 +66,13 @@ def test_an_adapter_of_the_base_in_full_loads_on_the_packed_base_with_a_warning(
 
 
 def nudged(kind: str, share: float):
-    """The base with every linear weight moved by `share` of its spread, as by training it."""
+    """The base with every parameter of its blocks moved, norms too, as by training it."""
     model = BASES[kind]()
     draw = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for name, p in model.named_parameters():
             if ".h." in name or ".layers." in name:
-                p.add_(share * p.std() * torch.randn(p.shape, generator=draw))
+                p.add_(share * p.square().mean().sqrt() * torch.randn(p.shape, generator=draw))
     return model
 
 

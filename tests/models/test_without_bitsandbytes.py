@@ -13,7 +13,7 @@ from lorabook.models import load as models
 from lorabook.models import load_model
 from lorabook.models.precision import precision_for
 from lorabook.models.quantized import nf4_bytes, packed_layers, quantize
-from lorabook.workbook.memory import nf4
+from lorabook.workbook.clinic import nf4
 from tests.kit.tiny import assert_untouched, gpt_bigcode, snapshot
 
 

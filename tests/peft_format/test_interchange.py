@@ -15,7 +15,7 @@ from lorabook.lora import LoRAConfig
 from lorabook.merging import merge, remove
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
-from lorabook.workbook.kit.peft_check import peft_or_advice
+from lorabook.workbook.kit.peft import peft_or_advice
 from tests.kit.tiny import MODELS, adapted, logits, token_ids
 
 WITH_EMBEDDINGS = {
@@ -95,7 +95,7 @@ import sys
 import torchao
 from lorabook.peft_format import adapter_file
 from lorabook.models import load_model
-from lorabook.workbook.kit.peft_check import peft_or_advice
+from lorabook.workbook.kit.peft import peft_or_advice
 base, folder = load_model("pocket").model, sys.argv[1]
 with peft_or_advice():
     from peft import PeftModel

@@ -14,7 +14,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from lorabook.errors import SettingError
 from lorabook.memory.counter import StorageCounter
 from lorabook.subspace import fastfood
-from lorabook.subspace.fastfood import DenseProjection, FastfoodProjection, fwht
+from lorabook.subspace.fastfood import FastfoodProjection, butterfly, fwht
+from lorabook.subspace.projection import DenseProjection
 
 SIZES = [(5, 37), (16, 64), (64, 64), (1, 1), (3, 200), (60, 33)]  # (d, D)
 BOTH = pytest.mark.parametrize("kind", [FastfoodProjection, DenseProjection])
@@ -42,6 +43,14 @@ def test_fwht_is_a_product_with_scipys_matrix(n, batch):
     x = random(*batch, n)
     torch.testing.assert_close(fwht(x), x @ scipy_hadamard(n), atol=1e-10, rtol=0)
     torch.testing.assert_close(fwht(x.float()).double(), x @ scipy_hadamard(n), atol=1e-4, rtol=1e-5)
+
+
+def test_the_fast_transform_is_the_butterfly():
+    for n in (1, 2, 64, 2**15):
+        x = torch.randn(3, 2, n, dtype=torch.float64)
+        torch.testing.assert_close(fwht(x), butterfly(x), atol=1e-10, rtol=0)
+        if n <= 64:
+            torch.testing.assert_close(butterfly(x), x @ scipy_hadamard(n), atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("radix_bits", [1, 2, 3, 5])
@@ -214,7 +223,8 @@ def test_a_smaller_subspace_lies_inside_a_larger_one():
 PRINT = """
 import sys
 import torch
-from lorabook.subspace.fastfood import DenseProjection, FastfoodProjection
+from lorabook.subspace.fastfood import FastfoodProjection
+from lorabook.subspace.projection import DenseProjection
 ramp = torch.arange(1, 41) / 7
 for p in (FastfoodProjection(40, 5000, 11), DenseProjection(40, 5000, 11)):
     sys.stdout.write(p(ramp).numpy().tobytes().hex() + " ")
