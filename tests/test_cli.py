@@ -18,7 +18,7 @@ from lorabook import atomic as files
 from lorabook import cli
 from lorabook.errors import SettingError
 from lorabook.models import load_model
-from lorabook.models.hub import KNOWN
+from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
 from tests.kit.hub_stub import LoopbackHub
 

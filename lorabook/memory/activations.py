@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from lorabook.lora import LoRAConfig
-from lorabook.memory.families import Module, Shape
 from lorabook.memory.plan import Plan
+from lorabook.memory.shape import Module, Shape
 
 NO_LORA = LoRAConfig()  # stands in where a plan has none: no layer is adapted
 
@@ -80,10 +80,6 @@ class Setting:
         return self.plan.method if isinstance(self.plan.method, LoRAConfig) else NO_LORA
 
     @property
-    def llama(self) -> bool:
-        return self.shape.family == "llama"
-
-    @property
     def mixed(self) -> bool:
         return self.plan.weights != "fp32"
 
@@ -99,7 +95,7 @@ class Setting:
     @property
     def norm_out(self) -> int:
         """RMSNorm is written out in Python and ends in its weight's format. LayerNorm ends in fp32 under autocast."""
-        return self.e if self.llama else 4
+        return self.e if self.shape.family.rms_norm else 4
 
     @property
     def mask(self) -> int:
@@ -107,10 +103,8 @@ class Setting:
 
     def drops(self, place: str) -> bool:
         """Whether the model's own dropout works at `place`: "attention", "residual" or "embedding"."""
-        if self.llama and place != "attention":
-            return False
-        wanted = self.plan.model_dropout
-        return (getattr(self.shape, f"{place}_dropout") if wanted is None else wanted) > 0
+        dropout, wanted = f"{place}_dropout", self.plan.model_dropout
+        return dropout in self.shape.family.keys and (getattr(self.shape, dropout) if wanted is None else wanted) > 0
 
 
 def block(s: Setting, adapted: frozenset[str], live: bool) -> Block:
@@ -159,7 +153,7 @@ def norm(name: str, s: Setting, live: bool) -> Op:
     out = s.norm_out * n * h
     if not live and not s.full:
         return Op(name, 0, out, 0)
-    if s.llama:  # the normalised input too, where the norm's weight is trained
+    if s.shape.family.rms_norm:  # the normalised input too, where the norm's weight is trained
         return Op(name, (8 if s.full else 4) * n * h + 4 * n, out + 4 * n * h, out + 12 * n * h, 4 * h * s.full)
     copies = 8 * h if s.e == 2 else 0  # weight and bias in fp32
     return Op(name, 4 * n * h + 8 * n + copies, out, out + 4 * n * h, 8 * h * s.full)
@@ -222,16 +216,16 @@ def attention(s: Setting, live: bool) -> Op:
     computes in fp32 throughout, "eager" rounds the softmax to the format of V. They copy Q, K and V into a layout of
     their own, keys and values once for every query head; with a single row, views of one projection will do.
     """
-    n, c, shape = s.plan.tokens, s.c, s.shape
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    scores = s.plan.batch * shape.heads * s.plan.sequence**2
+    n, c, heads, rotary = s.plan.tokens, s.c, s.shape.heads, s.shape.family.rotary
+    q, kv = s.shape.query_width, s.shape.kv_width
+    scores = s.plan.batch * heads * s.plan.sequence**2
     dropped = scores * s.drops("attention")
     projected, attended = c * n * (q + 2 * kv), c * n * q
-    views = s.plan.batch == 1 and not s.llama
+    views = s.plan.batch == 1 and not rotary
     gradients = attended + 2 * projected
     if s.plan.attention == "fused":
-        rotated = c * n * (q + kv) * s.llama
-        op = Op("attention", projected + attended + 4 * n * shape.heads, rotated, gradients)
+        rotated = c * n * (q + kv) * rotary
+        op = Op("attention", projected + attended + 4 * n * heads, rotated, gradients)
     elif s.plan.attention == "math":
         copies = 8 * n * q + (projected if views and not s.mixed else 4 * n * q)
         saved = copies + 4 * scores + (4 + s.mask) * dropped
@@ -244,10 +238,10 @@ def attention(s: Setting, live: bool) -> Op:
 
 
 def activation(s: Setting, live: bool) -> tuple[Op, int]:
-    """The MLP's nonlinearity, in Llama with the product of both halves; and the bytes of a number it puts out."""
+    """The MLP's nonlinearity, and where it is gated the product; and the bytes of a number it puts out."""
     n, c, i = s.plan.tokens, s.c, s.shape.inner
     bytes_out = c
-    if s.llama:
+    if s.shape.family.gated:
         saved, backward = 3 * c * n * i, 3 * c * n * i
     elif s.shape.activation == "gelu_new":  # in Python: x, x / 2, tanh and 1 + tanh are tensors, in fp32 but for x / 2
         saved, bytes_out = (12 + c) * n * i, 4

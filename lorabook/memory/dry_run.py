@@ -21,12 +21,14 @@ from lorabook.kernels import faster
 from lorabook.lora import LoRAConfig, apply_lora, count_parameters
 from lorabook.memory.arithmetic import GpuArithmetic, backward_under_modes
 from lorabook.memory.counter import StorageCounter
-from lorabook.memory.families import Shape, shape_of
+from lorabook.memory.families import shape_of
 from lorabook.memory.plan import DTYPES, Plan
+from lorabook.memory.shape import Shape
 from lorabook.models.attention import expanded_attention
 from lorabook.step.config import TrainConfig
-from lorabook.step.gradients import gradient_step, make_optimizer, set_activation_checkpointing, trained
+from lorabook.step.gradients import gradient_step, set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
+from lorabook.step.optimizer import make_optimizer, trained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -186,58 +188,13 @@ class _PlainLoss(nn.Module):
 def _config(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Any:
     """A configuration of transformers of its own, which the run may change."""
     shape = shape_of(model)
-    if plan.sequence > shape.positions:
-        raise SettingError(
-            f"A sequence of {plan.sequence} tokens does not fit: {shape.name} has {shape.positions} positions.",
-            f"Give at most {shape.positions}.",
-        )
-    config = _from_shape(shape) if isinstance(model, (str, Shape)) else copy.deepcopy(model)
+    shape.check_sequence(plan.sequence)
+    config = shape.family.config(shape) if isinstance(model, (str, Shape)) else copy.deepcopy(model)
     if plan.model_dropout is not None:
-        for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout"):
-            if hasattr(config, name):
-                setattr(config, name, plan.model_dropout)
+        for field, key in shape.family.keys.items():
+            if field.endswith("_dropout"):
+                setattr(config, key, plan.model_dropout)
     return config
-
-
-def _from_shape(shape: Shape) -> Any:
-    from transformers import GPT2Config, GPTBigCodeConfig, LlamaConfig
-
-    common = {"vocab_size": shape.vocabulary, "bos_token_id": 0, "eos_token_id": 0, "tie_word_embeddings": shape.tied}
-    bias = {m.name: m.bias for m in shape.linears}
-    if shape.family == "llama":
-        return LlamaConfig(
-            **common,
-            hidden_size=shape.width,
-            intermediate_size=shape.inner,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.head_dim,
-            max_position_embeddings=shape.positions,
-            hidden_act=shape.activation,
-            attention_bias=bias["self_attn.q_proj"],
-            mlp_bias=bias["mlp.up_proj"],
-            attention_dropout=shape.attention_dropout,
-        )
-    if "attn.c_attn" not in bias:
-        raise SettingError(
-            f"{shape.name} is known by its shape only: transformers has no such model.",
-            "Ask the ledger, or rehearse another model.",
-        )
-    common |= {
-        "n_embd": shape.width,
-        "n_layer": shape.layers,
-        "n_head": shape.heads,
-        "n_inner": shape.inner,
-        "n_positions": shape.positions,
-        "activation_function": shape.activation,
-        "attn_pdrop": shape.attention_dropout,
-        "embd_pdrop": shape.embedding_dropout,
-        "resid_pdrop": shape.residual_dropout,
-    }
-    if shape.family == "gpt_bigcode":
-        return GPTBigCodeConfig(**common, multi_query=shape.kv_heads == 1)
-    return GPT2Config(**common)
 
 
 def _register(plan: Plan) -> str:

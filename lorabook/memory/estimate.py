@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig
 from lorabook.memory.activations import Setting, block, norm
-from lorabook.memory.families import Module, Shape, shape_of
+from lorabook.memory.families import shape_of
 from lorabook.memory.plan import Plan
+from lorabook.memory.shape import Module, Shape
 from lorabook.models.quantized import nf4_bytes
 from lorabook.step.loss import chunk_rows
 
@@ -102,11 +102,7 @@ def estimate(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Estimate:
             model's positions.
     """
     shape = shape_of(model)
-    if plan.sequence > shape.positions:
-        raise SettingError(
-            f"A sequence of {plan.sequence} tokens does not fit: {shape.name} has {shape.positions} positions.",
-            f"Give at most {shape.positions}.",
-        )
+    shape.check_sequence(plan.sequence)
     share = 0.0 if isinstance(plan.method, LoRAConfig) else float(plan.method)
     tensors = _trained_tensors(shape, plan.method)
     if share:
@@ -225,7 +221,7 @@ def _work(shape: Shape, plan: Plan, full: bool) -> _Work:
         return start + sum(kept[:layer]) + sum(recomputed)
 
     # the model's forward function holds on to the embeddings that it added
-    local = stream + (0 if s.llama else s.e * plan.sequence * h) + mask * (not again)
+    local = stream + (0 if shape.family.rotary else s.e * plan.sequence * h) + mask * (not again)
     forward = start + sum(kept[:-1]) + blocks[-1][1] + local + copies
     first, last = backward(shape.layers - 1), backward(0)
     outside = sum(m.parameters for m in shape.tables) if full else s.lora.r * sum(m.d + m.k for m in tables)
@@ -246,7 +242,7 @@ def _work(shape: Shape, plan: Plan, full: bool) -> _Work:
 def _embedding_bytes(s: Setting, tables: list[Module]) -> int:
     """Saved before the first block: a dropout's mask, adapters' r numbers a token, rotary sines and cosines."""
     plan, r = s.plan, s.lora.r
-    saved = 2 * s.e * plan.sequence * s.shape.head_dim if s.llama else 0
+    saved = 2 * s.e * plan.sequence * s.shape.head_dim if s.shape.family.rotary else 0
     if s.drops("embedding") and (s.full or tables):
         saved += s.mask * plan.tokens * s.shape.width
     for m in tables:

@@ -1,155 +1,202 @@
-"""The sizes of a language model's layers, from a table, a configuration or a folder: no model is built, torch is idle.
+"""What sets one architecture of language models apart from another, as far as memory goes.
 
-Three families are known, by the names and layouts they have in transformers: "gpt2" (Conv1D layers, learned
-positions), "gpt_bigcode" (StarCoder: the same with linear layers and one key-value head) and "llama" (rotary
-positions, RMSNorm, a gated MLP).
+A new architecture is a new entry of FAMILIES. No model is built here, torch is idle.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorabook.errors import SettingError
-from lorabook.lora import ALL_LINEAR
-from lorabook.models.hub import known_model
+from lorabook.memory.shape import Module, Shape
+from lorabook.models.known import ESTIMATED, KNOWN, known_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-FAMILIES = {"gpt2": "gelu_new", "gpt_bigcode": "gelu_pytorch_tanh", "llama": "silu"}  # and the activation of each
-GPT_KEYS = ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions")
-LLAMA_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "max_position_embeddings",
-)
 
-
-@dataclass(frozen=True)
-class Module:
-    """A module that LoRA can adapt: its weight has d outputs and k inputs (of an embedding: width and vocabulary)."""
-
-    name: str
-    d: int
-    k: int
-    bias: bool = False
-    embedding: bool = False
-
-    @property
-    def parameters(self) -> int:
-        return self.d * self.k + self.d * self.bias
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a causal language model.
+@dataclass(frozen=True, eq=False)
+class Family:
+    """An architecture as transformers builds it.
 
     Attributes:
-        linears: the linear layers of one block, in the model's order; names are relative to the block.
-        kv_heads: heads that hold keys and values: 1 is multi-query attention, `heads` plain attention.
-        inner: width inside the MLP. positions: the longest sequence.
-        tied: whether the output head is the input embedding.
-        activation: transformers' name of the MLP's nonlinearity.
-        attention_dropout, residual_dropout, embedding_dropout: as configured; active in training.
+        name: `model_type` in config.json.
+        keys: what config.json calls the fields of `Shape`; a field that is left out has no key there.
+        token_table: full name of the token embedding.
+        position_table: full name of the position embedding; empty where positions are rotary.
+        blocks: full name of the list of blocks.
+        linears: the linear layers of one block, in the model's order, attention before MLP. Names are relative to the
+            block; those in the MLP start with "mlp.".
+        activation, tied, dropout: transformers' defaults.
+        multi_query: config.json has `multi_query`, which is true by default.
+        rms_norm: norms are RMSNorm, written out in Python, with a weight; else LayerNorm, with a weight and a bias.
+        gated: in the MLP, the activation of one layer's output multiplies another's.
+        mask_buffer: the model holds a causal mask for its longest sequence.
+        in_transformers: False for a model that papers describe and transformers does not have.
     """
 
     name: str
-    family: str
-    vocabulary: int
-    width: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    inner: int
-    positions: int
-    tied: bool
+    keys: Mapping[str, str]
+    token_table: str
+    blocks: str
+    linears: Callable[[Shape], tuple[Module, ...]]
     activation: str
-    linears: tuple[Module, ...]
-    attention_dropout: float = 0.0
-    residual_dropout: float = 0.0
-    embedding_dropout: float = 0.0
-
-    @cached_property
-    def modules(self) -> tuple[Module, ...]:
-        """Every module that LoRA can adapt, under its full name and in the model's order."""
-        llama = self.family == "llama"
-        body, blocks = ("model", "model.layers") if llama else ("transformer", "transformer.h")
-        tables = [Module(f"{body}.{'embed_tokens' if llama else 'wte'}", self.width, self.vocabulary, embedding=True)]
-        if not llama:
-            tables.append(Module(f"{body}.wpe", self.width, self.positions, embedding=True))
-        inside = [
-            Module(f"{blocks}.{layer}.{m.name}", m.d, m.k, m.bias) for layer in range(self.layers) for m in self.linears
-        ]
-        return (*tables, *inside, Module("lm_head", self.vocabulary, self.width))
+    tied: bool
+    position_table: str = ""
+    dropout: float = 0.0
+    multi_query: bool = False
+    rms_norm: bool = False
+    gated: bool = False
+    mask_buffer: bool = False
+    in_transformers: bool = True
 
     @property
-    def head(self) -> Module:
-        return self.modules[-1]
+    def rotary(self) -> bool:
+        return not self.position_table
 
-    @property
-    def tables(self) -> tuple[Module, ...]:
-        """The weights of vocabulary or positions: embeddings, and the head unless it is one of them."""
-        return tuple(m for m in self.modules if m.embedding) + (() if self.tied else (self.head,))
+    def shape(self, name: str, config: Mapping[str, Any]) -> Shape:
+        """The Shape that a config.json describes; what it leaves out has transformers' default."""
 
-    def place(self, module: Module) -> tuple[int | None, str]:
-        """The number of the block that holds `module` and its name within it; None outside of blocks."""
-        for prefix in ("model.layers.", "transformer.h."):
-            if module.name.startswith(prefix):
-                number, _, name = module.name[len(prefix) :].partition(".")
-                return int(number), name
-        return None, module.name
+        def value(field: str, default: Any) -> Any:
+            return config.get(self.keys[field], default) if field in self.keys else None
 
-    @cached_property
-    def norm_parameters(self) -> int:
-        """Two norms a block and one at the end; LayerNorm has a weight and a bias, RMSNorm a weight."""
-        return (2 * self.layers + 1) * self.width * (1 if self.family == "llama" else 2)
+        def size(field: str, default: int | None = None) -> int:
+            size = value(field, default)
+            size = default if size is None else size
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise SettingError(
+                    f"{self.keys[field]} of {name} is {size!r}.", "Give a configuration where it is a whole number."
+                )
+            return size
 
-    @cached_property
-    def block_parameters(self) -> int:
-        """Weights and biases of the linear layers of all blocks."""
-        return self.layers * sum(m.parameters for m in self.linears)
+        if config.get("add_cross_attention"):
+            raise SettingError(f"{name} has cross-attention.", "Choose a model that is a decoder alone.")
+        sizes = {field: size(field) for field in ("vocabulary", "width", "layers", "heads", "positions")}
+        width, heads = sizes["width"], sizes["heads"]
+        if width % heads:
+            raise SettingError(
+                f"{name} has width {width} and {heads} heads.", "The width must be a multiple of the heads."
+            )
+        return Shape(
+            name=name,
+            family=self,
+            **sizes,
+            kv_heads=1 if self.multi_query and config.get("multi_query", True) else size("kv_heads", heads),
+            head_dim=size("head_dim", width // heads),
+            inner=size("inner", None if self.gated else 4 * width),
+            tied=bool(value("tied", self.tied)),
+            activation=value("activation", self.activation),
+            attention_bias=bool(value("attention_bias", False)),
+            mlp_bias=bool(value("mlp_bias", False)),
+            attention_dropout=float(value("attention_dropout", self.dropout) or 0),
+            residual_dropout=float(value("residual_dropout", self.dropout) or 0),
+            embedding_dropout=float(value("embedding_dropout", self.dropout) or 0),
+        )
 
-    @cached_property
-    def parameters(self) -> int:
-        """Every parameter once: a tied head is the embedding and counts once."""
-        return sum(m.parameters for m in self.tables) + self.block_parameters + self.norm_parameters
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Bytes of tensors that are in no checkpoint but on the GPU.
-
-        GPTBigCode: a causal mask, one byte for each pair of positions. Llama: the rotary frequencies, twice
-        head_dim / 2 fp32 numbers. GPT-2 holds none in transformers 5.
-        """
-        if self.family == "gpt_bigcode":
-            return self.positions**2
-        return 4 * 2 * (self.head_dim // 2) if self.family == "llama" else 0
-
-    def matched(self, targets: tuple[str, ...]) -> list[Module]:
-        """The modules that LoRA `targets` select, by the rules of `lorabook.lora.matched` and in its order.
+    def config(self, shape: Shape) -> Any:
+        """The configuration of transformers for a model of that shape, the reverse of `shape`.
 
         Raises:
-            SettingError: a target matches nothing; the message names the modules that exist.
+            SettingError: transformers has no such model.
         """
-        hits: set[str] = set()
-        for target in targets:
-            if target == ALL_LINEAR:
-                found = {m.name for m in self.modules if not m.embedding and m is not self.head}
-            else:
-                found = {m.name for m in self.modules if m.name == target or m.name.endswith("." + target)}
-            if not found:
-                raise SettingError(
-                    f"The target {target!r} matches no linear layer or embedding of {self.name}.",
-                    f"Choose among: {', '.join(sorted({m.name.rsplit('.', 1)[-1] for m in self.modules}))}.",
-                )
-            hits |= found
-        return [m for m in self.modules if m.name in hits]
+        from transformers import AutoConfig
+
+        if not self.in_transformers:
+            raise SettingError(
+                f"{shape.name} is known by its shape only: transformers has no such model.",
+                "Estimate its memory, or give another model.",
+            )
+        fields = {key: getattr(shape, field) for field, key in self.keys.items()}
+        if self.multi_query:
+            fields["multi_query"] = shape.kv_heads == 1
+        return AutoConfig.for_model(self.name, **fields, bos_token_id=0, eos_token_id=0)
+
+
+def _gpt_linears(s: Shape) -> tuple[Module, ...]:
+    return (
+        Module("attn.c_attn", s.width + 2 * s.kv_width, s.width, bias=True),
+        Module("attn.c_proj", s.width, s.width, bias=True),
+        Module("mlp.c_fc", s.inner, s.width, bias=True),
+        Module("mlp.c_proj", s.width, s.inner, bias=True),
+    )
+
+
+def _gpt3_linears(s: Shape) -> tuple[Module, ...]:
+    """Hu et al. 2021 adapt W_q and W_v of GPT-3 as matrices of their own."""
+    attention = (Module(f"attn.{name}_proj", s.width, s.width, bias=True) for name in ("q", "k", "v", "out"))
+    return (*attention, *_gpt_linears(s)[2:])
+
+
+def _llama_linears(s: Shape) -> tuple[Module, ...]:
+    return (
+        Module("self_attn.q_proj", s.query_width, s.width, s.attention_bias),
+        Module("self_attn.k_proj", s.kv_width, s.width, s.attention_bias),
+        Module("self_attn.v_proj", s.kv_width, s.width, s.attention_bias),
+        Module("self_attn.o_proj", s.width, s.query_width, s.attention_bias),
+        Module("mlp.gate_proj", s.inner, s.width, s.mlp_bias),
+        Module("mlp.up_proj", s.inner, s.width, s.mlp_bias),
+        Module("mlp.down_proj", s.width, s.inner, s.mlp_bias),
+    )
+
+
+GPT2 = Family(
+    name="gpt2",
+    keys={
+        "vocabulary": "vocab_size",
+        "width": "n_embd",
+        "layers": "n_layer",
+        "heads": "n_head",
+        "inner": "n_inner",
+        "positions": "n_positions",
+        "tied": "tie_word_embeddings",
+        "activation": "activation_function",
+        "attention_dropout": "attn_pdrop",
+        "residual_dropout": "resid_pdrop",
+        "embedding_dropout": "embd_pdrop",
+    },
+    token_table="transformer.wte",
+    position_table="transformer.wpe",
+    blocks="transformer.h",
+    linears=_gpt_linears,
+    activation="gelu_new",
+    tied=True,
+    dropout=0.1,
+)
+LLAMA = Family(
+    name="llama",
+    keys={
+        "vocabulary": "vocab_size",
+        "width": "hidden_size",
+        "layers": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "kv_heads": "num_key_value_heads",
+        "head_dim": "head_dim",
+        "inner": "intermediate_size",
+        "positions": "max_position_embeddings",
+        "tied": "tie_word_embeddings",
+        "activation": "hidden_act",
+        "attention_bias": "attention_bias",
+        "mlp_bias": "mlp_bias",
+        "attention_dropout": "attention_dropout",
+    },
+    token_table="model.embed_tokens",
+    blocks="model.layers",
+    linears=_llama_linears,
+    activation="silu",
+    tied=False,
+    rms_norm=True,
+    gated=True,
+)
+FAMILIES = {
+    "gpt2": GPT2,
+    "gpt_bigcode": replace(
+        GPT2, name="gpt_bigcode", activation="gelu_pytorch_tanh", multi_query=True, mask_buffer=True
+    ),
+    "llama": LLAMA,
+    "gpt3": replace(GPT2, name="gpt3", linears=_gpt3_linears, in_transformers=False),
+}
 
 
 def shape_of(model: "str | Path | Shape | PreTrainedConfig") -> Shape:
@@ -164,120 +211,37 @@ def shape_of(model: "str | Path | Shape | PreTrainedConfig") -> Shape:
     if not isinstance(model, (str, Path)):
         if not hasattr(model, "model_type") or not hasattr(model, "to_dict"):
             raise SettingError(f"There are no sizes in a value of type {type(model).__name__}.", _ADVICE)
-        return _from_fields(getattr(model, "name_or_path", ""), model.to_dict())
+        return _shape(getattr(model, "name_or_path", ""), model.to_dict())
     known = known_model(str(model))
     name = known.name if known else str(model)
-    if name in KNOWN:
-        return KNOWN[name]
+    if name in _KNOWN_SHAPES:
+        return _KNOWN_SHAPES[name]
     file = Path(model).expanduser() / "config.json"
     if not file.is_file():
         raise SettingError(f"The sizes of {str(model)!r} are not known.", _ADVICE)
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-        return _from_fields(file.parent.name, fields)
+        return _shape(file.parent.name, json.loads(file.read_text(encoding="utf-8")))
+    except SettingError:
+        raise
     except (OSError, ValueError, AttributeError) as error:
-        if isinstance(error, SettingError):
-            raise
         raise SettingError(f"{file} cannot be read: {error}.", "Save the model's configuration again.") from error
 
 
-def _from_fields(name: str, fields: Mapping[str, Any]) -> Shape:
-    """The Shape that a config.json describes; what it leaves out has transformers' default."""
-    family = fields.get("model_type")
+def _shape(name: str, config: Mapping[str, Any]) -> Shape:
+    family = config.get("model_type")
     if family not in FAMILIES:
-        raise SettingError(f"The model family {family!r} is not supported.", f"Choose among {', '.join(FAMILIES)}.")
-    name, llama = name or family, family == "llama"
-
-    def size(key: str, default: int | None = None) -> int:
-        value = default if fields.get(key) is None else fields[key]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SettingError(f"{key} of {name} is {value!r}.", "Give a configuration where it is a whole number.")
-        return value
-
-    def share(key: str) -> float:
-        return float(fields.get(key, 0.0 if llama else 0.1) or 0.0)
-
-    if fields.get("add_cross_attention"):
-        raise SettingError(f"{name} has cross-attention.", "Choose a model that is a decoder alone.")
-    vocabulary, width, layers, heads, positions = (size(key) for key in (LLAMA_KEYS if llama else GPT_KEYS))
-    if width % heads:
-        raise SettingError(f"{name} has width {width} and {heads} heads.", "The width must be a multiple of the heads.")
-    if llama:
-        kv_heads, head_dim = size("num_key_value_heads", heads), size("head_dim", width // heads)
-        inner = size("intermediate_size")
-    else:
-        multi_query = family == "gpt_bigcode" and fields.get("multi_query", True)
-        kv_heads, head_dim, inner = 1 if multi_query else heads, width // heads, size("n_inner", 4 * width)
-    queries, kv = heads * head_dim, kv_heads * head_dim
-    if llama:
-        in_attention, in_mlp = bool(fields.get("attention_bias")), bool(fields.get("mlp_bias"))
-        linears = (
-            Module("self_attn.q_proj", queries, width, in_attention),
-            Module("self_attn.k_proj", kv, width, in_attention),
-            Module("self_attn.v_proj", kv, width, in_attention),
-            Module("self_attn.o_proj", width, queries, in_attention),
-            Module("mlp.gate_proj", inner, width, in_mlp),
-            Module("mlp.up_proj", inner, width, in_mlp),
-            Module("mlp.down_proj", width, inner, in_mlp),
-        )
-    else:
-        linears = (
-            Module("attn.c_attn", width + 2 * kv, width, True),
-            Module("attn.c_proj", width, width, True),
-            Module("mlp.c_fc", inner, width, True),
-            Module("mlp.c_proj", width, inner, True),
-        )
-    return Shape(
-        name=name,
-        family=family,
-        vocabulary=vocabulary,
-        width=width,
-        layers=layers,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        inner=inner,
-        positions=positions,
-        tied=bool(fields.get("tie_word_embeddings", not llama)),
-        activation=fields.get("hidden_act" if llama else "activation_function", FAMILIES[family]),
-        linears=linears,
-        attention_dropout=share("attention_dropout" if llama else "attn_pdrop"),
-        residual_dropout=0.0 if llama else share("resid_pdrop"),
-        embedding_dropout=0.0 if llama else share("embd_pdrop"),
-    )
+        raise SettingError(f"The model family {family!r} is not supported.", f"Choose among {_in_transformers()}.")
+    return FAMILIES[family].shape(name or family, config)
 
 
-def _gpt(name: str, family: str, sizes: tuple[int, ...], dropout: float) -> Shape:
-    dropouts = dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), dropout)
-    return _from_fields(name, dict(zip(GPT_KEYS, sizes)) | dropouts | {"model_type": family})
+def _in_transformers() -> str:
+    return ", ".join(name for name, family in FAMILIES.items() if family.in_transformers)
 
 
-def _separate(shape: Shape) -> Shape:
-    """`shape` with the queries, keys and values of c_attn in layers of their own, as papers draw them."""
-    parts = tuple(Module(f"attn.{part}_proj", shape.width, shape.width, True) for part in ("q", "k", "v", "out"))
-    return replace(shape, linears=(*parts, *shape.linears[2:]))
-
-
-KNOWN = {
-    shape.name: shape
-    for shape in (
-        _gpt("pocket", "gpt_bigcode", (4096, 256, 4, 8, 512), 0.0),
-        _from_fields(
-            "smollm2",
-            dict(zip(LLAMA_KEYS, (49152, 576, 30, 9, 8192)))
-            | {"model_type": "llama", "num_key_value_heads": 3, "intermediate_size": 1536, "tie_word_embeddings": True},
-        ),
-        _gpt("bigcode/tiny_starcoder_py", "gpt_bigcode", (49152, 768, 20, 12, 8192), 0.1),
-        _gpt("bigcode/starcoderbase-1b", "gpt_bigcode", (49152, 2048, 24, 16, 8192), 0.1),
-        _from_fields(
-            "meta-llama/Llama-2-7b-hf",
-            dict(zip(LLAMA_KEYS, (32000, 4096, 32, 32, 4096))) | {"model_type": "llama", "intermediate_size": 11008},
-        ),
-        # Hu et al. 2021 adapt W_q and W_v of GPT-3 as matrices of their own
-        _separate(_gpt("GPT-3 175B", "gpt2", (50257, 12288, 96, 96, 2048), 0.0)),
-    )
+_KNOWN_SHAPES = {
+    name: _shape(name, config) for name, config in ({m.name: m.config for m in KNOWN.values()} | ESTIMATED).items()
 }
 _ADVICE = (
-    f"Give one of {', '.join(KNOWN)}; a local folder with a config.json; or a configuration of transformers, "
-    f"each of the families {', '.join(FAMILIES)}."
+    f"Give one of {', '.join(_KNOWN_SHAPES)}; a local folder with a config.json; or a configuration of transformers, "
+    f"each of the families {_in_transformers()}."
 )

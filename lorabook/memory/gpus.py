@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from lorabook.errors import SettingError
 from lorabook.memory.estimate import estimate
-from lorabook.memory.families import Shape, shape_of
+from lorabook.memory.families import shape_of
 from lorabook.memory.plan import Plan
+from lorabook.memory.shape import Shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

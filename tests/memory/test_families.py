@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, GPTBigCod
 import lorabook
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, apply_lora, count_parameters, matched
-from lorabook.memory.families import KNOWN, Shape, shape_of
-from lorabook.models.hub import KNOWN as ON_THE_HUB
+from lorabook.memory.families import shape_of
+from lorabook.memory.shape import Shape
+from lorabook.models.known import ESTIMATED, KNOWN
 from tests.kit.tiny import GPT_SIZES, IDS, LLAMA_SIZES
 
 POCKET = Path(lorabook.__file__).parent / "assets" / "pocket"
@@ -106,8 +107,8 @@ def test_a_target_without_a_match_is_refused_in_the_same_words(target):
 )
 def test_known_models_have_their_published_size(name, parameters):
     assert shape_of(name).parameters == parameters
-    if name in ON_THE_HUB:
-        assert ON_THE_HUB[name].parameters == parameters
+    if name in KNOWN:
+        assert KNOWN[name].parameters == parameters
 
 
 def test_starcoderbase_is_the_real_one_and_hides_a_buffer_of_64_mib():
@@ -205,4 +206,4 @@ def test_a_damaged_config_file_is_refused(text, words, tmp_path):
 
 
 def test_every_known_name_carries_its_shape():
-    assert all(name == shape.name and shape.parameters > 0 for name, shape in KNOWN.items())
+    assert all(shape_of(name).name == name and shape_of(name).parameters > 0 for name in [*KNOWN, *ESTIMATED])
