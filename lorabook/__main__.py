@@ -1,4 +1,4 @@
-"""`python -m lorabook` and `accelerate launch -m lorabook`: the command line."""
+"""The command line as a module: `python -m lorabook`, `accelerate launch -m lorabook`."""
 
 from lorabook.cli import main
 

@@ -172,7 +172,7 @@ def ask(
 ) -> None:
     """Ask the tuned model a question."""
     from lorabook.data.examples import Pair
-    from lorabook.training.evaluate import answer
+    from lorabook.training.answers import answer
 
     loaded = _with_adapter(adapter, model, quantize)
     asked = Pair(0, "", question, "")
@@ -238,7 +238,8 @@ def memory(
     """Predict the memory of a training step on a GPU, from sizes alone: nothing is downloaded or allocated."""
     from lorabook.memory.dry_run import dry_run as run
     from lorabook.memory.estimate import estimate
-    from lorabook.memory.gpus import CARDS, fits, largest_batch
+    from lorabook.memory.gpus import fits, largest_batch
+    from lorabook.memory.gpus import GPUS
 
     if rehearse:
         print("lorabook: --rehearse is now called --dry-run; the old name goes with the next release.", file=sys.stderr)
@@ -253,7 +254,7 @@ def memory(
         _say(f"dry run's peak: {tried.peak:,} bytes ({tried.peak / 2**30:.2f} GiB)")
         peak = max(peak, tried.peak)
     _say(f"trainable parameters: {predicted.trainable:,} of {predicted.parameters:,}")
-    for card, size in CARDS.items():
+    for card, size in GPUS.items():
         verdict = "fits" if card in fits(peak) else "does not fit"
         _say(f"{card} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, size)}")
 

@@ -1,4 +1,4 @@
-"""Putting a LoRA update into the weights it belongs to, and back (Hu et al. 2021, section 4.1).
+"""Putting a LoRA update into the weights it belongs to (Hu et al. 2021, section 4.1).
 
 merge(model)      # W0 + scaling * B A in place of W0: no extra cost at inference
 unmerge(model)    # the very W0 back

@@ -9,7 +9,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,10 @@ def _guarded(path: Path, source: Iterator[Record]) -> Iterator[Record]:
 
 
 def _file(path: Path) -> Iterator[Record]:
-    name = path.name.lower()
-    if name.endswith(".csv"):
-        return _csv(path, "utf-8-sig", REQUIRED)
-    if name.endswith(".parquet"):
-        return _parquet(path)
-    if name.endswith((".jsonl", ".jsonl.gz")):
-        return _jsonl(path)
-    raise DataError(f"{path} has an ending that is not known.", "Give .jsonl, .jsonl.gz, .csv or .parquet.")
+    for ending, read in READERS.items():
+        if path.name.lower().endswith(ending):
+            return read(path)
+    raise DataError(f"{path} has an ending that is not known.", f"Give {', '.join(READERS)}.")
 
 
 def _require(where: object, columns: Iterable[str], required: Iterable[str]) -> None:
@@ -101,7 +97,7 @@ def _jsonl(path: Path) -> Iterator[Record]:
             yield record if isinstance(record, dict) else UNREADABLE
 
 
-def _csv(path: Path, encoding: str, required: Sequence[str]) -> Iterator[Record]:
+def _csv(path: Path, encoding: str = "utf-8-sig", required: Sequence[str] = REQUIRED) -> Iterator[Record]:
     limit = csv.field_size_limit(FIELD_LIMIT)
     try:
         with path.open(encoding=encoding, errors="replace", newline="") as file:
@@ -209,3 +205,12 @@ def without_token(text: str) -> str:
 
     token = get_token()
     return text.replace(token, "(token)") if token else text
+
+
+# A kind of file by the end of its name: a function that yields its records. A new kind is a line here.
+READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    ".jsonl": _jsonl,
+    ".jsonl.gz": _jsonl,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

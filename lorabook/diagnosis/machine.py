@@ -1,4 +1,4 @@
-"""What this machine can run, and what is missing for StarCoder."""
+"""What this machine can run: its versions, device, memory, and what is missing for StarCoder."""
 
 import os
 import platform

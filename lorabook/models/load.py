@@ -1,4 +1,4 @@
-"""Which model, whether it can be had, and loading it: straight to its precision and device, never running its code."""
+"""Loading a model by name: found, fetched, read straight to its precision and device, its own code never run."""
 
 from dataclasses import dataclass, field
 from functools import partial

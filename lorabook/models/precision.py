@@ -1,4 +1,4 @@
-"""Which number format the weights and the arithmetic use on a device."""
+"""The number formats of a device: one for the weights, one for the arithmetic."""
 
 from dataclasses import dataclass
 

@@ -128,13 +128,22 @@ def _differs(old: Tensor, new: Tensor) -> bool:
 
 
 def check_savable(model: nn.Module) -> None:
-    """Refuse LoRA layers whose update PEFT would lose from a file: `save` does, and a run had better ask before it
+    """Refuse LoRA layers whose update a file of PEFT's would lose: `save` does, and a run had better ask before it
     trains.
 
     Raises:
-        SettingError: there are such layers; the message names the targets to leave out.
+        SettingError: there are such layers, or layers of a variant with parameters of its own; the message says what to
+            leave out.
     """
     names = [name for name, _ in lora_layers(model)]
+    for name, layer in lora_layers(model):
+        own = {n for n, _ in layer.named_parameters() if not n.startswith("base_layer.")}
+        if own != {"A", "B"}:
+            raise SettingError(
+                f"{name} is a {type(layer).__name__} with {', '.join(sorted(own - {'A', 'B'}))}, and an adapter file "
+                "holds A and B alone.",
+                "Call merge(model) and remove(model), and save the whole model.",
+            )
     if lost := lost_in_peft(model, names):
         first, why = next(iter(lost.items()))
         parts = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in lost}))

@@ -1,18 +1,24 @@
-"""Where PEFT computes something else from an adapter file than lorabook's layers do, by what the base model is.
+"""What other programs leave out or refuse of an adapter: PEFT by what the base model is, vLLM by the settings.
 
-Three causes, read in PEFT 0.21 and transformers 5.24:
+PEFT computes something else than lorabook's layers for three causes, read in PEFT 0.21 and transformers 5.24:
 
 - Transformers 5 keeps the experts of a mixture in one tensor. PEFT takes the names that the experts' layers had before
   for that tensor, in every model of such a family, and drops the dense layers of the same names.
 - A layer's weight is read where the layer is not called. PEFT's layers then give the base weight, and the update is
   left out; lorabook's give W0 + scaling * B A.
 - A layer stands in two places. PEFT adapts one of them.
+
+What vLLM refuses was read in its source (vllm/config/lora.py for ranks, lora/peft_helper.py for options, lora/utils.py
+and lora_model.py for modules); vLLM itself is not run here.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import nn
+
+from lorabook.lora import LoRAConfig
 
 # Model types by the names that PEFT takes for experts: `_MODEL_TO_CONVERSION_PATTERN` in transformers'
 # conversion_mapping, `_MOE_TARGET_MODULE_MAPPING` in PEFT's transformers_weight_conversion.
@@ -36,6 +42,12 @@ READ_IN_PARENT = {
     "linear1": nn.TransformerEncoderLayer,
     "linear2": nn.TransformerEncoderLayer,
 }
+
+MAX_LORA_RANKS, DEFAULT_MAX_LORA_RANK = (1, 8, 16, 32, 64, 128, 256, 320, 512), 16
+# Options of an adapter_config.json that vLLM refuses, with the values that say nothing.
+REFUSED = {"modules_to_save": (None, []), "use_dora": (None, False), "bias": (None, "none")}
+PEFT_RANK = 8  # of a config that names none
+MERGE = "merge it into its base (`lorabook merge`) and serve the merged model."
 
 
 def lost_in_peft(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
@@ -70,3 +82,37 @@ def ignored_by_peft(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 def _model_type(model: nn.Module) -> str | None:
     return getattr(getattr(model, "config", None), "model_type", None)
+
+
+def check_vllm_compatible(config: LoRAConfig | Mapping[str, Any]) -> list[str]:
+    """What stands between an adapter and vLLM with default settings, each with what to do; empty where nothing does.
+
+    Args:
+        config: of an adapter of ours, or what any `adapter_config.json` holds.
+    """
+    if isinstance(config, LoRAConfig):
+        patterns = {"rank_pattern": config.rank_pattern, "alpha_pattern": config.alpha_pattern}
+        config = {"r": config.r, "target_modules": config.targets, **patterns}
+    found, r, targets = [], config.get("r", PEFT_RANK), config.get("target_modules") or ()
+    if r > MAX_LORA_RANKS[-1]:
+        found.append(f"The rank r is {r}, and vLLM takes {MAX_LORA_RANKS[-1]} at most: {MERGE}")
+    elif r > DEFAULT_MAX_LORA_RANK:
+        enough = next(rank for rank in MAX_LORA_RANKS if rank >= r)
+        found.append(
+            f"The rank r is {r}, above vLLM's default limit of {DEFAULT_MAX_LORA_RANK}: start it with "
+            f"--max-lora-rank {enough} (it knows {', '.join(map(str, MAX_LORA_RANKS))} and no others)."
+        )
+    for option, nothing in REFUSED.items():
+        if config.get(option) not in nothing:
+            found.append(f"The adapter sets {option}={config[option]!r}, which vLLM refuses: train one without it.")
+    if config.get("rank_pattern") or config.get("alpha_pattern"):
+        found.append(f"The adapter has modules with an r or alpha of their own, which vLLM does not read: {MERGE}")
+    names = {target.rsplit(".", 1)[-1] for target in ([targets] if isinstance(targets, str) else targets)}
+    if "wpe" in names:
+        found.append(f"The adapter has wpe, and vLLM has no LoRA for positions: {MERGE}")
+    if embeddings := sorted(names & {"wte", "embed_tokens", "lm_head"}):
+        found.append(
+            f"The adapter has {' and '.join(embeddings)}, which vLLM takes only where its class of the model lists "
+            f"them as embedding_modules, and that differs between versions: if yours refuses them, {MERGE}"
+        )
+    return found

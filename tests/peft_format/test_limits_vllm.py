@@ -6,7 +6,7 @@ import pytest
 from peft import LoraConfig
 
 from lorabook.lora import LoRAConfig
-from lorabook.peft_format.vllm import check_vllm_compatible
+from lorabook.peft_format.limits import check_vllm_compatible
 from tests.kit.oracles import peft_config
 from tests.kit.tiny import gpt_bigcode
 
