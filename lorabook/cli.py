@@ -251,7 +251,7 @@ def memory(
     _say(f"predicted peak: {peak:,} bytes ({peak / 2**30:.2f} GiB, for not all of the above is there at once)")
     if dry_run or rehearse:
         tried = run(model, plan)
-        _say(f"dry run's peak: {tried.peak:,} bytes ({tried.peak / 2**30:.2f} GiB)")
+        _say(f"dry run peak: {tried.peak:,} bytes ({tried.peak / 2**30:.2f} GiB)")
         peak = max(peak, tried.peak)
     _say(f"trainable parameters: {predicted.trainable:,} of {predicted.parameters:,}")
     for card, size in GPUS.items():

@@ -1,4 +1,7 @@
-"""The errors a user can meet: one sentence on what is wrong with the value seen, one on what to do next."""
+"""The errors a user can meet: one sentence on what is wrong with the value seen, one on what to do next.
+
+Beside them stand the questions about a value that precede them.
+"""
 
 import reprlib
 
@@ -13,6 +16,16 @@ def shown(value: object) -> str:
         return _REPR.repr(value)
     except ValueError:  # Python writes out no integer of more than 4,300 digits
         return f"{type(value).__name__} of too many digits"
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is an int or a float; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_whole(value: object, least: int, most: float = float("inf")) -> bool:
+    """Whether `value` is an int from `least` to `most`; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 class LorabookError(Exception):

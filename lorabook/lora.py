@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lorabook.errors import SettingError, shown
+from lorabook.errors import SettingError, is_number, is_whole, shown
 
 
 class LoRALayer(nn.Module):
@@ -187,12 +187,12 @@ class LoRAConfig:
             raise SettingError(f"targets is {self.targets!r}.", "Give names of modules, or 'all-linear'.")
         object.__setattr__(self, "targets", targets)
         for r in (self.r, *self._pattern("rank_pattern")):
-            if isinstance(r, bool) or not isinstance(r, int) or not 1 <= r <= LARGEST_RANK:
+            if not is_whole(r, 1, LARGEST_RANK):
                 raise SettingError(
                     f"The rank r is {shown(r)}.", f"Give a whole number from 1 to {LARGEST_RANK:,}, for example r=16."
                 )
         for alpha in (self.alpha, *self._pattern("alpha_pattern")):
-            if not _is_number(alpha) or not 0 < alpha < math.inf:
+            if not is_number(alpha) or not 0 < alpha < math.inf:
                 raise SettingError(f"alpha is {shown(alpha)}.", "Give a positive number, for example alpha=2 * r.")
         try:
             fits = torch.finfo(torch.float32).tiny <= self.scaling <= torch.finfo(torch.float32).max
@@ -203,7 +203,7 @@ class LoRAConfig:
                 f"alpha is {shown(self.alpha)}, which makes a scaling that float32 cannot hold.",
                 "Give a number near r, for example alpha=2 * r.",
             )
-        if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
+        if not is_number(self.dropout) or not 0 <= self.dropout < 1:
             raise SettingError(
                 f"dropout is {shown(self.dropout)}.", "Give a probability from 0 up to, not including, 1."
             )
@@ -252,10 +252,6 @@ def _at(pattern: Mapping[str, Any], name: str, default: Any) -> Any:
 def _end(key: str) -> re.Pattern[str]:
     """A name that is `key`, a regular expression, or ends in it after a dot."""
     return re.compile(rf"(.*\.)?({key})$")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 # A model and its LoRA layers

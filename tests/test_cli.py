@@ -183,16 +183,22 @@ def test_starcoder_by_name(tmp_path):
     assert adapter_file.read_config(tmp_path / "3")["base_model_name_or_path"] == STARCODER
 
 
-def test_memory_predicts_and_rehearses():
+def test_memory_estimates_and_runs_dry():
     article = ["--r", "16", "--alpha", "8", "--targets", "c_attn,c_proj,c_fc,wte,wpe"]
-    said = values(run("memory", STARCODER, *article, "--rehearse").output)
+    said = values(run("memory", STARCODER, *article, "--dry-run").output)
     assert said["trainable parameters"] == "12,091,392 of 1,149,298,688"
     assert said["trainable weights"] == said["gradients"] == f"{4 * 12_091_392:,} bytes"
-    predicted, rehearsed = (
-        int(said[f"{word} peak"].split(" bytes")[0].replace(",", "")) for word in ("predicted", "rehearsed")
+    predicted, dry = (
+        int(said[f"{word} peak"].split(" bytes")[0].replace(",", "")) for word in ("predicted", "dry run")
     )
-    assert rehearsed == pytest.approx(predicted, rel=0.05)
+    assert dry == pytest.approx(predicted, rel=0.05)
     assert 2_274_414_592 < predicted < 14.75 * 2**30 and said["T4 (14.75 GiB)"].startswith("fits, largest batch ")
+
+
+def test_memory_still_understands_the_old_name_of_the_dry_run():
+    old, new = (run("memory", "pocket", f"--{name}") for name in ("rehearse", "dry-run"))
+    assert old.stdout == new.stdout and "dry run peak: " in old.stdout
+    assert "--rehearse is now called --dry-run" in old.stderr and not new.stderr
 
 
 def test_memory_shows_what_does_not_fit():

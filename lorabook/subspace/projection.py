@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lorabook.errors import SettingError
+from lorabook.errors import SettingError, is_whole
 
 
 class _Linear(torch.autograd.Function):
@@ -51,7 +51,7 @@ class Projection(nn.Module):
     def __init__(self, d: int, D: int, seed: int):
         super().__init__()
         for name, value in (("d", d), ("D", D)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value, 1):
                 raise SettingError(f"The dimension {name} is {value!r}.", "Give a whole number of at least 1.")
         self.d, self.D, self.seed = d, D, seed
 

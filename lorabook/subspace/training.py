@@ -25,7 +25,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lorabook.errors import SettingError
+from lorabook.errors import SettingError, is_whole
 from lorabook.subspace.fastfood import FastfoodProjection
 from lorabook.subspace.projection import DenseProjection
 
@@ -44,7 +44,7 @@ class Subspace:
         self.moved, self.method, self.seed, self.d = moved, method, seed, d
         self.D = sum(p.numel() for p in moved.values())
         m = len(moved) if method == "said" else 0
-        if isinstance(d, bool) or not isinstance(d, int) or not m < d <= self.D:
+        if not is_whole(d, m + 1, self.D):
             spent = f", of which {m} are spent on its scales" if m else ""
             raise SettingError(
                 f"The dimension d is {d!r}{spent}.",

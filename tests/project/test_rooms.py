@@ -25,7 +25,7 @@ ORDER = (
     ("kernels", "merging", "subspace"),
     ("data",),
     ("models",),
-    ("peft_format",),
+    ("peft_format", "quantized"),
     ("adapters", "step"),
     ("memory",),
     ("training",),
