@@ -31,9 +31,10 @@ from lorabook.data.batches import Batch
 from lorabook.lora import LoRALayer
 from lorabook.models.precision import precision_for
 from lorabook.step.config import TrainConfig
-from lorabook.step.gradients import gradient_step, make_optimizer, set_activation_checkpointing, trained
+from lorabook.step.gradients import gradient_step, set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
-from lorabook.training.processes import accelerator_for
+from lorabook.step.optimizer import make_optimizer, trained
+from lorabook.training.accelerator import accelerator_for
 from scripts.assets import records
 from scripts.assets.step_times import batch_of, wide
 

@@ -21,8 +21,9 @@ from lorabook.data.batches import Batch
 from lorabook.memory.counter import StorageCounter
 from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
-from lorabook.step.gradients import gradient_step, make_optimizer, trained
+from lorabook.step.gradients import gradient_step
 from lorabook.step.loss import AnswerLoss
+from lorabook.step.optimizer import make_optimizer, trained
 from lorabook.subspace.training import apply_subspace, subspace_of
 
 RESULT = Path(__file__).parent / "results" / "subspace_step.json"

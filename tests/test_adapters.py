@@ -12,7 +12,7 @@ from lorabook.lora import LoRAConfig, apply_lora, attached, count_parameters
 from lorabook.memory.counter import StorageCounter
 from lorabook.merging import merge, remove, unmerge
 from lorabook.peft_format import adapter_file
-from lorabook.step.gradients import trained
+from lorabook.step.optimizer import trained
 from lorabook.subspace.training import apply_subspace
 from tests.kit.tiny import MODELS, assert_untouched, gpt_bigcode, logits, snapshot, token_ids
 from tests.kit.two_adapters import CONFIGS, alone, both

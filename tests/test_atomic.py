@@ -19,34 +19,19 @@ with only_writer(sys.argv[1]):
 """
 
 
-@pytest.fixture
-def holder(tmp_path):
-    """A process that writes to the folder until its standard input is closed."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
-
-
-def test_a_second_process_is_turned_away_until_the_first_has_ended(holder, tmp_path):
-    with (
-        pytest.raises(SettingError, match=r"Another run is writing to .*give another output folder"),
-        only_writer(tmp_path),
-    ):
-        pytest.fail("two writers")
-    holder.kill()  # a lock that outlived its process would keep the folder closed for ever
-    holder.wait()
-    with only_writer(tmp_path), only_writer(tmp_path):  # the command line and the loop that it calls
-        pass
-
-
-def test_waiting_for_the_other_writer(holder, tmp_path):
-    holder.stdin.close()
-    with only_writer(tmp_path, wait=20):
-        pass
+def test_a_second_process_is_turned_away_until_the_first_has_ended(tmp_path):
+    """Even one that is killed: a lock that outlived its process would keep the folder closed for ever."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(SettingError, match=r"Another run is writing to .*give another output folder"),
+            only_writer(tmp_path),
+        ):
+            pytest.fail("two writers")
+        holder.kill()
+        with only_writer(tmp_path, wait=20), only_writer(tmp_path):  # the command line and the loop that it calls
+            pass
 
 
 def test_where_no_lock_can_be_had_the_block_runs_and_nothing_is_left_in_the_folder(tmp_path, monkeypatch):
@@ -65,3 +50,15 @@ def test_text_is_on_the_disk_before_it_replaces_what_was_there(tmp_path, monkeyp
     monkeypatch.setattr(os, "replace", lambda *places: done.append("rename") or replace(*places))
     replace_text(tmp_path / "below" / "text", "whole")
     assert done == ["sync", "rename"] and (tmp_path / "below" / "text").read_text() == "whole"
+
+
+def test_a_text_that_cannot_be_put_in_its_place_leaves_what_was_there(tmp_path, monkeypatch):
+    replace_text(tmp_path / "text", "old")
+
+    def refuse(*_):
+        raise OSError("no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="no"):
+        replace_text(tmp_path / "text", "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["text"] and (tmp_path / "text").read_text() == "old"

@@ -17,8 +17,9 @@ from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import Batch
 from lorabook.memory.counter import StorageCounter
 from lorabook.step.config import TrainConfig
-from lorabook.step.gradients import gradient_step, make_optimizer, set_activation_checkpointing, trained
+from lorabook.step.gradients import gradient_step, set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
+from lorabook.step.optimizer import make_optimizer, trained
 
 TARGETS = ("c_attn", "c_proj", "c_fc")  # the four linear layers of a block
 IGNORED = -100  # transformers' label for "none"

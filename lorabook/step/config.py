@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from lorabook.errors import SettingError
+from lorabook.errors import SettingError, is_whole
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TrainConfig:
         checkpoint_every: steps between checkpoints, where an output folder is given.
         log_every: steps between progress lines; 0 for none.
         evaluate_every: steps between measurements of the held-out loss; 0 for only before and after the run.
-        seed: of the order of rows and of dropout.
+        seed: of the order of the examples and of dropout.
     """
 
     lr: float = 1e-3
@@ -52,7 +52,7 @@ class TrainConfig:
         for name in ("weight_decay", "clip", "log_every", "evaluate_every"):
             if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
                 raise SettingError(f"{name} is {getattr(self, name)!r}.", "Give 0 or a positive number.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+        if not is_whole(self.seed, 0, 2**63 - 1):
             raise SettingError(f"seed is {self.seed!r}.", "Give a whole number from 0 to 2**63 - 1.")
         if not 0 <= self.warmup < 1:
             raise SettingError(f"warmup is {self.warmup!r}.", "Give a share of the run, such as 0.05.")

@@ -19,7 +19,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,8 @@ class Checkpoint:
 
 
 def _digest(path: Path) -> dict:
-    hasher = hashlib.sha256()
     with open(path, "rb") as f:
-        while block := f.read(2**20):
-            hasher.update(block)
-    return {"bytes": path.stat().st_size, "sha256": hasher.hexdigest()}
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
 
 
 def write(folder: str | Path, step: int, tensors: Mapping[str, Tensor], state: dict) -> Path:
@@ -183,19 +180,18 @@ def latest(*folders: str | Path) -> Checkpoint | None:
     return None
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
-    """The optimizer's state as tensors `optimizer.<kind>.<parameter>`; `names` in the order of its parameters."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+def optimizer_tensors(optimizer: torch.optim.Optimizer, named: Sequence[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """The optimizer's state as tensors `optimizer.<kind>.<parameter>`, its parameters called as in `named`."""
     return {
-        f"optimizer.{kind}.{name}": value
-        for name, p in zip(names, parameters, strict=True)
-        for kind, value in optimizer.state.get(p, {}).items()
+        f"optimizer.{kind}.{name}": value for name, p in named for kind, value in optimizer.state.get(p, {}).items()
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, named: Sequence[tuple[str, Tensor]], tensors: Mapping[str, Tensor]
+) -> None:
     """Put back what `optimizer_tensors` took."""
-    parameters = dict(zip(names, (p for group in optimizer.param_groups for p in group["params"]), strict=True))
+    parameters = dict(named)
     optimizer.state.clear()
     for key, value in tensors.items():
         if key.startswith("optimizer."):

@@ -1,35 +1,27 @@
-"""Measuring a model on questions it was not trained on: its loss, the question's part in it, and its answers."""
+"""The loss of a model on questions it was not trained on, of which a part is what the question itself brings."""
 
-import ast
 import contextlib
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from lorabook.data.batches import check_rows, collate, length_batches
-from lorabook.data.examples import Example, Pair, encode_prompt, end_token
-from lorabook.data.fences import code_blocks
-from lorabook.errors import DataError, SettingError
-from lorabook.models.attention import EXPANDED
+from lorabook.data.examples import Example
+from lorabook.errors import DataError
 from lorabook.models.precision import precision_for
 from lorabook.step.loss import AnswerLoss
-
-LEAST_STATEMENTS = 3
-LEAST_TEMPERATURE = 0.01
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Mean cross-entropy in nats per answer token over `tokens` answer tokens of `rows` answers."""
+    """Mean cross-entropy in nats per answer token over the `tokens` answer tokens of `examples` examples."""
 
     loss: float
     tokens: int
-    rows: int
+    examples: int
 
     @property
     def perplexity(self) -> float:
@@ -59,7 +51,7 @@ def answer_loss(model: nn.Module, examples: Sequence[Example], micro_tokens: int
         SettingError: the loss would be wrong for this model (`AnswerLoss.check`).
     """
     if not examples:
-        raise DataError("There are no answers to measure.", "Give more rows, or a larger maximum length.")
+        raise DataError("There are no answers to measure.", "Give more examples, or a larger maximum length.")
     check_rows(model, examples)
     total, tokens = 0.0, 0
     with evaluating(model) as device:
@@ -78,7 +70,7 @@ class QuestionGain:
 
     own: float
     other: float
-    rows: int
+    examples: int
 
     @property
     def gain(self) -> float:
@@ -86,9 +78,9 @@ class QuestionGain:
 
 
 def question_gain(model: nn.Module, examples: Sequence[Example], max_length: int) -> QuestionGain:
-    """`QuestionGain` over the same answers, each given the question of another row.
+    """`QuestionGain` over the same answers, each given the question of another example.
 
-    Rows are ordered by the length of their question and each takes its neighbour's, so that lengths hardly change.
+    Examples are ordered by the length of their question and each takes its neighbour's, so that lengths hardly change.
     An answer that would not fit behind the other question whole is left out of both sides.
 
     Raises:
@@ -102,159 +94,3 @@ def question_gain(model: nn.Module, examples: Sequence[Example], max_length: int
             own.append(e)
             other.append(Example(ids, neighbour.answer_start, e.question_id))
     return QuestionGain(answer_loss(model, own).loss, answer_loss(model, other).loss, len(own))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model wrote: the text, its length in tokens, and whether it ended by itself, with the end token."""
-
-    text: str
-    tokens: int
-    ended: bool
-
-
-def answer(
-    model: nn.Module,
-    tokenizer,
-    question: Pair,
-    max_new_tokens: int = 160,
-    temperature: float = 0.0,
-    seed: int = 0,
-    max_length: int | None = None,
-) -> str:
-    """The text of the model's answer to one question; the arguments are those of `answers`."""
-    return answers(model, tokenizer, [question], max_new_tokens, temperature, seed, max_length)[0].text
-
-
-def answers(
-    model: nn.Module,
-    tokenizer,
-    questions: Sequence[Pair],
-    max_new_tokens: int = 160,
-    temperature: float = 0.0,
-    seed: int = 0,
-    max_length: int | None = None,
-    batch: int = 16,
-) -> list[Answer]:
-    """The model's answers to questions, in their order: greedy at temperature 0, sampled above.
-
-    Up to `batch` prompts of similar length are generated together, padded on the left (one at a time where the
-    model's attention takes no mask). Sampling draws from its own seed and leaves the random state alone. The model's
-    own generation settings are set aside. Each prompt is cut so that prompt and answer fit the model's positions
-    (`max_length`).
-
-    Raises:
-        SettingError: the temperature is negative, not finite, or so small that dividing by it overflows.
-        DataError: the tokenizer has no end token.
-    """
-    from transformers import GenerationConfig
-
-    if temperature != 0 and not LEAST_TEMPERATURE <= temperature < math.inf:
-        raise SettingError(
-            f"The temperature is {temperature!r}.", f"Give 0 for the likeliest tokens, or at least {LEAST_TEMPERATURE}."
-        )
-    host: Any = model
-    positions = max_length or getattr(model.config, "max_position_embeddings", None) or 1024
-    max_new_tokens = min(max_new_tokens, positions // 2)
-    prompts = [encode_prompt(question, tokenizer, positions - max_new_tokens) for question in questions]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    size = 1 if host.config._attn_implementation == EXPANDED else max(1, batch)
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-    end = end_token(tokenizer)
-    settings = GenerationConfig(max_new_tokens=max_new_tokens, pad_token_id=end, eos_token_id=end, **sampling)
-    own = host.generation_config  # its penalties and limits would change what is asked for here
-    found: dict[int, Answer] = {}
-    with evaluating(model) as device, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        try:
-            host.generation_config = settings
-            for start in range(0, len(order), size):
-                chosen = order[start : start + size]
-                longest = max(len(prompts[i]) for i in chosen)
-                padding = [longest - len(prompts[i]) for i in chosen]
-                ids = torch.tensor([[end] * pad + prompts[i] for i, pad in zip(chosen, padding)], device=device)
-                mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in padding], device=device)
-                written = host.generate(ids, attention_mask=mask)[:, longest:].tolist()
-                found |= {i: _answer(new, tokenizer) for i, new in zip(chosen, written)}
-        finally:
-            host.generation_config = own
-    return [found[i] for i in range(len(prompts))]
-
-
-def _answer(ids: list[int], tokenizer) -> Answer:
-    end = tokenizer.eos_token_id
-    ended = end in ids
-    tokens = ids.index(end) if ended else len(ids)
-    return Answer(tokenizer.decode(ids[:tokens], skip_special_tokens=True).strip("\n"), tokens, ended)
-
-
-@dataclass(frozen=True)
-class AnswerQuality:
-    """What can be counted in a model's answers without judging them.
-
-    Attributes:
-        answers: how many there are.
-        ended: fraction that ended by themselves, within the tokens allowed.
-        code: fraction with code that parses, as `parse_share` counts it.
-        repetition: mean fraction of an answer's runs of four words that it had already written (seq-rep-4 of Welleck
-            et al. 2019, arXiv 1908.04319, over words).
-        tokens: mean length in tokens.
-    """
-
-    answers: int
-    ended: float
-    code: float
-    repetition: float
-    tokens: float
-
-    @classmethod
-    def of(cls, written: Sequence[Answer]) -> "AnswerQuality":
-        """Raises DataError where there are no answers."""
-        if not written:
-            raise DataError("There are no answers to measure.", "Give at least one.")
-        count = len(written)
-        return cls(
-            answers=count,
-            ended=sum(a.ended for a in written) / count,
-            code=parse_share([a.text for a in written]).parsed / count,
-            repetition=sum(_repetition(a.text) for a in written) / count,
-            tokens=sum(a.tokens for a in written) / count,
-        )
-
-
-def _repetition(text: str) -> float:
-    words = text.split()
-    runs = list(zip(words, words[1:], words[2:], words[3:]))
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
-
-
-@dataclass(frozen=True)
-class ParseShare:
-    """How many of `answers` hold a code block that parses as Python, as `parse_share` counts them."""
-
-    parsed: int
-    answers: int
-
-    def __str__(self) -> str:
-        return f"{self.parsed} of {self.answers}"
-
-
-def parse_share(answers: Sequence[str]) -> ParseShare:
-    """Count the answers with a fenced code block that parses as Python. Nothing is executed.
-
-    The block must be closed, hold at least three different statements, and repeat fewer than half of its lines: a
-    model in a loop writes code that parses too.
-    """
-    return ParseShare(sum(any(_parses(block) for block in code_blocks(a, closed=True)) for a in answers), len(answers))
-
-
-def _parses(code: str) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Python thinks of a stranger's escape sequences
-            tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    lines = [line for line in code.split("\n") if line.strip()]
-    statements = {ast.dump(node) for node in ast.walk(tree) if isinstance(node, ast.stmt)}
-    return len(statements) >= LEAST_STATEMENTS and 2 * len(set(lines)) > len(lines)

@@ -27,7 +27,7 @@ def identity(
 ) -> dict[str, Any]:
     """What two runs must agree on for one to go on from the other's checkpoint, each item under its name.
 
-    Settings that change no gradient are left out. Rows and weights count by their hash; of every frozen weight up to
+    Settings that change no gradient are left out. Examples and weights count by their hash; of every frozen weight up to
     64 values enter it.
     """
 
@@ -46,6 +46,6 @@ def identity(
         "subspace": str(subspace),
         "trained parameters": digest(f"{n} {tuple(p.shape)}" for n, p in named),
         "frozen weights": digest(f"{n} {spread(p)}" for n, p in fixed.items()),
-        "rows to train on": digest(map(str, train)),
-        "held-out rows": digest(map(str, held_out)),
+        "training examples": digest(map(str, train)),
+        "held-out examples": digest(map(str, held_out)),
     }

@@ -94,11 +94,11 @@ class RunRecord:
         config: TrainConfig,
         train: Sequence[Example],
         plan: Sequence[Sequence[list[int]]],
-        collated: Callable[[list[int]], Batch],
+        collate: Callable[[Sequence[Example]], Batch],
     ) -> "RunRecord":
-        """Of a run that is to train `model` on the rows of `train` by the steps of `plan`, each batch as `collated`."""
-        micro = [rows for step in plan[:STEPS_LOOKED_AT] for rows in step]
-        examples = [train[i] for rows in micro for i in rows]
+        """Of a run that is to train `model` on `train` by the steps of `plan`, its batches made by `collate`."""
+        micro = [[train[i] for i in rows] for step in plan[:STEPS_LOOKED_AT] for rows in step]
+        examples = [e for rows in micro for e in rows]
         adapter = attached(model).active
         linear = [(n, layer) for n, layer in lora_layers(model) if not isinstance(layer, LoRAEmbedding)]
         with evaluating(model):
@@ -107,7 +107,7 @@ class RunRecord:
             training=asdict(config),
             lora=asdict(adapter.config) if adapter else None,
             epoch=len(plan),
-            labels=Labels.of(examples, [collated(rows) for rows in micro], _end_tokens(model)),
+            labels=Labels.of(examples, [collate(rows) for rows in micro], _end_tokens(model)),
             scalings=scalings,
             tied=tied_layers(model),
             base=Fingerprint.of(model),

@@ -40,7 +40,8 @@ from lorabook.memory.plan import Plan
 from lorabook.models.load import LoadedModel, load_model
 from lorabook.peft_format import adapter_file
 from lorabook.step.config import TrainConfig
-from lorabook.training.evaluate import Answer, AnswerQuality, answer_loss, answers
+from lorabook.training.answers import Answer, AnswerQuality, answers
+from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
 from scripts.assets import records
 

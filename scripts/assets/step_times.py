@@ -26,8 +26,9 @@ from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import Batch
 from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
-from lorabook.step.gradients import gradient_step, make_optimizer, trained
+from lorabook.step.gradients import gradient_step
 from lorabook.step.loss import AnswerLoss
+from lorabook.step.optimizer import make_optimizer, trained
 from scripts.assets import records
 from scripts.assets.heap import keep_freed_memory
 

@@ -32,7 +32,7 @@ from lorabook.errors import LorabookError
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.merging import merge, remove, unmerge
 from lorabook.peft_format import adapter_file
-from lorabook.step.gradients import trained
+from lorabook.step.optimizer import trained
 from tests.faults import ROOT
 from tests.faults.rows import Row
 from tests.kit.tiny import adapted, assert_untouched, gpt_bigcode, snapshot

@@ -15,16 +15,16 @@ from torch import nn
 from lorabook.data.examples import Example
 from lorabook.errors import DataError, LorabookError, TrainingError
 from lorabook.lora import LoRAConfig, apply_lora, lora_layers
-from lorabook.step.gradients import trained
 from lorabook.step.loss import AnswerLoss
+from lorabook.step.optimizer import trained
 from lorabook.training import loop
 from lorabook.training.checkpoint import latest
 from lorabook.training.loop import MOST_SKIPS, finetune
 from tests.faults.rows import Row
 from tests.faults.runs import comparable
+from tests.kit.accelerators import ScaledAccelerator
 from tests.kit.tiny import VOCABULARY, gpt_bigcode
 from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, values
-from tests.training.test_resume import ScaledAccelerator
 
 SETTINGS = config(steps=9, checkpoint_every=2, log_every=1, clip=0.5)
 BAD = (math.nan, math.inf, -math.inf)
@@ -45,14 +45,14 @@ def swapped(owner, name: str, new):
 @contextlib.contextmanager
 def at_step(k: int, act: Callable[[], object]):
     """Do `act` before step k is taken."""
-    step = loop._Run._step
+    step = loop.TrainingRun.step
 
     def watched(run, *arguments):
         if len(run.history.steps) + 1 == k:
             act()
         step(run, *arguments)
 
-    with swapped(loop._Run, "_step", watched):
+    with swapped(loop.TrainingRun, "step", watched):
         yield
 
 
@@ -68,14 +68,14 @@ def in_trained(model, k: int, bad: float):
 
 def in_update(model, k: int, bad: float):
     """What the optimizer's step k makes of a weight, just before a checkpoint of it is due."""
-    step = loop._Run._step
+    step = loop.TrainingRun.step
 
     def spoiled(run, *arguments):
         step(run, *arguments)
         if len(run.history.steps) == k:
             trained(model)[1][1].data.view(-1)[:1].fill_(bad)
 
-    return swapped(loop._Run, "_step", spoiled)
+    return swapped(loop.TrainingRun, "step", spoiled)
 
 
 def in_embedding(model, k: int, bad: float):
@@ -162,14 +162,14 @@ def overflow(rng: random.Random, count: int) -> list[str]:
     settings = config(steps=steps, batch_tokens=50)  # one micro-batch a step, so one call
     hooked = trained(model)[0][1]
     hooked.register_hook(lambda g: calls.append(0) or (g * math.inf if len(calls) in at else g))
-    step = loop._Run._step
+    step = loop.TrainingRun.step
 
     def watched(run, *arguments):
         before = values(model)
         step(run, *arguments)
         moved.append(bool(differing(before, values(model))))
 
-    with swapped(accelerate, "Accelerator", ScaledAccelerator), swapped(loop._Run, "_step", watched):
+    with swapped(accelerate, "Accelerator", ScaledAccelerator), swapped(loop.TrainingRun, "step", watched):
         history = finetune(model, TRAIN, HELD_OUT, settings)
     wrong = []
     if {s.step for s in history.steps if s.skipped} != at or any(m == s.skipped for m, s in zip(moved, history.steps)):

@@ -46,14 +46,14 @@ def comparable(history: History) -> dict:
 
 def record_order(file: Path) -> None:
     """Have every step write its number and its rows, micro-batch by micro-batch, before it is taken."""
-    step = train._Run._step
+    step = train.TrainingRun.step
 
     def recorded(run, micro: list[list[int]], factor: float) -> None:
         with open(file, "a") as f:
             f.write(f"{len(run.history.steps) + 1}\t{micro}\n")
         step(run, micro, factor)
 
-    train._Run._step = recorded
+    train.TrainingRun.step = recorded
 
 
 def die_at_line(line: int) -> itertools.count:

@@ -8,7 +8,7 @@ import pytest
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.merging import merge, remove, unmerge
 from lorabook.peft_format import adapter_file
-from lorabook.step.gradients import trained
+from lorabook.step.optimizer import trained
 from tests.faults import hands
 from tests.kit.tiny import adapted, gpt_bigcode, logits
 

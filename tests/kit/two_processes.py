@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from lorabook.training.accelerator import accelerator_for
 from lorabook.training.history import History
 from lorabook.training.loop import finetune
-from lorabook.training.processes import accelerator_for
 from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, gradients_of, lora_model, values
 
 STEPS, PAUSE = 5, 3

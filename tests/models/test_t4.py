@@ -19,12 +19,14 @@ from lorabook.models import load as models
 from lorabook.models import load_model
 from lorabook.models.attention import EXPANDED, attention_for
 from lorabook.models.precision import precision_for
-from lorabook.step import gradients
-from lorabook.training import evaluate, processes
+from lorabook.step.optimizer import trained
+from lorabook.training import accelerator as accelerators
+from lorabook.training import evaluate
+from lorabook.training.answers import answer
 from lorabook.training.loop import finetune
+from tests.kit.accelerators import ScaledAccelerator
 from tests.kit.families import AMPERE, CONFIGS, T4, build
 from tests.kit.tiny_runs import HELD_OUT, TRAIN, assert_close, at_every_step, config, differing, gradients_of, values
-from tests.training.test_resume import ScaledAccelerator
 
 CARDS = pytest.mark.parametrize("card", [T4, AMPERE], ids=["T4", "Ampere"])
 LORA = LoRAConfig(r=4, alpha=8)
@@ -62,7 +64,7 @@ def test_weights_are_read_in_the_cards_format_and_left_padding_is_guarded(card, 
     assert {p.dtype for p in found.model.parameters()} == {half}
     assert found.model.config._attn_implementation == attention and found.precision.scaler == scaler
     apply_lora(found.model, LORA)
-    assert {p.dtype for _, p in gradients.trained(found.model)} == {torch.float32}
+    assert {p.dtype for _, p in trained(found.model)} == {torch.float32}
     ids, mask = torch.tensor([[0, 0, 5, 6]]), torch.tensor([[0, 0, 1, 1]])
     if card == T4:
         with pytest.raises(ModelError, match="padded on the left"):
@@ -78,7 +80,7 @@ def test_accelerate_scales_the_loss_on_a_t4_and_not_on_ampere(card, capability):
     AcceleratorState._reset_state(reset_partial_state=True)
     PartialState().device = torch.device("cuda")
     try:
-        accelerator = processes.accelerator_for(torch.device("cuda"))
+        accelerator = accelerators.accelerator_for(torch.device("cuda"))
         assert accelerator.mixed_precision == ("fp16" if card == T4 else "bf16")
         assert isinstance(accelerator.scaler, torch.amp.GradScaler) == (card == T4)
     finally:
@@ -141,7 +143,7 @@ def test_a_whole_run_in_half_precision(card, checkpointing, monkeypatch, sdpa_ca
     sdpa_calls.clear()
 
     policy = precision_for("cuda", card)
-    for module in (processes, evaluate):
+    for module in (accelerators, evaluate):
         monkeypatch.setattr(module, "precision_for", lambda device: policy)
     monkeypatch.setattr(accelerate, "Accelerator", Autocast)
     model = with_lora(attention_for("cuda", card), policy.weights)
@@ -228,5 +230,5 @@ def test_an_answer_from_a_t4_is_that_of_sdpa(loaded):
     model = found.model.float()
     for attention in (EXPANDED, "sdpa"):
         model.set_attn_implementation(attention)
-        said.append(evaluate.answer(model, found.tokenizer, question, max_new_tokens=24))
+        said.append(answer(model, found.tokenizer, question, max_new_tokens=24))
     assert said[0] == said[1] != ""

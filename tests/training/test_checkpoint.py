@@ -1,5 +1,6 @@
-"""Checkpoint folders: written whole or not at all, checked before use, the optimizer's state put back."""
+"""Checkpoint folders: written whole or not at all, checked before use, copied to a drive, read back into optimizers."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,10 +13,10 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from lorabook.atomic import replace_text
 from lorabook.errors import CheckpointError
 from lorabook.training import checkpoint
 from lorabook.training.checkpoint import (
+    COPIES,
     MANIFEST,
     STATE,
     TENSORS,
@@ -108,7 +109,7 @@ def test_an_empty_or_absent_folder_holds_none(tmp_path):
 FAILING = {
     "rename": (os, "replace"),
     "tensors": (checkpoint, "write_tensors"),
-    "digest": (checkpoint, "_digest"),
+    "digest": (hashlib, "file_digest"),
     "flush": (os, "fsync"),
 }
 
@@ -238,8 +239,82 @@ def copied(folder: Path, step: int) -> Path:
     return copy(put(folder / "here", step), folder / "there")
 
 
+def test_a_copy_is_the_checkpoint_under_a_name_that_was_never_used(tmp_path):
+    """Writing over a file that a drive has not finished with is what loses it."""
+    place, again = copied(tmp_path, 5), copied(tmp_path, 5)
+    assert place.parent == tmp_path / "there" and place.name.startswith("step-000005-")
+    for file in (TENSORS, STATE, MANIFEST):
+        assert (place / file).read_bytes() == (tmp_path / "here" / "step-000005" / file).read_bytes()
+    assert names(tmp_path / "there") == [place.name, again.name]
+    shutil.rmtree(tmp_path / "here")
+    assert at(tmp_path / "there") == 5 and latest(tmp_path / "there").folder == again
+
+
+def test_each_file_is_on_the_drive_before_the_next_and_the_manifest_comes_last(tmp_path, monkeypatch):
+    """A folder that is seen half then has no manifest, or one that its files do not fit."""
+    place, order = put(tmp_path / "disk", 5), []
+    copyfile = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda a, b: (order.append(("written", b.name)), copyfile(a, b)))
+    monkeypatch.setattr(checkpoint, "sync", lambda path: order.append(("synced", path.name)))
+    copy(place, tmp_path / "drive")
+    assert order == [(done, name) for name in (TENSORS, STATE, MANIFEST) for done in ("written", "synced")]
+
+
+def test_a_drive_that_shows_a_file_late_gets_its_copy(tmp_path, monkeypatch):
+    def not_there_yet(path):
+        raise FileNotFoundError(path)
+
+    place = put(tmp_path / "disk", 5)
+    monkeypatch.setattr(checkpoint, "sync", not_there_yet)
+    assert at(copy(place, tmp_path / "drive").parent) == 5
+
+
+def test_the_newest_of_two_folders_is_used_and_at_the_same_step_that_of_the_first(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    place = copied(tmp_path, 5)
+    assert latest(here, there).folder == here / "step-000005" and latest(there, here).folder == place
+    assert latest(tmp_path / "absent", there).folder == place
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        put(here, 7)
+        assert latest(here, there).state == latest(there, here).state == {"at": 7}
+    truncate(here / "step-000007")
+    truncate(here / "step-000005")
+    with pytest.warns(UserWarning, match=r"step-00000[57] is damaged") as caught:
+        assert latest(here, there).folder == place
+    assert len(caught) == 2
+
+
+@pytest.mark.parametrize("damage", [truncate, drop(STATE)])
+def test_copies_are_dropped_only_where_enough_whole_ones_are_seen(damage, tmp_path):
+    there, places = tmp_path / "there", [copied(tmp_path, step) for step in (1, 2, 3)]
+    assert len(places) == COPIES
+    damage(places[1])
+    places.append(copied(tmp_path, 4))
+    assert names(there) == [p.name for p in places]  # of four, three are whole: the oldest is the third
+    places.append(copied(tmp_path, 5))
+    assert names(there) == [p.name for p in places[2:]]
+    late = copied(tmp_path, 4)  # of a run that went back: what is later is of the run before
+    assert names(there) == [p.name for p in (*places[2:4], late)] and latest(there).folder == late
+
+
 def failing(*arguments):
     raise OSError(107, "Transport endpoint is not connected")
+
+
+def half(source: Path, target: Path) -> None:
+    target.write_text("half")
+    failing()
+
+
+@pytest.mark.parametrize(("where", "how"), [((shutil, "copyfile"), half), ((checkpoint, "sync"), failing)])
+def test_a_copy_that_fails_leaves_nothing_and_drops_nothing(where, how, tmp_path, monkeypatch):
+    before = [copied(tmp_path, step).name for step in (1, 2, 3, 4)][1:]
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, how)
+        with pytest.raises(CheckpointError, match=r"step-000004 could not be copied to .*Transport") as caught:
+            copy(tmp_path / "here" / "step-000004", tmp_path / "there")
+    assert str(tmp_path / "here") in caught.value.advice and names(tmp_path / "there") == before
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
@@ -270,26 +345,19 @@ def test_a_restored_optimizer_goes_on_as_the_one_that_never_stopped(tmp_path):
     """torch's own optimizer is the oracle: its state restored from the file must drive the same weights."""
     model = net()
     whole = torch.optim.AdamW(model.parameters(), lr=0.1)
-    order = [name for name, _ in model.named_parameters()]
     train(model, whole, range(3))
-    copy = deepcopy(model)
-    write(tmp_path, 3, optimizer_tensors(whole, order) | {"model.weight": torch.ones(3), "rng.cpu": torch.ones(3)}, {})
+    other, named = deepcopy(model), list(model.named_parameters())
+    write(tmp_path, 3, optimizer_tensors(whole, named) | {"model.weight": torch.ones(3), "rng.cpu": torch.ones(3)}, {})
     train(model, whole, range(3, 6))
 
-    fresh = torch.optim.AdamW(copy.parameters(), lr=0.1)
-    restore_optimizer(fresh, order, latest(tmp_path).tensors)
+    fresh = torch.optim.AdamW(other.parameters(), lr=0.1)
+    restore_optimizer(fresh, list(other.named_parameters()), latest(tmp_path).tensors)
     assert {len(s) for s in fresh.state.values()} == {3}
-    train(copy, fresh, range(3, 6))
-    for p, q in zip(model.parameters(), copy.parameters()):
+    train(other, fresh, range(3, 6))
+    for p, q in zip(model.parameters(), other.parameters()):
         assert torch.equal(p, q)
     mine, theirs = fresh.state_dict()["state"], whole.state_dict()["state"]
     assert all(torch.equal(mine[i][k], theirs[i][k]) for i in theirs for k in theirs[i])
-
-
-def test_an_optimizer_of_other_parameters_is_not_restored():
-    optimizer = torch.optim.AdamW(net().parameters(), lr=0.1)
-    with pytest.raises(ValueError):
-        restore_optimizer(optimizer, ["weight"], {})
 
 
 def test_the_random_state_of_a_gpu_travels_too(monkeypatch):
@@ -315,15 +383,3 @@ def test_random_states_come_back():
         assert torch.equal(torch.rand(4), first)
     finally:
         torch.set_rng_state(before)
-
-
-def test_a_text_that_cannot_be_put_in_its_place_leaves_nothing_behind(tmp_path, monkeypatch):
-    replace_text(tmp_path / "a.json", "old")
-
-    def refuse(*_):
-        raise OSError("no")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="no"):
-        replace_text(tmp_path / "a.json", "new")
-    assert names(tmp_path) == ["a.json"] and (tmp_path / "a.json").read_text() == "old"

@@ -1,9 +1,8 @@
 """`finetune`: its gradients against transformers' own loss, what it changes and what it leaves, how long it goes on."""
 
+import contextlib
 import random
 import signal
-import subprocess
-import sys
 from copy import deepcopy
 from types import SimpleNamespace
 
@@ -13,16 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from lorabook.data.batches import epoch_plan
+from lorabook.data.batches import Batch, collate, epoch_plan
 from lorabook.data.examples import Example
-from lorabook.errors import SettingError
 from lorabook.lora import LoRALinear, lora_layers
 from lorabook.step.config import TrainConfig, schedule
-from lorabook.step.gradients import make_optimizer, trained
 from lorabook.step.loss import AnswerLoss
+from lorabook.step.optimizer import make_optimizer, trained
 from lorabook.training import loop as train_module
+from lorabook.training import run_folder
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
+from tests.kit.accelerators import OneOfMany, use
 from tests.kit.tiny import fill_adapter, gpt_bigcode
 from tests.kit.tiny_runs import HELD_OUT, TRAIN, assert_close, config, differing, gradients_of, lora_model, rows, values
 
@@ -63,18 +63,6 @@ def test_the_gradient_is_that_of_the_mean_over_the_whole_batch(kind, micro_token
     assert finetune(again, TRAIN, HELD_OUT, settings).losses == [pytest.approx(loss, rel=1e-5)]
 
 
-def test_the_micro_batch_size_changes_no_weight():
-    ends = []
-    for micro_tokens in (1, 40, 150):
-        model = lora_model()
-        history = finetune(model, TRAIN, HELD_OUT, config(steps=6, lr=1e-3, micro_tokens=micro_tokens))
-        ends.append((history, values(model)))
-    for history, weights in ends[1:]:
-        assert_close(weights, ends[0][1])
-        assert history.losses == pytest.approx(ends[0][0].losses, rel=1e-5)
-        assert [s.label_tokens for s in history.steps] == [s.label_tokens for s in ends[0][0].steps]
-
-
 def test_the_loss_falls_and_the_base_stays_bit_identical():
     model = lora_model()
     before, base_loss = values(model), answer_loss(model, HELD_OUT).loss
@@ -102,20 +90,23 @@ def test_how_long_a_run_is():
 
 
 def test_three_epochs_train_on_every_example_three_times_whatever_the_seed(monkeypatch):
-    """Ten seeds of 60 ragged examples, whose epochs differ by a step; the schedule and the bar know the real end."""
-    examples, counts = rows(60), set()
+    """40 ragged examples, whose epochs differ by a step; the schedule and the bar know the real end."""
+    examples, counts = rows(40), set()
     lengths = [len(e.input_ids) for e in examples]
-    taken, totals = [], []
-    batch, bar = train_module._Run._batch, train_module.progress_bar
-    monkeypatch.setattr(train_module._Run, "_batch", lambda run, chosen: taken.extend(chosen) or batch(run, chosen))
+    bar, totals = train_module.progress_bar, []
     monkeypatch.setattr(train_module, "progress_bar", lambda total, *rest: totals.append(total) or bar(total, *rest))
-    for seed in range(10):
-        taken.clear()
-        settings = config(steps=None, epochs=3, seed=seed, batch_tokens=100)
-        history = finetune(lora_model(), examples, HELD_OUT, settings)
-        ends = [len(epoch_plan(lengths, 50, 100, seed, epoch)) for epoch in range(3)]
+    for seed in (1, 3):
+        taken: list[int] = []
+
+        def noting(batch: list[Example], taken=taken) -> Batch:
+            taken.extend(e.question_id for e in batch)
+            return collate(batch)
+
+        settings = config(steps=None, epochs=3, seed=seed, batch_tokens=80, micro_tokens=80)
+        history = finetune(lora_model(), examples, HELD_OUT, settings, collate=noting)
+        ends = [len(epoch_plan(lengths, 80, 80, seed, epoch)) for epoch in range(3)]
         counts |= set(ends)
-        assert sorted(taken) == sorted([*range(60)] * 3)
+        assert sorted(taken) == sorted([*range(40)] * 3)
         assert len(history.steps) == sum(ends) == totals[-1]
         last = settings.lr * schedule(1 - 0.5 / sum(ends), settings.warmup)
         assert history.steps[-1].lr == pytest.approx(last)
@@ -267,36 +258,42 @@ def test_minutes_count_what_was_spent_before_a_resume(monkeypatch, tmp_path):
     assert abs(len(history.steps) - len(whole.steps)) <= 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_either_signal_finishes_the_step_saves_and_returns(number, tmp_path):
-    """SIGTERM is how a batch system or a container ends a job."""
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+def test_a_run_is_the_only_writer_of_its_folder_from_its_first_file_to_its_last(tmp_path, monkeypatch):
+    """A second one would drop the first one's checkpoints and its adapter."""
+    held = []
 
-    def press(history):
-        if len(history.steps) == 2:
-            signal.raise_signal(number)
+    @contextlib.contextmanager
+    def only_writer(folder):
+        before = sorted(folder.iterdir())
+        yield
+        held.append((folder, before, sorted(p.name for p in folder.iterdir())))
 
-    history = finetune(lora_model(), TRAIN, HELD_OUT, config(log_every=1), output=tmp_path, on_log=press)
-    assert (len(history.steps), history.stopped) == (2, "interrupted")
-    assert (tmp_path / "checkpoints" / "step-000002").is_dir()
-    assert {each: signal.getsignal(each) for each in handlers} == handlers
+    monkeypatch.setattr(run_folder, "only_writer", only_writer)
+    finetune(lora_model(), TRAIN, HELD_OUT, config(steps=1), output=tmp_path)
+    assert held == [(tmp_path, [], ["checkpoints", "history.json", "run.json"])]
 
 
-def test_two_runs_into_one_folder_are_one_too_many(tmp_path):
-    """The second one would drop the first one's checkpoints and its adapter."""
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from lorabook.atomic import only_writer\n"
-        "with only_writer(sys.argv[1]): print('held', flush=True); sys.stdin.read()",
-        str(tmp_path),
-    ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(SettingError, match="Another run is writing"):
-            finetune(lora_model(), TRAIN, HELD_OUT, config(), output=tmp_path)
-        other.stdin.close()
-    finetune(lora_model(), TRAIN, HELD_OUT, config(), output=tmp_path)
+def test_a_finished_run_holds_no_gradients():
+    model = lora_model()
+    finetune(model, TRAIN, HELD_OUT, config(steps=1))
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == []
+
+
+def test_a_process_with_nothing_to_do_computes_an_example_and_counts_no_label(monkeypatch):
+    """The second of two, where a step is one micro-batch: it must meet the first one's gradients all the same."""
+    use(monkeypatch, OneOfMany, rank=1, world=2)
+    model, batches, forward = lora_model(), [], AnswerLoss.forward
+
+    def noting(self, *batch):
+        if self.model.training:
+            batches.append(batch)
+        return forward(self, *batch)
+
+    monkeypatch.setattr(AnswerLoss, "forward", noting)
+    (seen,) = gradients_of(model, lambda: finetune(model, TRAIN, HELD_OUT, config(steps=1, micro_tokens=300)))
+    ((ids, positions, labels),) = batches
+    assert torch.equal(ids, collate([TRAIN[0]]).input_ids) and positions.shape == labels.shape == (0,)
+    assert seen.keys() == {n for n, _ in trained(model)} and all(not g.any() for g in seen.values())
 
 
 def test_accelerates_own_accumulation_divides_no_gradient(monkeypatch):

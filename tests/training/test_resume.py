@@ -2,12 +2,9 @@
 
 import dataclasses
 import signal
-import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import accelerate
 import pytest
 import torch
 from torch import nn
@@ -15,14 +12,12 @@ from torch import nn
 from lorabook.errors import CheckpointError, TrainingError
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.step.config import schedule
-from lorabook.step.gradients import trained
-from lorabook.training import loop as train_module
-from lorabook.training import run_state
-from lorabook.training.checkpoint import Checkpoint, latest
+from lorabook.step.optimizer import trained
+from lorabook.training.checkpoint import latest
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.history import History
 from lorabook.training.loop import MOST_SKIPS, finetune
-from lorabook.training.stop_button import stop_button
+from tests.kit.accelerators import OneOfMany, ScaledAccelerator, use
 from tests.kit.tiny import gpt_bigcode
 from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, rows, values
 
@@ -50,8 +45,9 @@ def build(kind: str) -> nn.Module:
     return lora_model(dropout=0.3)
 
 
-@pytest.mark.parametrize("changes", [{}, {"lora_plus": 4.0}, {"activation_checkpointing": True}], ids=str)
-@pytest.mark.parametrize("kind", ["LoRA", "full"])
+@pytest.mark.parametrize(
+    ("kind", "changes"), [("LoRA", {}), ("LoRA", {"lora_plus": 4.0, "activation_checkpointing": True}), ("full", {})]
+)
 def test_ten_steps_are_five_and_five_more(kind, changes, tmp_path):
     """Dropout on, across the end of an epoch: weights, optimizer, random state and history are equal."""
     settings = config(**LOGGED | changes)
@@ -108,8 +104,8 @@ OTHER: dict[str, dict[str, Any]] = {
     "lr": {"settings": config(lr=2e-2)},
     "seed": {"settings": config(seed=1)},
     "steps and batch_tokens": {"settings": config(steps=5, batch_tokens=151)},
-    "rows to train on": {"train": TRAIN[:-1]},
-    "held-out rows": {"held_out": rows(6, seed=2)},
+    "training examples": {"train": TRAIN[:-1]},
+    "held-out examples": {"held_out": rows(6, seed=2)},
     "frozen weights": {"model": other_base},
     "LoRA settings": {"model": other_alpha},
     "trained parameters": {"model": lambda: lora_model(targets=("all-linear",))},
@@ -163,63 +159,8 @@ def test_no_output_writes_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_stop_button_finishes_the_step_and_puts_the_old_handler_back():
-    previous = signal.getsignal(signal.SIGINT)
-
-    def mine(signum, frame):
-        raise AssertionError("the handler from before the run was called")
-
-    signal.signal(signal.SIGINT, mine)
-    try:
-        model = lora_model()
-        history = finetune(model, TRAIN, HELD_OUT, config(**LOGGED), on_log=stop_at(3))
-        assert (len(history.steps), history.stopped) == (3, "interrupted")
-        assert signal.getsignal(signal.SIGINT) is mine and not model.training
-
-        def fail(history: History) -> None:
-            raise ZeroDivisionError
-
-        with pytest.raises(ZeroDivisionError):
-            finetune(lora_model(), TRAIN, HELD_OUT, config(**LOGGED), on_log=fail)
-        assert signal.getsignal(signal.SIGINT) is mine
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def test_a_second_press_interrupts_at_once():
-    previous = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), stop_button() as pressed:
-        signal.raise_signal(signal.SIGINT)
-        assert pressed.is_set()
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is previous
-
-
-def test_training_works_outside_the_main_thread():
-    histories = []
-    thread = threading.Thread(target=lambda: histories.append(finetune(lora_model(), TRAIN, HELD_OUT, config())))
-    thread.start()
-    thread.join()
-    assert len(histories[0].steps) == 4
-
-
-class ScaledAccelerator(accelerate.Accelerator):
-    """Accelerate with a real GradScaler on the CPU, whose arithmetic stays fp32: fp16 proper needs CUDA."""
-
-    scale = 2.0**10
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.scaler = torch.amp.GradScaler("cpu", init_scale=self.scale)
-
-    def unscale_gradients(self, optimizer: Any = None) -> None:
-        for each in self._optimizers:
-            self.scaler.unscale_(each.optimizer)
-
-
 def scaled(monkeypatch, scale: float) -> None:
-    kind = type("Scaled", (ScaledAccelerator,), {"scale": scale})
-    monkeypatch.setattr(accelerate, "Accelerator", kind)
+    use(monkeypatch, ScaledAccelerator, scale=scale)
 
 
 def test_a_loss_scale_changes_no_step(monkeypatch):
@@ -234,16 +175,10 @@ def test_a_loss_scale_changes_no_step(monkeypatch):
 
 def test_an_overflow_skips_the_step_and_the_schedule_waits(monkeypatch):
     scaled(monkeypatch, 2.0**127)
-    model, settings = lora_model(), config(steps=20, warmup=0.5, checkpoint_every=1)
+    model = lora_model()
     weights = [values(model)]
-    step = train_module._Run._step
-
-    def watched(run, *args):
-        step(run, *args)
-        weights.append(values(model))
-
-    monkeypatch.setattr(train_module._Run, "_step", watched)
-    history = finetune(model, TRAIN, HELD_OUT, settings)
+    settings = config(steps=20, warmup=0.5, log_every=1)
+    history = finetune(model, TRAIN, HELD_OUT, settings, on_log=lambda _: weights.append(values(model)))
     skipped = [s.skipped for s in history.steps]
     assert 2 <= sum(skipped) <= 15 and skipped[0] and not skipped[-1]
     for i, s in enumerate(history.steps):
@@ -278,27 +213,28 @@ def test_the_loss_scale_is_resumed(monkeypatch, tmp_path: Path):
     assert mine == theirs and mine["scale"] < 2.0**127 and mine["_growth_tracker"] > 3
 
 
-def test_each_process_draws_dropout_of_its_own_after_resuming(tmp_path):
+def test_each_process_draws_dropout_of_its_own_after_resuming(tmp_path, monkeypatch):
     """The checkpoint has the main process's random state. The others go on with none that was drawn from before."""
-    finetune(lora_model(), TRAIN, HELD_OUT, config(steps=4, checkpoint_every=2), output=tmp_path)
-    found = latest(tmp_path / "checkpoints")
-    assert found is not None
+    drawn: list[tuple[float, ...]] = []
 
-    def draws(rank: int, world: int, steps: int) -> tuple[float, ...]:
-        history = found.state["history"] | {"steps": found.state["history"]["steps"][:steps]}
-        state = found.state | {"history": history}
-        run = SimpleNamespace(rank=rank, world=world, identity=state["identity"], config=config(), subspace=None)
-        run.named = trained(lora_model())
-        run.optimizer = SimpleNamespace(optimizer=torch.optim.AdamW([p for _, p in run.named]))
-        run.accelerator = SimpleNamespace(scaler=None)
-        run_state.put_back(run, Checkpoint(found.folder, found.tensors, state))
-        return tuple(torch.rand(4).tolist())
+    def run(rank: int, **more: Any) -> tuple[float, ...]:
+        """What the first forward pass of training would draw, in process `rank` of 4."""
+        use(monkeypatch, OneOfMany, rank=rank, world=4)
+        model, draws = lora_model(dropout=0.3), []
 
-    torch.set_rng_state(found.tensors["rng.cpu"])
-    drawn = [tuple(torch.rand(4).tolist())]
-    assert draws(0, 4, 2) == drawn[0]
-    for rank in range(1, 4):
-        torch.manual_seed(config().seed + rank)  # as a run begins
-        drawn.append(tuple(torch.rand(4).tolist()))
-        drawn += [draws(rank, 4, steps) for steps in (1, 2, 3)]
-    assert len(set(drawn)) == len(drawn)
+        def look(module, _) -> None:
+            if module.training and not draws:
+                before = torch.get_rng_state()
+                draws.append(tuple(torch.rand(4).tolist()))
+                torch.set_rng_state(before)
+
+        model.base_model.register_forward_pre_hook(look)
+        finetune(model, TRAIN, HELD_OUT, config(steps=4, log_every=1), output=tmp_path, **more)
+        return draws[0]
+
+    drawn += [run(rank) for rank in range(1, 4)]
+    for steps in (1, 2):
+        first = run(0, on_log=stop_at(steps))
+        drawn += [run(rank, resume=True) for rank in range(1, 4)]
+    drawn += [first, run(0, resume=True)]
+    assert len(set(drawn)) == len(drawn) == 11

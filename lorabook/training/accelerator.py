@@ -1,4 +1,4 @@
-"""The processes of a run, as Accelerate knows them: device, autocast, loss scaler, process group."""
+"""Hugging Face's Accelerator, set up for a run: device, autocast, loss scaler, process group."""
 
 import torch
 
@@ -13,13 +13,15 @@ def accelerator_for(device: torch.device):
         SettingError: the environment speaks of several processes, and they cannot meet.
     """
     from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+    from accelerate.state import AcceleratorState, is_initialized
     from accelerate.utils import GradientAccumulationPlugin
 
     mixed = {None: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}[precision_for(device).autocast]
-    state = AcceleratorState._shared_state
-    if state and (state["_mixed_precision"], state["device"].type) != (mixed, device.type):
-        AcceleratorState._reset_state(reset_partial_state=True)
+    if is_initialized():
+        earlier = AcceleratorState()
+        if (earlier.mixed_precision, earlier.device.type) != (mixed, device.type):
+            # One process has one state, and no public call takes it back. Accelerate's own tests do it this way.
+            AcceleratorState._reset_state(reset_partial_state=True)
     # A plugin, not a number: a number gives way to ACCELERATE_GRADIENT_ACCUMULATION_STEPS, and every gradient would be
     # divided by it, although the loop here accumulates by itself.
     whole_steps = GradientAccumulationPlugin(num_steps=1)

@@ -1,0 +1,70 @@
+"""How far a run is: the bar that it draws, its memory so far as the system counts it."""
+
+import io
+import resource
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lorabook.training import loop
+from lorabook.training.loop import finetune
+from lorabook.training.progress import peak_bytes, progress_bar
+from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, lora_model
+
+
+class Bar(io.StringIO):
+    """Stands in for the bar: counts what it is told."""
+
+    def __init__(self, total, initial, main):
+        super().__init__()
+        self.total, self.shown, self.main = total, initial, main
+
+    def update(self, steps):
+        self.shown += steps
+
+    def write(self, line, file=None):
+        print(line, file=file)
+
+
+def test_the_bar_counts_every_step_and_begins_where_a_resumed_run_does(monkeypatch, tmp_path, capsys):
+    bars = []
+    monkeypatch.setattr(loop, "progress_bar", lambda *about: bars.append(Bar(*about)) or bars[-1])
+    finetune(lora_model(), TRAIN, HELD_OUT, config(steps=2, log_every=2), output=tmp_path)
+    finetune(lora_model(), TRAIN, HELD_OUT, config(steps=2, log_every=2), output=tmp_path, resume=True)
+    first, again = bars
+    assert (first.total, first.shown, first.main) == (2, 2, True)
+    assert (again.total, again.shown) == (2, 2), "nothing was left to do"
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("step 2/2  loss ")
+
+
+def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert progress_bar(3, 0, True).disable
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = progress_bar(3, 1, True)
+    assert not bar.disable and (bar.total, bar.n) == (3, 1)
+    assert progress_bar(3, 0, False).disable, "a second process would draw over the first"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the oracle is Linux's own account")
+def test_the_peak_of_a_process_is_what_the_system_says():
+    def system() -> int:
+        (line,) = (s for s in Path("/proc/self/status").read_text().splitlines() if s.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+
+    assert peak_bytes(torch.device("cpu")) == pytest.approx(system(), rel=0.01)  # it counts in pages, a batch at a time
+
+
+def test_where_the_system_says_nothing_the_peak_is_0(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_bytes(torch.device("cpu")) == 0
+
+
+def test_macos_counts_in_bytes(monkeypatch):
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert kilobytes <= peak_bytes(torch.device("cpu")) < 2 * kilobytes
