@@ -26,7 +26,7 @@ from lorabook.data.examples import Example
 from lorabook.errors import TrainingError
 from lorabook.memory.counter import StorageCounter
 from lorabook.memory.families import shape_of
-from lorabook.memory.gpus import CARDS
+from lorabook.memory.gpus import GPUS
 from lorabook.memory.plan import Plan
 from lorabook.models.attention import attention_for
 from lorabook.models.precision import precision_for
@@ -66,7 +66,7 @@ def full_size() -> Setting:
     sizes = {"vocab_size": shape.vocabulary, "n_embd": shape.width, "n_layer": shape.layers, "n_head": shape.heads}
     sizes |= {"n_inner": shape.inner, "n_positions": shape.positions}
     searches = ((512, True), (2048, True), (512, False))
-    return Setting(shape.name, sizes, "cuda", CARDS["T4"], 4096, (512, 2048, 4096), searches)
+    return Setting(shape.name, sizes, "cuda", GPUS["T4"], 4096, (512, 2048, 4096), searches)
 
 
 def tiny() -> Setting:

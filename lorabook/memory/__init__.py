@@ -1,1 +1,1 @@
-"""Where the memory of a training step goes: predicted in closed form, rehearsed on the meta device, measured."""
+"""Where the memory of a training step goes: estimated in closed form, run dry on the meta device, measured."""

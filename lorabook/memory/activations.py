@@ -7,10 +7,11 @@ section 4) add a block up this way for full fine-tuning in 16 bits. Here each op
 trained layers.
 
 Sizes in the formulas: n = batch * sequence tokens, h the width, i the width inside the MLP, q and kv the widths of all
-query heads and of all key heads. A number has c bytes in matrix products, e between blocks, 4 in norms and softmax.
+query heads and of all key heads. A value has c bytes in matrix products, e between blocks, 4 in norms and softmax.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 from lorabook.lora import LoRAConfig
@@ -42,33 +43,32 @@ class Block:
 
     ops: tuple[Op, ...]
 
-    @property
+    @cached_property
     def saved(self) -> int:
         return sum(op.saved for op in self.ops)
 
-    @property
+    @cached_property
     def gradients(self) -> int:
         return sum(op.gradients for op in self.ops)
 
-    @property
+    @cached_property
     def forward(self) -> int:
-        return max(kept + op.forward for kept, op in zip(self._kept(), self.ops))
+        kept = accumulate(op.saved for op in self.ops)
+        return max(before + op.forward for before, op in zip(kept, self.ops))
 
-    @property
+    @cached_property
     def backward(self) -> int:
+        kept = accumulate(op.saved for op in self.ops)
         formed = [*accumulate(op.gradients for op in reversed(self.ops))][::-1]  # from the last operation to the first
-        return max(kept + op.backward + g for kept, op, g in zip(self._kept(), self.ops, formed))
-
-    def _kept(self) -> list[int]:
-        return [*accumulate(op.saved for op in self.ops)]
+        return max(before + op.backward + after for before, op, after in zip(kept, self.ops, formed))
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A plan applied to a shape: what is trained, and the bytes that numbers take.
+    """A plan applied to a shape: what is trained, and the bytes that a value takes.
 
     With 16-bit weights the arithmetic is CUDA's autocast: matrix products in 16 bits, norms and softmax in fp32. With
-    fp32 weights it is the CPU's, where the model's own dropouts keep masks in fp32; a GPU's have one byte a number.
+    fp32 weights it is the CPU's, where the model's own dropouts keep masks in fp32; a GPU's have one byte a value.
     """
 
     shape: Shape
@@ -89,7 +89,7 @@ class Setting:
 
     @property
     def e(self) -> int:
-        """Between blocks numbers have the embeddings' format: fp32 where those are trained."""
+        """Between blocks, values have the embeddings' format: fp32 where those are trained."""
         return 2 if self.mixed and not self.full else 4
 
     @property
@@ -103,8 +103,8 @@ class Setting:
 
     def drops(self, place: str) -> bool:
         """Whether the model's own dropout works at `place`: "attention", "residual" or "embedding"."""
-        dropout, wanted = f"{place}_dropout", self.plan.model_dropout
-        return dropout in self.shape.family.keys and (getattr(self.shape, dropout) if wanted is None else wanted) > 0
+        field, p = f"{place}_dropout", self.plan.model_dropout
+        return field in self.shape.family.dropouts and (getattr(self.shape, field) if p is None else p) > 0
 
 
 def block(s: Setting, adapted: frozenset[str], live: bool) -> Block:
@@ -168,10 +168,10 @@ def linear(
     x_bytes: int,
     x_kept: bool = False,
 ) -> Op:
-    """Linear layers that read the same x, n * k numbers of `x_bytes` each; `x_kept`: another operation saves x.
+    """Linear layers that read the same x, n * k values of `x_bytes` each; `x_kept`: another operation saves x.
 
     A trained layer saves x. An adapter saves x too, in a copy of its own where autocast casts x to 16 bits, and with
-    dropout, whose mask has one byte a number; the r numbers a token between A and B; and 16-bit copies of A and B.
+    dropout, whose mask has one byte a value; the r values a token between A and B; and 16-bit copies of A and B.
     """
     n, c, k, r = s.plan.tokens, s.c, layers[0].k, s.lora.r
     hits = [m for m in layers if m.name in adapted]
@@ -212,9 +212,9 @@ def linear(
 def attention(s: Setting, live: bool) -> Op:
     """softmax(Q K^T) V between the linear layers.
 
-    The fused kernel saves Q, K, V, its output and one fp32 number a query. The other two save every score: "math"
+    The fused kernel saves Q, K, V, its output and one fp32 value a query. The other two save every score: "math"
     computes in fp32 throughout, "eager" rounds the softmax to the format of V. They copy Q, K and V into a layout of
-    their own, keys and values once for every query head; with a single row, views of one projection will do.
+    their own, keys and values once for every query head; with a single sequence, views of one projection will do.
     """
     n, c, heads, rotary = s.plan.tokens, s.c, s.shape.heads, s.shape.family.rotary
     q, kv = s.shape.query_width, s.shape.kv_width
@@ -238,7 +238,7 @@ def attention(s: Setting, live: bool) -> Op:
 
 
 def activation(s: Setting, live: bool) -> tuple[Op, int]:
-    """The MLP's nonlinearity, and where it is gated the product; and the bytes of a number it puts out."""
+    """The MLP's nonlinearity, and where it is gated the product; and the bytes of a value it puts out."""
     n, c, i = s.plan.tokens, s.c, s.shape.inner
     bytes_out = c
     if s.shape.family.gated:

@@ -1,4 +1,4 @@
-"""What to do when memory ran out: make room for another try, and when trying ends, ask the ledger."""
+"""What to do when memory ran out: make room for another try, and when trying ends, say what would fit."""
 
 import gc
 import sys
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lorabook.errors import SettingError, TrainingError
-from lorabook.lora import attached
+from lorabook.lora import attached, count_parameters
 from lorabook.memory.estimate import estimate
 from lorabook.memory.gpus import largest_batch
 from lorabook.memory.plan import DTYPES, Plan
@@ -38,44 +38,42 @@ def make_room() -> None:
 
 
 def too_large(model: nn.Module, step: int, pieces: Sequence[Sequence[int]], tries: int) -> TrainingError:
-    """The error that ends a run: `pieces`, the lengths of the rows of every micro-batch, did not fit in `tries` tries.
+    """The error that ends a run: `pieces`, the lengths of every micro-batch's examples, did not fit in `tries` tries.
 
-    Its advice has the ledger's figures for that micro-batch and for smaller ones, where the ledger knows the model.
+    Its advice has the estimate for the largest micro-batch and for one example, where the model's family is known.
     """
-    rows, longest = max(map(len, pieces)), max(max(lengths) for lengths in pieces)
+    batch, longest = max(map(len, pieces)), max(map(max, pieces))
     again = any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
-    advice = (
-        f"ower the maximum length, {'' if again else 'switch activation checkpointing on, '}or adapt fewer modules."
-    )
-    if rows == 1:
-        problem = f"One row alone does not fit into memory, at step {step}: it has {longest} tokens."
-        advice = f"L{advice}"
+    helps = f"{'' if again else 'activation checkpointing, '}a lower maximum length or fewer adapted modules"
+    if batch == 1:
+        problem = f"One example alone does not fit into memory, at step {step}: it has {longest} tokens."
+        advice = f"Try {helps}."
     else:
-        problem = f"Memory ran out {tries} times in a row at step {step}, the last time with {rows} rows at once."
-        advice = f"Set micro_tokens to {longest}; if that is not enough, l{advice}"
+        problem = f"Memory ran out {tries} times in a row at step {step}, the last time with {batch} examples at once."
+        advice = f"Set micro_tokens to {longest}; if that is not enough, try {helps}."
     try:
-        return TrainingError(problem, f"{_figures(model, rows, longest, again)} {advice}")
-    except SettingError:  # a model of another family, of which the ledger knows nothing
+        return TrainingError(problem, f"{_estimates(model, batch, longest, again)} {advice}")
+    except SettingError:  # a model of another family
         return TrainingError(problem, advice)
 
 
-def _figures(model: nn.Module, rows: int, longest: int, again: bool) -> str:
-    """Predicted peaks of a step with `rows` rows and with one, as the run is and with activations recomputed."""
+def _estimates(model: nn.Module, batch: int, longest: int, again: bool) -> str:
+    """Estimated peaks of a step with `batch` examples and with one, as the run is and with activations recomputed."""
     host: Any = model
     first = next(model.parameters())
     weights: Any = {dtype: name for name, dtype in DTYPES.items()}.get(first.dtype, "fp32")
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    share = 1.0 if subspace_of(model) else trained / sum(p.numel() for p in model.parameters())
+    trainable, total = count_parameters(model)
     adapter = attached(model).active
-    plan = Plan(adapter.config if adapter else share, rows, longest, weights)
+    method = adapter.config if adapter else 1.0 if subspace_of(model) else trainable / total
+    plan = Plan(method, batch, longest, weights)
     said = []
     for checkpointing in sorted({again, True}):
-        peaks = {n: replace(plan, batch=n, checkpointing=checkpointing) for n in sorted({rows, 1}, reverse=True)}
-        sizes = [f"{estimate(host.config, p).predicted_peak / MIB:,.1f} MiB with {n} at once" for n, p in peaks.items()]
+        plans = [replace(plan, batch=n, checkpointing=checkpointing) for n in sorted({batch, 1}, reverse=True)]
+        sizes = [f"{estimate(host.config, p).predicted_peak / MIB:,.1f} MiB with {p.batch} at once" for p in plans]
         said.append(" and ".join(sizes) + ", activations recomputed" * checkpointing)
-    text = f"The ledger predicts, for rows of {longest} tokens: {'; '.join(said)}."
+    text = f"The estimate for examples of {longest} tokens: {'; '.join(said)}."
     if first.device.type == "cuda":
         size = torch.cuda.get_device_properties(first.device).total_memory
         most = largest_batch(host.config, replace(plan, checkpointing=True), size)
-        text += f" Recomputing, at most {most} fit into the card's {size / MIB:,.0f} MiB."
+        text += f" Recomputing, at most {most} fit into the GPU's {size / MIB:,.0f} MiB."
     return text

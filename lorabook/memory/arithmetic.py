@@ -1,7 +1,7 @@
 """A GPU's arithmetic on any device: CUDA's autocast rules and its dropout, applied at the level of torch functions.
 
-Real autocast for CUDA does nothing to tensors of the meta device, whose storage holds no bytes. To rehearse a GPU's
-step there, the same casts are made here. The rules are PyTorch's list of CUDA ops, as far as language models call
+Real autocast for CUDA does nothing to tensors of the meta device, whose storage holds no bytes. For a dry run
+of a GPU's step, the same casts are made here. The rules are PyTorch's list of CUDA ops, as far as language models call
 them: https://docs.pytorch.org/docs/stable/amp.html#cuda-op-specific-behavior.
 """
 

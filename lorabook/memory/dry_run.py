@@ -1,4 +1,4 @@
-"""The real training step of the real architecture, run to see what memory it needs.
+"""The real training step of the real architecture, run to see what memory it needs: a dry run allocates nothing.
 
 On the meta device nothing is allocated or computed: tensors have shapes and storages without bytes. The step of the
 1.1-billion-parameter model runs there in about a second, and a counter of live storages sees what a real one would
@@ -10,7 +10,8 @@ import copy
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from lorabook.kernels import faster
 from lorabook.lora import LoRAConfig, apply_lora, count_parameters
 from lorabook.memory.arithmetic import GpuArithmetic, backward_under_modes
 from lorabook.memory.counter import StorageCounter
-from lorabook.memory.families import shape_of
+from lorabook.memory.families import ModelLike, shape_of
 from lorabook.memory.plan import DTYPES, Plan
 from lorabook.memory.shape import Shape
 from lorabook.models.attention import expanded_attention
@@ -29,11 +30,6 @@ from lorabook.step.config import TrainConfig
 from lorabook.step.gradients import gradient_step, set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
 from lorabook.step.optimizer import make_optimizer, trained
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
-CLIP = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class DryRun:
         return self.peak - self.static
 
 
-def dry_run(model: "str | Shape | PreTrainedConfig", plan: Plan) -> DryRun:
+def dry_run(model: ModelLike, plan: Plan) -> DryRun:
     """Run `plan` on the meta device: forward, backward, clipping, optimizer, and allocate next to nothing.
 
     Two steps are run, for the second finds the optimizer's state in place, as all later ones do.
@@ -69,46 +65,40 @@ def dry_run(model: "str | Shape | PreTrainedConfig", plan: Plan) -> DryRun:
     the shape rules of PyTorch's efficient kernel, which keeps nothing for its dropout.
 
     Raises:
-        SettingError: a plan that only the ledger can answer: 4-bit weights, an 8-bit optimizer, a share below 1, a
-            model known by its shape alone; more tokens than the model has positions.
+        SettingError: a plan that only `estimate` can answer: 4-bit weights, an 8-bit optimizer, a share below 1, a
+            model that transformers does not have; more tokens than the model has positions.
     """
-    _refuse(plan)
-    config = _config(model, plan)
-    config._attn_implementation = _register(plan)
-    return _run(config, plan, torch.device("meta"))
+    return _run(model, plan, torch.device("meta"))
 
 
-def measure(model: "str | Shape | PreTrainedConfig", plan: Plan, device: str | torch.device | None = None) -> DryRun:
+def measure(model: ModelLike, plan: Plan, device: str | torch.device | None = None) -> DryRun:
     """Run the two steps of `plan` on real tensors with random weights: on CUDA if there is one, else on the CPU.
 
-    On CUDA, `peak` is what PyTorch's allocator reports, with real autocast; on the CPU it is the same counter that
-    `rehearse` uses. Raises what `rehearse` raises.
+    On CUDA, `peak` is what PyTorch's allocator reports, with real autocast; on the CPU it is counted as in `dry_run`,
+    which has the same errors.
     """
-    _refuse(plan)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    config = _config(model, plan)
-    config._attn_implementation = "eager" if plan.attention == "eager" else "sdpa"
-    return _run(config, plan, device)
+    return _run(model, plan, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
 
 
 def _refuse(plan: Plan) -> None:
-    for value, instead in ((plan.weights, "nf4"), (plan.optimizer, "adamw8bit")):
-        if value == instead:
-            raise SettingError(f"A step with {instead} cannot be run here.", "Ask the ledger, which has a row for it.")
+    for value, refused in ((plan.weights, "nf4"), (plan.optimizer, "adamw8bit")):
+        if value == refused:
+            raise SettingError(f"A step with {refused} cannot be run here.", "Use estimate, which knows its size.")
     if not isinstance(plan.method, LoRAConfig) and plan.method != 1:
         raise SettingError(
             f"A share of {plan.method:g} does not say which parameters are trained.",
-            "Give a LoRAConfig, or 1.0 for full fine-tuning; the ledger takes any share.",
+            "Give a LoRAConfig, or 1.0 for full fine-tuning; estimate takes any share.",
         )
 
 
-def _run(config: Any, plan: Plan, device: torch.device) -> DryRun:
+def _run(source: ModelLike, plan: Plan, device: torch.device) -> DryRun:
     from transformers import AutoModelForCausalLM
 
-    began = time.monotonic()
+    _refuse(plan)
+    began, config = time.monotonic(), _config(source, plan)
+    attention = _register(plan) if device.type == "meta" else "eager" if plan.attention == "eager" else "sdpa"
     half = DTYPES[plan.weights] if plan.weights != "fp32" else None
     with torch.random.fork_rng(devices=[]), device:
-        attention = config._attn_implementation
         model = AutoModelForCausalLM.from_config(config, dtype=_base_dtype(plan), attn_implementation=attention)
     if isinstance(plan.method, LoRAConfig):
         apply_lora(model, plan.method)
@@ -116,14 +106,14 @@ def _run(config: Any, plan: Plan, device: torch.device) -> DryRun:
     set_activation_checkpointing(model, plan.checkpointing, device)
     loss = AnswerLoss(model) if plan.loss == "chunked" else _PlainLoss(model)
     batch = _batch(plan, config.vocab_size).to(device)
-    static = [*model.parameters(), *model.buffers()]
     optimizer = _optimizer(model, plan)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.ExitStack() as stack:
         if plan.attention == "math" and device.type != "meta":
             stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
-        counter = StorageCounter([*static, batch.input_ids, batch.label_positions, batch.labels])
+        there = [*model.parameters(), *model.buffers(), batch.input_ids, batch.label_positions, batch.labels]
+        counter = StorageCounter(there)
         before = counter.live
         after_forward: list[int] = []
 
@@ -144,7 +134,7 @@ def _run(config: Any, plan: Plan, device: torch.device) -> DryRun:
             if imitated:
                 imitated.begin_forward()
             gradient_step(loss, batch, 1 / max(1, plan.label_tokens), backward)
-            nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
+            nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
             optimizer.step()
             optimizer.zero_grad()
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else counter.peak
@@ -185,15 +175,14 @@ class _PlainLoss(nn.Module):
         return self.model(input_ids=input_ids, labels=input_ids, use_cache=False).loss
 
 
-def _config(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Any:
+def _config(model: ModelLike, plan: Plan) -> Any:
     """A configuration of transformers of its own, which the run may change."""
     shape = shape_of(model)
     shape.check_sequence(plan.sequence)
-    config = shape.family.config(shape) if isinstance(model, (str, Shape)) else copy.deepcopy(model)
+    config = shape.family.config(shape) if isinstance(model, (str, Path, Shape)) else copy.deepcopy(model)
     if plan.model_dropout is not None:
-        for field, key in shape.family.keys.items():
-            if field.endswith("_dropout"):
-                setattr(config, key, plan.model_dropout)
+        for key in shape.family.dropouts.values():
+            setattr(config, key, plan.model_dropout)
     return config
 
 
@@ -231,9 +220,9 @@ class _Eager:
 
     def __call__(self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, **features: Any):
         if self.mask is None:
-            rows, _, size, _ = query.shape
+            batch, _, size, _ = query.shape
             lowest = torch.finfo(self.dtype).min
-            self.mask = query.new_full((rows, 1, size, size), lowest, dtype=self.dtype).triu(1)
+            self.mask = query.new_full((batch, 1, size, size), lowest, dtype=self.dtype).triu(1)
         attention = sys.modules[type(module).__module__].eager_attention_forward
         result = attention(module, query, key, value, self.mask, **features)
         if module.layer_idx == module.config.num_hidden_layers - 1 and not self.recomputed:

@@ -6,21 +6,17 @@ counted are tensors. The CUDA context, the work space of matrix libraries and wh
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from lorabook.lora import LoRAConfig
-from lorabook.memory.activations import Setting, block, norm
-from lorabook.memory.families import shape_of
+from lorabook.memory.activations import Block, Setting, block, norm
+from lorabook.memory.families import ModelLike, shape_of
 from lorabook.memory.plan import Plan
 from lorabook.memory.shape import Module, Shape
 from lorabook.models.quantized import nf4_bytes
 from lorabook.step.loss import chunk_rows
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
-BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "nf4": 2}  # of a frozen number that is not in 4 bits
-# bitsandbytes' 8-bit AdamW: 256 numbers of either moment share an fp32 scale; tensors below 4,096 keep fp32 moments
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "nf4": 2}  # of a frozen parameter that is not in 4 bits
+# bitsandbytes' 8-bit AdamW: 256 values of either moment share an fp32 scale; tensors below 4,096 keep fp32 moments
 EIGHT_BIT_BLOCK, EIGHT_BIT_LEAST = 256, 4096
 
 
@@ -32,11 +28,11 @@ class Estimate:
     that needs most; "logits and loss" is what the loss needs at its most. They are never all alive at once, since
     gradients come as activations go: their sum is above what is alive in the forward pass, in the loss and when the
     backward pass starts. `moments` has the bytes alive at those moments, and at two that also need what no component
-    holds: the sum of a tied embedding's two gradients, and the numbers that an optimizer's update passes through.
+    holds: the sum of a tied embedding's two gradients, and the tensors that an optimizer's update passes through.
     `predicted_peak` is the largest.
 
     Attributes:
-        trainable, parameters: numbers trained, and all numbers of the model with its adapter.
+        trainable, parameters: trainable parameters, and all parameters of the model with its adapter.
         saved: bytes that the forward pass leaves for the backward pass, those of the loss included.
     """
 
@@ -87,14 +83,14 @@ class _Work:
         return _Work(*(share * a + (1 - share) * b for a, b in pairs))
 
 
-def estimate(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Estimate:
+def estimate(model: ModelLike, plan: Plan) -> Estimate:
     """Predict the memory of a training step of `plan`, from the second on, when the optimizer has its state.
 
-    Trained numbers and their gradients are fp32. With a share s of the parameters trained (no LoRA), s of every
+    Trainable parameters and their gradients are fp32. With a share s of the parameters trained (no LoRA), s of every
     weight's bytes is counted as trained, and activations are s parts those of full fine-tuning and 1 - s parts those
     of a frozen model that the gradient only flows through.
 
-    With 16-bit and 4-bit weights the step is a GPU's: autocast, one byte a dropout mask's number, and an optimizer
+    With 16-bit and 4-bit weights the step is a GPU's: autocast, one byte a value of a dropout mask, and an optimizer
     that updates all tensors at once, as torch's do on CUDA. With fp32 weights it is the CPU's.
 
     Raises:
@@ -103,18 +99,16 @@ def estimate(model: "str | Shape | PreTrainedConfig", plan: Plan) -> Estimate:
     """
     shape = shape_of(model)
     shape.check_sequence(plan.sequence)
-    share = 0.0 if isinstance(plan.method, LoRAConfig) else float(plan.method)
     tensors = _trained_tensors(shape, plan.method)
-    if share:
-        trainable, parameters = round(share * sum(tensors)), shape.parameters
-        frozen = round((1 - share) * _frozen_bytes(shape, plan))
-        work = _work(shape, plan, True)
-        if share < 1:
-            work = work.blend(_work(shape, plan, False), share)
+    trainable, parameters, frozen = sum(tensors), shape.parameters, _frozen_bytes(shape, plan)
+    if isinstance(plan.method, LoRAConfig):
+        parameters += trainable
+        work = _work(shape, plan, full=False)
     else:
-        trainable = sum(tensors)
-        parameters, frozen = shape.parameters + trainable, _frozen_bytes(shape, plan)
-        work = _work(shape, plan, False)
+        trainable, frozen = round(plan.method * trainable), round((1 - plan.method) * frozen)
+        work = _work(shape, plan, full=True)
+        if plan.method < 1:
+            work = work.blend(_work(shape, plan, full=False), plan.method)
     gradients, state = 4 * trainable, round(_state_bytes(tensors, plan) * trainable / sum(tensors))
     held = frozen + shape.buffer_bytes + 4 * trainable + state
     update = 0
@@ -156,7 +150,7 @@ def _adapted(shape: Shape, targets: tuple[str, ...]) -> tuple[tuple[frozenset[st
 
 @lru_cache(maxsize=512)
 def _trained_tensors(shape: Shape, method: LoRAConfig | float) -> tuple[int, ...]:
-    """Numbers in every trained tensor; without LoRA, in every tensor."""
+    """Parameters in every trained tensor; without LoRA, in every tensor."""
     if isinstance(method, LoRAConfig):
         return tuple(method.r * size for m in shape.matched(method.targets) for size in (m.k, m.d))
     linears = [size for m in shape.linears for size in ((m.d * m.k, m.d) if m.bias else (m.d * m.k,))]
@@ -201,28 +195,27 @@ def _work(shape: Shape, plan: Plan, full: bool) -> _Work:
     live = full or not lora or bool(tables)
     mask = s.e * plan.batch * plan.sequence**2 if plan.attention == "eager" else 0
     start = mask * again + _embedding_bytes(s, tables)
-    made: dict[tuple[frozenset[str], bool], tuple[int, int, int, int]] = {}
+    made: dict[tuple[frozenset[str], bool], Block] = {}  # most blocks are alike
     blocks = []
     for names in layers:
         key = (names, live)
         if key not in made:
-            b = block(s, names, live)
-            made[key] = (b.saved, b.forward, b.backward, b.gradients)
+            made[key] = block(s, names, live)
         blocks.append(made[key])
         live = live or bool(names)
-    kept = [stream if saved and again else saved for saved, *_ in blocks]
+    kept = [stream if b.saved and again else b.saved for b in blocks]
     copies = _weight_copies(s, layers, tables) if again else 0
     saved = start + sum(kept) + norm("final norm", s, live).saved + copies
     in_loss, left, back, head = _loss(s, any(not m.embedding for m in others))
 
     def backward(layer: int) -> int:
-        _, forward, backward, _ = blocks[layer]
-        recomputed = (stream if s.e == 2 else 0, max(forward, backward)) if again else (0, backward)
-        return start + sum(kept[:layer]) + sum(recomputed)
+        b = blocks[layer]
+        recomputed = stream * (s.e == 2) + max(b.forward, b.backward)
+        return start + sum(kept[:layer]) + (recomputed if again else b.backward)
 
     # the model's forward function holds on to the embeddings that it added
     local = stream + (0 if shape.family.rotary else s.e * plan.sequence * h) + mask * (not again)
-    forward = start + sum(kept[:-1]) + blocks[-1][1] + local + copies
+    forward = start + sum(kept[:-1]) + blocks[-1].forward + local + copies
     first, last = backward(shape.layers - 1), backward(0)
     outside = sum(m.parameters for m in shape.tables) if full else s.lora.r * sum(m.d + m.k for m in tables)
     return _Work(
@@ -235,12 +228,12 @@ def _work(shape: Shape, plan: Plan, full: bool) -> _Work:
         first=first + head,
         last=last,
         tied=8 * shape.vocabulary * h if full and shape.tied else 0,
-        missing=blocks[0][3] + 4 * outside - head,
+        missing=blocks[0].gradients + 4 * outside - head,
     )
 
 
 def _embedding_bytes(s: Setting, tables: list[Module]) -> int:
-    """Saved before the first block: a dropout's mask, adapters' r numbers a token, rotary sines and cosines."""
+    """Saved before the first block: a dropout's mask, adapters' r values a token, rotary sines and cosines."""
     plan, r = s.plan, s.lora.r
     saved = 2 * s.e * plan.sequence * s.shape.head_dim if s.shape.family.rotary else 0
     if s.drops("embedding") and (s.full or tables):

@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lorabook.errors import SettingError
+from lorabook.errors import SettingError, is_whole
 from lorabook.memory.shape import Module, Shape
 from lorabook.models.known import ESTIMATED, KNOWN, known_model
 
@@ -56,29 +56,30 @@ class Family:
     def rotary(self) -> bool:
         return not self.position_table
 
+    @property
+    def dropouts(self) -> dict[str, str]:
+        """The part of `keys` that has the model's own dropouts."""
+        return {field: key for field, key in self.keys.items() if field.endswith("_dropout")}
+
     def shape(self, name: str, config: Mapping[str, Any]) -> Shape:
         """The Shape that a config.json describes; what it leaves out has transformers' default."""
-
-        def value(field: str, default: Any) -> Any:
-            return config.get(self.keys[field], default) if field in self.keys else None
+        given = {field: config[key] for field, key in self.keys.items() if config.get(key) is not None}
 
         def size(field: str, default: int | None = None) -> int:
-            size = value(field, default)
-            size = default if size is None else size
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise SettingError(
-                    f"{self.keys[field]} of {name} is {size!r}.", "Give a configuration where it is a whole number."
-                )
-            return size
+            value = given.get(field, default)
+            if not is_whole(value, 1):
+                problem = f"{self.keys[field]} of {name} is {value!r}."
+                raise SettingError(problem, "Give a configuration where it is a whole number.")
+            return value
 
         if config.get("add_cross_attention"):
             raise SettingError(f"{name} has cross-attention.", "Choose a model that is a decoder alone.")
         sizes = {field: size(field) for field in ("vocabulary", "width", "layers", "heads", "positions")}
         width, heads = sizes["width"], sizes["heads"]
+        dropouts: dict[str, Any] = {field: float(given.get(field, self.dropout)) for field in self.dropouts}
         if width % heads:
-            raise SettingError(
-                f"{name} has width {width} and {heads} heads.", "The width must be a multiple of the heads."
-            )
+            problem = f"{name} has width {width} and {heads} heads."
+            raise SettingError(problem, "The width must be a multiple of the heads.")
         return Shape(
             name=name,
             family=self,
@@ -86,13 +87,11 @@ class Family:
             kv_heads=1 if self.multi_query and config.get("multi_query", True) else size("kv_heads", heads),
             head_dim=size("head_dim", width // heads),
             inner=size("inner", None if self.gated else 4 * width),
-            tied=bool(value("tied", self.tied)),
-            activation=value("activation", self.activation),
-            attention_bias=bool(value("attention_bias", False)),
-            mlp_bias=bool(value("mlp_bias", False)),
-            attention_dropout=float(value("attention_dropout", self.dropout) or 0),
-            residual_dropout=float(value("residual_dropout", self.dropout) or 0),
-            embedding_dropout=float(value("embedding_dropout", self.dropout) or 0),
+            tied=bool(given.get("tied", self.tied)),
+            activation=given.get("activation", self.activation),
+            attention_bias=bool(given.get("attention_bias")),
+            mlp_bias=bool(given.get("mlp_bias")),
+            **dropouts,
         )
 
     def config(self, shape: Shape) -> Any:
@@ -199,7 +198,10 @@ FAMILIES = {
 }
 
 
-def shape_of(model: "str | Path | Shape | PreTrainedConfig") -> Shape:
+ModelLike: TypeAlias = "str | Path | Shape | PreTrainedConfig"
+
+
+def shape_of(model: ModelLike) -> Shape:
     """The Shape of a known model by name, of a local folder by its config.json, or of a transformers configuration.
 
     Raises:

@@ -1,11 +1,11 @@
-"""What is to be trained, and how: the one description that the ledger predicts and the rehearsal runs."""
+"""The description of one training step, for the estimate as for the dry run."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
 
-from lorabook.errors import SettingError
+from lorabook.errors import SettingError, is_whole
 from lorabook.lora import LoRAConfig
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -17,10 +17,10 @@ class Plan:
 
     Args:
         method: a LoRAConfig; or the share of the parameters trained without LoRA, 1.0 being full fine-tuning.
-        batch, sequence: rows and tokens in a row that pass the model at once.
+        batch, sequence: sequences that pass the model at once, and tokens in each.
         weights: format of the frozen weights. With "fp16" and "bf16" the arithmetic is autocast to it, as on a GPU
             (`precision_for`); what is trained stays in fp32. "nf4" is the 4-bit format of QLoRA, with fp16 arithmetic.
-        optimizer: "adamw" keeps two fp32 moments a trained number, "adamw8bit" two of one byte, "sgd" none.
+        optimizer: "adamw" keeps two fp32 moments a trainable parameter, "adamw8bit" two of one byte, "sgd" none.
         attention: "fused" never stores the S x S scores, as scaled_dot_product_attention's efficient kernels do;
             "math" is the same function without such a kernel; "eager" is transformers' own.
         checkpointing: whether activations are recomputed, block by block, in the backward pass.
@@ -46,7 +46,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("batch", "sequence"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value, 1):
                 raise SettingError(f"{name} is {value!r}.", "Give a whole number of at least 1.")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
@@ -69,9 +69,4 @@ class Plan:
         return self.tokens if self.labels is None else self.labels
 
 
-_CHOICES = {
-    "weights": ("fp32", "fp16", "bf16", "nf4"),
-    "optimizer": ("adamw", "adamw8bit", "sgd"),
-    "attention": ("fused", "math", "eager"),
-    "loss": ("chunked", "plain"),
-}
+_CHOICES = {name: get_args(hint) for name, hint in get_type_hints(Plan).items() if get_origin(hint) is Literal}

@@ -88,7 +88,7 @@ def ends(k: int, backward: bool, folder: Path) -> list[str]:
         except TrainingError as error:
             if not re.search(f"ran out {FAILURES} times in a row at step {k},", error.problem):
                 wrong.append(error.problem)
-            if not re.search(r"The ledger predicts.* MiB with 1 at once", error.advice):
+            if not re.search(r"The estimate for.* MiB with 1 at once", error.advice):
                 wrong.append(error.advice)
     wrong += [f"{name} moved" for name in differing(before[0], values(model))]
     kept = latest(folder / "checkpoints")

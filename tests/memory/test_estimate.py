@@ -18,11 +18,12 @@ from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.dry_run import DryRun, dry_run, measure
 from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.families import shape_of
-from lorabook.memory.gpus import CARDS, fits, largest_batch
+from lorabook.memory.gpus import GPUS, fits, largest_batch
 from lorabook.memory.plan import DTYPES, Plan
 from lorabook.step.config import TrainConfig
-from lorabook.step.gradients import make_optimizer, set_activation_checkpointing, trained
+from lorabook.step.gradients import set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
+from lorabook.step.optimizer import make_optimizer, trained
 from tests.kit.tiny import GPT_SIZES, IDS, LLAMA_SIZES, NO_DROPOUT
 
 MORE = {"vocab_size": 512}
@@ -311,9 +312,9 @@ def test_the_largest_batch_is_the_last_that_fits(labels):
 
 
 def test_cards():
-    assert CARDS["T4"] == 14.75 * 2**30
-    assert fits(0) == list(CARDS) and fits(15 * 2**30) == [c for c in CARDS if c not in ("T4", "RTX 3060")]
-    assert fits(CARDS["T4"]) == [c for c in CARDS if c != "RTX 3060"] and fits(2**40) == []
-    assert largest_batch("bigcode/starcoderbase-1b", Plan(1.0), CARDS["T4"]) == 0
-    with pytest.raises(SettingError, match="card_bytes is 0"):
+    assert GPUS["T4"] == 14.75 * 2**30
+    assert fits(0) == list(GPUS) and fits(15 * 2**30) == [c for c in GPUS if c not in ("T4", "RTX 3060")]
+    assert fits(GPUS["T4"]) == [c for c in GPUS if c != "RTX 3060"] and fits(2**40) == []
+    assert largest_batch("bigcode/starcoderbase-1b", Plan(1.0), GPUS["T4"]) == 0
+    with pytest.raises(SettingError, match="gpu_bytes is 0"):
         largest_batch("pocket", Plan(LORA, 1, 8), 0)

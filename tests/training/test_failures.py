@@ -106,8 +106,8 @@ def test_a_row_that_does_not_fit_alone_is_an_error(monkeypatch):
     assert differing(before, values(model)) == [] and caught.value.__context__ is None
 
 
-def test_three_times_in_a_row_ends_with_the_ledgers_figures_in_the_state_before(monkeypatch, tmp_path):
-    """The figures are those of the ledger for what was tried last and for one row."""
+def test_three_times_in_a_row_ends_with_the_estimate_in_the_state_before(monkeypatch, tmp_path):
+    """The figures are estimates for what was tried last and for one example."""
     model, tried, forward = lora_model(), [], AnswerLoss.forward
 
     def from_the_third_step(self, ids, *rest):
@@ -135,7 +135,7 @@ def test_three_times_in_a_row_ends_with_the_ledgers_figures_in_the_state_before(
     assert json.loads((tmp_path / "history.json").read_text())["stopped"].startswith("failed: Memory ran out")
 
 
-def test_a_model_the_ledger_does_not_know_gets_advice_without_figures(monkeypatch):
+def test_a_model_of_an_unknown_family_gets_advice_without_figures(monkeypatch):
     model = lora_model()
     monkeypatch.setattr(type(model.config), "model_type", "another")
     error = too_large(model, 7, [[9, 12], [5]], 3)
