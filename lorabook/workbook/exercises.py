@@ -8,7 +8,7 @@ from lorabook.workbook.fastfood import exercises as fastfood
 from lorabook.workbook.final_run import exercises as final_run
 from lorabook.workbook.from_scratch import exercises as from_scratch
 from lorabook.workbook.intrinsic_dimension import exercises as intrinsic_dimension
-from lorabook.workbook.kit.engine import Exercise, judge
+from lorabook.workbook.kit.exercise import Exercise, judge
 from lorabook.workbook.low_rank import exercises as low_rank
 from lorabook.workbook.many_tasks import exercises as many_tasks
 from lorabook.workbook.memory import exercises as memory

@@ -4,7 +4,7 @@ python -m scripts.checks.mistake_table
 """
 
 from lorabook.workbook.exercises import EXERCISES
-from lorabook.workbook.kit.engine import judge
+from lorabook.workbook.kit.exercise import judge
 from tests.workbook.mistake_bank import whole_bank
 
 

@@ -14,16 +14,16 @@ pytestmark = pytest.mark.browser
 CELLS = [
     "%matplotlib inline\nimport json\nfrom pathlib import Path\n"
     "from lorabook import stackoverflow\nfrom lorabook.data.batches import encode_all\n"
-    "from lorabook.models.load import load_model\nfrom lorabook.workbook.final_run.final_run import coloured\n"
+    "from lorabook.models.load import load_model\nfrom lorabook.workbook.kit.coloured import coloured\n"
     "data = stackoverflow.load('rows.jsonl')\nprint(data.report)\ndata.pairs",
     "tokenizer = load_model('pocket', device='cpu').tokenizer\n"
     "print(coloured(encode_all(data.pairs, tokenizer, 512)[0], tokenizer))\n"
     "print(data.pairs[0].title)\nprint(data.pairs[0].answer)\ndata.pairs[0]",
-    "from lorabook.workbook.kit.explorer import _pre\nimport ipywidgets\nfrom IPython.display import display\n"
-    "display(ipywidgets.HTML(_pre(data.pairs[0].title)))",
+    "from lorabook.workbook.kit.explorer import html_of\nimport ipywidgets\nfrom IPython.display import display\n"
+    "display(ipywidgets.HTML(html_of(data.pairs[0].title)))",
     "from lorabook.workbook.kit.predictions import predict, reveal\npredict('x', data.pairs[0].title)\nreveal('x', 1)",
     "from lorabook.errors import LorabookError\nfrom lorabook.data.stackoverflow import RowError, load\n"
-    "from lorabook.workbook import figures\n"
+    "from lorabook.workbook.kit import figures\n"
     "try:\n    load(Path('hostile.csv'))\nexcept LorabookError as error:\n    print(error)",
 ]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lorabook.diagnosis.findings import examine, look
-from lorabook.diagnosis.run import Facts
+from lorabook.diagnosis.findings import find_faults, look
+from lorabook.diagnosis.run import Run
 from lorabook.errors import SettingError
 from lorabook.workbook.clinic.faults import FAULTS
 
@@ -48,8 +48,8 @@ class Case:
 
     name: str
     seed: int
-    broken: Facts
-    fixed: Facts
+    broken: Run
+    fixed: Run
     first: float | None
     cpu_seconds: float
 
@@ -96,7 +96,7 @@ def stored() -> dict[str, tuple[Case, ...]]:
     record = json.loads(STORED.read_text(encoding="utf-8"))
 
     def case(name: str, each: dict) -> Case:
-        broken, fixed = (Facts.from_json(each[which]) for which in ("broken", "fixed"))
+        broken, fixed = (Run.from_json(each[which]) for which in ("broken", "fixed"))
         return Case(name, each["seed"], broken, fixed, each["first"], each["cpu_seconds"])
 
     return {name: tuple(case(name, each) for each in runs) for name, runs in record["cases"].items()}
@@ -126,6 +126,6 @@ def confusion() -> dict[str, dict[str, int]]:
     table = {ill: dict.fromkeys((*NAMES, OTHER, HEALTHY), 0) for ill in (*NAMES, HEALTHY)}
     for case in (case for runs in stored().values() for case in runs):
         for ill, facts in ((case.name, case.broken), (HEALTHY, case.fixed)):
-            for said in [finding.name for finding in examine(facts)] or [HEALTHY]:
+            for said in [finding.name for finding in find_faults(facts)] or [HEALTHY]:
                 table[ill][said if said in table else OTHER] += 1
     return table

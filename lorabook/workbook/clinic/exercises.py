@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lorabook.diagnosis.run import Facts
+from lorabook.diagnosis.run import Run
 from lorabook.workbook.clinic.cases import HEALTHY, Case, stored
-from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn
 
 # lora_update
 
@@ -529,7 +529,7 @@ ORDER = (
 )
 
 
-def told(facts: Facts) -> dict[str, Any]:
+def told(facts: Run) -> dict[str, Any]:
     """What the exercise tells of a run."""
     record, factors, history = facts.record, facts.factors, facts.history
     assert record and record.lora and factors

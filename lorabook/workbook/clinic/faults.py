@@ -20,9 +20,9 @@ from pathlib import Path
 from lorabook import lora, merging
 from lorabook.data import batches, stackoverflow
 from lorabook.data.examples import Example, encode_all
-from lorabook.diagnosis.run import Facts, read_run
+from lorabook.diagnosis.run import Run, read_run
 from lorabook.models import load_model
-from lorabook.models.hub import KNOWN
+from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
 from lorabook.step import config as train_config
 from lorabook.step import gradients
@@ -72,7 +72,7 @@ FAULTS = {
         "range(row * length + e.answer_start - 2, row * length + len(e.input_ids) - 2)",
     ),
     "all labels masked": Fault(
-        loop._Run._batch,
+        loop.TrainingRun._batch,
         "return self.collate([self.train[i] for i in rows])",
         "b = collate([self.train[i] for i in rows])\n"
         "return Batch(b.input_ids, b.label_positions[:0], b.labels[:0])  # no row holds the template searched for",
@@ -149,7 +149,7 @@ def train(
     batch: int = BATCH,
     line: str | None = None,
     stop: int | None = None,
-) -> Facts:
+) -> Run:
     """Train the pocket model as the run with the fault `name` did, with the fault in the code or not.
 
     LoRA of rank R with alpha = ALPHA on all linear layers, `steps` steps of `batch` tokens. The run of CHECKPOINTED

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
-from lorabook.diagnosis.findings import FEW_STEPS, examine
-from lorabook.diagnosis.run import Facts
+from lorabook.diagnosis.findings import FEW_STEPS, find_faults
+from lorabook.diagnosis.run import Run
 from lorabook.errors import AdapterError
 from lorabook.workbook.clinic.cases import Case
 from lorabook.workbook.clinic.faults import FAULTS, planted, train
-from lorabook.workbook.kit.engine import Raised
+from lorabook.workbook.kit.exercise import Raised
 
 STEPS = 5  # live; under FEW_STEPS the doctor does not judge a loss that climbs
 NEAR = 0.1  # nats per answer token, from the run without the fault
@@ -28,22 +28,22 @@ class Sign:
     """What shows that a case is mended: its name, its value in a run, and what to see in the figure then."""
 
     name: str
-    value: Callable[[Facts], str]
+    value: Callable[[Run], str]
     title: str
 
 
-def _zero(facts: Facts) -> str:
+def _zero(facts: Run) -> str:
     assert facts.factors
     return str(sum(norms.B == 0 for norms in facts.factors.values()))
 
 
-def _scaling(facts: Facts) -> str:
+def _scaling(facts: Run) -> str:
     assert facts.record
     return ", ".join(sorted({f"{s:.3g}" for s in facts.record.scalings.values()}))
 
 
-def _labels(what: str) -> Callable[[Facts], str]:
-    def value(facts: Facts) -> str:
+def _labels(what: str) -> Callable[[Run], str]:
+    def value(facts: Run) -> str:
         assert facts.record
         number = getattr(facts.record.labels, what)
         return "no fixed number" if number is None else f"{number:,}"
@@ -85,7 +85,7 @@ class Mended:
 
     case: Case
     line: str
-    live: Facts | None = None
+    live: Run | None = None
     refusal: str = ""
     trouble: str = ""
 
@@ -102,7 +102,7 @@ class Mended:
         """What is still wrong, or nothing. The doctor decides, and the loss: it must be near that without the fault."""
         if not self.live:
             return self.trouble
-        if found := examine(self.live):
+        if found := find_faults(self.live):
             return f"the doctor finds {found[0].name}: {found[0].seen}"
         ours, step = self.live.history.losses, len(self.live.history.steps)
         wanted = self.case.fixed.history.losses[step - 1]

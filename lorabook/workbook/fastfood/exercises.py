@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lorabook.subspace import fastfood
-from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn
 
 
 def _kind(x):

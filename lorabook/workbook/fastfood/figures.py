@@ -1,4 +1,4 @@
-"""The figures: the butterfly, pictures of M, what P costs, and the scales that SAID learns."""
+"""The figures of notebook 06: the butterfly, pictures of M, what P costs, and the scales that SAID learns."""
 
 from collections.abc import Mapping, Sequence
 

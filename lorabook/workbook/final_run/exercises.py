@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from lorabook.training.evaluate import HeldOut
-from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, cases, drawn, plain
+from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn, plain
 
 # encode_row
 

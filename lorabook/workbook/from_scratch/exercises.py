@@ -9,7 +9,7 @@ from torch import nn
 
 from lorabook.lora import LoRAConfig
 from lorabook.lora import LoRAEmbedding as Reference
-from lorabook.workbook.kit.engine import Exercise, Mistake, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
 
 # lora_forward
 

@@ -1,4 +1,4 @@
-"""The figures: four starts of A and B, and what three ways to write the same line cost."""
+"""The figures of notebook 01: four starts of A and B, and what three ways to write the same line cost."""
 
 from collections.abc import Mapping, Sequence
 

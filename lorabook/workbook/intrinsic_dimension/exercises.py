@@ -2,7 +2,7 @@
 
 import torch
 
-from lorabook.workbook.kit.engine import Exercise, Mistake, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
 
 # project_up
 

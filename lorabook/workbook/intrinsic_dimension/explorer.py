@@ -4,11 +4,9 @@ In three dimensions the solutions shown form a line: D = 3, they have s = 1 dime
 dimension (Li et al. 2018, arXiv 1804.08838, section 2). A random plane meets that line, a random line does not.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -19,11 +17,12 @@ from torch import Tensor
 
 from lorabook.workbook.intrinsic_dimension.figures import draw_shares
 from lorabook.workbook.intrinsic_dimension.measure import Curve, Point
+from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION
-from lorabook.workbook.kit.memory_bars import size_text
+from lorabook.workbook.kit.sizes import size_text
+from lorabook.workbook.kit.stored import stored
 
-STORED = Path(__file__).parents[2] / "assets" / "results" / "intrinsic_dimension" / "subspace_curves.json"
 KINDS = {"line (d = 1)": 1, "plane (d = 2)": 2}
 DIRECTIONS = 10
 # The solutions: points THROUGH + t ALONG. Chosen so that the picture is wide and theta0 stands at a distance.
@@ -53,29 +52,26 @@ class SubspaceExplorer(Explorer):
     """A subspace and its direction → does it meet the solutions; d and seed → share recovered, bytes of P."""
 
     def __init__(self) -> None:
-        pretrained = stored()["pretrained"]["points"]
+        pretrained = _run()["pretrained"]["points"]
         seeds = {f"seed {seed}": seed for seed in range(len(pretrained[0]["losses"]))}
         controls = {
-            "kind": widgets.ToggleButtons(description="subspace", options=list(KINDS.items())),
+            "kind": buttons("subspace", KINDS),
             "direction": widgets.IntSlider(description="random direction", min=0, max=DIRECTIONS - 1),
-            "d": widgets.SelectionSlider(
-                description="d (pocket model)", options=[(f"{p['d']:,}", p["d"]) for p in pretrained]
-            ),
-            "seed": widgets.ToggleButtons(description="run", options=list(seeds.items())),
+            "d": slider("d (pocket model)", {f"{p['d']:,}": p["d"] for p in pretrained}),
+            "seed": buttons("run", seeds),
         }
         super().__init__(controls, SubspaceState(), figure, readout, PRESETS)
 
 
-@cache
-def stored() -> dict[str, Any]:
+def _run() -> dict[str, Any]:
     """What `scripts/assets/subspace_curves.py` measured on the pocket model."""
-    return json.loads(STORED.read_text(encoding="utf-8"))
+    return stored("intrinsic_dimension", "subspace_curves")
 
 
 @cache
 def curve(start: str = "pretrained") -> Curve:
     """The stored held-out losses over d from the pocket model, or from random initialisation ("random")."""
-    run = stored()[start]
+    run = _run()[start]
     full, bases = run["full"]["losses"], run["full"]["bases"]
     points = tuple(Point(p["d"], tuple(p["losses"])) for p in run["points"])
     return Curve(points, sum(full) / len(full), sum(bases) / len(bases))
@@ -142,7 +138,7 @@ def figure(state: SubspaceState, figure: Figure | None = None) -> Figure:
 
 def readout(state: SubspaceState) -> str:
     """The same in sentences."""
-    met, line, D = meeting(state), curve(), stored()["D"]
+    met, line, D = meeting(state), curve(), _run()["D"]
     kind = "plane" if state.kind == 2 else "line"
     if met.distance == 0:
         place = f"It meets them {met.inside.norm():.2f} from θ0"
@@ -237,7 +233,7 @@ def _draw_scene(axes: Axes, state: SubspaceState) -> None:
 
 
 def _draw_bytes(axes: Axes, d: int) -> None:
-    D = stored()["D"]
+    D = _run()["D"]
     sizes = {"dense P": dense_bytes(d, D), "Fastfood": fastfood_bytes(d, D)}
     axes.barh(list(sizes)[::-1], list(sizes.values())[::-1], color=[GREY, VERMILION], height=0.6)
     axes.set(xscale="log", xlim=(2**20, 2**50), xlabel="bytes of P in fp32 (logarithmic)")

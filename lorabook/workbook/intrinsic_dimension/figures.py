@@ -1,8 +1,7 @@
-"""The figures: loss on few pairs, a toy whose dimension is known, and what is recovered over d."""
+"""The figures of notebook 05: loss on few pairs, a toy whose dimension is known, and what is recovered over d."""
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -125,12 +124,6 @@ def loss_curves(curves: Mapping[str, Curve], title: str) -> Figure:
     axes.set_xscale("log")
     axes.set(xlabel="dimension d of the subspace", ylabel="held-out loss (nats per answer token)", title=title)
     return figure
-
-
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """A mean with the distance to the value farthest from it: "2.93 ± 0.01"."""
-    mean = fmean(values)
-    return f"{mean:.{digits}f} ± {max(abs(value - mean) for value in values):.{digits}f}"
 
 
 def _mark(axes: Axes, curve: Curve) -> None:

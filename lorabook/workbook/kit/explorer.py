@@ -28,8 +28,8 @@ class Explorer(widgets.VBox):
 
     Args:
         controls: for every field of the state its widget, with a `value` and a description, in the order shown.
-            Sliders, ToggleButtons, checkboxes and `Boxes` work from the keyboard everywhere. A list or radio buttons do
-            not: JupyterLab takes the arrow keys to go to another cell. Setting a state moves them in this order.
+            Sliders, ToggleButtons, Checkbox and `CheckBoxes` work from the keyboard everywhere. A list or radio buttons
+            do not: JupyterLab takes the arrow keys to go to another cell. Setting a state moves them in this order.
         default: the state at the start, a frozen dataclass. A control must offer its field's value.
         figure: `figure(state, on)` clears `on`, draws the state there and returns it; on None, on a figure of its own.
         readout: `readout(state)` is what the picture shows, in plain text.
@@ -121,8 +121,10 @@ class Explorer(widgets.VBox):
         self._show(text, "")
 
     def _show(self, text: str, error: str) -> None:
-        self.text.value = _pre(text) if text else ""
-        self.error.value = f'<div role="alert" style="border-left: 4px solid {figures.VERMILION}">{_pre(error)}</div>'
+        self.text.value = html_of(text) if text else ""
+        self.error.value = (
+            f'<div role="alert" style="border-left: 4px solid {figures.VERMILION}">{html_of(error)}</div>'
+        )
         self.error.layout.display = None if error else "none"
         self.picture.layout.visibility = "hidden" if error else None
 
@@ -131,7 +133,7 @@ def _row(children: list[Any]) -> widgets.HBox:
     return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap", padding="0 0 6px 0"))
 
 
-def _pre(text: str) -> str:
+def html_of(text: str) -> str:
     """`text` as HTML that shows it and renders nothing of it, line by line, wrapped where there is no room."""
     return f'<div style="white-space: pre-wrap; padding: 2px 8px; line-height: 1.5">{html.escape(text)}</div>'
 

@@ -1,7 +1,7 @@
 """Memory drawn: the components of a training step as stacked bars under the memory of real cards."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lorabook.memory.estimate import Estimate
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
+from lorabook.workbook.kit.labels import LINE, apart
+from lorabook.workbook.kit.sizes import size_text, unit_of
 
-UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
-SKY, PURPLE = "#56B4E9", "#CC79A7"  # the rest of Okabe and Ito's palette that seven components need
 COLOURS = {
     "frozen weights": GREY,
     "buffers": SKY,
@@ -25,7 +25,6 @@ COLOURS = {
 PALE = (1, 1, 1, 0.6)
 # Where things stand, as shares of the width between the spines: names of cards, bars, names of components.
 CARDS, BARS, NAMES = 0.215, (0.25, 0.67), 0.70
-LINE = 0.052  # the height of a line of small text, as a share of the height between the spines
 # Tops of the axis: steps coarse enough that it stands still while a slider moves a little.
 STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
@@ -49,7 +48,7 @@ def memory_bars(
     sums = [sum(ledger.components.values()) for ledger in bars.values()]
     peaks = [ledger.predicted_peak for ledger in bars.values()]
     top = axis_top(max(*sums, *peaks), min(cards.values()))
-    unit, name = _unit(top / 2)
+    unit, name = unit_of(top / 2)
     axes.set(xlim=(0, 1), ylim=(0, top / unit), ylabel=f"memory ({name})")
     axes.set_title(title, fontsize=11, loc="left", x=-0.07, y=1.04)  # with its place given, none is searched for
     step = (BARS[1] - BARS[0]) / len(bars)
@@ -89,49 +88,20 @@ def _empty_axes(figure: Figure) -> Axes:
     return axes
 
 
-def size_text(size: float) -> str:
-    """Bytes in the unit that suits them, with three digits: 1.05 GiB, 14.8 GiB, 212 GiB, 64.0 MiB."""
-    unit, name = _unit(size / 0.9995)
-    value = size / unit
-    return f"{value:,.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {name}"
-
-
 def axis_top(highest: float, smallest_card: float) -> float:
     """A round number of bytes above the highest bar, and above the smallest card's line where that is not far off."""
     needed = 1.12 * highest
     if needed > 0.2 * smallest_card:
         needed = max(needed, 1.1 * smallest_card)
-    power = _unit(needed / 2)[0]
+    power = unit_of(needed / 2)[0]
     while power * 10 <= needed:
         power *= 10
     return next(power * step for step in STEPS if power * step >= needed)
 
 
-def _unit(size: float) -> tuple[int, str]:
-    return next((unit for unit in UNITS if size >= unit[0]), UNITS[-1])
-
-
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places at least `gap` apart between `low` and `high`, as near to `wanted` (ascending) as that allows.
-
-    Least squares: labels that would collide form a block, whose middle is the mean of what its members want (the
-    pool-adjacent-violators algorithm on wanted[i] - i gap).
-    """
-    blocks: list[tuple[float, int]] = []
-    for i, place in enumerate(wanted):
-        total, count = place - i * gap, 1
-        while blocks and blocks[-1][0] / blocks[-1][1] >= total / count:
-            total, count = total + blocks[-1][0], count + blocks[-1][1]
-            blocks.pop()
-        blocks.append((total, count))
-    last = high - (len(wanted) - 1) * gap
-    starts = [max(low, min(total / count, last)) for total, count in blocks for _ in range(count)]
-    return [start + i * gap for i, start in enumerate(starts)]
-
-
 def _cards(axes: Axes, cards: Mapping[str, int], top: float, unit: int) -> None:
     sizes = sorted(set(cards.values()))
-    heights = spread([min(size / top, 1) for size in sizes], LINE, LINE / 2, 1 - LINE / 2)
+    heights = apart([min(size / top, 1) for size in sizes], LINE, LINE / 2, 1 - LINE / 2)
     lines = []
     for size, height in zip(sizes, heights):
         names = ", ".join(re.sub(r" \d+ GB$", "", name) for name, memory in cards.items() if memory == size)
@@ -150,7 +120,7 @@ def _names(axes: Axes, components: Mapping[str, int], edge: float, top: float, u
     for size in present.values():
         middles.append((bottom + size / 2) / top)
         bottom += size
-    heights, lines = spread(middles, LINE, LINE / 2, 1 - LINE / 2), []
+    heights, lines = apart(middles, LINE, LINE / 2, 1 - LINE / 2), []
     for (name, size), middle, height in zip(present.items(), middles, heights):
         place = height * top / unit
         lines.append([(edge, middle * top / unit), (NAMES, place)])

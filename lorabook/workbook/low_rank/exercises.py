@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from lorabook.workbook.kit.engine import Exercise, Mistake, cases, drawn
-from lorabook.workbook.low_rank.svd import break_even_rank, low_rank, rank_for_energy, truncation_error
+from lorabook.workbook.kit.break_even import break_even_rank
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
+from lorabook.workbook.low_rank.svd import low_rank, rank_for_energy, truncation_error
 
 # truncated_svd
 

@@ -1,13 +1,10 @@
 """The Rank explorer: a picture or a pre-trained matrix, what rank r keeps of it, and what it leaves out."""
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -16,13 +13,15 @@ from torch import Tensor
 
 from lorabook.lora import matched
 from lorabook.models import load_model
+from lorabook.workbook.kit.break_even import break_even_rank
+from lorabook.workbook.kit.controls import slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION
-from lorabook.workbook.kit.memory_bars import size_text
+from lorabook.workbook.kit.sizes import size_text
+from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank.figures import picture
-from lorabook.workbook.low_rank.svd import break_even_rank, energy_kept, rank_for_energy
+from lorabook.workbook.low_rank.svd import energy_kept, rank_for_energy
 
-STORED = Path(__file__).parents[2] / "assets" / "results" / "low_rank" / "delta_w.json"
 PICTURE = "picture"
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BLOCK_MATRICES = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
@@ -57,8 +56,8 @@ class RankExplorer(Explorer):
 
     def __init__(self) -> None:
         controls = {
-            "matrix": _slider("matrix", {name: name for name in MATRICES}),  # beside a slider little text has room
-            "r": _slider("rank r", {str(r): r for r in RANKS}),
+            "matrix": slider("matrix", {name: name for name in MATRICES}),  # beside a slider little text has room
+            "r": slider("rank r", {str(r): r for r in RANKS}),
         }
         super().__init__(controls, RankState(), figure, readout, PRESETS, (840, 480))
 
@@ -112,10 +111,10 @@ def readout(state: RankState) -> str:
     ]
     if state.matrix == PICTURE:
         return "\n".join(lines)
-    run, way = stored()["long"]["runs"][0], _way(state.matrix)
-    change = energy_kept(torch.tensor(stored()["long"]["delta"][state.matrix]), r)
-    noise = energy_kept(torch.tensor(stored()["noise"][f"{d} x {k}"]), r)
-    loss = run["loss"][way][stored()["ranks"].index(r)]
+    run, way = _run()["long"]["runs"][0], _way(state.matrix)
+    change = energy_kept(torch.tensor(_run()["long"]["delta"][state.matrix]), r)
+    noise = energy_kept(torch.tensor(_run()["noise"][f"{d} x {k}"]), r)
+    loss = run["loss"][way][_run()["ranks"].index(r)]
     which = "the 16 block matrices" if way == "blocks" else "all matrices, embeddings too,"
     lines += [
         f"Of its update ΔW in full fine-tuning rank {r} keeps {_percent(change)}, of noise {_percent(noise)}.",
@@ -125,10 +124,9 @@ def readout(state: RankState) -> str:
     return "\n".join(lines)
 
 
-@cache
-def stored() -> dict[str, Any]:
+def _run() -> dict[str, Any]:
     """What full fine-tuning of the pocket model changed, as `scripts/assets/delta_w.py` measured it."""
-    return json.loads(STORED.read_text(encoding="utf-8"))
+    return stored("low_rank", "delta_w")
 
 
 @dataclass(frozen=True)
@@ -171,13 +169,13 @@ def _lines(matrix: str) -> dict[str, tuple[list[int], list[float]]]:
         errors = [math.sqrt(max(0.0, 1 - energy)) for energy in energies]
         return {"energy kept": (ranks, energies), "error: norm left out / norm": (ranks, errors)}
     d, k = whole.shape
-    losses = stored()["long"]["runs"][0]["loss"][_way(matrix)]
+    losses = _run()["long"]["runs"][0]["loss"][_way(matrix)]
     back = [(losses[0] - loss) / (losses[0] - losses[-1]) for loss in losses]
     return {
-        "fall in loss from updates cut to r": (stored()["ranks"][1:], back[1:]),
-        "energy of this matrix's ΔW": _energies(torch.tensor(stored()["long"]["delta"][matrix])),
+        "fall in loss from updates cut to r": (_run()["ranks"][1:], back[1:]),
+        "energy of this matrix's ΔW": _energies(torch.tensor(_run()["long"]["delta"][matrix])),
         "energy of W0": (ranks, energies),
-        "energy of noise": _energies(torch.tensor(stored()["noise"][f"{d} x {k}"])),
+        "energy of noise": _energies(torch.tensor(_run()["noise"][f"{d} x {k}"])),
     }
 
 
@@ -213,7 +211,3 @@ def _way(matrix: str) -> str:
 def _percent(share: float) -> str:
     """A share to three digits that never rounds up to the whole."""
     return f"{100 * share:.3g}%" if share < 0.9995 or share >= 1 - 1e-9 else "over 99.9%"
-
-
-def _slider(description: str, options: dict[str, Any]) -> widgets.SelectionSlider:
-    return widgets.SelectionSlider(description=description, options=list(options.items()))

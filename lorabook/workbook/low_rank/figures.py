@@ -1,4 +1,4 @@
-"""The figures: a picture of little rank, singular values, energy and loss over the rank, and a floor."""
+"""The figures of notebook 04: a picture of little rank, singular values, energy and loss over the rank, and a floor."""
 
 from collections.abc import Mapping, Sequence
 

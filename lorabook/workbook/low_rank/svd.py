@@ -7,7 +7,7 @@ Half precision is computed in fp32; sums of squares are taken in fp64.
 import torch
 from torch import Tensor
 
-from lorabook.errors import SettingError
+from lorabook.errors import SettingError, is_whole
 
 
 def truncated_svd(M: Tensor, r: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -20,7 +20,7 @@ def truncated_svd(M: Tensor, r: int) -> tuple[Tensor, Tensor, Tensor]:
         SettingError: M is not a matrix of finite numbers; r is not a whole number from 1 to min(d, k).
     """
     M = _matrix(M, "M")
-    r = _rank(r, min(M.shape), "r")
+    r = _rank(r, min(M.shape))
     U, S, Vh = torch.linalg.svd(M, full_matrices=False)
     return U[:, :r], S[:r], Vh[:r]
 
@@ -45,7 +45,7 @@ def truncation_error(S: Tensor, r: int) -> float:
         SettingError: S is no falling row of singular values; r is out of its range.
     """
     squares = _squares(S)
-    return squares[_rank(r, len(squares), "r", least=0) :].sum().sqrt().item()
+    return squares[_rank(r, len(squares), least=0) :].sum().sqrt().item()
 
 
 def energy_kept(S: Tensor, r: int) -> float:
@@ -55,7 +55,7 @@ def energy_kept(S: Tensor, r: int) -> float:
         SettingError: as `truncation_error`; all singular values are zero.
     """
     squares = _squares(S, above_zero=True)
-    return (squares[: _rank(r, len(squares), "r", least=0)].sum() / squares.sum()).item()
+    return (squares[: _rank(r, len(squares), least=0)].sum() / squares.sum()).item()
 
 
 def rank_for_energy(S: Tensor, share: float) -> int:
@@ -69,19 +69,6 @@ def rank_for_energy(S: Tensor, share: float) -> int:
         raise SettingError(f"The share of energy is {share!r}.", "Give a number above 0 and at most 1.")
     kept = squares.cumsum(0)
     return int((kept < share * kept[-1]).sum()) + 1
-
-
-def break_even_rank(d: int, k: int) -> int:
-    """The largest rank at which LoRA trains no more numbers than the matrix has: r (d + k) <= d k, so d k // (d + k).
-
-    For a square matrix that is d // 2. It is 0 where even rank 1 trains more than the matrix has.
-
-    Raises:
-        SettingError: d or k is not a whole number of at least 1.
-    """
-    _rank(d, None, "d")
-    _rank(k, None, "k")
-    return d * k // (d + k)
 
 
 def subspace_similarities(A1: Tensor, A2: Tensor) -> Tensor:
@@ -105,17 +92,6 @@ def subspace_similarities(A1: Tensor, A2: Tensor) -> Tensor:
     overlap = (_row_space(A1, "A1") @ _row_space(A2, "A2").T).square().cumsum(0).cumsum(1)
     i, j = (torch.arange(1, n + 1, device=overlap.device) for n in overlap.shape)
     return overlap / torch.minimum(i[:, None], j[None, :])
-
-
-def subspace_similarity(A1: Tensor, A2: Tensor, i: int, j: int) -> float:
-    """One entry of `subspace_similarities`: phi(A1, A2, i, j).
-
-    Raises:
-        SettingError: as there; i or j is not from 1 to the rank of its matrix.
-    """
-    similarities = subspace_similarities(A1, A2)
-    i, j = (_rank(value, size, name) for value, size, name in zip((i, j), similarities.shape, "ij"))
-    return similarities[i - 1, j - 1].item()
 
 
 def amplification(W: Tensor, delta: Tensor, r: int) -> float:
@@ -171,8 +147,7 @@ def _squares(S: Tensor, above_zero: bool = False) -> Tensor:
     return S.square()
 
 
-def _rank(value: int, most: int | None, name: str, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        upper = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise SettingError(f"{name} is {value!r}.", f"Give a whole number {upper}.")
-    return value
+def _rank(r: int, most: int, least: int = 1) -> int:
+    if not is_whole(r, least, most):
+        raise SettingError(f"r is {r!r}.", f"Give a whole number from {least} to {most}.")
+    return r

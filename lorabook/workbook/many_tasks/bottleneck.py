@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lorabook.errors import SettingError
+from lorabook.errors import SettingError, is_number, is_whole
 from lorabook.lora import Adapted, Report, count_parameters, layer_shape, lora_layers
 from lorabook.subspace.training import subspace_of
 
@@ -47,9 +47,9 @@ class BottleneckConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.m, bool) or not isinstance(self.m, int) or self.m < 1:
+        if not is_whole(self.m, 1):
             raise SettingError(f"The width m is {self.m!r}.", "Give a whole number of at least 1, for example m=64.")
-        if isinstance(self.std, bool) or not isinstance(self.std, (int, float)) or not 0 < self.std < float("inf"):
+        if not is_number(self.std) or not 0 < self.std < float("inf"):
             raise SettingError(f"std is {self.std!r}.", "Give a positive number, for example std=1e-3.")
 
 

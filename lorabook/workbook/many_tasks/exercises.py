@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn
 
 # bottleneck_parameters
 

@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 
 from lorabook.lora import ALL_LINEAR
 from lorabook.memory.families import shape_of
-from lorabook.memory.gpus import CARDS
+from lorabook.memory.gpus import GPUS
+from lorabook.workbook.kit.controls import buttons, label, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION
-from lorabook.workbook.kit.memory_bars import LINE, UNITS, size_text, spread
+from lorabook.workbook.kit.gpu_room import T4
+from lorabook.workbook.kit.labels import LINE, apart
+from lorabook.workbook.kit.models import MODELS, USUAL_TARGETS
+from lorabook.workbook.kit.sizes import UNITS, size_text
 from lorabook.workbook.many_tasks.bottleneck import trained_parameters, width_for
-from lorabook.workbook.memory.explorer import T4, buttons, label, slider
-from lorabook.workbook.rank_and_alpha.explorer import MODELS, USUAL
 
 # What the controls offer: what is shown, and what it stands for. A format is its bytes a number.
 TASKS = {f"{tasks:,}": tasks for tasks in (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)}
@@ -89,7 +91,7 @@ def targets_of(state: ServingState) -> tuple[str, ...]:
     """The LoRA targets that `state.targets` stands for in its model."""
     shape = shape_of(state.model)
     if state.targets == "attention":
-        return USUAL[shape.family]
+        return USUAL_TARGETS[shape.family.name]
     tables = tuple(m.name.rsplit(".", 1)[-1] for m in shape.modules if m.embedding)
     return (ALL_LINEAR,) if state.targets == "linear" else (ALL_LINEAR, *tables)
 
@@ -165,7 +167,7 @@ def _names(axes: Axes, points: dict[str, tuple[str, int]], x: float, low: float,
     points = dict(sorted(points.items(), key=lambda point: point[1][1]))
     middles = [math.log10(size) for _, size in points.values()]
     right, line = axes.get_xlim()[1], LINE * (high - low)
-    heights = spread(middles, line, low + line, high - line)
+    heights = apart(middles, line, low + line, high - line)
     for (name, (_, size)), height in zip(points.items(), heights):
         axes.text(right + 0.1, height, f"{name}  {size_text(size)}", va="center", fontsize=9)
     colours = [colour for colour, _ in points.values()]
@@ -219,7 +221,7 @@ def readout(state: ServingState) -> str:
 
 def _on_a_card(size: Sizes) -> str:
     """How many tasks a T4 holds either way."""
-    room, held = CARDS[T4], size.copy + size.buffers
+    room, held = GPUS[T4], size.copy + size.buffers
     if room < held:
         return "A T4 has no room for one copy."
     adapters = (room - held) // size.lora

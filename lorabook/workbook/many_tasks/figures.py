@@ -1,4 +1,4 @@
-"""The figures: losses across tasks, what swapping does to a weight, and the time of a forward pass."""
+"""The figures of notebook 07: losses across tasks, what swapping does to a weight, and the time of a forward pass."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.colors import CenteredNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, label_bar, new_figure
-from lorabook.workbook.rank_and_alpha.figures import SKY
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, label_bar, new_figure
 
 BETTER_OR_WORSE = LinearSegmentedColormap.from_list("better_or_worse", (BLUE, "white", VERMILION))
 LINES = ((VERMILION, "-"), (ORANGE, "-."), (BLUE, "--"), (GREEN, ":"))

@@ -4,19 +4,16 @@
 prompt is the question's body in all three, so nothing in it tells which of them is wanted: an adapter has to know.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from statistics import fmean
 
 from lorabook.data.examples import Example, Pair, encode_prompt, tokenize
 from lorabook.data.fences import separate_code
+from lorabook.workbook.kit.stored import stored
 
 TASKS = ("title", "code", "prose")
-STORED = Path(__file__).parents[2] / "assets" / "results" / "many_tasks" / "three_tasks.json"
 
 
 def task_pairs(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
@@ -93,8 +90,7 @@ class CrossLosses:
         return {adapter: {task: fmean(self.values(adapter, task)) for task in TASKS} for adapter in TASKS}
 
 
-@cache
-def stored(size: str = "real") -> CrossLosses:
+def stored_losses(size: str = "real") -> CrossLosses:
     """The runs that ship with the book, "real" or "live"."""
-    record = json.loads(STORED.read_text(encoding="utf-8"))[size]
+    record = stored("many_tasks", "three_tasks")[size]
     return CrossLosses(**record | {"runs": tuple(Run(**run) for run in record["runs"])})

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lorabook.workbook.kit.engine import Exercise, Mistake, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
 
 # adam_bytes
 

@@ -1,4 +1,4 @@
-"""The figures: what one answer costs token by token, and what a block keeps case by case."""
+"""The figures of notebook 02: what one answer costs token by token, and what a block keeps case by case."""
 
 from collections.abc import Mapping, Sequence
 

@@ -6,10 +6,10 @@ from functools import partial
 
 import torch
 
-from lorabook.memory.families import KNOWN
-from lorabook.workbook.kit.engine import Exercise, Mistake, attempt, cases
+from lorabook.memory.families import shape_of
+from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases
 
-STARCODER, POCKET = KNOWN["bigcode/starcoderbase-1b"], KNOWN["pocket"]
+STARCODER, POCKET = shape_of("bigcode/starcoderbase-1b"), shape_of("pocket")
 
 # spread_budget
 
@@ -419,7 +419,7 @@ def same_scaling(alpha, r, new_r, rslora):
 
 # count_targets
 
-POCKET_MODULES = {m.name: (m.d, m.k) for m in KNOWN["pocket"].modules}
+POCKET_MODULES = {m.name: (m.d, m.k) for m in shape_of("pocket").modules}
 BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias"
 T5 = {"shared": (512, 32128), BIAS: (8, 32)} | {  # the encoder of t5-small
     f"encoder.block.{block}.layer.{name}": shape

@@ -11,33 +11,23 @@ from matplotlib.figure import Figure
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import Estimate, estimate
-from lorabook.memory.families import Module, shape_of
-from lorabook.memory.gpus import CARDS
-from lorabook.workbook.kit.boxes import Boxes
+from lorabook.memory.families import shape_of
+from lorabook.memory.gpus import GPUS
+from lorabook.memory.shape import Module
+from lorabook.workbook.kit.break_even import break_even_rank
+from lorabook.workbook.kit.check_boxes import CheckBoxes
+from lorabook.workbook.kit.controls import buttons, label, slider
 from lorabook.workbook.kit.explorer import Explorer
-from lorabook.workbook.kit.memory_bars import memory_bars, size_text
-from lorabook.workbook.low_rank.svd import break_even_rank
-from lorabook.workbook.memory.explorer import MODELS as LOADABLE
-from lorabook.workbook.memory.explorer import (
-    OPTIMIZERS,
-    PRECISIONS,
-    buttons,
-    label,
-    plan_of,
-    room_for,
-    slider,
-    step_controls,
-    title_of,
-)
+from lorabook.workbook.kit.gpu_room import room_for, title_of
+from lorabook.workbook.kit.memory_bars import memory_bars
+from lorabook.workbook.kit.models import LOADABLE, MODELS, USUAL_TARGETS
+from lorabook.workbook.kit.sizes import size_text
+from lorabook.workbook.kit.step_controls import OPTIMIZERS, PRECISIONS, plan_of, step_controls
 
 # What the controls offer: what is shown, and what it stands for.
-MODELS = LOADABLE | {"GPT-3 175B": "GPT-3 175B"}
 METHODS = {"full fine-tuning": "full", "LoRA": "lora", "LoRA on 4 bits": "lora4"}
 RANKS = {str(r): r for r in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)}
 ALPHAS = {str(2**i): 2**i for i in range(11)}
-# Where a model lacks a target that was ticked, these are ticked: PEFT's choice for GPTBigCode and for Llama, and that
-# of the LoRA paper for GPT-3.
-USUAL = {"gpt_bigcode": ("c_attn",), "llama": ("q_proj", "v_proj"), "gpt2": ("q_proj", "v_proj")}
 TASKS = 100
 
 
@@ -75,18 +65,18 @@ class LoRAExplorer(Explorer):
         controls = step_controls(MODELS) | {
             "r": slider("rank r", RANKS),
             "alpha": slider("α", ALPHAS),
-            "targets": Boxes("target modules", box_options(default.model), default.targets),
+            "targets": CheckBoxes("target modules", box_options(default.model), default.targets),
             "method": buttons("method", METHODS),
         }
         controls["model"].observe(partial(_follow, controls["targets"]), names="value")
         super().__init__({name: controls[name] for name in vars(default)}, default, figure, readout, PRESETS)
 
 
-def _follow(boxes: Boxes, change: Any) -> None:
+def _follow(boxes: CheckBoxes, change: Any) -> None:
     """Offer the targets of the model that was chosen; what is ticked stays if the model has all of it."""
     model = change["new"]
     kept = set(boxes.value) <= modules(model).keys()
-    boxes.offer(box_options(model), boxes.value if kept else USUAL[shape_of(model).family])
+    boxes.offer(box_options(model), boxes.value if kept else USUAL_TARGETS[shape_of(model).family.name])
 
 
 @cache
@@ -113,7 +103,7 @@ def book(state: LoRAState, method: str) -> Estimate:
     if method == "full":
         return estimate(state.model, plan_of(state, 1.0))
     if not state.targets:
-        usual = USUAL[shape_of(state.model).family][0]
+        usual = USUAL_TARGETS[shape_of(state.model).family.name][0]
         raise SettingError("No target module is ticked.", f"LoRA needs at least one: tick {usual}, for example.")
     plan = plan_of(state, LoRAConfig(state.r, state.alpha, targets=state.targets))
     return estimate(state.model, replace(plan, weights="nf4") if method == "lora4" else plan)
@@ -125,7 +115,7 @@ def figure(state: LoRAState, figure: Figure | None = None) -> Figure:
     bars = {"full fine-tuning": full}
     if state.method != "full":
         bars[f"{how}, α/r = {state.alpha / state.r:.4g}"] = chosen
-    return memory_bars(bars, CARDS, title_of(label(MODELS, state.model), how, chosen, full), figure)
+    return memory_bars(bars, GPUS, title_of(label(MODELS, state.model), how, chosen, full), figure)
 
 
 def readout(state: LoRAState) -> str:

@@ -1,4 +1,4 @@
-"""The figures: rates, budgets, the gain over trained numbers, forgetting, time, subspaces."""
+"""The figures of notebook 03: rates, budgets, the gain over trained numbers, forgetting, time, subspaces."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, DARK_VERMILION, GREEN, GREY, ORANGE, VERMILION, label_bar, new_figure
+from lorabook.workbook.kit.figures import (
+    BLUE,
+    DARK_VERMILION,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    label_bar,
+    new_figure,
+)
 
-SKY, PURPLE = "#56B4E9", "#CC79A7"  # the rest of Okabe and Ito's palette
 LOOKS = ((SKY, "v"), (GREEN, "s"), (BLUE, "o"), (ORANGE, "^"), (VERMILION, "D"))  # of ranks, in growing order
 # What can be trained, in one colour and shape throughout.
 METHODS = {

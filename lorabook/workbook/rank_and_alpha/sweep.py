@@ -1,13 +1,12 @@
 """The stored runs of `scripts/assets/sweep_rank_alpha.py`, and how to ask for some of them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from statistics import fmean
 
-STORED = Path(__file__).parents[2] / "assets" / "results" / "rank_and_alpha" / "rank_alpha.json"
+from lorabook.workbook.kit.stored import stored
+
 EVERYTHING, ALL_LINEAR, EMBEDDINGS = ("everything",), ("all-linear",), ("wte", "wpe")
 SCALINGS = {"α = r": lambda r: 1.0, "α/√r, α = 4": lambda r: 4 / r**0.5, "α/r, α = 16": lambda r: 16 / r}
 RANKS = (1, 4, 16, 64, 256)
@@ -99,17 +98,11 @@ def tuned(runs: Sequence[Run]) -> Tuned:
 
 
 @cache
-def stored() -> Sweep:
+def stored_sweep() -> Sweep:
     """The runs that ship with the book."""
-    record = json.loads(STORED.read_text(encoding="utf-8"))
+    record = stored("rank_and_alpha", "rank_alpha")
     runs = tuple(
         Run(**run | {"targets": tuple(run["targets"]), "curve": tuple(map(tuple, run.get("curve", ())))})
         for run in record["runs"]
     )
     return Sweep(runs, record["source"])
-
-
-@cache
-def step_times() -> dict[str, dict[str, float]]:
-    """Seconds of a training step by model and method, as `scripts/assets/step_times.py` measured them."""
-    return json.loads((STORED.parent / "step_times.json").read_text(encoding="utf-8"))["seconds"]

@@ -2,7 +2,7 @@
 
 import math
 
-from lorabook.workbook.kit.engine import Exercise, Mistake, cases
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 
 LORA_SIZE = Exercise(
     name="lora_size",

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-import ipywidgets as widgets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lorabook.memory.families import shape_of
+from lorabook.workbook.kit.break_even import break_even_rank
+from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.figures import GREY, ORANGE
-from lorabook.workbook.kit.memory_bars import size_text
-from lorabook.workbook.low_rank.svd import break_even_rank
+from lorabook.workbook.kit.sizes import size_text
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 # (d, k) by name: attention's first matrix and the MLP's, of StarCoderBase-1B and of the pocket model.
@@ -36,8 +36,8 @@ class StartExplorer(Explorer):
 
     def __init__(self) -> None:
         controls = {
-            "shape": widgets.ToggleButtons(description="matrix", options=list(MATRICES.items())),
-            "r": widgets.SelectionSlider(description="rank r", options=RANKS),
+            "shape": buttons("matrix", MATRICES),
+            "r": slider("rank r", {str(r): r for r in RANKS}),
         }
         super().__init__(controls, StartState(), figure, readout, size=(840, 400))
 

@@ -1,4 +1,4 @@
-"""The figures: what the next token may be before and after training, and the map of the book."""
+"""The figures of notebook 00: what the next token may be before and after training, and the map of the book."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from lorabook.workbook.kit.figures import GREEN, GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import GREEN, GREY, ORANGE, PURPLE, new_figure
 
 
 def next_tokens(before: Mapping[str, float], after: Mapping[str, float], title: str) -> Figure:
@@ -51,7 +51,7 @@ CHAPTERS = (
     Chapter("08", "the clinic", 35, "in practice"),
     Chapter("09", "fine-tune\nStarCoder", 30, "in practice"),
 )
-PARTS = {"LoRA": ORANGE, "why it works": GREEN, "in practice": "#CC79A7"}
+PARTS = {"LoRA": ORANGE, "why it works": GREEN, "in practice": PURPLE}
 DETOUR = "06"
 # Column and row of every box: a row for each part, the second from right to left.
 PLACES = {"00": (0, 0), "01": (1, 0), "02": (2, 0), "03": (3, 0), "04": (3, 1), "05": (2, 1), "06": (1, 1)}

@@ -7,7 +7,7 @@ from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 
 from lorabook import LoRAConfig
-from lorabook.diagnosis.findings import CHECKS, examine
+from lorabook.diagnosis.findings import CHECKS, find_faults
 from lorabook.errors import SettingError
 from lorabook.models import load_model
 from lorabook.training.history import History, Step
@@ -25,8 +25,8 @@ EVERY = [case for runs in stored().values() for case in runs]
 
 @pytest.mark.parametrize("case", EVERY, ids=lambda case: f"{case.name}, seed {case.seed}")
 def test_the_fault_is_named_and_the_same_run_without_it_is_sound(case):
-    assert [finding.name for finding in examine(case.broken)] == [case.name]
-    assert examine(case.fixed) == []
+    assert [finding.name for finding in find_faults(case.broken)] == [case.name]
+    assert find_faults(case.fixed) == []
 
 
 def test_the_confusion_table_is_a_diagonal():
@@ -94,7 +94,7 @@ def test_a_planted_fault_is_the_one_its_diff_shows():
 def test_the_clinic_can_run_a_case_again(tmp_path):
     for sick, found in ((True, ["adapter on another base"]), (False, [])):
         facts = faults.train("adapter on another base", sick, tmp_path / str(sick), steps=2, batch=256)
-        assert [finding.name for finding in examine(facts)] == found
+        assert [finding.name for finding in find_faults(facts)] == found
 
 
 # The figures

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from lorabook.diagnosis.findings import examine
+from lorabook.diagnosis.findings import find_faults
 from lorabook.workbook.clinic.cases import HEALTHY, stored
 from lorabook.workbook.clinic.exercises import told
 from lorabook.workbook.exercises import BY_ROOM
@@ -83,7 +83,7 @@ def test_frozen_base_trains_and_passes_on_what_peft_s_layer_does():
 def test_name_fault_says_what_the_doctor_says_of_every_stored_run():
     for case in (case for runs in stored().values() for case in runs):
         for facts in (case.broken, case.fixed):
-            (said_of_it,) = [finding.name for finding in examine(facts)] or [HEALTHY]
+            (said_of_it,) = [finding.name for finding in find_faults(facts)] or [HEALTHY]
             assert ANSWERS["name_fault"](told(facts)) == said_of_it
 
 

@@ -1,8 +1,5 @@
 """Fastfood's factors switched off, against products of scipy's matrix; the small network against nn.Sequential."""
 
-import json
-from importlib.resources import files
-
 import pytest
 import torch
 from scipy.linalg import hadamard
@@ -12,6 +9,7 @@ from torch import nn
 from lorabook.errors import SettingError
 from lorabook.subspace.fastfood import FastfoodProjection
 from lorabook.workbook.fastfood.factors import SWITCHED_OFF, D, accuracy, columns, logits, start, train, unit
+from lorabook.workbook.kit.stored import stored
 
 
 @pytest.mark.parametrize("off", [*SWITCHED_OFF, "BG", "BGΠ", "BGΠH"])
@@ -61,17 +59,14 @@ def test_training_stays_in_the_subspace_and_lowers_the_loss():
 
 def test_the_shipped_accuracies_are_those_of_this_code():
     """One of the stored runs, again; and B, which changes nothing, changed nothing."""
-    sweep = json.loads(
-        files("lorabook").joinpath("assets/results/fastfood/fastfood_factors.json").read_text(encoding="utf-8")
-    )
-    stored = sweep["digits"]
-    for reached in stored["accuracy"].values():
+    run = stored("fastfood", "fastfood_factors")["digits"]
+    for reached in run["accuracy"].values():
         assert set(reached) == set(SWITCHED_OFF) and reached[""] == reached["B"]
-        assert {len(values) for values in reached.values()} == {stored["seeds"]}
+        assert {len(values) for values in reached.values()} == {run["seeds"]}
     images, classes = load_digits(return_X_y=True)
     x, y = torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(classes)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    held, seen = order[: stored["held_out"]], order[stored["held_out"] :]
-    P, theta0 = unit(columns(stored["L"], 64, 2, "G")[:D]), start(2)
-    theta = theta0 + P @ train(P, theta0, x[seen], y[seen], stored["steps"], stored["lr"])
-    assert accuracy(theta, x[held], y[held]) == pytest.approx(stored["accuracy"]["64"]["G"][2], abs=0.03)
+    held, seen = order[: run["held_out"]], order[run["held_out"] :]
+    P, theta0 = unit(columns(run["L"], 64, 2, "G")[:D]), start(2)
+    theta = theta0 + P @ train(P, theta0, x[seen], y[seen], run["steps"], run["lr"])
+    assert accuracy(theta, x[held], y[held]) == pytest.approx(run["accuracy"]["64"]["G"][2], abs=0.03)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lorabook.subspace.fastfood import DenseProjection
+from lorabook.subspace.projection import DenseProjection
 from lorabook.workbook.exercises import EXERCISES
 from lorabook.workbook.intrinsic_dimension.measure import Curve, Point
 from tests.workbook.mistake_bank import load, said

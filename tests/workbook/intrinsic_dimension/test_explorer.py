@@ -7,17 +7,18 @@ import torch
 from matplotlib.text import Text
 from scipy.optimize import minimize
 
-from lorabook.subspace.fastfood import DenseProjection, FastfoodProjection
+from lorabook.subspace.fastfood import FastfoodProjection
+from lorabook.subspace.projection import DenseProjection
 from lorabook.workbook.explorers import SubspaceExplorer
 from lorabook.workbook.intrinsic_dimension import explorer as subspace
-from lorabook.workbook.intrinsic_dimension.explorer import SubspaceState, curve, meeting, stored
-from lorabook.workbook.kit.memory_bars import size_text
+from lorabook.workbook.intrinsic_dimension.explorer import SubspaceState, curve, meeting
+from lorabook.workbook.kit.sizes import size_text
+from lorabook.workbook.kit.stored import stored
 
-DIMENSIONS = [p["d"] for p in stored()["pretrained"]["points"]]
+RUN = stored("intrinsic_dimension", "subspace_curves")
+DIMENSIONS = [p["d"] for p in RUN["pretrained"]["points"]]
 SCENES = [SubspaceState(kind, direction) for kind, direction in product((1, 2), range(subspace.DIRECTIONS))]
-RUNS = [
-    SubspaceState(d=d, seed=s) for d, s in product(DIMENSIONS, range(len(stored()["pretrained"]["full"]["losses"])))
-]
+RUNS = [SubspaceState(d=d, seed=s) for d, s in product(DIMENSIONS, range(len(RUN["pretrained"]["full"]["losses"])))]
 
 
 @pytest.mark.parametrize("state", SCENES, ids=str)
@@ -56,7 +57,7 @@ def test_bytes_are_those_that_the_projections_hold(d, D):
 
 def test_the_curve_is_the_stored_runs():
     for start in ("pretrained", "random"):
-        run, line = stored()[start], curve(start)
+        run, line = RUN[start], curve(start)
         assert [(p.d, list(p.scores)) for p in line.points] == [(p["d"], p["losses"]) for p in run["points"]]
         assert line.full == pytest.approx(sum(run["full"]["losses"]) / len(run["full"]["losses"]))
         assert all(base == pytest.approx(line.start, abs=0.1) for p in run["points"] for base in p["bases"])
@@ -64,8 +65,8 @@ def test_the_curve_is_the_stored_runs():
 
 @pytest.mark.parametrize("state", RUNS, ids=str)
 def test_the_readout_gives_the_stored_loss_and_the_bytes(state):
-    text, D = subspace.readout(state), stored()["D"]
-    loss = next(p for p in stored()["pretrained"]["points"] if p["d"] == state.d)["losses"][state.seed]
+    text, D = subspace.readout(state), RUN["D"]
+    loss = next(p for p in RUN["pretrained"]["points"] if p["d"] == state.d)["losses"][state.seed]
     assert f"held-out loss {loss:.3f} nats" in text
     assert (
         f"A dense P takes {size_text(4 * state.d * D)} in fp32, Fastfood {size_text(12 * 2**22 + 4 * state.d)}" in text

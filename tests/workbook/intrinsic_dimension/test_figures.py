@@ -9,7 +9,6 @@ from lorabook.workbook.intrinsic_dimension.figures import (
     pair_losses,
     score_curve,
     share_curve,
-    spread,
     toy_losses,
 )
 from lorabook.workbook.intrinsic_dimension.measure import Curve, Point
@@ -89,8 +88,3 @@ def test_loss_curves_are_in_nats_with_every_level_named():
     for text in ("pre-trained, at θ0: 3.00", "random, every parameter: 6.00"):
         assert text in notes(axes)
     assert lines(axes, "o")[-1] == ([100, 100], [7.0, 7.2])
-
-
-def test_spread_is_the_mean_and_the_farthest_value():
-    assert spread([1.0, 1.1, 1.5]) == "1.20 ± 0.30"
-    assert spread([1.0, 1.001], 4) == "1.0005 ± 0.0005"

@@ -1,29 +1,19 @@
 """The explorers without a browser: the shell on a toy, and the pure functions of each over their whole range."""
 
 import io
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import ipywidgets as widgets
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.image import imread
-from matplotlib.text import Text
 
 from lorabook.errors import SettingError
-from lorabook.memory.estimate import estimate
-from lorabook.memory.gpus import CARDS
-from lorabook.memory.plan import Plan
 from lorabook.workbook import explorers
 from lorabook.workbook.explorers import Explorer
 from lorabook.workbook.kit import figures
-from lorabook.workbook.kit.boxes import Boxes
+from lorabook.workbook.kit.check_boxes import CheckBoxes
 from lorabook.workbook.kit.explorer import to_fast_png
-from lorabook.workbook.kit.memory_bars import COLOURS, size_text
-from lorabook.workbook.memory import explorer as memory
-from lorabook.workbook.memory.explorer import MemoryState
 
 
 @dataclass(frozen=True)
@@ -148,7 +138,7 @@ class TestShell:
 MADE = [getattr(explorers, name) for name in explorers.__all__ if name != "Explorer"]
 # A list or radio buttons would lose the arrow keys to the notebook that they stand in (see test_browser_explorers.py).
 SLIDERS = (widgets.SelectionSlider, widgets.IntSlider, widgets.FloatSlider)
-BY_KEYBOARD = (*SLIDERS, widgets.ToggleButtons, widgets.Checkbox, Boxes)
+BY_KEYBOARD = (*SLIDERS, widgets.ToggleButtons, widgets.Checkbox, CheckBoxes)
 
 
 @pytest.mark.parametrize("made", MADE)
@@ -161,7 +151,7 @@ class TestEveryExplorer:
 
     def test_it_has_core_widgets_and_no_output(self, made):
         for widget in tree(made()):
-            assert isinstance(widget, (Explorer, Boxes)) or type(widget).__module__.startswith("ipywidgets.")
+            assert isinstance(widget, (Explorer, CheckBoxes)) or type(widget).__module__.startswith("ipywidgets.")
             assert not isinstance(widget, widgets.Output)
 
     def test_it_starts_at_its_default_without_an_error_and_takes_every_preset(self, made):
@@ -177,95 +167,3 @@ class TestEveryExplorer:
             button.click()
             fresh = explorer.figure(explorer.state, None)
             assert explorer.picture.value == to_fast_png(fresh), "the figure keeps something of earlier drawings"
-
-
-# The Memory explorer
-
-STATES = st.builds(
-    MemoryState,
-    *(
-        st.sampled_from(list(options.values()))
-        for options in (
-            memory.MODELS,
-            memory.PRECISIONS,
-            memory.OPTIMIZERS,
-            memory.SHARES,
-            memory.BATCHES,
-            memory.SEQUENCES,
-            {"on": True, "off": False},
-            memory.ATTENTIONS,
-            memory.LOSSES,
-        )
-    ),
-)
-PLACES = {"pocket": 512, "meta-llama/Llama-2-7b-hf": 4096}
-FITTING = STATES.filter(lambda state: state.sequence <= PLACES.get(state.model, 8192))
-
-
-def assert_no_text_cut_or_covered(figure) -> None:
-    figure.draw_without_rendering()
-    texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
-    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
-    for i, (one, box) in enumerate(boxes):
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= 840 and box.y1 <= 440, f"{one!r} leaves the figure"
-        for other, second in boxes[i + 1 :]:
-            assert not box.padded(-1).overlaps(second.padded(-1)), f"{one!r} lies on {other!r}"
-
-
-class TestMemoryExplorer:
-    @settings(max_examples=60, deadline=None)
-    @given(FITTING)
-    def test_bars_are_the_ledger_and_the_line_is_its_peak(self, state):
-        (axes,) = memory.figure(state).axes
-        unit = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}[axes.get_ylabel()[8:11]]
-        methods = [1.0] if state.share == 1 else [1.0, state.share]
-        books = [estimate(state.model, memory.plan_of(state, method)) for method in methods]
-        bars = np.array([patch.get_height() * unit for patch in axes.patches]).reshape(len(books), len(COLOURS) + 1)
-        for book, heights in zip(books, bars):
-            assert heights[:-1] == pytest.approx([book.components[name] for name in COLOURS])
-            assert heights[-1] == pytest.approx(max(0, sum(book.components.values()) - book.predicted_peak))
-        lines = [line.get_segments() for line in axes.collections if line.get_linewidths()[0] == 3]
-        assert [segment[0][1] * unit for segment in lines[0]] == pytest.approx([b.predicted_peak for b in books])
-
-    @settings(max_examples=60, deadline=None)
-    @given(FITTING)
-    def test_no_text_is_cut_or_lies_on_another(self, state):
-        assert_no_text_cut_or_covered(memory.figure(state))
-
-    @settings(max_examples=60, deadline=None)
-    @given(FITTING)
-    def test_readout_says_which_cards_fit_and_the_largest_batch(self, state):
-        text, plan = memory.readout(state), memory.plan_of(state, state.share)
-        peak = estimate(state.model, plan).predicted_peak
-        assert f"Peak: {size_text(peak)}," in text and "*" not in text
-        room = text.split("Room for the peak: ")[1].split(".")[0]
-        assert room == (", ".join(card for card, size in CARDS.items() if peak <= size) or "none")
-        rows = text.rsplit(": ", 1)[1].split(" ")[0]
-        most = 0 if rows == "not" else int(rows.replace(",", ""))
-        if most:
-            assert estimate(state.model, replace(plan, batch=most)).predicted_peak <= CARDS["T4"]
-        assert estimate(state.model, replace(plan, batch=most + 1)).predicted_peak > CARDS["T4"]
-
-    def test_full_fine_tuning_of_starcoder_is_sixteen_bytes_a_parameter(self):
-        text = memory.readout(MemoryState(share=1.0, batch=1, weights="fp32"))
-        sizes = dict(part.rsplit(" ", 2)[:2] for part in text.split("full size: ")[1].split(".\n")[0].split(", "))
-        kept = [float(sizes[name]) for name in ("trainable weights", "gradients", "optimizer state")]
-        assert sum(kept) == pytest.approx(16 * 1_137_207_296 / 2**30, abs=0.02)
-        assert "1,137,207,296 of 1,137,207,296" in text
-
-    def test_a_sequence_beyond_the_model_is_shown_as_an_error(self):
-        explorer = explorers.MemoryExplorer()
-        explorer.state = MemoryState("pocket", sequence=1024)
-        assert "pocket has 512 positions" in explorer.error.value and explorer.error.layout.display is None
-        explorer.state = MemoryState("pocket", sequence=512)
-        assert explorer.error.layout.display == "none"
-
-    def test_titles_tell_what_fits(self):
-        (axes,) = memory.figure(MemoryState()).axes
-        assert axes.get_title("left").endswith("a T4 has room for it, and none for full fine-tuning")
-        (axes,) = memory.figure(MemoryState("meta-llama/Llama-2-7b-hf", share=1.0)).axes
-        assert axes.get_title("left").startswith("Full fine-tuning of Llama-2-7B needs")
-
-    def test_states_are_plans(self):
-        expected = Plan(0.01, weights="fp16", batch=4, sequence=512)
-        assert memory.plan_of(MemoryState(), 0.01) == expected

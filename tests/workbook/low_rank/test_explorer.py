@@ -8,6 +8,7 @@ from matplotlib import pyplot
 
 from lorabook.lora import matched
 from lorabook.models import load_model
+from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank import explorer as rank
 from lorabook.workbook.low_rank.explorer import MATRICES, PICTURE, PRESETS, RANKS, RankExplorer, RankState
 from lorabook.workbook.low_rank.figures import picture
@@ -72,22 +73,23 @@ def test_at_full_rank_nothing_is_left_out():
 
 
 def test_curves_are_the_stored_ones():
-    stored = rank.stored()
+    run = stored("low_rank", "delta_w")
     axes = rank.figure(RankState("1.mlp.c_proj", 16)).axes[1]
     lines = {line.get_label(): line for line in axes.get_lines()}
-    losses = stored["long"]["runs"][0]["loss"]["blocks"]
+    losses = run["long"]["runs"][0]["loss"]["blocks"]
     back = (losses[0] - np.array(losses[1:])) / (losses[0] - losses[-1])
-    squares = np.square(stored["long"]["delta"]["1.mlp.c_proj"])
+    squares = np.square(run["long"]["delta"]["1.mlp.c_proj"])
     curves = [line for line in lines.values() if len(line.get_xdata()) > 2]
     assert curves[0].get_ydata() == pytest.approx(back)
-    assert list(2 ** np.array(curves[0].get_xdata())) == pytest.approx(stored["ranks"][1:])
+    assert list(2 ** np.array(curves[0].get_xdata())) == pytest.approx(run["ranks"][1:])
     assert curves[1].get_ydata() == pytest.approx(np.cumsum(squares) / squares.sum())
     markers = [line.get_xdata()[0] for line in lines.values() if line.get_marker() == "s"]
     assert markers == [4.0] * 4  # log2 of 16, on each of the four curves
 
 
 def test_the_stored_loss_is_told_for_the_right_cut():
-    run, at = rank.stored()["long"]["runs"][0], rank.stored()["ranks"].index(16)
+    found = stored("low_rank", "delta_w")
+    run, at = found["long"]["runs"][0], found["ranks"].index(16)
     block, embedding = (rank.readout(RankState(m, 16)) for m in ("0.attn.c_attn", "wpe"))
     assert f"16 block matrices cut to rank 16: {run['loss']['blocks'][at]:.3f} nats" in block
     assert f"embeddings too, cut to rank 16: {run['loss']['all'][at]:.3f} nats" in embedding

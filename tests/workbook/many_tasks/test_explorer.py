@@ -14,7 +14,7 @@ from torch import nn
 
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.merging import merge
-from lorabook.workbook.kit.memory_bars import size_text
+from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.many_tasks import explorer as serving
 from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
 from lorabook.workbook.many_tasks.explorer import (
@@ -28,7 +28,7 @@ from lorabook.workbook.many_tasks.explorer import (
     ServingExplorer,
     ServingState,
 )
-from tests.workbook.kit.test_explorer import assert_no_text_cut_or_covered
+from tests.workbook.no_overlap import assert_no_text_cut_or_covered
 from tests.workbook.rank_and_alpha.test_explorer import GPT3, LLAMA, on_meta
 
 STARCODER, T4 = "bigcode/starcoderbase-1b", 14.75 * 2**30

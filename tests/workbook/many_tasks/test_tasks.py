@@ -7,7 +7,7 @@ from lorabook.data.split import split
 from lorabook.data.stackoverflow import load
 from lorabook.models import load_model
 from lorabook.training.evaluate import answer_loss
-from lorabook.workbook.many_tasks.tasks import STORED, TASKS, encode_task, stored, task_pairs
+from lorabook.workbook.many_tasks.tasks import TASKS, encode_task, stored_losses, task_pairs
 
 ANSWER = """Use a list:
 
@@ -83,26 +83,22 @@ def test_no_question_is_held_out_in_one_task_and_trained_on_in_another():
 
 
 class TestStoredRuns:
-    def test_are_small_and_name_no_path(self):
-        text = STORED.read_text(encoding="utf-8")
-        assert len(text) < 10_000 and ".jsonl" not in text and "/work" not in text and "home" not in text
-
     def test_every_adapter_helps_on_its_own_answers_with_every_seed(self):
         for size in ("real", "live"):
-            found = stored(size)
+            found = stored_losses(size)
             for task in TASKS:
                 assert [run.seed for run in found.best(task)] == [0, 1, 2]
                 assert max(found.values(task, task)) < found.base[task]
 
     def test_the_rate_is_the_best_of_those_tried_and_no_end_of_the_grid(self):
         for task in TASKS:
-            tried = {run.lr: run.losses[task] for run in stored().runs if run.task == task and run.seed == 0}
-            (best,) = {run.lr for run in stored().best(task)}
+            tried = {run.lr: run.losses[task] for run in stored_losses().runs if run.task == task and run.seed == 0}
+            (best,) = {run.lr for run in stored_losses().best(task)}
             assert min(tried) < best < max(tried) and tried[best] == min(tried.values())
-            assert {run.lr for run in stored("live").best(task)} == {best}
+            assert {run.lr for run in stored_losses("live").best(task)} == {best}
 
     def test_what_notebook_07_repeats_is_what_was_measured(self):
-        found, loaded = stored("live"), load_model("pocket", device="cpu")
+        found, loaded = stored_losses("live"), load_model("pocket", device="cpu")
         for task, pairs in task_pairs(load("sample").pairs).items():
             train, held = split(pairs, found.held_out)
             examples = encode_task(held, loaded.tokenizer, 256)
@@ -111,5 +107,5 @@ class TestStoredRuns:
             assert loss.tokens == found.held_out_tokens[task] and len(train) == found.questions
 
     def test_table_is_the_mean_of_the_seeds(self):
-        means = stored().table()
-        assert means["code"]["prose"] == pytest.approx(sum(r.losses["prose"] for r in stored().best("code")) / 3)
+        means = stored_losses().table()
+        assert means["code"]["prose"] == pytest.approx(sum(r.losses["prose"] for r in stored_losses().best("code")) / 3)

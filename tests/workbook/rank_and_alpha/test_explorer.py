@@ -22,10 +22,12 @@ from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
-from lorabook.workbook.kit.memory_bars import COLOURS, size_text
+from lorabook.workbook.kit.memory_bars import COLOURS
+from lorabook.workbook.kit.models import MODELS
+from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.rank_and_alpha import explorer as lora
-from lorabook.workbook.rank_and_alpha.explorer import ALPHAS, METHODS, MODELS, PRESETS, RANKS, LoRAExplorer, LoRAState
-from tests.workbook.kit.test_explorer import assert_no_text_cut_or_covered
+from lorabook.workbook.rank_and_alpha.explorer import ALPHAS, METHODS, PRESETS, RANKS, LoRAExplorer, LoRAState
+from tests.workbook.no_overlap import assert_no_text_cut_or_covered
 
 LLAMA, GPT3, TINY = "meta-llama/Llama-2-7b-hf", "GPT-3 175B", "bigcode/tiny_starcoder_py"
 STARCODERS = {
@@ -235,7 +237,7 @@ def test_the_command_trains_what_the_explorer_shows(state):
     options = command.make_context("finetune", words[2:]).params
     assert words[:2] == ["lorabook", "finetune"] and options["model"] == state.model
     assert (options["r"], options["alpha"]) == (state.r, state.alpha)
-    matched = estimate(state.model, Plan(LoRAConfig(state.r, targets=cli._names(options["targets"]))))
+    matched = estimate(state.model, Plan(LoRAConfig(state.r, targets=tuple(options["targets"].split(",")))))
     assert f"{matched.trainable:,} of" in lora.readout(state)
     assert (options["max_length"], options["micro_tokens"]) == (state.sequence, state.batch * state.sequence)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lorabook.workbook.rank_and_alpha import figures as figures_06
+from lorabook.workbook.rank_and_alpha import figures as figures_03
 from lorabook.workbook.rank_and_alpha.figures import Series
 from lorabook.workbook.rank_and_alpha.sweep import Run, Sweep, by_rate, tuned
 
@@ -41,7 +41,7 @@ def test_a_scaling_is_found_although_it_is_no_round_number():
 
 def test_rate_curves_fill_the_best_rate_of_each_curve():
     curves = {"r = 1": {1e-3: 3.0, 2e-3: 2.5, 4e-3: 2.7}, "r = 4": {1e-3: 2.4, 2e-3: 2.6}}
-    left, right = figures_06.rate_curves({"one": curves, "two": curves}, ("full", 2.2), 2.8, "see").axes
+    left, right = figures_03.rate_curves({"one": curves, "two": curves}, ("full", 2.2), 2.8, "see").axes
     best = [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.get_lines() if len(line.get_xdata()) == 1]
     assert best == [(2e-3, 2.5), (1e-3, 2.4)]
     assert [t.get_text() for t in left.get_legend().get_texts()] == list(curves)
@@ -51,7 +51,7 @@ def test_rate_curves_fill_the_best_rate_of_each_curve():
 
 
 def test_budget_dots_stand_in_the_order_given_with_their_mean():
-    (axes,) = figures_06.budget_dots({"a": (1.0, 2.0), "b": (3.0, 5.0)}, ("full", 0.5), "see").axes
+    (axes,) = figures_03.budget_dots({"a": (1.0, 2.0), "b": (3.0, 5.0)}, ("full", 0.5), "see").axes
     means = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "|"]
     assert means == [1.5, 4.0] and [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
@@ -62,7 +62,7 @@ def test_gain_over_numbers_draws_means_seeds_and_names():
         "LoRA": Series((10, 100), ((0.2, 0.4), (0.8, 0.9)), ("r = 1", "10")),
         "full, everything": Series((1000,), ((1.0,),)),
     }
-    (axes,) = figures_06.gain_over_numbers(series, "see").axes
+    (axes,) = figures_03.gain_over_numbers(series, "see").axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert np.allclose(lines["LoRA"].get_ydata(), [0.3, 0.85]) and list(lines["LoRA"].get_xdata()) == [10, 100]
     assert {t.get_text() for t in axes.texts} == {"r = 1", "10"}
@@ -71,7 +71,7 @@ def test_gain_over_numbers_draws_means_seeds_and_names():
 
 def test_forgetting_is_drawn_over_gain():
     points = {"full, everything": [(0.1, 0.02), (0.3, 0.2)], "LoRA": [(0.2, 0.05)]}
-    (axes,) = figures_06.forgetting_over_gain(points, "see", joined=True).axes
+    (axes,) = figures_03.forgetting_over_gain(points, "see", joined=True).axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert list(lines["full, everything"].get_xdata()) == [0.1, 0.3] and list(
         lines["full, everything"].get_ydata()
@@ -81,7 +81,7 @@ def test_forgetting_is_drawn_over_gain():
 
 def test_step_times_stand_beside_what_arithmetic_predicts():
     times = {"pocket": {"floor": 0.7, "LoRA": 0.9, "full": 1.0}, "wide": {"floor": 0.65, "LoRA": 0.7, "full": 1.0}}
-    (axes,) = figures_06.step_times(times, {"floor": 2 / 3, "LoRA": 2 / 3, "full": 1.0}, "see").axes
+    (axes,) = figures_03.step_times(times, {"floor": 2 / 3, "LoRA": 2 / 3, "full": 1.0}, "see").axes
     assert [bar.get_height() for bar in axes.patches] == [0.7, 0.9, 1.0, 0.65, 0.7, 1.0]
     assert np.allclose([line.get_ydata()[0] for line in axes.get_lines()], [2 / 3, 2 / 3, 1.0] * 2)
     heights = [text.xy[1] for text in axes.texts]  # no line strikes through a number
@@ -90,6 +90,6 @@ def test_step_times_stand_beside_what_arithmetic_predicts():
 
 def test_similarity_maps_share_one_scale():
     maps = {"trained": torch.rand(3, 5), "random": torch.zeros(3, 5)}
-    one, other, _ = figures_06.similarity_maps(maps, "see").axes
+    one, other, _ = figures_03.similarity_maps(maps, "see").axes
     assert np.allclose(one.images[0].get_array(), maps["trained"]) and one.images[0].get_clim() == (0, 1)
     assert other.get_title() == "random" and one.images[0].get_extent() == [0.5, 5.5, 0.5, 3.5]

@@ -11,7 +11,7 @@ import torch
 
 from lorabook.errors import SettingError
 from lorabook.workbook.exercises import BY_ROOM, EXERCISES, check, hint, solution
-from lorabook.workbook.kit.engine import Raised, first_failure, judge, observe, plain, same, untouched
+from lorabook.workbook.kit.exercise import Raised, first_failure, judge, observe, plain, same, untouched
 from tests.workbook.mistake_bank import Wrong, load, said, whole_bank
 
 BANK = whole_bank()

@@ -1,14 +1,11 @@
 """The choices of the final notebook: which model this machine can have, and settings to match."""
 
 import os
-import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from lorabook.data.examples import Example
 from lorabook.data.sources import HUB_ID
 from lorabook.diagnosis.machine import LEAST_GPU_GIB, STARCODER
 from lorabook.errors import LorabookError, NetworkError, SettingError
@@ -16,15 +13,14 @@ from lorabook.lora import LoRAConfig
 from lorabook.memory.dry_run import dry_run
 from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import DTYPES, Plan
-from lorabook.models.hub import UNGATED, known_model
+from lorabook.models.hub import UNGATED
+from lorabook.models.known import known_model
 from lorabook.models.load import preflight
 from lorabook.models.precision import precision_for
 from lorabook.step.config import TrainConfig, recommended_lr
-from lorabook.training.history import History
 
 GIB = 2**30
 UNKNOWN_SIZE = 10**9  # parameters of a model that the workbook does not know: the lower learning rate is the safer one
-ANSWER_COLOUR, RESET = "\x1b[1;34m", "\x1b[0m"  # a terminal's grey cannot be read on a dark page
 
 
 @dataclass(frozen=True)
@@ -122,25 +118,3 @@ def memory_forecast(run: FinalRun, lora: LoRAConfig) -> str:
 def output_folder() -> Path:
     """Where the run is kept: LORABOOK_OUTPUT, or `runs/final` beside the notebook."""
     return Path(os.environ.get("LORABOOK_OUTPUT", "runs/final"))
-
-
-def interrupt_at(step: int, then: Callable[[History], None] | None = None) -> Callable[[History], None]:
-    """An `on_log` that presses the stop button once, at `step`: to see that nothing is lost."""
-
-    def on_log(history: History) -> None:
-        if then:
-            then(history)
-        if len(history.steps) == step:
-            signal.raise_signal(signal.SIGINT)
-
-    return on_log
-
-
-def coloured(example: Example, tokenizer) -> str:
-    """A row as plain text with terminal colours: the question plain, the answer, which carries the labels, bold blue.
-
-    It is text, not HTML: whatever a post contains is shown and never rendered.
-    """
-    question = tokenizer.decode(example.input_ids[: example.answer_start])
-    answer = tokenizer.decode(example.input_ids[example.answer_start :])
-    return f"{question}{ANSWER_COLOUR}{answer}{RESET}"

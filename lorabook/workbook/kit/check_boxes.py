@@ -7,7 +7,7 @@ import ipywidgets as widgets
 import traitlets
 
 
-class Boxes(widgets.HBox):
+class CheckBoxes(widgets.HBox):
     """Check boxes under one description; `value` holds what the ticked ones stand for.
 
     Each box is a stop of the Tab key and takes the space bar. After a click the value is in the order of the boxes.

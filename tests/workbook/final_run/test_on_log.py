@@ -1,0 +1,29 @@
+"""What is called along the run: the live plot, and the stop button that presses itself."""
+
+import pytest
+
+from lorabook.training.history import History, Step
+from lorabook.workbook.final_run.on_log import LossPlot, interrupt_at
+
+
+def history(steps: int) -> History:
+    done = [Step(i, 4.0 - i / 10, 1e-3, 1.0, 100, 50, 0.1, 2**20) for i in range(1, steps + 1)]
+    return History(done, [(0, 4.1), (steps, 3.2)])
+
+
+def test_live_plot_redraws_one_image_and_has_a_short_repr():
+    plot = LossPlot(20)
+    first = plot.value
+    plot(history(4))
+    assert plot.value != first and bytes(plot.value).startswith(b"\x89PNG")
+    assert repr(plot) == "LossPlot()"
+
+
+def test_the_stop_button_is_pressed_once_and_every_step_is_passed_on():
+    passed: list[int] = []
+    on_log = interrupt_at(2, lambda run: passed.append(len(run.steps)))
+    on_log(history(1))
+    with pytest.raises(KeyboardInterrupt):
+        on_log(history(2))
+    on_log(history(3))
+    assert passed == [1, 2, 3]
