@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 # Every way on which text of a post reaches a notebook: rows, titles, answers, reports and errors, a widget's HTML.
 CELLS = [
     "%matplotlib inline\nimport json\nfrom pathlib import Path\n"
-    "from lorabook import stackoverflow\nfrom lorabook.data.batches import encode_all\n"
+    "from lorabook.data import stackoverflow\nfrom lorabook.data.examples import encode_all\n"
     "from lorabook.models.load import load_model\nfrom lorabook.workbook.kit.coloured import coloured\n"
     "data = stackoverflow.load('rows.jsonl')\nprint(data.report)\ndata.pairs",
     "tokenizer = load_model('pocket', device='cpu').tokenizer\n"
