@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, in folders that one run at a time writes to."""
+"""Files that are there whole or not at all, whoever else writes and whatever breaks off."""
 
 import contextlib
 import hashlib
@@ -53,8 +53,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dic
     path.chmod(mode)
 
 
-def share(folder: str | Path) -> None:
-    """Give the safetensors files of a model's folder the permissions of its config.json, as `write_tensors` does."""
+def usual_permissions(folder: str | Path) -> None:
+    """Give the safetensors files that `save_pretrained` wrote the permissions that its config.json got."""
     mode = (Path(folder) / "config.json").stat().st_mode
     for path in Path(folder).glob("*.safetensors"):
         path.chmod(mode)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lorabook.atomic import only_writer, share
+from lorabook.atomic import only_writer, usual_permissions
 from lorabook.console import say
 from lorabook.errors import LorabookError, SaveError, SettingError
 from lorabook.lora import LoRAConfig, apply_lora
@@ -207,7 +207,7 @@ def merge(
     try:
         loaded.model.save_pretrained(output)
         loaded.tokenizer.save_pretrained(output)
-        share(output)
+        usual_permissions(output)
     except (OSError, SafetensorError) as error:
         raise SaveError(
             f"The merged model could not be written to {output} ({error}).",

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lorabook.atomic import share
+from lorabook.atomic import usual_permissions
 from lorabook.errors import ModelError, shown
 from lorabook.models.folder import MOST_LAYERS
 
@@ -121,7 +121,7 @@ def _write(file: Path, name: str, folder: Path) -> None:
     try:
         plain.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        share(folder)
+        usual_permissions(folder)
     except SafetensorError as error:  # what safetensors makes of a full disk
         raise OSError(str(error)) from error
 

@@ -1,1 +1,1 @@
-"""One optimizer step: settings, loss, gradients, optimizer. The memory room runs it dry, the training room in a loop."""
+"""One optimizer step: settings, loss, gradients, optimizer. `memory` runs it dry, `training` in a loop."""

@@ -13,7 +13,7 @@ from lorabook.lora import attached
 from lorabook.step.config import TrainConfig
 from lorabook.subspace.training import subspace_of
 
-# Settings that a resumed run may change.
+# Settings that a resumed run may change: they change no gradient.
 NO_GRADIENT = ("micro_tokens", "activation_checkpointing", "checkpoint_every", "log_every", "evaluate_every")
 
 
@@ -25,10 +25,9 @@ def identity(
     config: TrainConfig,
     processes: int,
 ) -> dict[str, Any]:
-    """What two runs must agree on for one to go on from the other's checkpoint, each item under its name.
+    """The settings but those of NO_GRADIENT, hashes of examples and frozen weights, each under its name.
 
-    Settings that change no gradient are left out. Examples and weights count by their hash; of every frozen weight up to
-    64 values enter it.
+    Of every frozen weight up to 64 values enter the hash.
     """
 
     def digest(lines: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""How far a run is, for whoever is watching."""
+"""What a run shows of its progress: a bar, a line every few steps, the memory it has used so far."""
 
 import sys
 

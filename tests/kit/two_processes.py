@@ -1,6 +1,6 @@
 """Started by test_two_processes.py, once per process: trains the toy and writes what came of it.
 
-python two_processes.py BATCH_TOKENS OUTPUT
+python -m tests.kit.two_processes BATCH_TOKENS OUTPUT
 """
 
 import signal

@@ -28,7 +28,7 @@ from tests.kit.accelerators import ScaledAccelerator
 from tests.kit.families import AMPERE, CONFIGS, T4, build
 from tests.kit.tiny_runs import HELD_OUT, TRAIN, assert_close, at_every_step, config, differing, gradients_of, values
 
-CARDS = pytest.mark.parametrize("card", [T4, AMPERE], ids=["T4", "Ampere"])
+GPUS = pytest.mark.parametrize("gpu", [T4, AMPERE], ids=["T4", "Ampere"])
 LORA = LoRAConfig(r=4, alpha=8)
 
 
@@ -36,20 +36,20 @@ LORA = LoRAConfig(r=4, alpha=8)
 def capability(monkeypatch) -> Callable[[tuple[int, int]], None]:
     """Sets what `get_device_capability` answers; to ask for bf16 support, which emulation answers, is a failure."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: pytest.fail("emulation counts there"))
-    return lambda card: monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: card)
+    return lambda gpu: monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: gpu)
 
 
 @pytest.fixture
 def loaded(capability, monkeypatch) -> Callable[[tuple[int, int]], models.LoadedModel]:
-    """Pocket as `load_model` reads it for a card; only the place it is put in is the CPU's memory."""
+    """Pocket as `load_model` reads it for a GPU; only the place it is put in is the CPU's memory."""
     read = transformers.AutoModelForCausalLM.from_pretrained
 
     def to_cpu(folder: Any, device_map: dict, **options: Any) -> nn.Module:
         assert device_map == {"": torch.device("cuda")}
         return read(folder, **options)
 
-    def load(card: tuple[int, int]) -> models.LoadedModel:
-        capability(card)
+    def load(gpu: tuple[int, int]) -> models.LoadedModel:
+        capability(gpu)
         return load_model("pocket", device="cuda")
 
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", to_cpu)
@@ -57,16 +57,16 @@ def loaded(capability, monkeypatch) -> Callable[[tuple[int, int]], models.Loaded
     return load
 
 
-@CARDS
-def test_weights_are_read_in_the_cards_format_and_left_padding_is_guarded(card, loaded):
-    found = loaded(card)
-    half, attention, scaler = (torch.float16, EXPANDED, True) if card == T4 else (torch.bfloat16, "sdpa", False)
+@GPUS
+def test_weights_are_read_in_the_gpus_format_and_left_padding_is_guarded(gpu, loaded):
+    found = loaded(gpu)
+    half, attention, scaler = (torch.float16, EXPANDED, True) if gpu == T4 else (torch.bfloat16, "sdpa", False)
     assert {p.dtype for p in found.model.parameters()} == {half}
     assert found.model.config._attn_implementation == attention and found.precision.scaler == scaler
     apply_lora(found.model, LORA)
     assert {p.dtype for _, p in trained(found.model)} == {torch.float32}
     ids, mask = torch.tensor([[0, 0, 5, 6]]), torch.tensor([[0, 0, 1, 1]])
-    if card == T4:
+    if gpu == T4:
         with pytest.raises(ModelError, match="padded on the left"):
             found.model(ids, attention_mask=mask)
     else:
@@ -74,21 +74,21 @@ def test_weights_are_read_in_the_cards_format_and_left_padding_is_guarded(card, 
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the scaler finds no CUDA device
-@CARDS
-def test_accelerate_scales_the_loss_on_a_t4_and_not_on_ampere(card, capability):
-    capability(card)
+@GPUS
+def test_accelerate_scales_the_loss_on_a_t4_and_not_on_an_ampere_gpu(gpu, capability):
+    capability(gpu)
     AcceleratorState._reset_state(reset_partial_state=True)
     PartialState().device = torch.device("cuda")
     try:
         accelerator = accelerators.accelerator_for(torch.device("cuda"))
-        assert accelerator.mixed_precision == ("fp16" if card == T4 else "bf16")
-        assert isinstance(accelerator.scaler, torch.amp.GradScaler) == (card == T4)
+        assert accelerator.mixed_precision == ("fp16" if gpu == T4 else "bf16")
+        assert isinstance(accelerator.scaler, torch.amp.GradScaler) == (gpu == T4)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
 class Autocast(ScaledAccelerator):
-    """What Accelerate does on a card, on the CPU: autocast around the loss in the format asked for, and for fp16 a
+    """What Accelerate does on a GPU, on the CPU: autocast around the loss in the format asked for, and for fp16 a
     GradScaler."""
 
     scale = 2.0**16
@@ -134,19 +134,19 @@ def with_lora(attention: str, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
-@CARDS
-def test_a_whole_run_in_half_precision(card, checkpointing, monkeypatch, sdpa_calls):
-    """The loss falls as in fp32, in steps that the scaler lets pass; what reaches attention is what the card's kernels
+@GPUS
+def test_a_whole_run_in_half_precision(gpu, checkpointing, monkeypatch, sdpa_calls):
+    """The loss falls as in fp32, in steps that the scaler lets pass; what reaches attention is what the GPU's kernels
     want, in the forward pass and when it is recomputed."""
     settings = config(activation_checkpointing=checkpointing, steps=6)
     exact = finetune(with_lora("sdpa"), TRAIN, HELD_OUT, settings)
     sdpa_calls.clear()
 
-    policy = precision_for("cuda", card)
+    policy = precision_for("cuda", gpu)
     for module in (accelerators, evaluate):
         monkeypatch.setattr(module, "precision_for", lambda device: policy)
     monkeypatch.setattr(accelerate, "Accelerator", Autocast)
-    model = with_lora(attention_for("cuda", card), policy.weights)
+    model = with_lora(attention_for("cuda", gpu), policy.weights)
     before, histories = values(model), []
 
     def formats(optimizer: torch.optim.Optimizer) -> set[torch.dtype]:
@@ -156,7 +156,7 @@ def test_a_whole_run_in_half_precision(card, checkpointing, monkeypatch, sdpa_ca
     run = at_every_step(lambda: histories.append(finetune(model, TRAIN, HELD_OUT, settings)), formats)
     steps = histories[0].steps
     assert run == [{torch.float32}] * 6 and not any(s.skipped for s in steps)
-    tolerance = 2e-3 if card == T4 else 2e-2
+    tolerance = 2e-3 if gpu == T4 else 2e-2
     assert [s.loss for s in steps] == pytest.approx([s.loss for s in exact.steps], rel=tolerance)
     assert steps[0].grad_norm == pytest.approx(exact.steps[0].grad_norm, rel=10 * tolerance)
     (_, first), (_, last) = histories[0].held_out
@@ -166,13 +166,13 @@ def test_a_whole_run_in_half_precision(card, checkpointing, monkeypatch, sdpa_ca
 
     micro_batches = len(sdpa_calls) / (2 * (1 + checkpointing))  # two layers, each called again when recomputed
     assert micro_batches == int(micro_batches) > 12
-    key_heads = 4 if card == T4 else 1
+    key_heads = 4 if gpu == T4 else 1
     for query, key, value, options in sdpa_calls:
         rows, _, tokens, _ = query.shape
         assert query.shape == (rows, 4, tokens, 8) and key.shape == value.shape == (rows, key_heads, tokens, 8)
         assert query.dtype == key.dtype == value.dtype == policy.weights
         assert options["is_causal"] is True and options["attn_mask"] is None
-        assert options.get("enable_gqa", False) is (card == AMPERE)
+        assert options.get("enable_gqa", False) is (gpu == AMPERE)
     assert len({query.shape[2] for query, *_ in sdpa_calls}) > 3  # lengths of padded batches
 
 

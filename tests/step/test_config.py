@@ -18,20 +18,30 @@ def test_the_schedule_is_transformers_cosine_with_warmup(warmup):
     assert schedule(1.7, warmup) == 0.0
 
 
-BAD = {"lr": [0, -1, float("nan")], "batch_tokens": [0], "micro_tokens": [-5], "checkpoint_every": [0], "epochs": [0]}
-BAD |= {
-    "steps": [0, -1],
+BAD = {
+    "lr": [0, -1, float("nan"), "1e-3", True, None],
+    "epochs": [0, 1.5],
+    "steps": [0, -1, 2.5],
     "minutes": [0, float("inf")],
+    "batch_tokens": [0, 100.5],
+    "micro_tokens": [-5],
+    "warmup": [-0.1, 1, None],
+    "weight_decay": [-0.1],
+    "clip": [-1, None],
     "lora_plus": [0],
-    "warmup": [-0.1, 1],
-    "clip": [-1],
+    "checkpoint_every": [0],
+    "log_every": [-1],
+    "evaluate_every": [0.5],
     "seed": [-1, 10**20, 0.5, True],
 }
-BAD |= {"weight_decay": [-0.1], "log_every": [-1]}
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_settings_out_of_range_are_refused_by_name(name):
     for value in BAD[name]:
-        with pytest.raises(SettingError, match=f"{name} is {value}"):
+        with pytest.raises(SettingError, match=f"{name} is {value!r}"):
             TrainConfig(**{name: value})
+
+
+def test_what_may_be_left_out_may_be_none():
+    TrainConfig(epochs=None, steps=None, minutes=None, lora_plus=None, clip=0, weight_decay=0, log_every=0)

@@ -97,7 +97,7 @@ def test_where_memory_runs_out_the_micro_batches_are_split(monkeypatch, capsys):
     assert said == [f"out of memory: micro-batches are now split in {k}, the effective batch stays" for k in (2, 4)]
 
 
-def test_a_row_that_does_not_fit_alone_is_an_error(monkeypatch):
+def test_an_example_that_does_not_fit_alone_is_an_error(monkeypatch):
     model = lora_model()
     before = values(model)
     out_of_memory_above(5, monkeypatch, OUT_OF_MEMORY)
@@ -253,6 +253,6 @@ def test_models_that_cannot_be_trained_are_refused(words):
 
 
 @pytest.mark.parametrize("sides", [([], HELD_OUT), (TRAIN, [])])
-def test_no_rows_are_refused(sides):
+def test_no_examples_are_refused(sides):
     with pytest.raises(SettingError, match="no training examples"):
         finetune(lora_model(), *sides, config())

@@ -15,7 +15,8 @@ from lorabook.data.batches import epoch_plan, share_of_rank
 from tests.kit.tiny_runs import TRAIN, assert_close, config
 from tests.kit.two_processes import STEPS
 
-HERE = Path(__file__).parent
+SCRIPT = "tests.kit.two_processes"
+ROOT = Path(__file__).parents[2]
 # `accelerate launch --multi_gpu`, on a free port. Without a GPU it starts the processes all the same, where `--cpu`
 # starts one, whatever the number asked for.
 LAUNCH = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
@@ -28,7 +29,7 @@ def start(folder: Path, *command: str) -> str:
     """Run Python with `command` in `folder`, without a GPU; what it printed."""
     folder.mkdir(exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home"), "CUDA_VISIBLE_DEVICES": ""}
-    environment["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(HERE)])
+    environment["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=280
     )
@@ -54,8 +55,7 @@ def test_the_toy_s_batches_are_as_uneven_as_real_ones():
 @pytest.mark.slow
 def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    script = str(HERE / "two_processes.py")
-    said = [start(one, script, "150", str(one)), start(two, *LAUNCH, script, "75", str(two))]
+    said = [start(one, "-m", SCRIPT, "150", str(one)), start(two, *LAUNCH, "-m", SCRIPT, "75", str(two))]
 
     for name in ("whole", "resumed"):
         mine = json.loads((one / f"{name}-0.json").read_text())["steps"]
