@@ -14,8 +14,9 @@ from lorabook.merging import merge, remove, unmerge
 from lorabook.peft_format import adapter_file
 from lorabook.step.optimizer import trained
 from lorabook.subspace.training import apply_subspace
-from tests.kit.tiny import MODELS, assert_untouched, gpt_bigcode, logits, snapshot, token_ids
-from tests.kit.two_adapters import CONFIGS, alone, both
+from tests.kit.adapters import CONFIGS, alone, both
+from tests.kit.families import MODELS, gpt_bigcode, logits, token_ids
+from tests.kit.untouched import assert_untouched, snapshot
 
 each_family = pytest.mark.parametrize("kind", MODELS)
 

@@ -10,7 +10,9 @@ from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, LoRAEmbedding, LoRALinear, adaptable, apply_lora, lora_layers, matched
 from lorabook.merging import merge, remove, unmerge
 from scripts.checks import families_table as families
-from tests.kit.tiny import assert_untouched, fill_adapter, gpt2, gpt_bigcode, llama, snapshot
+from tests.kit.adapters import fill_adapter
+from tests.kit.families import gpt2, gpt_bigcode, llama
+from tests.kit.untouched import assert_untouched, snapshot
 
 
 @torch.no_grad()

@@ -9,17 +9,9 @@ from torch import Tensor, nn
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, LoRAEmbedding, LoRALayer, LoRALinear, apply_lora, layer_shape, lora_layers
 from lorabook.merging import merge, remove, unmerge
-from tests.kit.tiny import (
-    MODELS,
-    VOCABULARY,
-    assert_untouched,
-    fill_adapter,
-    gpt_bigcode,
-    gradients,
-    logits,
-    snapshot,
-    token_ids,
-)
+from tests.kit.adapters import fill_adapter
+from tests.kit.families import MODELS, VOCABULARY, gpt_bigcode, gradients, logits, token_ids
+from tests.kit.untouched import assert_untouched, snapshot
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, LoRALinear, apply_lora, lora_layers
-from tests.kit.tiny import assert_untouched, gpt_bigcode, snapshot
+from tests.kit.families import gpt_bigcode
+from tests.kit.untouched import assert_untouched, snapshot
 
 OUT_OF_RANGE = {
     "r": [0, -1, True, 1.5, "8"],

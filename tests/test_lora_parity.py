@@ -8,8 +8,9 @@ from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from lorabook.lora import LoRAConfig, LoRAEmbedding, LoRALayer, LoRALinear, apply_lora, count_parameters, lora_layers
+from tests.kit.adapters import fill_adapter
+from tests.kit.families import MODELS, gradients, logits, token_ids
 from tests.kit.oracles import copy_factors, peft_factors, with_peft
-from tests.kit.tiny import MODELS, fill_adapter, gradients, logits, token_ids
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 TARGETS = [

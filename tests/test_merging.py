@@ -11,19 +11,10 @@ from transformers.pytorch_utils import Conv1D
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, LoRALayer, apply_lora, lora_layers
 from lorabook.merging import merge, remove, unmerge
+from tests.kit.adapters import adapted, fill_adapter
+from tests.kit.families import MODELS, gpt_bigcode, gradients, llama, logits, token_ids
 from tests.kit.oracles import copy_factors, with_peft
-from tests.kit.tiny import (
-    MODELS,
-    adapted,
-    assert_untouched,
-    fill_adapter,
-    gpt_bigcode,
-    gradients,
-    llama,
-    logits,
-    snapshot,
-    token_ids,
-)
+from tests.kit.untouched import assert_untouched, snapshot
 
 ARTICLE = LoRAConfig(r=16, alpha=8, dropout=0.1, targets=("c_attn", "c_proj", "c_fc", "wte", "wpe"))
 LLAMA = LoRAConfig(r=4, alpha=8, targets=("q_proj", "down_proj", "embed_tokens", "lm_head"))

@@ -6,9 +6,9 @@ import torch
 from lorabook.adapters import activate, active, add, mixed_batch
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig
+from tests.kit.adapters import CONFIGS, SEEDS, alone, both, fill_adapter
+from tests.kit.families import MODELS, gpt_bigcode, logits, token_ids
 from tests.kit.oracles import copy_factors, peft_config, with_peft
-from tests.kit.tiny import MODELS, fill_adapter, gpt_bigcode, logits, token_ids
-from tests.kit.two_adapters import CONFIGS, SEEDS, alone, both
 
 each_family = pytest.mark.parametrize("kind", MODELS)
 MIX = ["titles", None, "code", "titles", None]

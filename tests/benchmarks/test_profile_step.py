@@ -11,7 +11,7 @@ from torch.profiler import profile
 
 from benchmarks import profile_step
 from lorabook.lora import LoRAConfig, LoRALinear, apply_lora
-from tests.kit.tiny import gpt_bigcode
+from tests.kit.families import gpt_bigcode
 
 R = 5  # no other size of the tiny model
 

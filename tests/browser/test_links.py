@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from scripts.notebooks.browser import PANEL, find_chromium, jupyterlab, notebook_page
-from tests.kit.notebook_text import NOTEBOOKS
+from tests.kit.notebooks import NOTEBOOKS
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from lorabook.peft_format.adapter_config import CONFIG_LIMIT
 from lorabook.peft_format.adapter_file import BASE, CONFIG_NAME, WEIGHTS_NAME
-from tests.kit.tiny import MODELS, gpt_bigcode
+from tests.kit.families import MODELS, gpt_bigcode
 
 MODULE = "base_model.model.transformer.h.1.mlp.c_fc"
 A, B = f"{MODULE}.lora_A.weight", f"{MODULE}.lora_B.weight"

@@ -29,7 +29,7 @@ from lorabook.training.loop import finetune
 from tests.faults import ROOT
 from tests.faults.rows import Row
 from tests.faults.runs import comparable
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, values
+from tests.kit.runs import HELD_OUT, TRAIN, config, differing, lora_model, values
 
 SETTINGS = config(steps=9, checkpoint_every=2, log_every=1, clip=0.5)
 SHARES = (0.3, 1.5, 2.05, 2.2, 2.4, 2.5, 2.6, 2.7)  # of the disk, in checkpoints: two are kept while one is written

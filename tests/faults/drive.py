@@ -20,7 +20,7 @@ from lorabook.training.history import History
 from lorabook.training.loop import finetune
 from tests.faults.rows import Row
 from tests.faults.runs import comparable
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, values
+from tests.kit.runs import HELD_OUT, TRAIN, config, differing, lora_model, values
 
 SETTINGS = config(steps=10, checkpoint_every=1, log_every=1, clip=0.5)
 TRIES, LAG = 10, 3 * (COPIES - 1)  # of each loss; files on their way at most, three a checkpoint: one copy has arrived

@@ -12,7 +12,9 @@ from lorabook.lora import LoRAConfig
 from lorabook.peft_format.adapter_file import load, save
 from tests.faults import adapter_cases, code_cases
 from tests.faults.rows import Row
-from tests.kit.tiny import adapted, assert_untouched, gpt_bigcode, snapshot
+from tests.kit.adapters import adapted
+from tests.kit.families import gpt_bigcode
+from tests.kit.untouched import assert_untouched, snapshot
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 MARK = "FAULTS_TRAP"  # the environment variable with the name of the folder that a trap makes

@@ -35,7 +35,9 @@ from lorabook.peft_format import adapter_file
 from lorabook.step.optimizer import trained
 from tests.faults import ROOT
 from tests.faults.rows import Row
-from tests.kit.tiny import adapted, assert_untouched, gpt_bigcode, snapshot
+from tests.kit.adapters import adapted
+from tests.kit.families import gpt_bigcode
+from tests.kit.untouched import assert_untouched, snapshot
 
 NOTEBOOKS = tuple(sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")))
 INTERRUPTIONS = 3  # a notebook

@@ -30,7 +30,7 @@ from lorabook.training.loop import FAILURES, finetune
 from tests.faults import ROOT
 from tests.faults.numbers import at_step
 from tests.faults.rows import Row
-from tests.kit.tiny_runs import HELD_OUT, config, differing, gradients_of, lora_model, rows, values
+from tests.kit.runs import HELD_OUT, config, differing, gradients_of, lora_model, rows, values
 
 TRAIN = rows(90, seed=2, longest=14)
 SETTINGS = config(steps=6, micro_tokens=150, checkpoint_every=4)  # a step is one micro-batch until memory runs out

@@ -23,8 +23,8 @@ from lorabook.training.loop import MOST_SKIPS, finetune
 from tests.faults.rows import Row
 from tests.faults.runs import comparable
 from tests.kit.accelerators import ScaledAccelerator
-from tests.kit.tiny import VOCABULARY, gpt_bigcode
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, values
+from tests.kit.families import VOCABULARY, gpt_bigcode
+from tests.kit.runs import HELD_OUT, TRAIN, config, differing, lora_model, values
 
 SETTINGS = config(steps=9, checkpoint_every=2, log_every=1, clip=0.5)
 BAD = (math.nan, math.inf, -math.inf)

@@ -23,7 +23,7 @@ from lorabook.step.config import TrainConfig
 from lorabook.training import checkpoint
 from lorabook.training import loop as train
 from lorabook.training.history import History
-from tests.kit.tiny_runs import rows
+from tests.kit.runs import rows
 
 STEPS, EVERY = 20, 4
 TRAIN, HELD_OUT = rows(96, seed=3, longest=48), rows(6, seed=4)

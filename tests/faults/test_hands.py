@@ -10,7 +10,8 @@ from lorabook.merging import merge, remove, unmerge
 from lorabook.peft_format import adapter_file
 from lorabook.step.optimizer import trained
 from tests.faults import hands
-from tests.kit.tiny import adapted, gpt_bigcode, logits
+from tests.kit.adapters import adapted
+from tests.kit.families import gpt_bigcode, logits
 
 ROOT = Path(__file__).resolve().parents[2]
 

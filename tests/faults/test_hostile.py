@@ -36,7 +36,8 @@ def test_damaged_and_wrong_adapters(tmp_path, monkeypatch):
 
 
 def test_an_adapter_that_is_sound_does_not_pass_as_refused(tmp_path):
-    from tests.kit.tiny import adapted, gpt_bigcode
+    from tests.kit.adapters import adapted
+    from tests.kit.families import gpt_bigcode
 
     sound = save(adapted(gpt_bigcode(), LoRAConfig(r=4, targets=files.STARCODER)), tmp_path / "sound")
     nothing = adapter_cases.Case("none", "none", adapter_cases.nothing, ".")

@@ -3,7 +3,6 @@
 python -m tests.kit.two_processes BATCH_TOKENS OUTPUT
 """
 
-import signal
 import sys
 from pathlib import Path
 
@@ -11,18 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from lorabook.training.accelerator import accelerator_for
-from lorabook.training.history import History
 from lorabook.training.loop import finetune
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, gradients_of, lora_model, values
+from tests.kit.runs import HELD_OUT, TRAIN, config, gradients_of, lora_model, stop_at, values
 
 STEPS, PAUSE = 5, 3
 SETTINGS = {"lr": 1e-3, "steps": STEPS, "checkpoint_every": 2, "log_every": 1, "minutes": 30.0}
-
-
-def press(history: History) -> None:
-    """The stop button, in the main process alone: no other one logs."""
-    if len(history.steps) == PAUSE:
-        signal.raise_signal(signal.SIGINT)
 
 
 def random_states(model) -> list[torch.Tensor]:
@@ -50,7 +42,8 @@ def main(batch_tokens: str, output: str) -> None:
         histories.append(finetune(model, TRAIN, HELD_OUT, settings, output=folder / f"run-{rank}"))
 
     seen = gradients_of(model, whole)
-    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=folder / "parts", on_log=press)
+    stop = stop_at(PAUSE)  # the button is pressed in the main process alone: no other one logs
+    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=folder / "parts", on_log=stop)
     if dist.is_initialized():
         dist.barrier()  # until the main process has written the checkpoint
     histories.append(finetune(again, TRAIN, HELD_OUT, settings, output=folder / "parts", resume=True))

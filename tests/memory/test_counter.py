@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lorabook.memory.counter import StorageCounter
-from tests.kit.tiny import MODELS, token_ids
+from tests.kit.families import MODELS, token_ids
 
 FLOAT = 4
 

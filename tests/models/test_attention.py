@@ -197,7 +197,7 @@ def test_a_cache_of_fixed_size_is_refused():
 
 
 def test_a_window_shorter_than_the_sequence_is_refused():
-    config = MistralConfig(**IDS, **LLAMA_SIZES, num_key_value_heads=2, sliding_window=8)
+    config = MistralConfig(**IDS, **LLAMA_SIZES, sliding_window=8)
     model, ids = build(config, attention_for("cuda", T4)), ragged_batch()[0]
     torch.testing.assert_close(model(ids[:, :8]).logits, build(config, "sdpa")(ids[:, :8]).logits)
     with pytest.raises(ModelError, match="8 tokens at a time, but the sequence has 12"):

@@ -15,10 +15,12 @@ from lorabook.models.precision import precision_for
 from lorabook.models.quantized import dense_weight, packed_layers, quantize
 from lorabook.training.loop import finetune
 from lorabook.workbook.clinic import nf4
+from tests.kit.adapters import adapted, fill_adapter
+from tests.kit.families import gradients, logits, token_ids
 from tests.kit.oracles import copy_factors, peft_factors, with_peft
-from tests.kit.packed import BASES, dense_copy, packed, storage_bytes
-from tests.kit.tiny import adapted, assert_untouched, fill_adapter, gradients, logits, snapshot, token_ids
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, assert_close, config, values
+from tests.kit.quantized import BASES, dense_copy, packed, storage_bytes
+from tests.kit.runs import HELD_OUT, TRAIN, assert_close, config, values
+from tests.kit.untouched import assert_untouched, snapshot
 
 bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install 'lorabook[quantized]'")
 LORA = LoRAConfig(r=4, alpha=6)

@@ -20,9 +20,11 @@ from lorabook.models import load_model
 from lorabook.models.quantized import dequantize, packed_layers, quantize
 from lorabook.peft_format import adapter_file
 from lorabook.peft_format.fingerprint import Fingerprint
+from tests.kit.adapters import adapted, fill_adapter
+from tests.kit.families import logits
 from tests.kit.oracles import with_peft
-from tests.kit.packed import BASES, dense_copy, packed
-from tests.kit.tiny import adapted, assert_untouched, fill_adapter, logits, snapshot
+from tests.kit.quantized import BASES, dense_copy, packed
+from tests.kit.untouched import assert_untouched, snapshot
 
 pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install 'lorabook[quantized]'")
 LORA = LoRAConfig(r=4, alpha=6)

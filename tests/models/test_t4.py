@@ -26,7 +26,7 @@ from lorabook.training.answers import answer
 from lorabook.training.loop import finetune
 from tests.kit.accelerators import ScaledAccelerator
 from tests.kit.families import AMPERE, CONFIGS, T4, build
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, assert_close, at_every_step, config, differing, gradients_of, values
+from tests.kit.runs import HELD_OUT, TRAIN, assert_close, at_every_step, config, differing, gradients_of, values
 
 GPUS = pytest.mark.parametrize("gpu", [T4, AMPERE], ids=["T4", "Ampere"])
 LORA = LoRAConfig(r=4, alpha=8)

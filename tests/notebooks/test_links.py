@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.notebook_text import NOTEBOOKS, ROOT, cells, headings, plain
+from tests.kit.notebooks import NOTEBOOKS, ROOT, cells, headings, plain
 
 PAGES = [*NOTEBOOKS, *sorted(ROOT.glob("*.md")), ROOT / "lorabook/assets/pocket/README.md"]
 EACH = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

@@ -21,7 +21,7 @@ from lorabook.peft_format.adapter_config import (
     read_config,
     targeted,
 )
-from tests.kit.tiny import MODELS, gpt_bigcode
+from tests.kit.families import MODELS, gpt_bigcode
 
 CHOICES: list[dict[str, Any]] = [
     {"target_modules": ["c_attn", "c_fc"]},

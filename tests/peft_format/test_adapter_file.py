@@ -21,8 +21,10 @@ from lorabook.lora import LoRAConfig, apply_lora, attached, lora_layers
 from lorabook.merging import merge
 from lorabook.peft_format import adapter_file
 from lorabook.peft_format.adapter_file import CONFIG_NAME, WEIGHTS_NAME, load, save
+from tests.kit.adapters import adapted
+from tests.kit.families import MODELS, gpt_bigcode, llama, logits
 from tests.kit.oracles import copy_factors, with_peft
-from tests.kit.tiny import MODELS, adapted, assert_untouched, gpt_bigcode, llama, logits, snapshot
+from tests.kit.untouched import assert_untouched, snapshot
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 CASES = {

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from lorabook.errors import AdapterError, SettingError
 from lorabook.lora import LoRAConfig
 from lorabook.peft_format.adapter_file import CONFIG_NAME, WEIGHTS_NAME, load, save
-from tests.kit.tiny import MODELS, adapted, assert_untouched, gpt_bigcode, snapshot
+from tests.kit.adapters import adapted
+from tests.kit.families import MODELS, gpt_bigcode
+from tests.kit.untouched import assert_untouched, snapshot
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 

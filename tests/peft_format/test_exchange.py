@@ -17,7 +17,9 @@ from lorabook.merging import merge, unmerge
 from lorabook.peft_format.adapter_config import CONFIG_NAME, lora_config
 from lorabook.peft_format.adapter_file import WEIGHTS_NAME, load, read_tensors, save
 from scripts.checks import families_table as families
-from tests.kit.tiny import MODELS, adapted, assert_untouched, fill_adapter, gpt_bigcode, logits, snapshot
+from tests.kit.adapters import adapted, fill_adapter
+from tests.kit.families import MODELS, gpt_bigcode, logits
+from tests.kit.untouched import assert_untouched, snapshot
 
 # Names
 

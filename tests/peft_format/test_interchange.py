@@ -16,7 +16,8 @@ from lorabook.merging import merge, remove
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.workbook.kit.peft import peft_or_advice
-from tests.kit.tiny import MODELS, adapted, logits, token_ids
+from tests.kit.adapters import adapted
+from tests.kit.families import MODELS, logits, token_ids
 
 WITH_EMBEDDINGS = {
     "GPTBigCode": ("c_attn", "c_proj", "c_fc", "wte", "wpe"),

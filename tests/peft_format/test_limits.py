@@ -17,7 +17,7 @@ from lorabook.peft_format import adapter_file
 from lorabook.peft_format.adapter_file import WEIGHTS_NAME, load, save
 from lorabook.peft_format.limits import EXPERTS
 from scripts.checks import families_table as families
-from tests.kit.tiny import adapted
+from tests.kit.adapters import adapted
 
 EXPERT_FAMILIES = ["deepseek_v2", "deepseek_v3", "dots1", "ernie4_5_moe", "glm4_moe", "qwen3_moe", "qwen3_next"]
 # Family, and targets of which PEFT loses some

@@ -7,8 +7,8 @@ from peft import LoraConfig
 
 from lorabook.lora import LoRAConfig
 from lorabook.peft_format.limits import check_vllm_compatible
+from tests.kit.families import gpt_bigcode
 from tests.kit.oracles import peft_config
-from tests.kit.tiny import gpt_bigcode
 
 
 def plain(r: int) -> LoRAConfig:

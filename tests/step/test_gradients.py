@@ -5,8 +5,8 @@ import torch
 
 from lorabook.lora import LoRAConfig, apply_lora, lora_layers
 from lorabook.step.gradients import set_activation_checkpointing
-from tests.kit.tiny import gpt_bigcode
-from tests.kit.tiny_runs import lora_model
+from tests.kit.families import gpt_bigcode
+from tests.kit.runs import lora_model
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.counter import StorageCounter
 from lorabook.step import loss as loss_module
 from lorabook.step.loss import AnswerLoss, chunk_rows, summed_cross_entropy
-from tests.kit.tiny import MODELS, fill_adapter, gpt_bigcode, llama, token_ids
+from tests.kit.adapters import fill_adapter
+from tests.kit.families import MODELS, gpt_bigcode, llama, token_ids
 
 WIDTH, OUT, LABELS = 16, 40, 23
 # Ragged: (length, answer start). One row is all answer but its first token, one has a single label.

@@ -15,7 +15,7 @@ from transformers import (
 
 from lorabook.errors import SettingError
 from lorabook.step.loss import AnswerLoss
-from tests.kit.tiny import MODELS, gpt_bigcode
+from tests.kit.families import MODELS, gpt_bigcode
 
 SIZES = {
     "vocab_size": 64,

@@ -18,8 +18,8 @@ from lorabook.subspace.training import Subspace, apply_subspace, remove_subspace
 from lorabook.training.checkpoint import latest
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from tests.kit.tiny import VOCABULARY, gpt2, gpt_bigcode, token_ids
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, at_every_step, config, differing, values
+from tests.kit.families import VOCABULARY, gpt2, gpt_bigcode, token_ids
+from tests.kit.runs import HELD_OUT, TRAIN, at_every_step, config, differing, values
 
 M = 28  # parameter tensors of the tiny GPTBigCode, the tied head not counted again
 METHODS = pytest.mark.parametrize("method", ["did", "said"])

@@ -12,14 +12,13 @@ from transformers import LlamaConfig
 from lorabook.data.examples import encode, encode_prompt
 from lorabook.errors import DataError, SettingError
 from lorabook.training.answers import Answer, AnswerQuality, ParseShare, answer, answers, parse_share
-from tests.kit.families import LLAMA_SIZES, build
-from tests.kit.tiny import gpt_bigcode
-from tests.kit.tiny_text import TEXT, logged, pair, tokenizer
+from tests.kit.families import LLAMA_SIZES, build, gpt_bigcode
+from tests.kit.text import TEXT, logged, pair, tokenizer
 
 
 def llama_writer() -> LlamaConfig:
-    sizes = {"num_key_value_heads": 2, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 0}
-    return LlamaConfig(vocab_size=300, **LLAMA_SIZES, **sizes)
+    sizes = {"vocab_size": 300, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 0}
+    return LlamaConfig(**(LLAMA_SIZES | sizes))
 
 
 def writer(positions: int = 64, **changes) -> nn.Module:
@@ -71,7 +70,7 @@ def test_an_answer_repeats_and_leaves_random_state_and_mode_alone(temperature):
 
 @pytest.mark.parametrize("family", ["gpt_bigcode", "llama"])
 def test_answers_in_batches_are_those_of_one_at_a_time_in_the_order_asked(family):
-    model = writer() if family == "gpt_bigcode" else build(llama_writer(), "sdpa")
+    model = writer() if family == "gpt_bigcode" else build(llama_writer())
     asked = [pair(question) for question in ("word " * 300, *TEXT, "x")]
     alone = [answers(model, tokenizer(), [question], max_new_tokens=12)[0] for question in asked]
     for batch in (1, 3, 16):

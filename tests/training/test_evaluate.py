@@ -12,9 +12,8 @@ from transformers import CohereConfig
 from lorabook.data.examples import Example
 from lorabook.errors import DataError, SettingError
 from lorabook.training.evaluate import HeldOut, answer_loss, evaluating, question_gain
-from tests.kit.families import LLAMA_SIZES, build
-from tests.kit.tiny import MODELS, gpt_bigcode
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, lora_model
+from tests.kit.families import LLAMA_SIZES, MODELS, build, gpt_bigcode
+from tests.kit.runs import HELD_OUT, TRAIN, lora_model
 
 
 @torch.no_grad()
@@ -127,6 +126,6 @@ def test_a_row_is_never_paired_with_its_own_question():
 
 
 def test_the_loss_of_a_model_that_it_would_be_wrong_for_is_not_measured():
-    model = build(CohereConfig(vocab_size=64, **LLAMA_SIZES, num_key_value_heads=2, logit_scale=0.25), "sdpa")
+    model = build(CohereConfig(vocab_size=64, **LLAMA_SIZES, logit_scale=0.25))
     with pytest.raises(SettingError, match="changes its logits"):
         answer_loss(model, HELD_OUT)

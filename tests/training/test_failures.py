@@ -24,8 +24,8 @@ from lorabook.training.checkpoint import latest
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.history import History
 from lorabook.training.loop import finetune
-from tests.kit.tiny import gpt_bigcode
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, assert_close, config, differing, gradients_of, lora_model, values
+from tests.kit.families import gpt_bigcode
+from tests.kit.runs import HELD_OUT, TRAIN, assert_close, config, differing, gradients_of, lora_model, stop_at, values
 
 
 def spoil_weight(model: nn.Module, monkeypatch) -> None:
@@ -95,6 +95,15 @@ def test_where_memory_runs_out_the_micro_batches_are_split(monkeypatch, capsys):
         assert_close(mine, theirs, 1e-4)
     said = capsys.readouterr().out.splitlines()
     assert said == [f"out of memory: micro-batches are now split in {k}, the effective batch stays" for k in (2, 4)]
+
+
+def test_a_resumed_run_keeps_its_smaller_micro_batches(monkeypatch, capsys, tmp_path):
+    settings = config(micro_tokens=150, log_every=1)
+    out_of_memory_above(60, monkeypatch, OUT_OF_MEMORY)
+    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=tmp_path, on_log=stop_at(1))
+    assert capsys.readouterr().out.count("out of memory") == 2
+    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=tmp_path, resume=True)
+    assert "out of memory" not in capsys.readouterr().out
 
 
 def test_an_example_that_does_not_fit_alone_is_an_error(monkeypatch):

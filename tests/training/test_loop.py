@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import signal
 from copy import deepcopy
 from types import SimpleNamespace
 
@@ -21,10 +20,22 @@ from lorabook.step.optimizer import make_optimizer, trained
 from lorabook.training import loop as train_module
 from lorabook.training import run_folder
 from lorabook.training.evaluate import answer_loss
-from lorabook.training.loop import finetune
+from lorabook.training.loop import finetune, seconds_for_steps
 from tests.kit.accelerators import OneOfMany, use
-from tests.kit.tiny import fill_adapter, gpt_bigcode
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, assert_close, config, differing, gradients_of, lora_model, rows, values
+from tests.kit.adapters import fill_adapter
+from tests.kit.families import gpt_bigcode
+from tests.kit.runs import (
+    HELD_OUT,
+    TRAIN,
+    assert_close,
+    config,
+    differing,
+    gradients_of,
+    lora_model,
+    rows,
+    stop_at,
+    values,
+)
 
 
 def their_gradients(model: nn.Module, batch: list[Example]) -> tuple[float, dict[str, Tensor]]:
@@ -231,6 +242,7 @@ def test_minutes_end_the_run_in_time_with_the_rate_near_zero(monkeypatch):
         assert max(rates) > 0.99e-2 and rates[-1] < 0.05e-2 and rates[0] < 0.1e-2
         assert history.stopped == "finished" and len(history.held_out) == 2
     assert len(finetune(lora_model(), TRAIN, HELD_OUT, config(minutes=60, steps=3)).steps) == 3
+    assert seconds_for_steps(2, evaluation=10) + 2 * 10 == 2 * (60 - 3)  # a held-out loss before and one after
 
 
 def test_minutes_count_what_was_spent_before_a_resume(monkeypatch, tmp_path):
@@ -247,12 +259,7 @@ def test_minutes_count_what_was_spent_before_a_resume(monkeypatch, tmp_path):
     settings = config(minutes=2, steps=None, log_every=1)
     whole = finetune(lora_model(), TRAIN, HELD_OUT, settings)
     half = len(whole.steps) // 2
-
-    def press(history):
-        if len(history.steps) == half:
-            signal.raise_signal(signal.SIGINT)
-
-    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=tmp_path, on_log=press)
+    finetune(lora_model(), TRAIN, HELD_OUT, settings, output=tmp_path, on_log=stop_at(half))
     clock.now += 10_000  # nobody pays for the pause
     history = finetune(lora_model(), TRAIN, HELD_OUT, settings, output=tmp_path, resume=True)
     assert abs(len(history.steps) - len(whole.steps)) <= 1

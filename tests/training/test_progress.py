@@ -11,7 +11,7 @@ import torch
 from lorabook.training import loop
 from lorabook.training.loop import finetune
 from lorabook.training.progress import peak_bytes, progress_bar
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, lora_model
+from tests.kit.runs import HELD_OUT, TRAIN, config, lora_model
 
 
 class Bar(io.StringIO):

@@ -8,7 +8,7 @@ import pytest
 from lorabook.training.history import History
 from lorabook.training.loop import finetune
 from lorabook.training.stop_button import stop_button
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, lora_model
+from tests.kit.runs import HELD_OUT, TRAIN, config, lora_model
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from lorabook.data.batches import epoch_plan, share_of_rank
-from tests.kit.tiny_runs import TRAIN, assert_close, config
+from tests.kit.runs import TRAIN, assert_close, config
 from tests.kit.two_processes import STEPS
 
 SCRIPT = "tests.kit.two_processes"

@@ -14,8 +14,8 @@ from lorabook.data import batches, examples
 from lorabook.data.split import split
 from lorabook.workbook.exercises import EXERCISES
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, judge, same
-from tests.kit.tiny import gpt_bigcode, token_ids
-from tests.kit.tiny_text import TEXT, pair, tokenizer
+from tests.kit.families import gpt_bigcode, token_ids
+from tests.kit.text import TEXT, pair, tokenizer
 from tests.workbook.mistake_bank import load, said
 
 ANSWERS = {name: load(exercise.solution) for name, exercise in EXERCISES.items()}

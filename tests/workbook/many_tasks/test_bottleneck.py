@@ -24,8 +24,9 @@ from lorabook.workbook.many_tasks.bottleneck import (
     trained_parameters,
     width_for,
 )
-from tests.kit.tiny import MODELS, WIDTH, assert_untouched, gpt_bigcode, gradients, logits, snapshot, token_ids
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, assert_close, config, differing, values
+from tests.kit.families import MODELS, WIDTH, gpt_bigcode, gradients, logits, token_ids
+from tests.kit.runs import HELD_OUT, TRAIN, assert_close, config, differing, values
+from tests.kit.untouched import assert_untouched, snapshot
 
 M, BLOCKS = 4, 2
 FAMILIES = pytest.mark.parametrize("family", MODELS)

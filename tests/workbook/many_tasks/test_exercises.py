@@ -12,7 +12,7 @@ from lorabook import merging
 from lorabook.lora import LoRAConfig, LoRALinear
 from lorabook.workbook.exercises import BY_ROOM
 from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
-from tests.kit.tiny import gpt2, gpt_bigcode
+from tests.kit.families import gpt2, gpt_bigcode
 from tests.workbook.mistake_bank import load, said
 
 ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_ROOM["many_tasks"]}

@@ -13,8 +13,8 @@ from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.peft_format import adapter_file
 from lorabook.workbook.exercises import BY_ROOM
 from lorabook.workbook.rank_and_alpha.exercises import T5
+from tests.kit.families import gpt_bigcode
 from tests.kit.oracles import with_peft
-from tests.kit.tiny import gpt_bigcode
 from tests.workbook.mistake_bank import load, said
 
 ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_ROOM["rank_and_alpha"]}

@@ -15,7 +15,7 @@ from lorabook.workbook.kit.figures import GREY, ORANGE
 from lorabook.workbook.start import explorer as start
 from lorabook.workbook.start.explorer import MATRICES, RANKS, StartState
 from lorabook.workbook.start.figures import CHAPTERS, PARTS, book_map, next_tokens
-from tests.kit.notebook_text import NOTEBOOKS, ROOT, cells
+from tests.kit.notebooks import NOTEBOOKS, ROOT, cells
 
 BEFORE = {"⏎": 0.57, "The": 0.01, "-": 0.02}
 AFTER = {"⏎": 0.21, "The": 0.3, "-": 0.001}

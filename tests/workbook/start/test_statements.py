@@ -12,7 +12,7 @@ import pytest
 from lorabook.errors import SettingError
 from lorabook.workbook.start import statements
 from lorabook.workbook.start.statements import STATEMENTS, VERDICTS, again, anchor, say, ten, verdicts
-from tests.kit.notebook_text import ROOT, cells, headings
+from tests.kit.notebooks import ROOT, cells, headings
 
 
 @pytest.fixture

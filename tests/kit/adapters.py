@@ -1,10 +1,12 @@
-"""Two adapters on one base that differ in rank, scaling and targets, and models that only ever had one of them."""
+"""Adapters that look trained: one on a model, or two on one base that differ in rank, scaling and targets."""
 
+import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from lorabook.adapters import activate, add, deactivate
-from lorabook.lora import LoRAConfig, apply_lora
-from tests.kit.tiny import MODELS, fill_adapter
+from lorabook.lora import LoRAConfig, apply_lora, lora_layers
+from tests.kit.families import MODELS
 
 GPT = {
     "titles": LoRAConfig(r=4, alpha=8, dropout=0.5, targets=("c_attn", "wte", "wpe")),
@@ -16,6 +18,22 @@ LLAMA = {
 }
 CONFIGS = {"GPTBigCode": GPT, "GPT-2": GPT, "Llama": LLAMA}
 SEEDS = {"titles": 11, "code": 12}
+
+
+@torch.no_grad()
+def fill_adapter(model: nn.Module, seed: int = 2) -> None:
+    """Put random values in both factors of every LoRA layer, as after training, so that the update is not zero."""
+    generator = torch.Generator().manual_seed(seed)
+    for _, layer in lora_layers(model):
+        for factor in (layer.A, layer.B):
+            factor.copy_(torch.randn(factor.shape, generator=generator) * 0.2)
+
+
+def adapted(model: PreTrainedModel, config: LoRAConfig) -> PreTrainedModel:
+    """`model` itself, with an adapter that looks trained."""
+    apply_lora(model, config)
+    fill_adapter(model)
+    return model
 
 
 def alone(kind: str, name: str) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lorabook.models import load_model
 from lorabook.models.quantized import packed_layers, quantize
-from tests.kit.tiny import gpt2, gpt_bigcode, llama
+from tests.kit.families import gpt2, gpt_bigcode, llama
 
 BASES: dict[str, Callable[..., Any]] = {
     "GPTBigCode": lambda seed=0, **changes: gpt_bigcode(seed, **({"n_embd": 64} | changes)),

@@ -1,5 +1,6 @@
 """A toy that training can learn, and what a run did to its model."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from lorabook.data.examples import Example
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.step.config import TrainConfig
-from tests.kit.tiny import gpt_bigcode
+from lorabook.training.history import History
+from tests.kit.families import gpt_bigcode
 
 
 def rows(count: int = 24, seed: int = 0, longest: int = 24) -> list[Example]:
@@ -64,6 +66,16 @@ def at_every_step(run: Callable[[], Any], look: Callable[[torch.optim.Optimizer]
 def gradients_of(model: nn.Module, run: Callable[[], Any]) -> list[dict[str, Tensor]]:
     """The gradients of `model` that the optimizer was given at every step of `run`."""
     return at_every_step(run, lambda _: {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+
+
+def stop_at(step: int) -> Callable[[History], None]:
+    """An `on_log` that presses the stop button once, after `step` steps."""
+
+    def press(history: History) -> None:
+        if len(history.steps) == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return press
 
 
 def assert_close(mine: dict[str, Tensor], other: dict[str, Tensor], tolerance: float = 1e-5) -> None:
