@@ -1,4 +1,4 @@
-"""What the ledger says a block saves, against what autograd saves: measured figures, and saved tensors themselves."""
+"""The estimate of what a block saves, against what autograd saves: measured figures, and saved tensors themselves."""
 
 import contextlib
 from copy import deepcopy
@@ -17,7 +17,7 @@ from lorabook.memory.arithmetic import GpuArithmetic
 from lorabook.memory.families import shape_of
 from lorabook.memory.plan import DTYPES, Plan
 from lorabook.models.attention import attention_for
-from tests.kit.tiny import IDS, NO_DROPOUT
+from tests.kit.families import IDS, NO_DROPOUT
 
 H, HEADS = 256, 16
 SIZES = {"n_embd": H, "n_head": HEADS, "n_layer": 2, "n_positions": 128}
@@ -46,17 +46,12 @@ CASES = {
 # Bytes that one GPTBigCode block saves in fp32, its input left out, over sequence * batch * width. For "eager" there
 # are 8 = heads * sequence / width scores a token and head width. With `F.dropout` on an adapter's input the CPU would
 # keep 85.8 and 121.1: a mask in fp32 where `byte_dropout` has one byte, for 7 inputs of width h.
-MEASURED = {
-    ("frozen", "fused"): 28.8,
-    ("LoRA on attention's input", "fused"): 33.1,
-    ("full", "fused"): 52.8,
-    ("LoRA on all", "fused"): 53.8,
-    ("LoRA on all with dropout", "fused"): 64.8,
-    ("frozen", "eager"): 64.1,
-    ("LoRA on attention's input", "eager"): 68.3,
-    ("full", "eager"): 92.1,
-    ("LoRA on all", "eager"): 93.1,
-    ("LoRA on all with dropout", "eager"): 100.1,
+MEASURED = {  # with attention "fused" and "eager"
+    "frozen": (28.8, 64.1),
+    "LoRA on attention's input": (33.1, 68.3),
+    "full": (52.8, 92.1),
+    "LoRA on all": (53.8, 93.1),
+    "LoRA on all with dropout": (64.8, 100.1),
 }
 
 
@@ -68,7 +63,7 @@ def plan_for(config, case: str, *sizes, **changes) -> Plan:
 
 
 def predicted(config, case: str, plan: Plan) -> int:
-    """Bytes that the ledger says the second block saves, its input left out where the first norm saves just that."""
+    """Estimated bytes that the second block saves, its input left out where the first norm saves just that."""
     shape, lora, names = shape_of(config), plan.method, frozenset()
     if isinstance(lora, LoRAConfig):
         ends = tuple(m.name for m in shape.linears) if lora.targets == ("all-linear",) else lora.targets
@@ -122,24 +117,28 @@ def saved_by_autograd(family: str, case: str, plan: Plan) -> int:
     return sum(kept.values()) if out is not None else 0  # `out` holds the graph, so that no storage is used twice
 
 
-@pytest.mark.parametrize(("case", "attention"), MEASURED)
-def test_measured_bytes_a_token_and_width(case, attention):
+@pytest.mark.parametrize("case", CASES)
+def test_measured_bytes_a_token_and_width(case):
     """Both the formulas and autograd give the measured figures; batch 4 x 128 tokens, width 256, 16 heads, r = 16."""
-    plan = Plan(CASES[case], 4, 128, "fp32", attention=attention)
-    unit, measured = plan.tokens * H, MEASURED[case, attention]
-    assert predicted(CONFIGS[STARCODER], case, plan) / unit == pytest.approx(measured, rel=0.01)
-    assert saved_by_autograd(STARCODER, case, plan) / unit == pytest.approx(measured, rel=0.01)
+    for attention, measured in zip(("fused", "eager"), MEASURED[case]):
+        plan = Plan(CASES[case], 4, 128, "fp32", attention=attention)
+        unit = plan.tokens * H
+        assert predicted(CONFIGS[STARCODER], case, plan) / unit == pytest.approx(measured, rel=0.01)
+        assert saved_by_autograd(STARCODER, case, plan) / unit == pytest.approx(measured, rel=0.01)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("weights", ["fp32", "bf16"])
-@pytest.mark.parametrize("attention", ["fused", "math", "eager"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("family", CONFIGS)
-def test_a_block_saves_what_autograd_saves(family, case, attention, weights, batch):
-    plan = plan_for(CONFIGS[family], case, batch, 32, weights, attention=attention)
-    measured = saved_by_autograd(family, case, plan)
-    assert predicted(CONFIGS[family], case, plan) == pytest.approx(measured, rel=1e-3)
+def test_a_block_saves_what_autograd_saves(family, case, weights):
+    """A batch of one matters to attention's copies alone, and "math" differs from "eager" there alone."""
+    settings = [(3, "fused"), (3, "eager")]
+    if case == "LoRA on all":
+        settings += [(3, "math"), (1, "math"), (1, "eager")]
+    for batch, attention in settings:
+        plan = plan_for(CONFIGS[family], case, batch, 32, weights, attention=attention)
+        measured = saved_by_autograd(family, case, plan)
+        assert predicted(CONFIGS[family], case, plan) == pytest.approx(measured, rel=1e-3), plan
 
 
 def test_freezing_keeps_more_than_half_and_lora_on_everything_saves_none():
@@ -150,7 +149,7 @@ def test_freezing_keeps_more_than_half_and_lora_on_everything_saves_none():
 
 
 @pytest.mark.parametrize(
-    ("attention", "attending", "residual", "weights", "bytes_a_number"),
+    ("attention", "attending", "residual", "weights", "bytes_a_value"),
     [
         ("math", 0.1, 0.0, "fp32", 8),  # mask and dropped scores
         ("eager", 0.1, 0.0, "fp32", 8),
@@ -159,8 +158,8 @@ def test_freezing_keeps_more_than_half_and_lora_on_everything_saves_none():
         ("fused", 0.0, 0.1, "bf16", 1),
     ],
 )
-def test_the_model_s_own_dropout_keeps_masks(attention, attending, residual, weights, bytes_a_number, monkeypatch):
-    """A mask has one byte a number on 16-bit weights, as on a GPU, and four in the CPU's fp32."""
+def test_the_model_s_own_dropout_keeps_masks(attention, attending, residual, weights, bytes_a_value, monkeypatch):
+    """A mask has one byte a value on 16-bit weights, as on a GPU, and four in the CPU's fp32."""
     name = f"with dropout {attending} {residual}"
     config = GPTBigCodeConfig(**IDS, **SIZES, attn_pdrop=attending, resid_pdrop=residual, embd_pdrop=0.0)
     monkeypatch.setitem(CONFIGS, name, config)
@@ -168,4 +167,4 @@ def test_the_model_s_own_dropout_keeps_masks(attention, attending, residual, wei
     kept = predicted(config, "LoRA on all", plan)
     assert kept == pytest.approx(saved_by_autograd(name, "LoRA on all", plan), rel=1e-3)
     more = kept - predicted(config, "LoRA on all", replace(plan, model_dropout=0.0))
-    assert more == bytes_a_number * plan.tokens * (2 * H if residual else plan.sequence * HEADS)
+    assert more == bytes_a_value * plan.tokens * (2 * H if residual else plan.sequence * HEADS)

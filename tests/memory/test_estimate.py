@@ -1,9 +1,8 @@
-"""The ledger against real steps: tensors as they are, the counter on the CPU, the rehearsal, and PyTorch's profiler."""
+"""The estimate against real steps: tensors as they are, the counter on the CPU, the dry run, and PyTorch's profiler."""
 
 import inspect
+import itertools
 import json
-from dataclasses import replace
-from itertools import accumulate
 
 import pytest
 import torch
@@ -18,13 +17,12 @@ from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.dry_run import DryRun, dry_run, measure
 from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.families import shape_of
-from lorabook.memory.gpus import GPUS, fits, largest_batch
 from lorabook.memory.plan import DTYPES, Plan
 from lorabook.step.config import TrainConfig
 from lorabook.step.gradients import set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
 from lorabook.step.optimizer import make_optimizer, trained
-from tests.kit.tiny import GPT_SIZES, IDS, LLAMA_SIZES, NO_DROPOUT
+from tests.kit.families import GPT_SIZES, IDS, LLAMA_SIZES, NO_DROPOUT
 
 MORE = {"vocab_size": 512}
 GPT = GPT_SIZES | {"n_embd": 128, "n_head": 8, "n_positions": 128}
@@ -37,10 +35,9 @@ CONFIGS = {
 # Two blocks of StarCoderBase-1B, with less vocabulary and fewer positions.
 STARCODER_SIZES = {"n_embd": 2048, "n_head": 16, "n_layer": 2, "n_positions": 1024}
 WIDE = GPTBigCodeConfig(**(IDS | {"vocab_size": 4096} | STARCODER_SIZES | NO_DROPOUT))
-METHODS = {"r = 1": LoRAConfig(r=1), "r = 16": LoRAConfig(r=16), "r = 64": LoRAConfig(r=64), "full": 1.0}
 COMPONENTS = ["frozen weights", "buffers", "trainable weights", "gradients", "optimizer state"]
 COMPONENTS += ["activations", "logits and loss"]
-LORA = METHODS["r = 16"]
+LORA = LoRAConfig(r=16)
 
 
 def of_tensors(told: Estimate, seen: DryRun, plan: Plan) -> tuple[int, int]:
@@ -72,11 +69,10 @@ def step_of(config, plan: Plan):
     return model, optimizer, step
 
 
-@pytest.mark.parametrize("weights", ["fp32", "bf16"])
-@pytest.mark.parametrize("method", ["r = 1", "r = 16", "full"])
+@pytest.mark.parametrize("method", ["LoRA in bf16", "LoRA", "full"])
 @pytest.mark.parametrize("family", CONFIGS)
-def test_the_static_part_is_exactly_that_of_the_tensors(family, method, weights):
-    plan = Plan(METHODS[method], 1, 8, weights if method != "full" else "fp32")
+def test_the_static_part_is_exactly_that_of_the_tensors(family, method):
+    plan = Plan(1.0 if method == "full" else LORA, 1, 8, "bf16" if "bf16" in method else "fp32")
     model, optimizer, step = step_of(CONFIGS[family], plan)
     step()
     parameters = [*model.parameters()]
@@ -93,39 +89,53 @@ def test_the_static_part_is_exactly_that_of_the_tensors(family, method, weights)
     assert told.static == sum(told.components[name] for name in COMPONENTS[:5])
 
 
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
-@pytest.mark.parametrize("attention", ["fused", "math", "eager"])
-@pytest.mark.parametrize("method", ["r = 16", "full"])
+@pytest.mark.parametrize(
+    ("method", "attention", "checkpointing"),
+    [
+        *itertools.product([LORA], ["fused", "math", "eager"], [False, True]),
+        *[(1.0, "fused", False), (1.0, "fused", True), (1.0, "math", False), (1.0, "eager", True)],
+    ],
+    ids=lambda value: "LoRA" if value == LORA else str(value),
+)
 @pytest.mark.parametrize("family", CONFIGS)
-def test_the_peak_is_that_of_a_real_step(family, method, attention, checkpointing):
-    plan = Plan(METHODS[method], 2, 96, "fp32", attention=attention, checkpointing=checkpointing)
+def test_estimate_dry_run_and_real_step_side_by_side(family, method, attention, checkpointing):
+    plan = Plan(method, 2, 96, "fp32", attention=attention, checkpointing=checkpointing)
     told = estimate(CONFIGS[family], plan)
-    peak, left = of_tensors(told, measure(CONFIGS[family], plan, "cpu"), plan)
+    dry, real = dry_run(CONFIGS[family], plan), measure(CONFIGS[family], plan, "cpu")
+    assert (dry.static, dry.trainable, dry.parameters) == (real.static, real.trainable, real.parameters)
+    if attention == "eager":
+        assert dry.peak_above == pytest.approx(real.peak_above, rel=0.005)
+    else:
+        assert (dry.peak, dry.after_forward) == (real.peak, real.after_forward)
+    peak, left = of_tensors(told, real, plan)
     assert told.predicted_peak == pytest.approx(peak, rel=0.02)
     assert told.saved == pytest.approx(left, rel=0.01)
 
 
 @pytest.mark.parametrize(
-    ("method", "sequence"),
-    [*((m, s) for m in ("r = 16", "full") for s in (64, 256, 1024)), ("r = 1", 256), ("r = 64", 256)],
+    ("method", "sequence", "attention", "checkpointing"),
+    [
+        *itertools.product([LORA, 1.0], [64, 256, 1024], ["fused"], [False]),
+        *itertools.product([LORA, 1.0], [1024], ["eager"], [False, True]),
+        *itertools.product([LoRAConfig(r=1), LoRAConfig(r=64), 1.0], [256], ["fused"], [True]),
+    ],
+    ids=lambda value: f"r={value.r}" if isinstance(value, LoRAConfig) else str(value),
 )
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
-@pytest.mark.parametrize("attention", ["fused", "eager"])
-def test_the_peak_at_full_width(method, attention, checkpointing, sequence):
-    """Held against the rehearsal, which on the meta device counts what the CPU holds."""
-    plan = Plan(METHODS[method], 2, sequence, "fp32", attention=attention, checkpointing=checkpointing)
+def test_the_peak_at_full_width(method, sequence, attention, checkpointing):
+    """Held against the dry run, which on the meta device counts what the CPU holds."""
+    plan = Plan(method, 2, sequence, "fp32", attention=attention, checkpointing=checkpointing)
     told = estimate(WIDE, plan)
     peak, _ = of_tensors(told, dry_run(WIDE, plan), plan)
     assert told.predicted_peak == pytest.approx(peak, rel=0.02)
 
 
 @pytest.mark.parametrize("weights", ["fp32", "fp16"])
-@pytest.mark.parametrize("family", CONFIGS)
-def test_few_tokens_leave_the_optimizer_s_update_as_the_peak(family, weights):
-    plan = Plan(1.0, 1, 4, weights)
-    told = estimate(CONFIGS[family], plan)
-    peak, _ = of_tensors(told, dry_run(CONFIGS[family], plan), plan)
-    assert told.predicted_peak == told.moments["optimizer step"] == pytest.approx(peak, rel=1e-4)
+def test_few_tokens_leave_the_optimizer_s_update_as_the_peak(weights):
+    for config in CONFIGS.values():
+        plan = Plan(1.0, 1, 4, weights)
+        told = estimate(config, plan)
+        peak, _ = of_tensors(told, dry_run(config, plan), plan)
+        assert told.predicted_peak == told.moments["optimizer step"] == pytest.approx(peak, rel=1e-4)
 
 
 def test_the_peak_at_full_width_on_real_tensors():
@@ -136,15 +146,15 @@ def test_the_peak_at_full_width_on_real_tensors():
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
-@pytest.mark.parametrize("attention", ["fused", "math", "eager"])
-@pytest.mark.parametrize("method", ["r = 64", "full"])
+@pytest.mark.parametrize("method", [LoRAConfig(r=64), 1.0], ids=["LoRA", "full"])
 @pytest.mark.parametrize("family", CONFIGS)
-def test_the_peak_with_16_bit_weights(family, method, attention, checkpointing):
+def test_the_peak_with_16_bit_weights(family, method, checkpointing):
     """What matters at this width, and not at a real one, are the many small tensors: scalars, casts of thin factors."""
-    plan = Plan(METHODS[method], 2, 96, "fp16", attention=attention, checkpointing=checkpointing)
-    told = estimate(CONFIGS[family], plan)
-    peak, _ = of_tensors(told, dry_run(CONFIGS[family], plan), plan)
-    assert told.predicted_peak == pytest.approx(peak, rel=0.03)
+    for attention in ("fused", "eager" if checkpointing else "math"):
+        plan = Plan(method, 2, 96, "fp16", attention=attention, checkpointing=checkpointing)
+        told = estimate(CONFIGS[family], plan)
+        peak, _ = of_tensors(told, dry_run(CONFIGS[family], plan), plan)
+        assert told.predicted_peak == pytest.approx(peak, rel=0.03), attention
 
 
 @pytest.mark.parametrize(
@@ -165,12 +175,12 @@ def test_the_peak_with_16_bit_weights(family, method, attention, checkpointing):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("weights", ["fp32", "fp16"])
-def test_whatever_else_a_plan_says(weights, changes):
-    plan = Plan(**({"method": LORA, "batch": 2, "sequence": 96, "weights": weights} | changes))
-    told = estimate(CONFIGS["GPTBigCode"], plan)
-    peak, _ = of_tensors(told, dry_run(CONFIGS["GPTBigCode"], plan), plan)
-    assert told.predicted_peak == pytest.approx(peak, rel=0.05)
+def test_whatever_else_a_plan_says(changes):
+    for weights in ("fp32", "fp16"):
+        plan = Plan(**({"method": LORA, "batch": 2, "sequence": 96, "weights": weights} | changes))
+        told = estimate(CONFIGS["GPTBigCode"], plan)
+        peak, _ = of_tensors(told, dry_run(CONFIGS["GPTBigCode"], plan), plan)
+        assert told.predicted_peak == pytest.approx(peak, rel=0.05), weights
 
 
 @pytest.mark.parametrize("method", [LoRAConfig(16, 8, targets=("c_attn", "c_proj", "c_fc", "wte", "wpe")), 1.0])
@@ -183,8 +193,7 @@ def test_the_billion_parameter_step(method):
     assert told.saved == pytest.approx(left, rel=1e-3)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
-@pytest.mark.parametrize("method", [LORA, 1.0], ids=["LoRA", "full"])
+@pytest.mark.parametrize(("method", "checkpointing"), [(LORA, False), (LORA, True), (1.0, False)])
 def test_the_profiler_sees_the_same_peak(method, checkpointing, tmp_path):
     """PyTorch's profiler records what the CPU's allocator hands out and takes back, without a mode of ours.
 
@@ -201,7 +210,7 @@ def test_the_profiler_sees_the_same_peak(method, checkpointing, tmp_path):
     recorded.export_chrome_trace(str(tmp_path / "trace.json"))
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     changes = sorted((e for e in events if e.get("name") == "[memory]"), key=lambda e: e["ts"])
-    peak = max(accumulate(e["args"]["Bytes"] for e in changes))
+    peak = max(itertools.accumulate(e["args"]["Bytes"] for e in changes))
     told = estimate(config, plan)
     above = sum(told.components[name] for name in (*COMPONENTS[:3], "optimizer state"))
     assert told.predicted_peak - above == pytest.approx(peak, rel=0.02)
@@ -297,24 +306,3 @@ def test_a_plan_that_does_not_fit_the_model_is_refused():
         Plan(LoRAConfig(rank_pattern={"c_fc": 4}))
     with pytest.raises(SettingError, match="'q_proj' matches no linear layer"):
         estimate("pocket", Plan(LoRAConfig(targets=("q_proj",)), 1, 8))
-
-
-@pytest.mark.parametrize("labels", [None, 64])
-def test_the_largest_batch_is_the_last_that_fits(labels):
-    plan = Plan(LORA, 4, 128, labels=labels)
-
-    def peak(rows: int) -> int:
-        return estimate("pocket", replace(plan, batch=rows, labels=labels and labels * rows // 4)).predicted_peak
-
-    for room in (peak(1) - 1, peak(1), peak(5), peak(6) - 1, peak(64) + 1, 2**29):
-        brute = max((rows for rows in range(1, 200) if peak(rows) <= room), default=0)
-        assert largest_batch("pocket", plan, room) == brute
-
-
-def test_cards():
-    assert GPUS["T4"] == 14.75 * 2**30
-    assert fits(0) == list(GPUS) and fits(15 * 2**30) == [c for c in GPUS if c not in ("T4", "RTX 3060")]
-    assert fits(GPUS["T4"]) == [c for c in GPUS if c != "RTX 3060"] and fits(2**40) == []
-    assert largest_batch("bigcode/starcoderbase-1b", Plan(1.0), GPUS["T4"]) == 0
-    with pytest.raises(SettingError, match="gpu_bytes is 0"):
-        largest_batch("pocket", Plan(LORA, 1, 8), 0)

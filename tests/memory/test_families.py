@@ -1,21 +1,25 @@
-"""Shapes from tables, configurations and folders against the models that transformers builds, on the meta device."""
+"""Families against the models that transformers builds: shapes from tables, configurations and folders."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import peft
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, GPTBigCodeConfig, LlamaConfig
+from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, GPTBigCodeConfig, LlamaConfig, Qwen2Config
 
 import lorabook
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, apply_lora, count_parameters, matched
-from lorabook.memory.families import shape_of
-from lorabook.memory.shape import Shape
-from lorabook.models.known import ESTIMATED, KNOWN
-from tests.kit.tiny import GPT_SIZES, IDS, LLAMA_SIZES
+from lorabook.memory.dry_run import dry_run, measure
+from lorabook.memory.estimate import estimate
+from lorabook.memory.families import FAMILIES, LLAMA, shape_of
+from lorabook.memory.plan import Plan
+from lorabook.memory.shape import Module, Shape
+from lorabook.models.known import KNOWN
+from tests.kit.families import GPT_SIZES, IDS, LLAMA_SIZES
 
 POCKET = Path(lorabook.__file__).parent / "assets" / "pocket"
 CONFIGS = {
@@ -39,11 +43,6 @@ def build(config, dtype: torch.dtype = torch.float32) -> nn.Module:
         return AutoModelForCausalLM.from_config(config, dtype=dtype)
 
 
-def starcoder() -> nn.Module:
-    sizes = {"n_embd": 2048, "n_layer": 24, "n_head": 16, "n_inner": 8192, "n_positions": 8192}
-    return build(GPTBigCodeConfig(**(IDS | {"vocab_size": 49152}), **sizes))
-
-
 def sizes_in(model: nn.Module) -> dict[str, tuple[int, int, bool]]:
     """(d, k, has a bias) of every linear layer and embedding. Conv1D keeps its weight as (k, d), an embedding too."""
     found = {}
@@ -55,75 +54,83 @@ def sizes_in(model: nn.Module) -> dict[str, tuple[int, int, bool]]:
     return found
 
 
-def buffer_bytes(model: nn.Module) -> int:
-    return sum(b.nbytes for b in model.buffers())
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("name", CONFIGS)
-def test_every_size_is_that_of_the_real_model(name, dtype):
-    shape, model = shape_of(CONFIGS[name]), build(CONFIGS[name], dtype)
-    assert {m.name: (m.d, m.k, m.bias) for m in shape.modules} == sizes_in(model)
-    assert [m.name for m in shape.modules] == list(sizes_in(model))
+def assert_sizes(shape: Shape, model: nn.Module) -> None:
+    """`shape` has every module of `model`, in its order, and its counts of parameters and bytes."""
+    assert [(m.name, (m.d, m.k, m.bias)) for m in shape.modules] == [*sizes_in(model).items()]
+    assert all(m.embedding == isinstance(model.get_submodule(m.name), nn.Embedding) for m in shape.modules)
     assert shape.parameters == count_parameters(model)[1]
-    assert shape.buffer_bytes == buffer_bytes(model)
-    inside = {m.name: m for m in shape.modules}
-    assert all(inside[m.name].embedding == isinstance(model.get_submodule(m.name), nn.Embedding) for m in shape.modules)
+    assert shape.buffer_bytes == sum(b.nbytes for b in model.buffers())
 
 
-@pytest.mark.parametrize("targets", [("all-linear",), ("c_proj",), ("wte", "wpe"), ("lm_head", "h.1.attn.c_attn")])
-@pytest.mark.parametrize("name", [n for n in CONFIGS if "Llama" not in n])
-def test_targets_match_what_apply_lora_matches(name, targets):
-    shape, model = shape_of(CONFIGS[name]), build(CONFIGS[name])
-    assert [m.name for m in shape.matched(targets)] == matched(model, targets)
-    report = apply_lora(model, LoRAConfig(r=3, targets=targets))
-    assert [(m.name, (m.d, m.k)) for m in shape.matched(targets)] == [(m.name, m.shape) for m in report.modules]
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_size_is_that_of_the_real_model(name):
+    shape = shape_of(CONFIGS[name])
+    assert_sizes(shape, build(CONFIGS[name]))
+    assert_sizes(shape, build(CONFIGS[name], torch.float16))
+    assert replace(shape_of(shape.family.config(shape)), name=shape.name) == shape
 
 
-@pytest.mark.parametrize("targets", [("all-linear",), ("q_proj", "v_proj"), ("1.mlp.down_proj", "embed_tokens")])
-def test_llama_s_targets_too(targets):
-    config = CONFIGS["grouped-query Llama"]
-    assert [m.name for m in shape_of(config).matched(targets)] == matched(build(config), targets)
+def test_a_new_family_is_one_entry(monkeypatch):
+    """Qwen2: Llama with biases on queries, keys and values, and no others."""
+
+    def linears(shape: Shape) -> tuple[Module, ...]:
+        biased = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+        return tuple(replace(m, bias=m.name in biased) for m in LLAMA.linears(shape))
+
+    monkeypatch.setitem(FAMILIES, "qwen2", replace(LLAMA, name="qwen2", linears=linears))
+    sizes = LLAMA_SIZES | {"hidden_size": 128, "intermediate_size": 344, "max_position_embeddings": 128}
+    config = Qwen2Config(**IDS, **sizes)
+    shape = shape_of(config)
+    assert_sizes(shape, build(config))
+    for method in (LoRAConfig(r=16), 1.0):
+        plan = Plan(method, 2, 96, "fp32")
+        told, dry, real = estimate(shape, plan), dry_run(shape, plan), measure(config, plan, "cpu")
+        assert (told.trainable, told.parameters) == (real.trainable, real.parameters)
+        assert dry.peak == real.peak
+        assert told.predicted_peak == pytest.approx(real.peak, rel=0.02)
 
 
-@pytest.mark.parametrize("target", ["proj", "transformer", "", "c_attn.", "h.2.attn.c_attn"])
-def test_a_target_without_a_match_is_refused_in_the_same_words(target):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_targets_match_what_apply_lora_matches(name):
+    shape, llama = shape_of(CONFIGS[name]), "Llama" in name
+    ends = [("q_proj", "v_proj"), ("1.mlp.down_proj", "embed_tokens")] if llama else [("c_proj",), ("wte", "wpe")]
+    for targets in (("all-linear",), *ends, ("lm_head", "0.self_attn.k_proj" if llama else "h.1.attn.c_attn")):
+        model = build(CONFIGS[name])
+        assert [m.name for m in shape.matched(targets)] == matched(model, targets)
+        report = apply_lora(model, LoRAConfig(r=3, targets=targets))
+        assert [(m.name, (m.d, m.k)) for m in shape.matched(targets)] == [(m.name, m.shape) for m in report.modules]
+
+
+def test_a_target_without_a_match_is_refused_in_the_same_words():
     config = CONFIGS["multi-query GPTBigCode"]
-    with pytest.raises(SettingError) as theirs:
-        matched(build(config), (target,))
-    with pytest.raises(SettingError) as ours:
-        shape_of(config).matched((target,))
-    assert ours.value.advice == theirs.value.advice and repr(target) in ours.value.problem
+    for target in ("proj", "transformer", "", "c_attn.", "h.2.attn.c_attn"):
+        with pytest.raises(SettingError) as theirs:
+            matched(build(config), (target,))
+        with pytest.raises(SettingError) as ours:
+            shape_of(config).matched((target,))
+        assert ours.value.advice == theirs.value.advice and repr(target) in ours.value.problem
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("bigcode/starcoderbase-1b", 1_137_207_296),
-        ("bigcode/tiny_starcoder_py", 164_144_128),
-        ("pocket", 3_878_656),
-        ("meta-llama/Llama-2-7b-hf", 6_738_415_616),
-    ],
-)
-def test_known_models_have_their_published_size(name, parameters):
-    assert shape_of(name).parameters == parameters
-    if name in KNOWN:
-        assert KNOWN[name].parameters == parameters
+def test_known_models_have_their_published_size():
+    for name, known in KNOWN.items():
+        assert (shape_of(name).name, shape_of(name).parameters) == (name, known.parameters)
+    assert shape_of(KNOWN["smollm2"].hub_id) == shape_of("smollm2")
 
 
 def test_starcoderbase_is_the_real_one_and_hides_a_buffer_of_64_mib():
-    shape, model = shape_of("bigcode/starcoderbase-1b"), starcoder()
-    assert {m.name: (m.d, m.k, m.bias) for m in shape.modules} == sizes_in(model)
-    assert shape.parameters == count_parameters(model)[1]
-    assert shape.buffer_bytes == buffer_bytes(model) == 64 * 2**20
+    shape = shape_of("bigcode/starcoderbase-1b")
+    sizes = {"n_embd": 2048, "n_layer": 24, "n_head": 16, "n_inner": 8192, "n_positions": 8192}
+    model = build(GPTBigCodeConfig(**(IDS | {"vocab_size": 49152}), **sizes))
+    assert_sizes(shape, model)
+    assert shape.buffer_bytes == 64 * 2**20
     assert apply_lora(model, LoRAConfig(16, 8, targets=ARTICLE_TARGETS)).total == 1_149_298_688
     assert sum(16 * (m.d + m.k) for m in shape.matched(ARTICLE_TARGETS)) == 12_091_392
 
 
 def test_llama_2_is_what_transformers_builds_by_default():
-    shape, model = shape_of("meta-llama/Llama-2-7b-hf"), build(LlamaConfig(max_position_embeddings=4096))
-    assert {m.name: (m.d, m.k, m.bias) for m in shape.modules} == sizes_in(model)
-    assert shape.parameters == count_parameters(model)[1] and shape.buffer_bytes == buffer_bytes(model)
+    shape = shape_of("meta-llama/Llama-2-7b-hf")
+    assert shape.parameters == 6_738_415_616
+    assert_sizes(shape, build(LlamaConfig(max_position_embeddings=4096)))
 
 
 def test_gpt_3_has_the_matrices_that_the_paper_adapts():
@@ -173,37 +180,28 @@ def test_a_shape_is_returned_as_it_is():
     assert isinstance(shape, Shape) and shape_of(shape) is shape
 
 
-@pytest.mark.parametrize(
-    ("model", "words"),
-    [
-        ("gpt5", "sizes of 'gpt5' are not known.*bigcode/starcoderbase-1b.*config.json.*gpt_bigcode"),
-        (3, "no sizes in a value of type int"),
-        (nn.Linear(2, 2), "no sizes in a value of type Linear"),
-        (BertConfig(), "family 'bert' is not supported.*gpt2, gpt_bigcode, llama"),
-        (GPT2Config(**IDS, **GPT_SIZES, add_cross_attention=True), "cross-attention"),
-        (GPT2Config(**IDS, **(GPT_SIZES | {"n_head": 5})), "width 32 and 5 heads"),
-    ],
-    ids=["name", "number", "module", "family", "decoder of a pair", "heads"],
-)
-def test_anything_else_is_refused(model, words):
-    with pytest.raises(SettingError, match=words):
-        shape_of(model)
+def test_anything_else_is_refused():
+    refused = {
+        "sizes of 'gpt5' are not known.*bigcode/starcoderbase-1b.*config.json.*gpt_bigcode": "gpt5",
+        "no sizes in a value of type int": 3,
+        "no sizes in a value of type Linear": nn.Linear(2, 2),
+        "family 'bert' is not supported.*gpt2, gpt_bigcode, llama": BertConfig(),
+        "cross-attention": GPT2Config(**IDS, **GPT_SIZES, add_cross_attention=True),
+        "width 32 and 5 heads": GPT2Config(**IDS, **(GPT_SIZES | {"n_head": 5})),
+    }
+    for words, model in refused.items():
+        with pytest.raises(SettingError, match=words):
+            shape_of(model)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "cannot be read"),
-        ("[]", "cannot be read"),
-        ('{"model_type": "gpt2"}', "vocab_size of .* is None"),
-        ('{"model_type": "llama", "vocab_size": "many"}', "vocab_size of .* is 'many'"),
-    ],
-)
-def test_a_damaged_config_file_is_refused(text, words, tmp_path):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(SettingError, match=words):
-        shape_of(str(tmp_path))
-
-
-def test_every_known_name_carries_its_shape():
-    assert all(shape_of(name).name == name and shape_of(name).parameters > 0 for name in [*KNOWN, *ESTIMATED])
+def test_a_damaged_config_file_is_refused(tmp_path):
+    refused = {
+        "{": "cannot be read",
+        "[]": "cannot be read",
+        '{"model_type": "gpt2"}': "vocab_size of .* is None",
+        '{"model_type": "llama", "vocab_size": "many"}': "vocab_size of .* is 'many'",
+    }
+    for text, words in refused.items():
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(SettingError, match=words):
+            shape_of(str(tmp_path))
