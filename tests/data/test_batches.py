@@ -16,7 +16,8 @@ from lorabook.data.stackoverflow import load
 from lorabook.errors import DataError
 from lorabook.models.load import POCKET_FOLDER
 from lorabook.step.config import TrainConfig
-from tests.kit.text import END, TEXT, logged, pair, tokenizer
+from tests.kit.logs import logged
+from tests.kit.text import END, TEXT, pair, tokenizer
 
 texts = st.text(st.characters(codec="utf-8"), max_size=80) | st.sampled_from([*TEXT, END, f"a {END} b", ANSWER_MARK])
 lengths_lists = st.lists(st.integers(2, 200), min_size=1, max_size=120)

@@ -1,5 +1,6 @@
 """GGUF files of tiny Llama models, written with llama.cpp's own package as its converter writes them."""
 
+import json
 from pathlib import Path
 
 import gguf
@@ -88,7 +89,8 @@ def write(
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(sorted(vocabulary, key=vocabulary.__getitem__))
     writer.add_token_types([gguf.TokenType.CONTROL] + [gguf.TokenType.NORMAL] * (len(vocabulary) - 1))
-    writer.add_token_merges([" ".join(pair) for pair in tokenizer_merges(tokenizer)])
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     worth = {}
@@ -120,9 +122,3 @@ def write(
     writer.write_tensors_to_file()
     writer.close()
     return worth
-
-
-def tokenizer_merges(tokenizer: Tokenizer) -> list[list[str]]:
-    import json
-
-    return json.loads(tokenizer.to_str())["model"]["merges"]

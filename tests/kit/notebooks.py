@@ -1,4 +1,4 @@
-"""What the tests read in committed notebooks: their cells, and the headings that a link can lead to."""
+"""Committed notebooks as text: their cells, with the headings that a link can lead to."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tiny models whose widths bitsandbytes can pack, packed; and the dense models that they must compute like."""
+"""Tiny models packed into 4 bits by bitsandbytes, beside the dense models that they must compute like."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -19,6 +19,7 @@ BASES: dict[str, Callable[..., Any]] = {
 
 
 def packed(kind: str, seed: int = 0, double: bool = True, dtype: torch.dtype = torch.float32) -> Any:
+    """A model of BASES, or pocket, with its linear layers packed; `double` quantizes the scales as well."""
     model = load_model("pocket", device="cpu").model if kind == "pocket" else BASES[kind](seed)
     quantize(model.to(dtype), double)
     return model

@@ -1,4 +1,4 @@
-"""A toy that training can learn, and what a run did to its model."""
+"""Training runs on a toy task that a tiny model can learn, watched step by step."""
 
 import signal
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.kit.families import gpt_bigcode
 
 
 def rows(count: int = 24, seed: int = 0, longest: int = 24) -> list[Example]:
-    """Ragged rows; the answer counts up from the prompt's last token, and ends with the end token."""
+    """Examples of ragged lengths; an answer counts up from its prompt's last token, then ends with the end token."""
     rng, examples = np.random.default_rng(seed), []
     for i in range(count):
         length = int(rng.integers(6, longest + 1))
@@ -44,10 +44,12 @@ def lora_model(dropout: float = 0.0, targets: tuple[str, ...] = ("all-linear", "
 
 
 def values(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of every parameter and buffer."""
     return {name: t.clone() for name, t in model.state_dict().items()}
 
 
 def differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
+    """The names of the tensors that are not bit-equal."""
     assert before.keys() == after.keys()
     return [name for name in before if not torch.equal(before[name], after[name])]
 

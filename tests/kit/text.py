@@ -1,8 +1,5 @@
-"""A byte-level BPE tokenizer trained on the spot, questions with answers to put through it, and what is logged then."""
+"""A byte-level BPE tokenizer trained on the spot, with questions to put through it."""
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from functools import cache
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -34,17 +31,3 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def pair(question: str = TEXT[0], answer: str = TEXT[1], question_id: int = 1, title: str = "Sort") -> Pair:
     return Pair(question_id, title, question, answer)
-
-
-@contextlib.contextmanager
-def logged() -> Iterator[list[str]]:
-    """What transformers tells the reader through its logger, which captured output does not always show."""
-    said: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())
-    logger = logging.getLogger("transformers")
-    logger.addHandler(handler)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(handler)

@@ -1,4 +1,4 @@
-"""Started by test_two_processes.py, once per process: trains the toy and writes what came of it.
+"""One process of tests/training/test_two_processes.py: it trains the toy, then writes what came of it.
 
 python -m tests.kit.two_processes BATCH_TOKENS OUTPUT
 """

@@ -13,7 +13,8 @@ from lorabook.data.examples import encode, encode_prompt
 from lorabook.errors import DataError, SettingError
 from lorabook.training.answers import Answer, AnswerQuality, ParseShare, answer, answers, parse_share
 from tests.kit.families import LLAMA_SIZES, build, gpt_bigcode
-from tests.kit.text import TEXT, logged, pair, tokenizer
+from tests.kit.logs import logged
+from tests.kit.text import TEXT, pair, tokenizer
 
 
 def llama_writer() -> LlamaConfig:

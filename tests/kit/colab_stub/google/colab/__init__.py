@@ -1,1 +1,1 @@
-"""Stands in for Colab's own package where Colab is rehearsed: `make colab` and tests/test_colab.py."""
+"""Stands in for Colab's own package: `make colab` and tests/notebooks/test_colab.py run notebooks with it."""
