@@ -28,6 +28,13 @@ class Answer:
     tokens: int
     ended: bool
 
+    @classmethod
+    def of(cls, ids: list[int], tokenizer) -> "Answer":
+        """Of the ids that were generated, with or without an end token, which ends what counts."""
+        ended = tokenizer.eos_token_id in ids
+        tokens = ids.index(tokenizer.eos_token_id) if ended else len(ids)
+        return cls(tokenizer.decode(ids[:tokens], skip_special_tokens=True).strip("\n"), tokens, ended)
+
 
 def answer(
     model: nn.Module,
@@ -91,17 +98,10 @@ def answers(
                 ids = torch.tensor([[end] * pad + prompts[i] for i, pad in zip(chosen, padding)], device=device)
                 mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in padding], device=device)
                 written = host.generate(ids, attention_mask=mask)[:, longest:].tolist()
-                found |= {i: _answer(new, tokenizer) for i, new in zip(chosen, written)}
+                found |= {i: Answer.of(new, tokenizer) for i, new in zip(chosen, written)}
         finally:
             host.generation_config = own
     return [found[i] for i in range(len(prompts))]
-
-
-def _answer(ids: list[int], tokenizer) -> Answer:
-    end = tokenizer.eos_token_id
-    ended = end in ids
-    tokens = ids.index(end) if ended else len(ids)
-    return Answer(tokenizer.decode(ids[:tokens], skip_special_tokens=True).strip("\n"), tokens, ended)
 
 
 @dataclass(frozen=True)

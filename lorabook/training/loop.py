@@ -89,7 +89,7 @@ def finetune(
 
 
 class TrainingRun:
-    """One `finetune` call: what it holds, and what it does in the order in which it is done."""
+    """One `finetune` call: its state, then its methods in the order in which they run."""
 
     def __init__(self, model, train, held_out, config: TrainConfig, output, copy_to, on_log, collate, stop):
         self.model, self.train, self.held_out, self.config = model, train, held_out, config
@@ -115,7 +115,7 @@ class TrainingRun:
         self.history = History()
         self.splits = 1  # pieces that a planned micro-batch is cut into, since memory ran out
         self.overflows = 0  # in a row
-        self.elapsed = 0.0  # seconds spent on steps, in this process and before a resume
+        self.elapsed = 0.0  # seconds spent on steps before this process resumed the run
         self.evaluation = 0.0  # seconds that one held-out loss takes
 
     def go(self, resume: bool) -> History:
@@ -134,11 +134,11 @@ class TrainingRun:
         found = self.folder.newest_checkpoint() if resume else None
         if found:
             self.load_state(found)
-        else:
-            self._begin()
         if self.folder.writes:
             record = RunRecord.of(self.model, self.config, self.train, self.plan.epoch(0), self.collate)
             self.folder.save_record(record)
+        if not found:
+            self._begin()
         self.began = time.monotonic() - self.elapsed
         self.model.train()
         with progress_bar(self.total, len(self.history.steps), self.is_main) as bar:

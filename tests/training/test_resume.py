@@ -1,7 +1,6 @@
 """Stopping and going on: a run in two pieces is the run in one, bit for bit, on a CPU."""
 
 import dataclasses
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,10 @@ from lorabook.training.evaluate import answer_loss
 from lorabook.training.history import History
 from lorabook.training.loop import MOST_SKIPS, finetune
 from tests.kit.accelerators import OneOfMany, ScaledAccelerator, use
-from tests.kit.tiny import gpt_bigcode
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, differing, lora_model, rows, values
+from tests.kit.families import gpt_bigcode
+from tests.kit.runs import HELD_OUT, TRAIN, config, differing, lora_model, rows, stop_at, values
 
 LOGGED = {"log_every": 1, "steps": 10, "clip": 0.5}
-
-
-def stop_at(step: int):
-    """An `on_log` that presses the stop button once, after `step` steps."""
-
-    def press(history: History) -> None:
-        if len(history.steps) == step:
-            signal.raise_signal(signal.SIGINT)
-
-    return press
 
 
 def comparable(history: History) -> dict:
@@ -59,9 +48,11 @@ def test_ten_steps_are_five_and_five_more(kind, changes, tmp_path):
     assert (len(stopped.steps), stopped.stopped, len(stopped.held_out)) == (5, "interrupted", 1)
     second = build(kind)
     torch.rand(17)
-    history = finetune(second, TRAIN, HELD_OUT, settings, output=tmp_path / "parts", resume=True)
+    said = set()
+    again = {"output": tmp_path / "parts", "resume": True}
+    history = finetune(second, TRAIN, HELD_OUT, settings, **again, on_log=lambda h: said.add(h.stopped))
 
-    assert comparable(history) == comparable(expected) and history.stopped == "finished"
+    assert comparable(history) == comparable(expected) and (said, history.stopped) == ({"running"}, "finished")
     assert differing(values(whole), values(second)) == []
     ends = [latest(tmp_path / name / "checkpoints").tensors for name in ("whole", "parts")]
     assert differing(*ends) == [] and any(k.startswith("optimizer.exp_avg_sq") for k in ends[0])
