@@ -238,8 +238,7 @@ def memory(
     """Predict the memory of a training step on a GPU, from sizes alone: nothing is downloaded or allocated."""
     from lorabook.memory.dry_run import dry_run as run
     from lorabook.memory.estimate import estimate
-    from lorabook.memory.gpus import fits, largest_batch
-    from lorabook.memory.gpus import GPUS
+    from lorabook.memory.gpus import GPUS, fits, largest_batch
 
     if rehearse:
         print("lorabook: --rehearse is now called --dry-run; the old name goes with the next release.", file=sys.stderr)

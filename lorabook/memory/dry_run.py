@@ -8,7 +8,6 @@ hold. `measure` runs the same step on real tensors.
 import contextlib
 import copy
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,6 @@ class DryRun:
     trainable: int
     parameters: int
     path: str
-    seconds: float
-
-    @property
-    def peak_above(self) -> int:
-        """The peak above the static part: gradients, optimizer state, activations, logits."""
-        return self.peak - self.static
 
 
 def dry_run(model: ModelLike, plan: Plan) -> DryRun:
@@ -95,7 +88,7 @@ def _run(source: ModelLike, plan: Plan, device: torch.device) -> DryRun:
     from transformers import AutoModelForCausalLM
 
     _refuse(plan)
-    began, config = time.monotonic(), _config(source, plan)
+    config = _config(source, plan)
     attention = _register(plan) if device.type == "meta" else "eager" if plan.attention == "eager" else "sdpa"
     half = DTYPES[plan.weights] if plan.weights != "fp32" else None
     with torch.random.fork_rng(devices=[]), device:
@@ -140,7 +133,7 @@ def _run(source: ModelLike, plan: Plan, device: torch.device) -> DryRun:
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else counter.peak
     arithmetic = f"{plan.weights} autocast" if half is not None else "fp32"
     path = f"{device.type}, {plan.attention} attention, {arithmetic}"
-    return DryRun(before, after_forward[-1], peak, *count_parameters(model), path, time.monotonic() - began)
+    return DryRun(before, after_forward[-1], peak, *count_parameters(model), path)
 
 
 def _base_dtype(plan: Plan) -> torch.dtype:

@@ -103,15 +103,11 @@ class Shape:
         """Two norms a block and one at the end; LayerNorm has a weight and a bias, RMSNorm a weight."""
         return (2 * self.layers + 1) * self.width * (1 if self.family.rms_norm else 2)
 
-    @property
-    def block_parameters(self) -> int:
-        """Weights and biases of the linear layers of all blocks."""
-        return self.layers * sum(m.parameters for m in self.linears)
-
     @cached_property
     def parameters(self) -> int:
         """Every parameter once: a tied head is the embedding and counts once."""
-        return sum(m.parameters for m in self.tables) + self.block_parameters + self.norm_parameters
+        block = sum(m.parameters for m in self.linears)
+        return sum(m.parameters for m in self.tables) + self.layers * block + self.norm_parameters
 
     @property
     def buffer_bytes(self) -> int:
