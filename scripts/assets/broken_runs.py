@@ -2,7 +2,7 @@
 
     python -m scripts.assets.broken_runs
 
-The faults are those of `lorabook/workbook/faults.py`, planted in the library's own code, and so is the run: LoRA on all
+The faults are those of `lorabook/workbook/clinic/faults.py`, the runs those of `short_run.py` beside it: LoRA on all
 linear layers, 24 steps of 1,024 tokens of the bundled sample. A case is a fault and a seed, which draws the factors and
 the order of the rows: two a fault, three where the verdict depends on the draw. Stored is what `lorabook doctor --run`
 reads in the folder that a run left, rounded to four digits, without the fingerprints' samples.
@@ -18,9 +18,10 @@ from typing import Any
 
 import torch
 
-from lorabook.diagnosis.run import Facts
-from lorabook.workbook.clinic import faults
+from lorabook.diagnosis.run import Run
 from lorabook.workbook.clinic.faults import FAULTS
+from lorabook.workbook.clinic.short_run import BATCH, MAX_LENGTH, STEPS, train
+from lorabook.workbook.clinic.user_code import UserCode
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 
@@ -48,26 +49,26 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def stored(facts: Facts) -> dict:
-    found = rounded(facts.to_json())
+def stored(run: Run) -> dict:
+    found = rounded(run.to_json())
     for known in (found["record"]["base"], found["record"]["trained_on"], found["saved_on"]):
         if known:
             known["sample"] = []
     return found
 
 
-def run(name: str, sick: bool, seed: int) -> dict:
+def measured(name: str, sick: bool, seed: int) -> dict:
     """What one run left, and the CPU seconds it took, kept in a file of its own."""
     folder = RUNS / f"{list(FAULTS).index(name)}-{'broken' if sick else 'fixed'}-{seed}"
-    key = {"fault": name, "edit": FAULTS[name].diff, "steps": faults.STEPS, "batch": faults.BATCH}
+    key = {"fault": name, "code": FAULTS[name].diff(), "steps": STEPS, "batch": BATCH}
 
-    def measured() -> dict:
+    def measure() -> dict:
         began = time.process_time()
-        facts = faults.train(name, sick, folder, seed)
-        print(f"{name}, {'broken' if sick else 'fixed'}, seed {seed}: {facts.history.held_out}", flush=True)
-        return {"facts": stored(facts), "first": first(folder), "cpu_seconds": round(time.process_time() - began, 1)}
+        run = train(name, FAULTS[name].code() if sick else UserCode(), folder, seed, other_base=sick)
+        print(f"{name}, {'broken' if sick else 'fixed'}, seed {seed}: {run.history.held_out}", flush=True)
+        return {"run": stored(run), "first": first(folder), "cpu_seconds": round(time.process_time() - began, 1)}
 
-    return kept(folder / "kept.json", key, measured)
+    return kept(folder / "kept.json", key, measure)
 
 
 def first(folder: Path) -> float | None:
@@ -77,15 +78,15 @@ def first(folder: Path) -> float | None:
 
 
 def case(name: str, seed: int) -> dict:
-    broken, fixed = run(name, True, seed), run(name, False, seed)
-    facts = {"seed": seed, "broken": broken["facts"], "fixed": fixed["facts"], "first": broken["first"]}
-    return facts | {"cpu_seconds": broken["cpu_seconds"] + fixed["cpu_seconds"]}
+    broken, fixed = measured(name, True, seed), measured(name, False, seed)
+    runs = {"seed": seed, "broken": broken["run"], "fixed": fixed["run"], "first": broken["first"]}
+    return runs | {"cpu_seconds": broken["cpu_seconds"] + fixed["cpu_seconds"]}
 
 
 def main() -> None:
     torch.set_num_threads(1)
     cases = {name: [case(name, seed) for seed in seeds] for name, seeds in SEEDS.items()}
-    record = {"model": "pocket", "steps": faults.STEPS, "batch_tokens": faults.BATCH, "max_length": faults.MAX_LENGTH}
+    record = {"model": "pocket", "steps": STEPS, "batch_tokens": BATCH, "max_length": MAX_LENGTH}
     size = records.write(RESULT, "scripts/assets/broken_runs.py", record | {"cases": cases})
     seconds = sum(each["cpu_seconds"] for runs in cases.values() for each in runs)
     print(f"{RESULT}: {size / 1000:.0f} kB, {seconds / 60:.1f} minutes of CPU")

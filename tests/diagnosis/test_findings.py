@@ -19,31 +19,34 @@ from lorabook.step.optimizer import trained
 from lorabook.training.history import History, Step
 from lorabook.training.loop import finetune
 from lorabook.training.record import Labels, applied_scaling, tied_layers
-from lorabook.workbook.clinic.faults import FAULTS, planted
-from tests.kit.tiny import MODELS, adapted, gpt_bigcode
-from tests.kit.tiny_runs import HELD_OUT, TRAIN, config, lora_model
+from lorabook.workbook.clinic.faults import FAULTS
+from lorabook.workbook.clinic.user_code import UserCode
+from tests.kit.adapters import adapted
+from tests.kit.families import MODELS, gpt_bigcode
+from tests.kit.runs import HELD_OUT, TRAIN, config, lora_model
 from tests.training.test_resume import scaled
 
 LINEAR = ("all-linear",)
 
 
 def run(folder: Path, fault: str | None = None, model: nn.Module | None = None, train=TRAIN, **changes) -> list[str]:
-    """The names of what the doctor finds in a run of 16 steps, with a fault planted in the library or none."""
-    with planted(fault) if fault else contextlib.nullcontext():
-        model = model or lora_model(targets=LINEAR)
-        settings = config(**{"steps": 16, "activation_checkpointing": fault == "gradient cut off"} | changes)
-        finetune(model, train, HELD_OUT, settings, output=folder)
-        if any(lora_layers(model)):
-            adapter_file.save(model, folder)
+    """The names of what the doctor finds in a run of 16 steps, by the code of a fault of the clinic or by the right."""
+    code = FAULTS[fault].code() if fault else UserCode()
+    if model is None:
+        model = gpt_bigcode()
+        code.apply_lora(model, r=4, alpha=8, targets=LINEAR)
+    settings = config(**{"steps": 16, "activation_checkpointing": fault == "gradient cut off"} | changes)
+    code.finetune(model, train, HELD_OUT, settings, output=folder)
+    if any(lora_layers(model)):
+        adapter_file.save(model, folder)
     return [finding.name for finding in find_faults(read_run(folder))]
 
 
 def from_another_base(folder: Path) -> nn.Module:
-    """A model that goes on with an adapter of a base of another seed: the check of the loader is out of action."""
+    """A model that goes on with an adapter of a base of another seed, by a loader that does not look at the base."""
     adapter_file.save(adapted(gpt_bigcode(), LoRAConfig(r=4, alpha=8)), folder)
     model = gpt_bigcode(seed=1)
-    with planted("adapter on another base"):
-        adapter_file.load(model, folder)
+    FAULTS["adapter on another base"].wrong(model, folder)
     return model
 
 
@@ -136,7 +139,9 @@ def test_modules_with_a_rank_of_their_own_are_not_held_to_one_scaling(healthy):
     record = read_run(healthy).record
     assert record and record.lora
     other = replace(record, scalings={name: 2 * s for name, s in record.scalings.items()})
-    assert [finding.name for finding in find_faults(replace(history([3.0], 2.0), record=other))] == ["scaling is not α/r"]
+    assert [finding.name for finding in find_faults(replace(history([3.0], 2.0), record=other))] == [
+        "scaling is not α/r"
+    ]
     patterned = replace(other, lora=record.lora | {"rank_pattern": {"c_fc": 2}})
     assert find_faults(replace(history([3.0], 2.0), record=patterned)) == []
 
@@ -147,14 +152,6 @@ def test_a_base_that_was_trained_along_is_another_base(tmp_path, monkeypatch):
     model = lora_model(targets=LINEAR)
     model.transformer.ln_f.requires_grad_(True)
     assert run(tmp_path, model=model) == ["adapter on another base"]
-
-
-def test_a_fault_planted_is_gone_after_the_block(healthy, tmp_path):
-    for fault in FAULTS:
-        with contextlib.suppress(ZeroDivisionError), planted(fault):
-            raise ZeroDivisionError
-    assert run(tmp_path) == []
-    assert json.loads((tmp_path / "run.json").read_text()) == json.loads((healthy / "run.json").read_text())
 
 
 # What is measured

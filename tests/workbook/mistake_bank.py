@@ -6,6 +6,7 @@ what the tests of the exercises share.
 """
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -54,8 +55,10 @@ def load(source: str) -> Any:
 
 
 def said(capsys, name: str, answer: Any) -> str:
-    """The one line that `check` prints about `answer`."""
+    """The one line that `check` prints about `answer`, in less than two seconds of processor time."""
+    start = time.process_time()
     check(name, answer)
+    assert time.process_time() - start < 2
     out, err = capsys.readouterr()
     assert err == "" and out.endswith("\n") and out.count("\n") == 1 and "Traceback" not in out
     return out.strip()

@@ -6,33 +6,31 @@
     print(diagnose(case, "labels shifted"))   # yes or no, and why
 
 The runs are those of `scripts/assets/broken_runs.py`. Whether a name fits is for `lorabook.diagnosis.findings` to say,
-from the facts of the run alone: the same function as behind `lorabook doctor --run`.
+from what the run left alone: the same function as behind `lorabook doctor --run`.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from lorabook.diagnosis.findings import find_faults, look
 from lorabook.diagnosis.run import Run
 from lorabook.errors import SettingError
 from lorabook.workbook.clinic.faults import FAULTS
+from lorabook.workbook.kit.stored import stored
 
-STORED = Path(__file__).parents[2] / "assets" / "results" / "clinic" / "broken_runs.json"
 NAMES = tuple(FAULTS)  # to choose from
 HEALTHY, OTHER = "nothing", "another fault"
 
 # What a run with the fault looks like.
 SIGNS = {
-    "scaling is not α/r": "the loss leaps at a learning rate that is right for α/r, and BAx comes in another size than "
+    "scaling is not α/r": "the loss jumps at a learning rate that is right for α/r, and BAx comes in another size than "
     "the settings say",
     "both factors zero": "the loss never moves, every gradient is exactly zero, and so are A and B at the end",
     "labels shifted": "the loss starts far above what the base reaches, since it is asked for other tokens, and falls "
     "from there",
     "all labels masked": "the training loss is exactly zero from the first step on, and nothing is learned",
     "EOS never a label": "every curve looks healthy: only the count of end tokens among the labels tells",
-    "learning rate too high": "the loss leaps as soon as the warm-up is over, and the run ends worse than its base",
+    "learning rate too high": "the loss jumps as soon as the warm-up is over, and the run ends worse than its base",
     "gradient cut off": "there are labels and the loss falls, but less than it could, while layers behind the cut "
     "keep A as drawn and B at zero",
     "adapter on another base": "the held-out loss starts above the one that the adapter's own run ended with",
@@ -91,24 +89,24 @@ class Case:
 
 
 @cache
-def stored() -> dict[str, tuple[Case, ...]]:
+def stored_cases() -> dict[str, tuple[Case, ...]]:
     """The runs that ship with the book, by fault, a case a seed."""
-    record = json.loads(STORED.read_text(encoding="utf-8"))
 
     def case(name: str, each: dict) -> Case:
         broken, fixed = (Run.from_json(each[which]) for which in ("broken", "fixed"))
         return Case(name, each["seed"], broken, fixed, each["first"], each["cpu_seconds"])
 
-    return {name: tuple(case(name, each) for each in runs) for name, runs in record["cases"].items()}
+    kept = stored("clinic", "broken_runs")["cases"]
+    return {name: tuple(case(name, each) for each in runs) for name, runs in kept.items()}
 
 
 def cases() -> list[Case]:
     """A case of every fault, in the order in which the reader meets them."""
-    return [runs[0] for runs in stored().values()]
+    return [runs[0] for runs in stored_cases().values()]
 
 
 def diagnose(case: Case, name: str) -> str:
-    """Whether the fault of `case` is `name`, and what in its facts says so.
+    """Whether the fault of `case` is `name`, and what in it says so.
 
     Raises:
         SettingError: `name` is none of NAMES.
@@ -124,8 +122,8 @@ def diagnose(case: Case, name: str) -> str:
 def confusion() -> dict[str, dict[str, int]]:
     """By what is wrong with the stored runs, or nothing: how many of them the doctor says what of."""
     table = {ill: dict.fromkeys((*NAMES, OTHER, HEALTHY), 0) for ill in (*NAMES, HEALTHY)}
-    for case in (case for runs in stored().values() for case in runs):
-        for ill, facts in ((case.name, case.broken), (HEALTHY, case.fixed)):
-            for said in [finding.name for finding in find_faults(facts)] or [HEALTHY]:
+    for case in (case for runs in stored_cases().values() for case in runs):
+        for ill, run in ((case.name, case.broken), (HEALTHY, case.fixed)):
+            for said in [finding.name for finding in find_faults(run)] or [HEALTHY]:
                 table[ill][said if said in table else OTHER] += 1
     return table

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lorabook.diagnosis.run import Run
-from lorabook.workbook.clinic.cases import HEALTHY, Case, stored
+from lorabook.workbook.clinic.cases import HEALTHY, Case, stored_cases
 from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn
 
 # lora_update
@@ -529,9 +529,9 @@ ORDER = (
 )
 
 
-def told(facts: Run) -> dict[str, Any]:
+def told(run: Run) -> dict[str, Any]:
     """What the exercise tells of a run."""
-    record, factors, history = facts.record, facts.factors, facts.history
+    record, factors, history = run.record, run.factors, run.history
     assert record and record.lora and factors
     return {
         "labels": record.labels.labels,
@@ -552,14 +552,14 @@ def told(facts: Run) -> dict[str, Any]:
 
 def _runs(name: str) -> dict[str, dict[str, Any]]:
     """What is told of the broken runs of a fault, or of all healthy runs, with a label each."""
-    numbers = {fault: number for number, fault in enumerate(stored(), start=1)}
+    numbers = {fault: number for number, fault in enumerate(stored_cases(), start=1)}
 
-    def label(case: Case, mended: str) -> str:
-        return f"for case {numbers[case.name]}{mended} (seed {case.seed})"
+    def label(case: Case, fixed: str) -> str:
+        return f"for case {numbers[case.name]}{fixed} (seed {case.seed})"
 
     if name == HEALTHY:
-        return {label(case, " mended"): told(case.fixed) for runs in stored().values() for case in runs}
-    return {label(case, ""): told(case.broken) for case in stored()[name]}
+        return {label(case, " fixed"): told(case.fixed) for runs in stored_cases().values() for case in runs}
+    return {label(case, ""): told(case.broken) for case in stored_cases()[name]}
 
 
 def _named(name: str):
@@ -589,7 +589,7 @@ def _by(*first: str, **changed):
 
 NAME_FAULT = Exercise(
     name="name_fault",
-    task="The name of what is wrong with a run, from its facts.",
+    task="The name of what is wrong with a run, from what it left.",
     stub='''\
 def name_fault(run):
     """One of the clinic's eight names, or "nothing", for a run of which you are told, in a dictionary:
@@ -603,7 +603,7 @@ def name_fault(run):
     """
     raise NotImplementedError
 ''',
-    hint="Ask for causes before their symptoms: which faults leave B at zero, and which make the loss leap? "
+    hint="Ask for causes before their symptoms: which faults leave B at zero, and which make the loss jump? "
     "The healthy runs' losses wander by half a nat.",
     solution="""\
 def name_fault(run):
@@ -650,7 +650,7 @@ def name_fault(run):
             ),
         ),
         Mistake(
-            "you took a raw α for too high a rate. The loss leaps in both: ask first whether the scaling is α/r.",
+            "you took a raw α for too high a rate. The loss jumps in both: ask first whether the scaling is α/r.",
             (_by("learning rate too high"), _by(scaling=lambda run: run["scaling"] != run["alpha"])),
         ),
         Mistake(
@@ -666,7 +666,7 @@ def name_fault(run):
             (_by(adapter=lambda run: run["trained on"] != run["base"]),),
         ),
         Mistake(
-            "you took any loss above the start for a leap. One step's rows are harder than another's: leave a margin.",
+            "you took any loss above the start for a jump. One step's rows are harder than another's: leave a margin.",
             (
                 _by(learning=lambda run: max(run["losses"]) > run["start"]),
                 _by(learning=lambda run: max(run["losses"]) > run["losses"][0]),

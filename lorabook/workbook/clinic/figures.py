@@ -12,19 +12,19 @@ from lorabook.training.history import History
 from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION
 
 
-def patient(run: History, title: str, mended: History | None = None) -> Figure:
+def patient(run: History, title: str, fixed: History | None = None) -> Figure:
     """Loss and gradient norm of a run over its steps, side by side, the held-out loss as dots.
 
     Args:
         run: the run.
         title: what to see.
-        mended: the same run with its fault taken out, as far as it went, drawn over it.
+        fixed: the same run with its fault taken out, as far as it went, drawn over it.
     """
     figure = Figure(figsize=(7.6, 2.9), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     drawn = [(run, BLUE, VERMILION, "", "this run", "held out")]
-    if mended:
-        drawn = [(run, GREY, GREY, "", "as it was", "held out"), (mended, BLUE, VERMILION, ".", "mended", "held out")]
+    if fixed:
+        drawn = [(run, GREY, GREY, "", "as it was", "held out"), (fixed, BLUE, VERMILION, ".", "fixed", "held out")]
     for history, colour, held, marker, label, held_label in drawn:
         steps = [s.step for s in history.steps]
         left.plot(steps, history.losses, color=colour, lw=1.8, marker=marker, label=label)

@@ -10,7 +10,7 @@ from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, 
 MIB = 2**20
 STARTS = (BLUE, GREEN, VERMILION, ORANGE)
 STYLES = ("-", "--", "-", ":")
-PARTS = (GREY, BLUE, VERMILION)
+COLOURS = (GREY, BLUE, VERMILION)
 
 
 def starts(losses: Mapping[str, Sequence[float]]) -> Figure:
@@ -34,7 +34,7 @@ def spellings(saved: Mapping[str, Mapping[str, int]]) -> Figure:
     """
     figure, axes = new_figure(7.6, 3.0)
     names = list(dict.fromkeys(name for tensors in saved.values() for name in tensors))
-    colours = dict(zip(names, PARTS, strict=False))
+    colours = dict(zip(names, COLOURS, strict=False))
     for row, tensors in enumerate(saved.values()):
         left = 0.0
         for name in names:

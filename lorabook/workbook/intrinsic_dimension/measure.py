@@ -91,7 +91,6 @@ def intrinsic_dimension(
     seeds: Sequence[int] = (0,),
     stop: bool = False,
     refine: int = 0,
-    on_point: Callable[[Point], None] | None = None,
 ) -> Curve:
     """Measure a curve of scores over d. Its `d` is the intrinsic dimension.
 
@@ -104,7 +103,6 @@ def intrinsic_dimension(
         seeds: each d is run once for every seed, and the mean counts.
         stop: leave out what lies above the first d that reaches the line.
         refine: how many times to halve, on a logarithmic axis, the gap below the first d that reaches the line.
-        on_point: called with every point as soon as it is measured.
 
     Raises:
         SettingError: an empty grid, no seed, d below 1, full = start, or a line out of (0, 1].
@@ -120,8 +118,6 @@ def intrinsic_dimension(
 
     def measure(d: int) -> Curve:
         points.append(Point(d, tuple(float(run(d, seed)) for seed in seeds)))
-        if on_point:
-            on_point(points[-1])
         return Curve(tuple(sorted(points, key=lambda p: p.d)), full, start, line)
 
     curve = Curve((), full, start, line)

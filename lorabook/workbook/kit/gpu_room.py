@@ -12,7 +12,7 @@ def room_for(peak: int) -> str:
     roomy = fits(peak)
     return (
         f"Room for the peak: {', '.join(roomy) or 'none'}. "
-        f"Too small: {', '.join(card for card in GPUS if card not in roomy) or 'none'}. "
+        f"Too small: {', '.join(gpu for gpu in GPUS if gpu not in roomy) or 'none'}. "
         "The CUDA context takes some hundred MiB more."
     )
 

@@ -204,7 +204,7 @@ def readout(state: ServingState) -> str:
             else "So an adapter of this rank saves nothing, however many tasks there are."
         ),
         f"All in memory, ready to answer: {size_text(copies + tasks * size.buffers)} as copies, "
-        f"{size_text(one_base + size.buffers)} as one base with LoRA. {_on_a_card(size)}",
+        f"{size_text(one_base + size.buffers)} as one base with LoRA. {_on_a_t4(size)}",
         f"To change the task: load another adapter, {size_text(size.lora)}, or another copy, {size_text(size.copy)}.",
         f"Merged, LoRA takes no extra time, but a model then answers one task: no batch mixes them. A merged copy for "
         f"each task takes {size_text(tasks * size.merged)}{_untied(size)}; merging into one base writes "
@@ -219,7 +219,7 @@ def readout(state: ServingState) -> str:
     return "\n".join(lines)
 
 
-def _on_a_card(size: Sizes) -> str:
+def _on_a_t4(size: Sizes) -> str:
     """How many tasks a T4 holds either way."""
     room, held = GPUS[T4], size.copy + size.buffers
     if room < held:

@@ -1,4 +1,4 @@
-"""The Memory explorer: which part of a training step takes how much memory, and which card has room for it."""
+"""The Memory explorer: which part of a training step takes how much memory, and which GPU has room for it."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ PRESETS = {
 
 
 class MemoryExplorer(Explorer):
-    """Model, precision, optimizer, share trained, batch, sequence → stacked components under the memory of cards."""
+    """Model, precision, optimizer, share trained, batch, sequence → stacked components under the memory of GPUs."""
 
     def __init__(self) -> None:
         controls = step_controls(LOADABLE) | {
@@ -66,8 +66,8 @@ class MemoryExplorer(Explorer):
 
 
 def figure(state: MemoryState, figure: Figure | None = None) -> Figure:
-    """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the cards."""
-    full, chosen = _ledgers(state)
+    """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the GPUs."""
+    full, chosen = _estimates(state)
     bars, trained = {"full fine-tuning": full}, f"{label(SHARES, state.share)} trained"
     if state.share < 1:
         bars[trained] = chosen
@@ -75,8 +75,8 @@ def figure(state: MemoryState, figure: Figure | None = None) -> Figure:
 
 
 def readout(state: MemoryState) -> str:
-    """The same in sentences: the setting, the peak, each component, the cards with room, the largest batch."""
-    full, chosen = _ledgers(state)
+    """The same in sentences: the setting, the peak, each component, the GPUs with room, the largest batch."""
+    full, chosen = _estimates(state)
     peak = chosen.predicted_peak
     moment = next(MOMENTS[name] for name, size in chosen.moments.items() if size == peak)
     rows = largest_batch(state.model, plan_of(state, state.share), GPUS[T4])
@@ -95,6 +95,6 @@ def readout(state: MemoryState) -> str:
     return "\n".join(lines)
 
 
-def _ledgers(state: MemoryState) -> tuple[Estimate, Estimate]:
+def _estimates(state: MemoryState) -> tuple[Estimate, Estimate]:
     """Those of full fine-tuning and of the state itself, all else equal."""
     return estimate(state.model, plan_of(state, 1.0)), estimate(state.model, plan_of(state, state.share))

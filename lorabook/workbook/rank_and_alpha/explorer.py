@@ -94,11 +94,11 @@ def box_options(model: str) -> dict[str, str]:
     return {f"{target} ×{len(hits)}": target for target, hits in modules(model).items()}
 
 
-def book(state: LoRAState, method: str) -> Estimate:
-    """The ledger of `state` with that method.
+def estimated(state: LoRAState, method: str) -> Estimate:
+    """The estimate of `state` with that method.
 
     Raises:
-        SettingError: LoRA, and no target is ticked; whatever `ledger` refuses.
+        SettingError: LoRA, and no target is ticked; whatever `estimate` refuses.
     """
     if method == "full":
         return estimate(state.model, plan_of(state, 1.0))
@@ -110,8 +110,8 @@ def book(state: LoRAState, method: str) -> Estimate:
 
 
 def figure(state: LoRAState, figure: Figure | None = None) -> Figure:
-    """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the cards."""
-    full, chosen, how = book(state, "full"), book(state, state.method), label(METHODS, state.method)
+    """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the GPUs."""
+    full, chosen, how = estimated(state, "full"), estimated(state, state.method), label(METHODS, state.method)
     bars = {"full fine-tuning": full}
     if state.method != "full":
         bars[f"{how}, α/r = {state.alpha / state.r:.4g}"] = chosen
@@ -120,7 +120,7 @@ def figure(state: LoRAState, figure: Figure | None = None) -> Figure:
 
 def readout(state: LoRAState) -> str:
     """The same in sentences: what is trained, peak, files, and lines to copy."""
-    full, chosen = book(state, "full"), book(state, state.method)
+    full, chosen = estimated(state, "full"), estimated(state, state.method)
     lora = state.method != "full"
     beside = f" Full fine-tuning: {size_text(full.predicted_peak)}." if lora else ""
     lines = [
@@ -180,7 +180,7 @@ def _doubled(state: LoRAState, chosen: Estimate) -> str:
     """By how much the peak grows when one thing is doubled."""
     grown = []
     for name, field in {"α": "alpha", "r": "r", "rows of the batch": "batch"}.items():
-        other = book(replace(state, **{field: 2 * getattr(state, field)}), state.method)
+        other = estimated(replace(state, **{field: 2 * getattr(state, field)}), state.method)
         more = other.predicted_peak - chosen.predicted_peak
         grown.append(f"{name} {f'+{size_text(more)}' if more else 'nothing'}")
     return f"What doubling adds to the peak: {', '.join(grown)}."

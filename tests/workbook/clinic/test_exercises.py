@@ -12,10 +12,10 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from lorabook.diagnosis.findings import find_faults
-from lorabook.workbook.clinic.cases import HEALTHY, stored
+from lorabook.workbook.clinic.cases import HEALTHY, stored_cases
 from lorabook.workbook.clinic.exercises import told
 from lorabook.workbook.exercises import BY_ROOM
-from tests.kit.tiny import gpt_bigcode, token_ids
+from tests.kit.families import gpt_bigcode, token_ids
 from tests.workbook.mistake_bank import load, said
 
 ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_ROOM["clinic"]}
@@ -81,10 +81,10 @@ def test_frozen_base_trains_and_passes_on_what_peft_s_layer_does():
 
 
 def test_name_fault_says_what_the_doctor_says_of_every_stored_run():
-    for case in (case for runs in stored().values() for case in runs):
-        for facts in (case.broken, case.fixed):
-            (said_of_it,) = [finding.name for finding in find_faults(facts)] or [HEALTHY]
-            assert ANSWERS["name_fault"](told(facts)) == said_of_it
+    for case in (case for runs in stored_cases().values() for case in runs):
+        for run in (case.broken, case.fixed):
+            (said_of_it,) = [finding.name for finding in find_faults(run)] or [HEALTHY]
+            assert ANSWERS["name_fault"](told(run)) == said_of_it
 
 
 # Right answers in other words

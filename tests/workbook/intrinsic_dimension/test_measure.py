@@ -109,11 +109,16 @@ def test_seeds_are_averaged_and_shown_apart():
 
 
 def test_stopping_and_refining_measure_where_it_matters():
-    seen: list[Point] = []
-    curve = intrinsic_dimension(accuracy, 1.0, log_grid(10, 10_000, 3), stop=True, on_point=seen.append)
-    assert [p.d for p in seen] == [10, 22, 46, 100, 215, 464] == [p.d for p in curve.points] and curve.d == 464
-    curve = intrinsic_dimension(accuracy, 1.0, [100, 400, 1600], stop=True, refine=3, on_point=seen.append)
-    assert [p.d for p in seen[6:]] == [100, 400, 200, 283, 238]
+    seen: list[int] = []
+
+    def run(d: int, seed: int) -> float:
+        seen.append(d)
+        return accuracy(d, seed)
+
+    curve = intrinsic_dimension(run, 1.0, log_grid(10, 10_000, 3), stop=True)
+    assert seen == [10, 22, 46, 100, 215, 464] == [p.d for p in curve.points] and curve.d == 464
+    curve = intrinsic_dimension(run, 1.0, [100, 400, 1600], stop=True, refine=3)
+    assert seen[6:] == [100, 400, 200, 283, 238]
     assert [p.d for p in curve.points] == [100, 200, 238, 283, 400] and curve.d == 238
     assert intrinsic_dimension(accuracy, 1.0, [229, 232], refine=9).d == 231
     assert len(intrinsic_dimension(accuracy, 1.0, [400, 500], refine=9).points) == 2  # nothing below

@@ -2,7 +2,6 @@
 
 import ast
 import random
-import time
 from typing import Any
 
 import numpy as np
@@ -86,10 +85,12 @@ def test_unknown_name_lists_those_that_exist(call):
 
 
 @WRONG
-def test_wrong_answer_is_told_its_own_message(wrong: Wrong, capsys):
+def test_wrong_answer_is_told_its_own_message_every_time(wrong: Wrong, capsys):
     messages = [m.message for m in EXERCISES[wrong.exercise].mistakes]
     (own,) = [m for m in messages if wrong.fragment in m]  # the fragment fits one message and no other
     assert said(capsys, wrong.exercise, wrong.answer) == f"✗ {wrong.exercise}: {own}"
+    torch.rand(1), random.random()
+    assert judge(EXERCISES[wrong.exercise], wrong.answer) == f"✗ {wrong.exercise}: {own}"
 
 
 @ALL
@@ -119,7 +120,7 @@ def test_messages_are_sentences_of_their_own(exercise):
         assert text.endswith((".", "?")) and "\n" not in text and len(text) <= 200
 
 
-# No trace, no waiting
+# No trace
 
 
 def crash(*_):
@@ -183,27 +184,9 @@ def test_what_an_answer_does_to_its_arguments_is_without_effect(capsys):
     assert said(capsys, "truncation_error", load(EXERCISES["truncation_error"].solution)).startswith("✓")
 
 
-@WRONG
-def test_the_same_answer_gets_the_same_line(wrong):
-    torch.rand(1)
-    first = judge(EXERCISES[wrong.exercise], wrong.answer)
-    torch.rand(1)
-    random.random()
-    assert judge(EXERCISES[wrong.exercise], wrong.answer) == first
-
-
 @pytest.mark.parametrize(
     "noise", [lambda: torch.rand(1).item(), lambda: np.random.rand(), random.random], ids=["torch", "numpy", "random"]
 )
 def test_an_answer_that_draws_random_numbers_gets_the_same_line_too(noise, capsys):
     lines = {said(capsys, "perplexity", lambda losses, tokens: noise()) for _ in range(3) if noise()}
     assert len(lines) == 1
-
-
-@ALL
-def test_a_check_takes_less_than_two_seconds_of_processor_time(exercise):
-    answers = [w.answer for w in BANK if w.exercise == exercise.name] + [load(exercise.solution), crash]
-    for answer in answers:
-        start = time.process_time()
-        judge(exercise, answer)
-        assert time.process_time() - start < 2

@@ -156,7 +156,7 @@ def plan(state: LoRAState, **changes) -> Plan:
 
 
 @pytest.mark.parametrize("model", MODELS.values())
-def test_every_state_is_drawn_and_told_as_the_ledger_has_it(model):
+def test_every_state_is_drawn_and_told_as_the_estimate_has_it(model):
     for state in (*[s for s in RANGE if s.model == model], *[s for s in PRESETS.values() if s.model == model]):
         books = [estimate(model, plan(state, method=1.0, weights=state.weights))]
         if state.method != "full":
@@ -184,7 +184,7 @@ def test_alpha_moves_the_scaling_and_not_one_byte():
         books, others = set(), set()
         for alpha in ALPHAS.values():
             moved = replace(state, alpha=alpha)
-            books.add(str(asdict(lora.book(moved, state.method))))
+            books.add(str(asdict(lora.estimated(moved, state.method))))
             text = lora.readout(moved)
             assert f"Scaling α/r = {alpha}/{state.r} = {alpha / state.r:.4g}. That is all that α changes" in text
             others.add(re.sub(r"Scaling .*|lora_alpha=\d+|--alpha \d+", "", text))

@@ -1,22 +1,24 @@
-"""A case of the clinic mended: its run again, live, with a line of the reader's in the place of the faulty passage.
+"""A case of the clinic run again, live, with other code in the place of the faulty piece.
 
-    mended = mend(cases()[2], "return self.alpha / self.r")
-    print(mended)                          # what was wrong, then and now, and what the doctor finds
-    mended.recovered                       # True
+    again = recover(cases()[2], lambda config: config.alpha / config.r)
+    print(again)                          # what was wrong, then and now, and what the doctor finds
+    again.recovered                       # True
 
-The run has the settings, the seed and the rows of the stored one, and its stop button is pressed after a few steps: so
-each of them lies beside the same step of the broken run and of the run without the fault.
+The run has the settings, the seed and the examples of the stored one, and its stop button is pressed after a few steps:
+so each of them lies beside the same step of the broken run and of the run without the fault.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from lorabook.diagnosis.findings import FEW_STEPS, find_faults
 from lorabook.diagnosis.run import Run
 from lorabook.errors import AdapterError
 from lorabook.workbook.clinic.cases import Case
-from lorabook.workbook.clinic.faults import FAULTS, planted, train
+from lorabook.workbook.clinic.faults import FAULTS
+from lorabook.workbook.clinic.short_run import train
 from lorabook.workbook.kit.exercise import Raised
 
 STEPS = 5  # live; under FEW_STEPS the doctor does not judge a loss that climbs
@@ -25,36 +27,36 @@ NEAR = 0.1  # nats per answer token, from the run without the fault
 
 @dataclass(frozen=True)
 class Sign:
-    """What shows that a case is mended: its name, its value in a run, and what to see in the figure then."""
+    """What shows that a case is fixed: its name, its value in a run, and what to see in the figure then."""
 
     name: str
     value: Callable[[Run], str]
     title: str
 
 
-def _zero(facts: Run) -> str:
-    assert facts.factors
-    return str(sum(norms.B == 0 for norms in facts.factors.values()))
+def _zero(run: Run) -> str:
+    assert run.factors
+    return str(sum(norms.B == 0 for norms in run.factors.values()))
 
 
-def _scaling(facts: Run) -> str:
-    assert facts.record
-    return ", ".join(sorted({f"{s:.3g}" for s in facts.record.scalings.values()}))
+def _scaling(run: Run) -> str:
+    assert run.record
+    return ", ".join(sorted({f"{s:.3g}" for s in run.record.scalings.values()}))
 
 
 def _labels(what: str) -> Callable[[Run], str]:
-    def value(facts: Run) -> str:
-        assert facts.record
-        number = getattr(facts.record.labels, what)
+    def value(run: Run) -> str:
+        assert run.record
+        number = getattr(run.record.labels, what)
         return "no fixed number" if number is None else f"{number:,}"
 
     return value
 
 
 SIGNS = {
-    "scaling is not α/r": Sign("BAx is added times", _scaling, "the loss no longer leaps"),
+    "scaling is not α/r": Sign("BAx is added times", _scaling, "the loss no longer jumps"),
     "both factors zero": Sign(
-        "gradient norm at the first step", lambda f: f"{f.history.steps[0].grad_norm:.2f}", "there is a gradient again"
+        "gradient norm at the first step", lambda run: f"{run.history.steps[0].grad_norm:.2f}", "there is a gradient"
     ),
     "labels shifted": Sign(
         "tokens from a position to its label", _labels("distance"), "the loss starts where the base's does"
@@ -64,27 +66,27 @@ SIGNS = {
         "end tokens among the labels", _labels("end_labels"), "the curve says nothing, the count of ends does"
     ),
     "learning rate too high": Sign(
-        "highest loss", lambda f: f"{max(f.history.losses[:FEW_STEPS]):.2f}", "the loss no longer leaps"
+        "highest loss", lambda run: f"{max(run.history.losses[:FEW_STEPS]):.2f}", "the loss no longer jumps"
     ),
     "gradient cut off": Sign("layers with B zero", _zero, "a gradient reaches all layers"),
     "adapter on another base": Sign(
         "held-out loss at the start",
-        lambda f: f"{f.history.held_out[0][1]:.2f}",
+        lambda run: f"{run.history.held_out[0][1]:.2f}",
         "the run starts where its adapter's run ended",
     ),
 }
 
 
 @dataclass(frozen=True)
-class Mended:
-    """The run of `case` with `line` in its code: what it left, `live`, or why it did not run.
+class Rerun:
+    """The run of `case` with `fix` in the place of its faulty code: what it left, `live`, or why it did not run.
 
-    `refusal` is what the check of the base said, where it stopped the run as its user had set it up; `live` is then the
-    run on the right base.
+    `fix` None is the right code. `refusal` is what the loader of the adapter said where it stopped the run as its user
+    had set it up; `live` is then the run on the right base.
     """
 
     case: Case
-    line: str
+    fix: Any = None
     live: Run | None = None
     refusal: str = ""
     trouble: str = ""
@@ -116,11 +118,11 @@ class Mended:
 
     @property
     def title(self) -> str:
-        return f"Mended: {SIGNS[self.case.name].title}" if self.recovered else "Not mended yet"
+        return f"Fixed: {SIGNS[self.case.name].title}" if self.recovered else "Not fixed yet"
 
     def __str__(self) -> str:
-        """The edit undone, the sign of the fault and the loss of both runs, and whether this one recovered."""
-        lines = [f"{mark} {line}" for mark, text in self._passages for line in text.split("\n")]
+        """The faulty code beside the fix, sign and loss of both runs, and whether this one recovered."""
+        lines = [FAULTS[self.case.name].diff(self.fix)]
         if self.refusal:
             lines.append(f"as it was set up the run is refused: {self.refusal} So now on the base that fits.")
         if self.live:
@@ -131,31 +133,25 @@ class Mended:
                 lines.append(f"its adapter's run ended at {self.case.first:.2f}")
             losses = before.history.losses[step - 1], self.live.history.losses[-1]
             lines.append(f"loss at step {step}: {losses[0]:.2f}, now {losses[1]:.2f}")
-        verdict = f"not recovered: {self.wanting}" if self.wanting else "recovered: the doctor finds nothing"
-        return "\n".join([*lines, verdict])
-
-    @property
-    def _passages(self) -> tuple[tuple[str, str], ...]:
-        return ("-", FAULTS[self.case.name].new), ("+", self.line)
+        lines.append(f"not recovered: {self.wanting}" if self.wanting else "recovered: the doctor finds nothing")
+        return "\n".join(lines)
 
 
-def mend(case: Case, line: str | None = None) -> Mended:
-    """Run `case` again for a few steps, with `line` where the faulty passage stood; without one, the library's own.
+def recover(case: Case, fix: Any = None) -> Rerun:
+    """Run `case` again for a few steps, with `fix` in the place of its faulty code; without one, the right code.
 
-    A line that cannot stand there, or makes the run fail, is told as the mending's `trouble`.
+    A fix that makes the run fail is told as the rerun's `trouble`.
     """
-    own = FAULTS[case.name].old
-    written = own if line is None else line
+    fault = FAULTS[case.name]
+    code = fault.code(fault.right if fix is None else fix)
     stop = FEW_STEPS if case.name == "learning rate too high" else STEPS
     with TemporaryDirectory() as folder:
         try:
             try:
-                return Mended(case, written, train(case.name, True, folder, case.seed, line=written, stop=stop))
+                return Rerun(case, fix, train(case.name, code, folder, case.seed, stop=stop, other_base=True))
             except AdapterError as refused:
-                with planted(case.name, written):
-                    live = train(case.name, False, folder, case.seed, stop=stop)
-                return Mended(case, written, live, refused.problem)
+                return Rerun(case, fix, train(case.name, code, folder, case.seed, stop=stop), refused.problem)
         except Exception as error:  # what a reader writes may raise anything
-            if line is None:
+            if fix is None:
                 raise
-            return Mended(case, written, trouble=f"your line raised {Raised.of(error)}")
+            return Rerun(case, fix, trouble=f"your code raised {Raised.of(error)}")
