@@ -18,17 +18,13 @@ from pathlib import Path
 
 import torch
 
+from scripts.assets import records
 from tests.faults import ROOT
 from tests.faults.rows import Row
 
-FAMILIES = ("kill", "disk", "drive", "numbers", "memory", "files", "data", "network", "hands")  # as the table has them
+FAMILIES = ("kill", "disk", "drive", "numbers", "memory", "files", "data", "network", "hands")  # in the table's order
 HEAD = ("fault", "tries", "outcome")
 RESULT = ROOT / "benchmarks" / "results" / "faults.json"
-
-
-def existing() -> list[str]:
-    """The families whose module is there."""
-    return [name for name in FAMILIES if (Path(__file__).parent / f"{name}.py").exists()]
 
 
 def table(rows: list[Row]) -> str:
@@ -40,13 +36,13 @@ def table(rows: list[Row]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--family", action="append", choices=existing(), help="may be given more than once")
+    parser.add_argument("--family", action="append", choices=FAMILIES, help="may be given more than once")
     parser.add_argument("--sample", type=int, help="about so many tries of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help=f"JSON file; {RESULT.relative_to(ROOT)} for a run of everything")
     args = parser.parse_args()
     torch.set_num_threads(1)  # toys: with more, threads would only wait for each other
-    families, results = args.family or existing(), []
+    families, results = args.family or FAMILIES, []
     for name in families:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"faults-{name}-") as folder:
@@ -61,8 +57,6 @@ def main() -> int:
     print(table(rows))
     output = args.output or (RESULT if not args.family and args.sample is None else None)
     if output:
-        from scripts.assets import records
-
         facts = {n: {"seconds": s, "rows": [vars(row) for row in rows]} for n, s, rows in results}
         records.write(output, "tests/faults", {"seed": args.seed, "sample": args.sample, "families": facts})
     return int(not all(row.passed for row in rows))

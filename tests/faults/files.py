@@ -30,9 +30,11 @@ def run(sample: int | None, seed: int, folder: Path) -> list[Row]:
     for case in adapter_cases.cases():
         kinds.setdefault(case.kind, []).append(case)
     rows = []
-    for kind, found in kinds.items():
-        chosen = found if sample is None else random.Random(seed).sample(found, min(sample, len(found)))
-        wrong = [f"{case.name}: {problem}" for case in chosen if (problem := _problem(case, sound, folder / "spoilt"))]
+    for kind, cases in kinds.items():
+        chosen = cases if sample is None else random.Random(seed).sample(cases, min(sample, len(cases)))
+        wrong = [
+            f"{case.name}: {problem}" for case in chosen if (problem := problem_of(case, sound, folder / "spoilt"))
+        ]
         if trap.exists():
             wrong.append("a pickle was opened")
         outcome = "; ".join(wrong) or "all refused by name, no model touched"
@@ -40,7 +42,7 @@ def run(sample: int | None, seed: int, folder: Path) -> list[Row]:
     return rows + code_cases.run(sample, seed, folder / "code", trap)
 
 
-def _problem(case: adapter_cases.Case, sound: Path, spoilt: Path) -> str | None:
+def problem_of(case: adapter_cases.Case, sound: Path, spoilt: Path) -> str | None:
     """What is wrong with how the case was refused."""
     shutil.rmtree(spoilt, ignore_errors=True)
     shutil.copytree(sound, spoilt)

@@ -13,8 +13,8 @@ TOKEN = "hf_planted_accepted"
 POST = "<p>How do I print?</p><pre><code>import os\nprint(os)</code></pre>"
 FAILING = (
     "from lorabook.models.load import load_model\nload_model('o/broken', device='cpu')",
-    "from lorabook import stackoverflow\nstackoverflow.load('o/rows', rows=5)",
-    "from lorabook import doctor\nprint(*doctor.examine(), sep='\\n')",
+    "from lorabook.data import load\nload('o/rows', rows=5)",
+    "from lorabook.diagnosis import machine\nprint(*machine.examine(), sep='\\n')",
 )
 
 

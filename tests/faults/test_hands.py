@@ -13,8 +13,6 @@ from tests.faults import hands
 from tests.kit.adapters import adapted
 from tests.kit.families import gpt_bigcode, logits
 
-ROOT = Path(__file__).resolve().parents[2]
-
 NEEDLESS = {
     "merged and unmerged twice over": (merge, unmerge, merge, unmerge),
     "trained after unmerging": (merge, unmerge, trained),
@@ -95,10 +93,3 @@ def test_an_interrupted_cell_is_run_again_and_what_it_left_half_done_is_found(tm
     played = hands.interrupted(unsafe, [0.0, 2.0], 0, tmp_path / "run")
     (fault,) = played.faults
     assert fault.startswith("unsafe, code cell 2, interrupted before: 2: AssertionError") and played.met == 1
-
-
-@pytest.mark.slow
-def test_the_shortest_notebook_survives_hands(tmp_path):
-    rows = hands.run(1, 0, tmp_path)
-    assert [row.outcome for row in rows if not row.passed] == []
-    assert len(rows) == 3 and rows[1].tries == hands.INTERRUPTIONS
