@@ -53,7 +53,7 @@ def stored(run: Run) -> dict:
     found = rounded(run.to_json())
     for known in (found["record"]["base"], found["record"]["trained_on"], found["saved_on"]):
         if known:
-            known["sample"] = []
+            known["sample"] = known["left_alone"] = []
     return found
 
 

@@ -26,8 +26,8 @@ SIGNS = {
     "scaling is not α/r": "the loss jumps at a learning rate that is right for α/r, and BAx comes in another size than "
     "the settings say",
     "both factors zero": "the loss never moves, every gradient is exactly zero, and so are A and B at the end",
-    "labels shifted": "the loss starts far above what the base reaches, since it is asked for other tokens, and falls "
-    "from there",
+    "labels shifted": "the training loss starts far above what the base reaches, since other tokens are asked for, and "
+    "falls from there, while the held-out loss rises",
     "all labels masked": "the training loss is exactly zero from the first step on, and nothing is learned",
     "EOS never a label": "every curve looks healthy: only the count of end tokens among the labels tells",
     "learning rate too high": "the loss jumps as soon as the warm-up is over, and the run ends worse than its base",

@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lorabook.errors import is_number
-
 Guess = int | float | str
 
 
@@ -59,7 +57,7 @@ def _text(value: Any, unit: str = "") -> str:
     number = value.item() if getattr(value, "ndim", None) == 0 else value  # of NumPy or PyTorch
     if isinstance(number, str):
         number = _number(number.strip().removesuffix(unit).strip(), number)
-    if not is_number(number):
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
         return str(number)
     whole = isinstance(number, int) or (abs(number) >= 1000 and abs(number) < 1e15)
     text = f"{number:,.0f}" if whole else f"{number:.3g}"
