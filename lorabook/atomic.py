@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whoever else writes and whatever breaks off."""
+"""Files that are there whole or not at all, whoever else writes."""
 
 import contextlib
 import hashlib

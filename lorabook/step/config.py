@@ -1,9 +1,7 @@
 """The settings of a training run, among them the schedule of its learning rate."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from lorabook.errors import SettingError, is_number, is_whole, shown
 
@@ -44,36 +42,23 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, (words, fits) in REQUIRED.items():
-            value, optional = getattr(self, name), getattr(type(self), name) is None
-            if not (fits(value) or (optional and value is None)):
-                advice = f"Give {words}{', or leave it out' if optional else ''}."
-                raise SettingError(f"{name} is {shown(value)}.", advice)
+        for names, required, fits in REQUIRED:
+            for name in names:
+                value, optional = getattr(self, name), getattr(type(self), name) is None
+                if not (fits(value) or (optional and value is None)):
+                    advice = f"Give {required}{', or leave it out' if optional else ''}."
+                    raise SettingError(f"{name} is {shown(value)}.", advice)
 
 
-MOST = 2**63 - 1  # what a generator takes as its seed
-Requirement = tuple[str, Callable[[Any], bool]]  # in words, then as a question
-POSITIVE: Requirement = "a positive number", lambda v: is_number(v) and 0 < v < math.inf
-AT_LEAST_0: Requirement = "0 or a positive number", lambda v: is_number(v) and 0 <= v < math.inf
-SHARE: Requirement = "a share of the run, such as 0.05", lambda v: is_number(v) and 0 <= v < 1
-COUNT: Requirement = f"a whole number from 1 to {MOST}", lambda v: is_whole(v, 1, MOST)
-COUNT_OR_0: Requirement = f"a whole number from 0 to {MOST}", lambda v: is_whole(v, 0, MOST)
-REQUIRED = {
-    "lr": POSITIVE,
-    "epochs": COUNT,
-    "steps": COUNT,
-    "minutes": POSITIVE,
-    "batch_tokens": COUNT,
-    "micro_tokens": COUNT,
-    "warmup": SHARE,
-    "weight_decay": AT_LEAST_0,
-    "clip": AT_LEAST_0,
-    "lora_plus": POSITIVE,
-    "checkpoint_every": COUNT,
-    "log_every": COUNT_OR_0,
-    "evaluate_every": COUNT_OR_0,
-    "seed": COUNT_OR_0,
-}
+COUNTS = ("epochs", "steps", "batch_tokens", "micro_tokens", "checkpoint_every")
+REQUIRED = (  # names, what their values must be, whether a value is
+    (("lr", "minutes", "lora_plus"), "a positive number", lambda v: is_number(v) and 0 < v < math.inf),
+    (("weight_decay", "clip"), "0 or a positive number", lambda v: is_number(v) and 0 <= v < math.inf),
+    (("warmup",), "a share of the run, such as 0.05", lambda v: is_number(v) and 0 <= v < 1),
+    (COUNTS, "a whole number from 1 on", lambda v: is_whole(v, 1)),
+    (("log_every", "evaluate_every"), "a whole number from 0 on", lambda v: is_whole(v, 0)),
+    (("seed",), "a whole number from 0 to 2**63 - 1", lambda v: is_whole(v, 0, 2**63 - 1)),
+)
 
 
 def schedule(progress: float, warmup: float) -> float:
