@@ -1,6 +1,7 @@
 """`finetune`: its gradients against transformers' own loss, what it changes and what it leaves, how long it goes on."""
 
 import contextlib
+import json
 import random
 from copy import deepcopy
 from types import SimpleNamespace
@@ -122,6 +123,21 @@ def test_three_epochs_train_on_every_example_three_times_whatever_the_seed(monke
         last = settings.lr * schedule(1 - 0.5 / sum(ends), settings.warmup)
         assert history.steps[-1].lr == pytest.approx(last)
     assert len(counts) > 1
+
+
+def test_batches_of_ones_own_are_trained_on_and_recorded_and_the_held_out_loss_keeps_its_labels(tmp_path):
+    """All labels masked, as by a template that is never found: nothing is learned, and `run.json` tells why."""
+
+    def masked(examples: list[Example]) -> Batch:
+        batch = collate(examples)
+        return Batch(batch.input_ids, batch.label_positions[:0], batch.labels[:0])
+
+    model = lora_model()
+    before = values(model)
+    history = finetune(model, TRAIN, HELD_OUT, config(steps=2), output=tmp_path, collate=masked)
+    assert history.losses == [0, 0] and differing(before, values(model)) == []
+    assert [loss for _, loss in history.held_out] == [answer_loss(model, HELD_OUT).loss] * 2
+    assert json.loads((tmp_path / "run.json").read_text())["labels"]["labels"] == 0
 
 
 def test_the_held_out_loss_is_measured_as_often_as_asked(tmp_path):
