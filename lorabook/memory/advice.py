@@ -1,4 +1,4 @@
-"""What to do when memory ran out: make room for another try, and when trying ends, say what would fit."""
+"""What to do when memory ran out: another try with more room, in the end advice on what would fit."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""Which GPUs have room for a predicted peak, and the largest batch that fits."""
+"""Which GPUs have room for a training step, with how large a batch."""
 
 from dataclasses import replace
 
