@@ -1,4 +1,4 @@
-"""A GPU's arithmetic on any device: CUDA's rules of autocast, applied at the level of torch functions, with its dropout.
+"""A GPU's arithmetic on any device: CUDA's rules of autocast with its dropout, at the level of torch functions.
 
 Real autocast for CUDA does nothing to tensors of the meta device, whose storage holds no bytes. For a dry run
 of a GPU's step, the same casts are made here. The rules are PyTorch's list of CUDA ops, as far as language models call
