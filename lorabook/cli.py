@@ -253,9 +253,9 @@ def memory(
         _say(f"dry run peak: {tried.peak:,} bytes ({tried.peak / 2**30:.2f} GiB)")
         peak = max(peak, tried.peak)
     _say(f"trainable parameters: {predicted.trainable:,} of {predicted.parameters:,}")
-    for card, size in GPUS.items():
-        verdict = "fits" if card in fits(peak) else "does not fit"
-        _say(f"{card} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, size)}")
+    for gpu, size in GPUS.items():
+        verdict = "fits" if gpu in fits(peak) else "does not fit"
+        _say(f"{gpu} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, size)}")
 
 
 @app.command(epilog="Example: lorabook doctor --run my-adapter")

@@ -1,4 +1,4 @@
-"""What a block of a model keeps between its forward and its backward pass, operation by operation, in closed form.
+"""What a block of a model keeps for its backward pass, operation by operation, in closed form.
 
 Of every operation autograd keeps ("saves") what its derivative needs. A matrix product with a trained weight saves
 its input, one with a frozen weight does not; a norm and a nonlinearity save their input whatever is trained;

@@ -36,16 +36,16 @@ def precision_for(device: str | torch.device, capability: tuple[int, int] | None
     | older CUDA        | float16  | float16  | yes        |
     | CPU, MPS          | float32  | none     | no         |
 
-    The capability decides, never `torch.cuda.is_bf16_supported()`: that function answers True on older cards too,
-    where bfloat16 is emulated (pytorch issue 148322). `capability` stands in for the card's own.
+    The capability decides, never `torch.cuda.is_bf16_supported()`: that function answers True on older GPUs too,
+    where bfloat16 is emulated (pytorch issue 148322). `capability` stands in for the GPU's own.
     """
     device = torch.device(device)
     capability = cuda_capability(device, capability)
     if capability is None:
         return Precision(torch.float32, None, False, f"{device.type} computes in float32: safe, and small models fit.")
-    card = f"capability {capability[0]}.{capability[1]}"
+    which = f"capability {capability[0]}.{capability[1]}"
     if capability >= BFLOAT16_CAPABILITY:
-        reason = f"This GPU ({card}) has bfloat16, whose range is float32's, so no loss scaling is needed."
+        reason = f"This GPU ({which}) has bfloat16, whose range is float32's, so no loss scaling is needed."
         return Precision(torch.bfloat16, torch.bfloat16, False, reason)
-    reason = f"This GPU ({card}) has no bfloat16; float16 gradients would underflow, so the loss is scaled."
+    reason = f"This GPU ({which}) has no bfloat16; float16 gradients would underflow, so the loss is scaled."
     return Precision(torch.float16, torch.float16, True, reason)

@@ -1,0 +1,1 @@
+"""The clinic: runs that failed."""

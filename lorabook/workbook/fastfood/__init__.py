@@ -1,0 +1,1 @@
+"""Fastfood: a random projection that is never formed."""

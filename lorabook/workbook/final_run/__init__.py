@@ -1,0 +1,1 @@
+"""The final run: StarCoder on StackOverflow."""

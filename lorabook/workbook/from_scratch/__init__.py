@@ -1,0 +1,1 @@
+"""LoRA from scratch."""

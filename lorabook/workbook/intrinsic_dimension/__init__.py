@@ -1,0 +1,1 @@
+"""Intrinsic dimension: how few directions are enough."""

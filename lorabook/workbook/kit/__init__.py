@@ -1,0 +1,1 @@
+"""The kit that the rooms share: predictions, exercises, explorers, figures, stored results."""

@@ -1,0 +1,1 @@
+"""Low-rank updates: the shape of a change."""

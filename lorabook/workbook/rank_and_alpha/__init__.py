@@ -1,0 +1,1 @@
+"""Rank, α, targets, learning rate."""
