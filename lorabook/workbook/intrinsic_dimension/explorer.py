@@ -104,7 +104,7 @@ def basis(state: SubspaceState) -> Tensor:
 
 def meeting(state: SubspaceState) -> Meeting:
     """Least ||B a - (through + t along)|| over a and t: zero where the subspace meets the solutions."""
-    B, (through, along) = basis(state), _solutions()
+    B, (through, along) = basis(state), solutions()
     coefficients = torch.linalg.lstsq(torch.cat([B, -along[:, None]], 1), through[:, None]).solution[:, 0]
     inside, solution = B @ coefficients[:-1], through + coefficients[-1] * along
     distance = float((inside - solution).norm())
@@ -178,7 +178,8 @@ def _scene_title(state: SubspaceState) -> str:
     return f"A {kind} meets the solutions{far}"
 
 
-def _solutions() -> tuple[Tensor, Tensor]:
+def solutions() -> tuple[Tensor, Tensor]:
+    """A point of the line of solutions, and its direction of length 1."""
     through, along = (torch.tensor(v, dtype=torch.float64) for v in (THROUGH, ALONG))
     return through, along / along.norm()
 
@@ -198,7 +199,7 @@ def _towards_viewer() -> Tensor:
 
 
 def _draw_scene(axes: Axes, state: SubspaceState) -> None:
-    B, met, (through, along) = basis(state), meeting(state), _solutions()
+    B, met, (through, along) = basis(state), meeting(state), solutions()
     axes.set(xlim=(-2.3, 2.3), ylim=(-2.1, 2.1), aspect="equal")
     axes.set_axis_off()
     for i, name in enumerate(("θ1", "θ2", "θ3")):  # the three parameters, as thin axes
@@ -207,7 +208,7 @@ def _draw_scene(axes: Axes, state: SubspaceState) -> None:
         axes.plot(xs[:2], ys[:2], color="#cccccc", lw=0.8, zorder=1)
         axes.text(xs[2], ys[2], name, color="#666666", fontsize=9, ha="center", va="center")
     ts = torch.linspace(-2.2, 2.2, 89, dtype=torch.float64)
-    solutions = through + ts[:, None] * along
+    line = through + ts[:, None] * along
     if state.kind == 2:
         angles = torch.linspace(0, 2 * math.pi, 121, dtype=torch.float64)
         rim = REACH * torch.stack([angles.cos(), angles.sin()], 1) @ B.T
@@ -217,12 +218,12 @@ def _draw_scene(axes: Axes, state: SubspaceState) -> None:
             axes.plot(*_flat(ends), color=BLUE, lw=0.7, alpha=0.6, zorder=3)
         normal = torch.linalg.cross(B[:, 0], B[:, 1])
         normal = normal if normal @ _towards_viewer() > 0 else -normal
-        front = solutions @ normal >= 0
+        front = line @ normal >= 0
         for part, order in ((front, 4), (~front, 2)):  # the part behind the plane is painted under it
-            axes.plot(*_flat(solutions[part]), color=ORANGE, lw=3, zorder=order)
+            axes.plot(*_flat(line[part]), color=ORANGE, lw=3, zorder=order)
     else:
         axes.plot(*_flat(torch.stack([-REACH * B[:, 0], REACH * B[:, 0]])), color=BLUE, lw=2.5, zorder=3)
-        axes.plot(*_flat(solutions), color=ORANGE, lw=3, zorder=2)
+        axes.plot(*_flat(line), color=ORANGE, lw=3, zorder=2)
         axes.plot(*_flat(torch.stack([met.inside, met.solution])), color=VERMILION, lw=1.8, zorder=5)
     if met.inside.norm() <= REACH:
         xs, ys = _flat(met.inside[None])

@@ -135,14 +135,14 @@ def say(n: int, verdict: str | None = None, when: str = "start") -> None:
         raise SettingError(f"There is no statement {n!r}.", f"Choose a number from 1 to {len(STATEMENTS)}.")
     if verdict is not None and verdict not in VERDICTS:
         raise SettingError(f"{verdict!r} is no verdict.", f"Choose among: {', '.join(VERDICTS)}; or None.")
-    if verdict is not None or _file().exists():
-        with only_writer(_file().parent, wait=10):  # notebooks 00 and 09 may be open at once
-            kept = _read()
+    if verdict is not None or answers_file().exists():
+        with only_writer(answers_file().parent, wait=10):  # notebooks 00 and 09 may be open at once
+            kept = read_answers()
             if verdict is None:
                 kept[when].pop(str(n), None)
             else:
                 kept[when][str(n)] = verdict
-            _write(kept)
+            _keep(kept)
     print(f"{n}: no answer yet" if verdict is None else f"{n}: you say “{verdict}”")
 
 
@@ -155,7 +155,7 @@ def verdicts() -> None:
     """Display, for every statement, what the reader said at the start and says now, and what decides it."""
     from IPython.display import Markdown, display
 
-    kept = _read()
+    kept = read_answers()
     lines = ["| | at the start | now | it is | because | decided in |", "|---|---|---|---|---|---|"]
     for n, s in enumerate(STATEMENTS, 1):
         said = " | ".join(kept[when].get(str(n), "–") for when in WHEN)
@@ -166,24 +166,24 @@ def verdicts() -> None:
     display(Markdown("\n".join(lines)))
 
 
-def _file() -> Path:
+def answers_file() -> Path:
     """In the folder that holds notebook 09's runs: `runs` beside the notebook, or beside LORABOOK_OUTPUT."""
     return Path(os.environ.get("LORABOOK_OUTPUT", "runs/final")).parent / "statements.json"
 
 
-def _read() -> dict[str, dict[str, str]]:
+def read_answers() -> dict[str, dict[str, str]]:
     """What is kept: for "start" and "end", verdicts by number. A file that is missing or spoiled holds nothing."""
     try:
-        content: Any = json.loads(_file().read_text(encoding="utf-8"))
+        content: Any = json.loads(answers_file().read_text(encoding="utf-8"))
         found = {when: content.get(when, {}) for when in WHEN}
         return {when: {n: v for n, v in said.items() if v in VERDICTS} for when, said in found.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {when: {} for when in WHEN}
 
 
-def _write(kept: dict[str, dict[str, str]]) -> None:
+def _keep(kept: dict[str, dict[str, str]]) -> None:
     """Keep the answers; where there are none, no file is made, and an old one goes."""
-    file = _file()
+    file = answers_file()
     if any(kept.values()):
         replace_text(file, json.dumps(kept, indent=1))
     else:

@@ -24,7 +24,7 @@ RUNS = [SubspaceState(d=d, seed=s) for d, s in product(DIMENSIONS, range(len(RUN
 @pytest.mark.parametrize("state", SCENES, ids=str)
 def test_the_meeting_is_the_nearest_point_that_scipy_finds(state):
     B = subspace.basis(state).numpy()
-    through, along = (v.numpy() for v in subspace._solutions())
+    through, along = (v.numpy() for v in subspace.solutions())
 
     def squared(z):
         return ((B @ z[:-1] - through - z[-1] * along) ** 2).sum()
@@ -38,7 +38,7 @@ def test_every_plane_meets_the_solutions_and_no_line_does():
     for state in SCENES:
         met = meeting(state)
         assert (met.distance == 0) == (state.kind == 2)
-        through, along = subspace._solutions()
+        through, along = subspace.solutions()
         assert float(torch.linalg.cross(met.solution - through, along).norm()) < 1e-9  # it is a solution
 
 

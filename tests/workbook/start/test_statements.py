@@ -116,7 +116,7 @@ def test_a_verdict_that_is_none_is_refused(file):
 
 def test_answers_lie_beside_the_runs(monkeypatch):
     monkeypatch.delenv("LORABOOK_OUTPUT", raising=False)
-    assert statements._file() == Path("runs/statements.json")
+    assert statements.answers_file() == Path("runs/statements.json")
 
 
 def test_an_anchor_is_the_heading_with_hyphens():
@@ -125,14 +125,14 @@ def test_an_anchor_is_the_heading_with_hyphens():
 
 def _answer_some(numbers: range, folder: str, together: Any) -> None:
     os.environ["LORABOOK_OUTPUT"] = folder
-    read = statements._read
+    read = statements.read_answers
 
     def read_and_wait() -> dict:
         kept = read()
         time.sleep(0.05)  # the other kernel answers now
         return kept
 
-    statements._read = read_and_wait
+    statements.read_answers = read_and_wait
     together.wait(60)
     for n in numbers:
         statements.say(n, "true")
