@@ -5,14 +5,13 @@ The notebooks are found by the tag `explorer` on cells. A reduced copy is run: t
 """
 
 import json
-from pathlib import Path
 
 import pytest
 
 from lorabook.workbook import explorers
 from scripts.notebooks.browser import NotebookPage, copy_blank, find_chromium, jupyterlab, notebook_page
+from tests.kit.notebooks import NOTEBOOKS, cells
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.browser
 
 
@@ -20,21 +19,15 @@ def tags(cell: dict) -> list[str]:
     return cell["metadata"].get("tags", [])
 
 
-def notebooks_with_explorers() -> list[Path]:
-    found = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    return [p for p in found if any("explorer" in tags(cell) for cell in json.loads(p.read_text("utf-8"))["cells"])]
-
-
-NOTEBOOKS = notebooks_with_explorers()
+WITH_EXPLORER = [path for path in NOTEBOOKS if any("explorer" in tags(cell) for cell in cells(path))]
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     find_chromium()
     folder = tmp_path_factory.mktemp("notebooks")
-    for path in NOTEBOOKS:
-        cells = json.loads(path.read_text("utf-8"))["cells"]
-        first = next(index for index, cell in enumerate(cells) if cell["cell_type"] == "code")
+    for path in WITH_EXPLORER:
+        first = next(index for index, cell in enumerate(cells(path)) if cell["cell_type"] == "code")
 
         def kept(index: int, cell: dict, first: int = first) -> bool:
             return index == first or not {"explorer", "explorer-needs"}.isdisjoint(tags(cell))
@@ -45,12 +38,11 @@ def lab(tmp_path_factory):
 
 
 def test_every_explorer_is_tried():
-    cells = [cell for path in NOTEBOOKS for cell in json.loads(path.read_text("utf-8"))["cells"]]
-    tried = "".join("".join(cell["source"]) for cell in cells if "explorer" in tags(cell))
+    tried = "".join(cell["source"] for path in WITH_EXPLORER for cell in cells(path) if "explorer" in tags(cell))
     assert [name for name in explorers.__all__ if name != "Explorer" and f"{name}()" not in tried] == []
 
 
-@pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS])
+@pytest.mark.parametrize("name", [path.name for path in WITH_EXPLORER])
 def test_every_control_works_from_the_keyboard(lab, name):
     with notebook_page(lab, find_chromium(), name) as notebook:
         notebook.run_all(90)

@@ -1,12 +1,11 @@
 """The final notebook in JupyterLab, in a real browser."""
 
-from pathlib import Path
-
 import pytest
 
 from scripts.notebooks.browser import copy_blank, find_chromium, jupyterlab, notebook_page
+from tests.kit.notebooks import NOTEBOOKS
 
-FINAL = Path(__file__).resolve().parents[2] / "notebooks" / "09_finetune_starcoder.ipynb"
+FINAL = NOTEBOOKS[-1]
 pytestmark = pytest.mark.browser
 
 

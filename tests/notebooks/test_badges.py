@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 import shutil
 import tomllib
 from pathlib import Path
@@ -10,9 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
-SCRIPT = runpy.run_path(str(ROOT / "scripts/notebooks/badges.py"))
+from scripts.notebooks import badges
+from tests.kit.notebooks import NOTEBOOKS, ROOT
+
+NAMES = [path.name for path in NOTEBOOKS]
 BADGE = re.compile(r"\[!\[([^\]]+)\]\((\S+?)\)\]\((\S+?)\)")
 
 
@@ -61,7 +61,7 @@ def cells(notebook: str, root: Path = ROOT) -> list[str]:
     return ["".join(cell["source"]) for cell in content["cells"]]
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", NAMES)
 def test_a_notebook_has_its_badges_and_installs_from_the_same_place(notebook):
     title, install = cells(notebook)[:2]
     check(title, notebook)
@@ -69,7 +69,7 @@ def test_a_notebook_has_its_badges_and_installs_from_the_same_place(notebook):
 
 
 def test_every_notebook_is_in_the_readme_with_its_badges():
-    assert sorted(rows()) == NOTEBOOKS
+    assert sorted(rows()) == NAMES
     for notebook, row in rows().items():
         check(row, notebook)
 
@@ -84,7 +84,7 @@ def copy(tmp_path) -> Path:
     for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "notebooks").mkdir()
-    for name in NOTEBOOKS[:2]:
+    for name in NAMES[:2]:
         shutil.copy(ROOT / "notebooks" / name, tmp_path / "notebooks")
     return tmp_path
 
@@ -95,23 +95,23 @@ def state(root: Path) -> dict[str, bytes]:
 
 def test_what_is_committed_is_what_the_script_writes(copy):
     before = state(copy)
-    SCRIPT["main"](copy, [])
+    badges.main(copy, [])
     assert state(copy) == before
 
 
 def test_a_new_place_is_written_everywhere_and_the_way_back_too(copy):
     before, old = state(copy), slug()
-    SCRIPT["main"](copy, ["some-one/lora.book"])
+    badges.main(copy, ["some-one/lora.book"])
     after = state(copy)
     assert {path for path in before if old.encode() in after[path]} == set()
     assert slug(copy) == "some-one/lora.book"
-    for notebook in NOTEBOOKS[:2]:
+    for notebook in NAMES[:2]:
         check(cells(notebook, copy)[0], notebook, copy)
         check(rows(copy)[notebook], notebook, copy)
         assert 'git+https://github.com/some-one/lora.book"' in cells(notebook, copy)[1]
-    SCRIPT["main"](copy, ["some-one/lora.book"])
+    badges.main(copy, ["some-one/lora.book"])
     assert state(copy) == after, "twice is once"
-    SCRIPT["main"](copy, [old])
+    badges.main(copy, [old])
     assert state(copy) == before
 
 
@@ -119,5 +119,5 @@ def test_a_new_place_is_written_everywhere_and_the_way_back_too(copy):
 def test_what_is_no_place_is_refused_before_anything_is_written(copy, wrong):
     before = state(copy)
     with pytest.raises(SystemExit, match="owner/name"):
-        SCRIPT["main"](copy, [wrong])
+        badges.main(copy, [wrong])
     assert state(copy) == before

@@ -4,19 +4,18 @@
 """
 
 import re
-import runpy
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts.checks.colab import listed
+from tests.kit.notebooks import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-SCRIPT = runpy.run_path(str(ROOT / "scripts/checks/colab.py"))
-COLAB = SCRIPT["listed"]()
+COLAB = listed()
 NEEDED = [Requirement(r) for r in PROJECT["dependencies"]]
 
 
@@ -40,7 +39,7 @@ def test_colab_has_the_python_we_need():
     assert specifier.contains("3.13.15") and "Python 3.13.15" in (ROOT / "tests/notebooks/colab.txt").read_text()
 
 
-def test_vault_and_drive_of_the_stub_behave_as_the_rehearsal_expects(monkeypatch, tmp_path):
+def test_vault_and_drive_of_the_stub_behave_as_make_colab_expects(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "tests/kit/colab_stub")
     for name in [m for m in sys.modules if m == "google.colab" or m.startswith("google.colab.")]:
         monkeypatch.delitem(sys.modules, name)

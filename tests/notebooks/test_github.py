@@ -2,15 +2,14 @@
 
 import base64
 import io
-import json
 import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+from tests.kit.notebooks import NOTEBOOKS, cells
+
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 WIDGET = re.compile(r"application/vnd\.jupyter\.widget")
 # Commands that MathJax 2 and 3 and KaTeX share without an extension; GitHub, nbviewer, Colab and JupyterLab use these.
@@ -26,16 +25,12 @@ MACROS = set(
 )
 
 
-def read(path: Path) -> list[dict]:
-    return json.loads(path.read_text(encoding="utf-8"))["cells"]
-
-
 def prose(path: Path) -> dict[int, str]:
     """Markdown cells by index, code blocks and code spans taken out."""
-    cells = {i: "".join(cell["source"]) for i, cell in enumerate(read(path)) if cell["cell_type"] == "markdown"}
+    found = {i: cell["source"] for i, cell in enumerate(cells(path)) if cell["cell_type"] == "markdown"}
     return {
         i: re.sub(r"`[^`\n]*`", "CODE", re.sub(r"```.*?```", "CODE", text, flags=re.DOTALL))
-        for i, text in cells.items()
+        for i, text in found.items()
     }
 
 
@@ -84,12 +79,12 @@ def test_no_output_needs_a_kernel(path):
 
 @EACH
 def test_each_explorer_has_its_picture_close_below(path):
-    cells = read(path)
-    for i, cell in enumerate(cells):
+    found = cells(path)
+    for i, cell in enumerate(found):
         if "explorer" not in cell["metadata"].get("tags", []):
             continue
-        (name,) = re.findall(r"^\w+ = (\w+Explorer)\(\)$", "".join(cell["source"]), re.MULTILINE)
-        below = [c for c in cells[i + 1 : i + 4] if ".twin()" in "".join(c["source"])]
+        (name,) = re.findall(r"^\w+ = (\w+Explorer)\(\)$", cell["source"], re.MULTILINE)
+        below = [c for c in found[i + 1 : i + 4] if ".twin()" in c["source"]]
         assert len(below) == 1, f"{name} in cell {i}: its static twin is not within three cells"
         kinds = {kind for output in below[0]["outputs"] for kind in output["data"]}
         assert kinds >= {"image/png", "text/markdown"}
@@ -97,7 +92,7 @@ def test_each_explorer_has_its_picture_close_below(path):
 
 def pictures(path: Path) -> list[tuple[int, Image.Image]]:
     found = []
-    for i, cell in enumerate(read(path)):
+    for i, cell in enumerate(cells(path)):
         for output in cell.get("outputs", []):
             if png := output.get("data", {}).get("image/png"):
                 found.append((i, Image.open(io.BytesIO(base64.b64decode("".join(png))))))
@@ -129,8 +124,8 @@ def test_most_notebooks_have_pictures():
 @EACH
 def test_no_colour_is_forced_on_text(path):
     """Outputs are text, Markdown and pictures; HTML with colours of its own would suit one theme only."""
-    for i, cell in enumerate(read(path)):
-        text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+    for i, cell in enumerate(cells(path)):
+        text = cell["source"] if cell["cell_type"] == "markdown" else ""
         assert not re.search(r"<(?:font|span|div|p)\b[^>]*(?:color|style)", text), f"cell {i}"
         for output in cell.get("outputs", []):
             assert not re.search("\x1b\\[(?:\\d;)?(?:30|37|90|97)m", "".join(output.get("text", ""))), (

@@ -1,7 +1,6 @@
 """The students' copy: nothing is in it that a reader of the book has not made, and every exercise waits."""
 
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +9,16 @@ import nbformat
 import pytest
 
 from lorabook.workbook.exercises import BY_ROOM, EXERCISES
+from scripts.notebooks.student import main
+from tests.kit.notebooks import NOTEBOOKS, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = runpy.run_path(str(ROOT / "scripts/notebooks/student.py"))
-NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+NAMES = [path.name for path in NOTEBOOKS]
 
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("student") / "new"
-    SCRIPT["main"](folder)
+    main(folder)
     return folder
 
 
@@ -35,7 +34,7 @@ def exercises(path: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_copy_opens_and_holds_no_output_and_no_answer(student, name):
     cells = code(student / name)
     assert [cell for cell in cells if cell.outputs or cell.execution_count is not None] == []
@@ -49,7 +48,7 @@ def test_a_copy_opens_and_holds_no_output_and_no_answer(student, name):
 
 
 def test_answers_in_a_teacher_s_copy_are_taken_out(tmp_path):
-    (name,) = [name for name in NOTEBOOKS if name.startswith("04")]
+    (name,) = [name for name in NAMES if name.startswith("04")]
     notebook, teacher = nbformat.read(ROOT / "notebooks" / name, as_version=4), tmp_path / "teacher"
     answered = 0
     for cell in notebook.cells:
@@ -60,7 +59,7 @@ def test_answers_in_a_teacher_s_copy_are_taken_out(tmp_path):
     assert answered == 4
     teacher.mkdir()
     nbformat.write(notebook, teacher / name)
-    SCRIPT["main"](tmp_path / "student", teacher)
+    main(tmp_path / "student", teacher)
     for exercise, source in exercises(tmp_path / "student" / name).items():
         assert EXERCISES[exercise].solution.strip() not in source and "raise NotImplementedError" in source
         assert "solution(" not in source.replace("import check, hint, solution", "")
@@ -68,7 +67,7 @@ def test_answers_in_a_teacher_s_copy_are_taken_out(tmp_path):
 
 @pytest.mark.parametrize("number", ["04", "05"])
 def test_every_exercise_of_a_copy_says_that_it_waits(student, number):
-    (name,) = [name for name in NOTEBOOKS if name.startswith(number)]
+    (name,) = [name for name in NAMES if name.startswith(number)]
     head = "from lorabook.workbook.exercises import check, hint, solution\n"
     program = head + "\n".join(exercises(student / name).values())
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
