@@ -1,4 +1,4 @@
-"""The project as a whole: its dependencies, who imports whom, what the Makefile promises, what a notebook may hold."""
+"""The project as a whole: its dependencies, what the Makefile promises, what a committed notebook may hold."""
 
 import ast
 import json
@@ -10,29 +10,18 @@ import sys
 import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts.checks.mutants import MUTANTS
+from tests.kit.imports import imported
+from tests.kit.notebooks import NOTEBOOKS, ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LIBRARY = sorted((ROOT / "lorabook").rglob("*.py"))
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-
-def imports(path: Path) -> set[str]:
-    """Every name a file imports, absolute: `from .errors import X` in lorabook/lora.py is `lorabook.errors.X`."""
-    package, found = path.relative_to(ROOT).parent.parts, set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            found |= {".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names}
-    return found
 
 
 def under(names: set[str], *packages: str) -> set[str]:
@@ -60,8 +49,9 @@ def test_every_import_is_a_declared_dependency():
     declared = {canonicalize_name(Requirement(r).name) for r in requirements}
     homes = packages_distributions()
     ours = {"lorabook", "google", "kaggle_secrets"}  # the last two exist on Colab and Kaggle only
-    tops = {name.split(".")[0] for path in LIBRARY for name in imports(path)} - sys.stdlib_module_names - ours
-    undeclared = {top for top in tops if not declared & {canonicalize_name(d) for d in homes.get(top, [top])}}
+    tops = {name.split(".")[0] for path in LIBRARY for name in imported(path.read_text())}
+    others = tops - sys.stdlib_module_names - ours
+    undeclared = {top for top in others if not declared & {canonicalize_name(d) for d in homes.get(top, [top])}}
     assert undeclared == set()
 
 
@@ -81,9 +71,6 @@ def test_wheel_holds_every_module_and_asset(tmp_path):
     assert "lorabook = lorabook.cli:main" in entry_points
 
 
-# Who imports whom
-
-
 def test_import_lorabook_is_light():
     code = "import sys, lorabook; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -91,49 +78,27 @@ def test_import_lorabook_is_light():
     assert "lorabook" in loaded.split() and heavy.isdisjoint(loaded.split())
 
 
-def test_relative_imports_are_resolved(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    path = tmp_path / "lorabook/memory/ledger.py"
-    path.parent.mkdir(parents=True)
-    path.write_text("import torch.nn\nfrom ..errors import X\nfrom . import counter\nfrom lorabook import lora\n")
-    assert imports(path) == {"torch.nn", "lorabook.errors.X", "lorabook.memory.counter", "lorabook.lora"}
-
-
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_run_one_way(path):
-    names = imports(path)
-    assert not under(names, "peft", "loralib"), "oracles belong to the tests"
-    if "workbook" not in path.relative_to(ROOT).parts:
-        assert not under(names, "ipywidgets", "matplotlib", "lorabook.workbook")
-
-
-def test_the_heart_stands_alone():
-    beside = {f"lorabook.{name}" for name in ("errors", "fast_path", "base_layers", "base_values", "lora_config")}
-    names = imports(ROOT / "lorabook/lora.py")
-    assert under(names, "lorabook") == under(names, *beside)
-    for module in beside:
-        names = imports(ROOT / f"{module.replace('.', '/')}.py")
-        assert under(names, "lorabook") == under(names, "lorabook.errors")
-
-
 # Files
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_runs_code_from_a_download(path):
+def test_nothing_runs_code_from_a_download():
     pickles = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
-    assert not under(imports(path), "torch.load", *pickles)
-    for node in ast.walk(ast.parse(path.read_text())):
-        assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.load"), f"line {node.lineno}"
-        if isinstance(node, ast.keyword) and node.arg in {"trust_remote_code", "allow_pickle"}:
-            assert ast.unparse(node.value) == "False", f"line {node.lineno}: {node.arg}"
+    found = []
+    for path in LIBRARY:
+        source, place = path.read_text(), str(path.relative_to(ROOT))
+        found += [f"{place} imports {name}" for name in under(imported(source), "torch.load", *pickles)]
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.load":
+                found.append(f"{place}:{node.lineno}")
+            risky = isinstance(node, ast.keyword) and node.arg in {"trust_remote_code", "allow_pickle"}
+            if risky and ast.unparse(node.value) != "False":
+                found.append(f"{place}:{node.value.lineno}: {node.arg}")
+    assert found == []
 
 
 def test_every_mutant_still_finds_its_line():
-    code = "import mutants, json; print(json.dumps([(m.name, m.file, m.old) for m in mutants.MUTANTS]))"
-    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", check=True, capture_output=True).stdout
-    texts = {path: (ROOT / "lorabook" / path).read_text() for path in {file for _, file, _ in json.loads(listed)}}
-    assert [name for name, file, old in json.loads(listed) if texts[file].count(old) != 1] == []
+    texts = {file: (ROOT / "lorabook" / file).read_text() for file in {m.file for m in MUTANTS}}
+    assert [m.name for m in MUTANTS if texts[m.file].count(m.old) != 1] == []
 
 
 # Makefile and .ci/run

@@ -14,6 +14,7 @@ from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, LoRALinear, apply_lora
 from lorabook.merging import merge, remove, unmerge
 from lorabook.peft_format import save
+from tests.kit.imports import imported
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "lorabook"
@@ -35,18 +36,6 @@ ORDER = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ONLINE = {"huggingface_hub", "datasets", "httpx", "requests", "urllib"}
-
-
-def imported(source: str, package: tuple[str, ...] = ("lorabook",)) -> set[str]:
-    """Every name that Python source imports, whole: `from .errors import X` is `lorabook.errors.X`."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            found |= {".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names}
-    return found
 
 
 def room(name: str) -> str:

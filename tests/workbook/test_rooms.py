@@ -6,7 +6,7 @@ import pytest
 
 from lorabook import workbook
 from lorabook.workbook.exercises import BY_ROOM
-from tests.project.test_rooms import imported
+from tests.kit.imports import imported
 
 FOLDER = Path(workbook.__file__).parent
 PACKAGE = "lorabook.workbook"
