@@ -25,8 +25,8 @@ from lorabook.lora import (
     LoRAConfig,
     LoRALayer,
     Report,
+    adapters_of,
     apply_lora,
-    attached,
     lora_layers,
     replace_modules,
 )
@@ -37,7 +37,7 @@ from lorabook.subspace.training import subspace_of
 
 def names(model: nn.Module) -> list[str]:
     """The names of the model's adapters, in the order they came."""
-    return list(attached(model).named)
+    return list(adapters_of(model).named)
 
 
 def active(model: nn.Module) -> str | None:
@@ -51,7 +51,7 @@ def active(model: nn.Module) -> str | None:
     present = [layer for _, layer in lora_layers(model)]
     if not present:
         return None
-    for name, adapter in attached(model).named.items():
+    for name, adapter in adapters_of(model).named.items():
         if present == list(adapter.layers.values()):
             return name
     raise SettingError(
@@ -95,7 +95,7 @@ def activate(model: nn.Module, name: str) -> None:
     _refuse_fixed(model)
     deactivate(model)
     replace_modules(model, {layer.base_layer: _fitted(layer) for layer in adapter.layers.values()})
-    attached(model).active = adapter
+    adapters_of(model).active = adapter
 
 
 def deactivate(model: nn.Module) -> None:
@@ -120,7 +120,7 @@ def delete(model: nn.Module, name: str) -> None:
     _named(model, name)
     if active(model) == name:
         deactivate(model)
-    del attached(model).named[name]
+    del adapters_of(model).named[name]
 
 
 @contextlib.contextmanager
@@ -187,7 +187,7 @@ class MixedLayer(nn.Module):
 
 
 def _named(model: nn.Module, name: str) -> Adapter:
-    adapters = attached(model).named
+    adapters = adapters_of(model).named
     if name not in adapters:
         advice = f"Choose among: {', '.join(adapters)}." if adapters else "Call add or load first."
         raise SettingError(f"This model has no adapter {name!r}.", advice)
@@ -209,13 +209,13 @@ def _placed(model: nn.Module, name: str) -> Adapter:
 
 def _keep(model: nn.Module, name: str, apply: Callable[[], Report]) -> Report:
     """Let `apply` put LoRA layers around the bare base, and keep them beside the model under `name`."""
-    if name in attached(model).named:
+    if name in adapters_of(model).named:
         raise SettingError(f"This model already has an adapter {name!r}.", "Choose another name, or delete it first.")
     with _bare(model):
         report = apply()
-        adapter = attached(model).active
+        adapter = adapters_of(model).active
         assert adapter is not None
-        attached(model).named[name] = adapter
+        adapters_of(model).named[name] = adapter
         remove(model)
     return report
 

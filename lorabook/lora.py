@@ -2,11 +2,12 @@
 
 A frozen weight W0 of shape (d, k), d outputs and k inputs, gets a trainable update of rank r:
 
-    h = W0 x + scaling * B A x        A: (r, k)   B: (d, r)   scaling = alpha / r
+    h = W0 x + scaling * B A x        A: (r, k)   B: (d, r)   scaling = alpha / r   (rsLoRA: alpha / sqrt(r))
 
     report = apply_lora(model, LoRAConfig(r=16, alpha=32, targets=("c_attn", "c_proj", "c_fc")))
 
-This file and errors.py can be lifted into another project: they need PyTorch and nothing else.
+This file and errors.py can be lifted into another project: they need PyTorch and nothing else. `finetune` runs the
+same equation in the faster form of kernels.py: whoever changes one changes the other, and the tests hold them equal.
 """
 
 import inspect
@@ -209,13 +210,13 @@ class LoRAConfig:
             )
 
     def _pattern(self, name: str) -> Iterable[Any]:
-        """The values of a pattern, after a look at its keys."""
+        """The values of a pattern whose keys are regular expressions. Keeps a copy of it: the caller's may change."""
         pattern = getattr(self, name)
         if not isinstance(pattern, Mapping):
             raise SettingError(f"{name} is {shown(pattern)}.", 'Give values by module name, for example {"c_fc": 8}.')
         for key in pattern:
             try:
-                _end(key)
+                _ends_in(key)
             except (re.error, RecursionError, OverflowError):
                 raise SettingError(
                     f"{name} has the key {shown(key)}, which is no regular expression.", "Give names of modules."
@@ -223,7 +224,7 @@ class LoRAConfig:
         object.__setattr__(self, name, dict(pattern))
         return pattern.values()
 
-    def at(self, name: str) -> "LoRAConfig":
+    def for_module(self, name: str) -> "LoRAConfig":
         """The settings of the module `name`: its own r and alpha, and no patterns.
 
         Raises:
@@ -231,7 +232,7 @@ class LoRAConfig:
         """
         if not self.rank_pattern and not self.alpha_pattern:
             return self
-        r, alpha = _at(self.rank_pattern, name, self.r), _at(self.alpha_pattern, name, self.alpha)
+        r, alpha = _first_match(self.rank_pattern, name, self.r), _first_match(self.alpha_pattern, name, self.alpha)
         return replace(self, r=r, alpha=alpha, rank_pattern={}, alpha_pattern={})
 
     @property
@@ -240,16 +241,16 @@ class LoRAConfig:
         return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)
 
 
-def _at(pattern: Mapping[str, Any], name: str, default: Any) -> Any:
+def _first_match(pattern: Mapping[str, Any], name: str, default: Any) -> Any:
     """The value of the first key that matches `name`, as PEFT's `get_pattern_key` finds it."""
     for key, value in pattern.items():
-        if _end(key).match(name):
+        if _ends_in(key).match(name):
             return value
     return pattern.get(name, default)
 
 
 @lru_cache(2**14)
-def _end(key: str) -> re.Pattern[str]:
+def _ends_in(key: str) -> re.Pattern[str]:
     """A name that is `key`, a regular expression, or ends in it after a dot."""
     return re.compile(rf"(.*\.)?({key})$")
 
@@ -299,7 +300,7 @@ def wrap(model: nn.Module, config: LoRAConfig, names: list[str], trained_on: Any
     """What `apply_lora` does, to the modules `names` and no others, whatever `config.targets` says.
 
     Args:
-        trained_on: what is known of the base that an adapter about to be loaded was trained on.
+        trained_on: kept in the `Adapter`: the fingerprint of the base that a loaded adapter was trained on.
 
     Raises:
         SettingError: a layer that cannot be adapted. The model is then as it was.
@@ -309,12 +310,12 @@ def wrap(model: nn.Module, config: LoRAConfig, names: list[str], trained_on: Any
     generator = torch.Generator("cpu").manual_seed(config.seed)
     bases = {name: model.get_submodule(name) for name in names}
     layers: dict[str, LoRALayer] = {
-        name: layer_class(b, config)(b, config.at(name), generator) for name, b in bases.items()
+        name: layer_class(b, config)(b, config.for_module(name), generator) for name, b in bases.items()
     }
     values = base_values(model)
     model.requires_grad_(False)
     replace_modules(model, {layer.base_layer: layer for layer in layers.values()})
-    attached(model).active = Adapter(config, layers, values, trained_on)
+    adapters_of(model).active = Adapter(config, layers, values, trained_on)
     adapted = tuple(
         Adapted(name, type(layer.base_layer).__name__, layer.shape, layer.A.numel() + layer.B.numel())
         for name, layer in layers.items()
@@ -338,11 +339,11 @@ def matched(model: nn.Module, targets: tuple[str, ...]) -> list[str]:
     candidates = {name: m for name, m in model.named_modules(remove_duplicate=False) if name and adaptable(m)}
     head = getattr(model, "get_output_embeddings", lambda: None)()
     linear = [name for name, m in candidates.items() if not isinstance(m, nn.Embedding) and m is not head]
-    chosen = {candidates[name] for name in matching(list(candidates), linear, targets, "this model")}
+    chosen = {candidates[name] for name in select_names(list(candidates), linear, targets, "this model")}
     return [name for name, m in model.named_modules() if m in chosen]  # a layer in two places by its first name
 
 
-def matching(candidates: list[str], linear: list[str], targets: tuple[str, ...], where: str) -> set[str]:
+def select_names(candidates: list[str], linear: list[str], targets: tuple[str, ...], where: str) -> set[str]:
     """The names among `candidates` that `targets` match; "all-linear" matches those in `linear`.
 
     Raises:
@@ -388,19 +389,19 @@ class Adapter:
 
 
 @dataclass
-class Attached:
+class ModelAdapters:
     """The adapters of a model: the one that is in it, and all that have a name (`adapters.py`)."""
 
     active: Adapter | None = None
     named: dict[str, Adapter] = field(default_factory=dict)
 
 
-def attached(model: nn.Module) -> Attached:
+def adapters_of(model: nn.Module) -> ModelAdapters:
     """What this library keeps about a model: one plain attribute, which PyTorch takes for no part of the model."""
-    return vars(getattr(model, "_orig_mod", model)).setdefault("lorabook_adapters", Attached())
+    return vars(getattr(model, "_orig_mod", model)).setdefault("lorabook_adapters", ModelAdapters())
 
 
-def base_values(model: nn.Module, kept: int = 64) -> dict[str, Tensor]:
+def base_values(model: nn.Module, count: int = 64) -> dict[str, Tensor]:
     """Up to 64 evenly spaced values of every parameter of the base, by its name, in its dtype, on the CPU.
 
     Training changes all values of a norm, so a change of the base is seen. Parameters on the meta device have none.
@@ -410,7 +411,7 @@ def base_values(model: nn.Module, kept: int = 64) -> dict[str, Tensor]:
     for name, p in model.named_parameters(remove_duplicate=False):
         if not p.is_meta and id(p) not in factors:
             flat = p.detach().flatten()
-            spaced = flat[:: max(1, flat.numel() // kept)][:kept].to("cpu", copy=True)
+            spaced = flat[:: max(1, flat.numel() // count)][:count].to("cpu", copy=True)
             values[name.replace(".base_layer.", ".").replace("_orig_mod.", "")] = spaced
     return values
 
@@ -424,9 +425,9 @@ def replace_modules(model: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
 
 
 def replace_base_layers(model: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
-    """`replace_modules` for layers of the base: adapters that are kept beside the model stand on the new layers too."""
+    """`replace_modules` for layers of the base. Adapters that are not in the model now get the new base layers too."""
     replace_modules(model, new)
-    for adapter in attached(model).named.values():
+    for adapter in adapters_of(model).named.values():
         for layer in adapter.layers.values():
             layer.base_layer = new.get(layer.base_layer, layer.base_layer)
 
@@ -437,7 +438,7 @@ def replace_base_layers(model: nn.Module, new: dict[nn.Module, nn.Module]) -> No
 def adaptable(module: nn.Module) -> bool:
     """Whether `apply_lora` knows this kind of layer: linear, Conv1D, embedding.
 
-    A subclass of `nn.Linear` whose output is not one tensor is none: the routers of some mixtures of experts.
+    Not a subclass of `nn.Linear` whose output is more than one tensor: the routers of some mixtures of experts.
     """
     if isinstance(module, nn.Linear):
         return type(module).forward is nn.Linear.forward or _gives_one_tensor(module)

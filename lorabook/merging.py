@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lorabook.errors import SettingError
-from lorabook.lora import attached, in_4_bits, lora_layers, replace_modules
+from lorabook.lora import adapters_of, in_4_bits, lora_layers, replace_modules
 
 
 @torch.no_grad()
@@ -81,9 +81,9 @@ def remove(model: nn.Module) -> None:
     if not layers:
         raise SettingError("This model has no LoRA layers.", "There is nothing to remove.")
     replace_modules(model, {layer: layer.base_layer.train(layer.training) for _, layer in layers})
-    attached(model).active = None
+    adapters_of(model).active = None
     if any(layer.merged for _, layer in layers):
-        attached(model).named.clear()
+        adapters_of(model).named.clear()
 
 
 def _shared(model: nn.Module, weight: Tensor) -> bool:

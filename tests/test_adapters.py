@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from lorabook.adapters import activate, active, add, deactivate, delete, load, mixed_batch, names
 from lorabook.errors import AdapterError, SettingError
-from lorabook.lora import LoRAConfig, apply_lora, attached, count_parameters
+from lorabook.lora import LoRAConfig, adapters_of, apply_lora, count_parameters
 from lorabook.memory.counter import StorageCounter
 from lorabook.merging import merge, remove, unmerge
 from lorabook.peft_format import adapter_file
@@ -36,7 +36,7 @@ def test_switching_gives_the_model_that_only_ever_had_that_adapter(kind, tmp_pat
         lone = alone(kind, name)
         assert active(model) == name and names(model) == ["titles", "code"]
         assert torch.equal(logits(model), logits(lone)) and not torch.equal(logits(model), base)
-        assert attached(model).active.config == attached(lone).active.config and count_parameters(
+        assert adapters_of(model).active.config == adapters_of(lone).active.config and count_parameters(
             model
         ) == count_parameters(lone)
         assert model.state_dict().keys() == lone.state_dict().keys()

@@ -9,7 +9,7 @@ from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
 
 from lorabook.kernels import FastLoRALinear, byte_dropout, faster, fork
 from lorabook.lora import LoRAConfig, LoRALinear, apply_lora
-from lorabook.memory.arithmetic import GpuArithmetic
+from lorabook.memory.autocast import GpuArithmetic
 from lorabook.memory.counter import StorageCounter
 
 KEPT = 230 / 256  # of p = 0.1

@@ -1,7 +1,7 @@
 """What is wrong with a training run, seen from what it left: `lorabook doctor --run DIR`.
 
-Every check answers yes, no, or that what it needs is missing, always with the values it saw; so the same check tells why
-a fault is there and why another is not. What cannot be seen from a run:
+Every check answers yes, no, or that what it needs is missing, always with the values it saw. So the same check tells
+why a fault is there, or why another is not. What cannot be seen from a run:
 
 - a label moved by the model or its loss: labels are looked at on their way into the loss;
 - a rate somewhat too high or too low: only a loss that climbs, or does not move, is told;
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from lorabook.diagnosis.run import Run, read_run
+from lorabook.diagnosis.read_run import Run, read_run
 from lorabook.training.history import History
 from lorabook.training.record import FILE
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lorabook.errors import SettingError, TrainingError
-from lorabook.lora import attached, count_parameters
+from lorabook.lora import adapters_of, count_parameters
 from lorabook.memory.estimate import estimate
 from lorabook.memory.gpus import largest_batch
 from lorabook.memory.plan import DTYPES, Plan
@@ -63,7 +63,7 @@ def _estimates(model: nn.Module, batch: int, longest: int, again: bool) -> str:
     first = next(model.parameters())
     weights: Any = {dtype: name for name, dtype in DTYPES.items()}.get(first.dtype, "fp32")
     trainable, total = count_parameters(model)
-    adapter = attached(model).active
+    adapter = adapters_of(model).active
     method = adapter.config if adapter else 1.0 if subspace_of(model) else trainable / total
     plan = Plan(method, batch, longest, weights)
     said = []

@@ -19,7 +19,7 @@ from lorabook.data.batches import Batch
 from lorabook.errors import SettingError
 from lorabook.kernels import faster
 from lorabook.lora import LoRAConfig, apply_lora, count_parameters
-from lorabook.memory.arithmetic import GpuArithmetic, backward_under_modes
+from lorabook.memory.autocast import GpuArithmetic, backward_under_modes
 from lorabook.memory.counter import StorageCounter
 from lorabook.memory.families import ModelLike, shape_of
 from lorabook.memory.plan import DTYPES, Plan

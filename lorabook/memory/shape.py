@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lorabook.errors import SettingError
-from lorabook.lora import matching
+from lorabook.lora import select_names
 
 if TYPE_CHECKING:
     from lorabook.memory.families import Family
@@ -124,7 +124,7 @@ class Shape:
             SettingError: a target matches nothing; the message names the modules that exist.
         """
         linear = [m.name for m in self.modules if not m.embedding and m != self.head]
-        hits = matching([m.name for m in self.modules], linear, targets, self.name)
+        hits = select_names([m.name for m in self.modules], linear, targets, self.name)
         return [m for m in self.modules if m.name in hits]
 
     def check_sequence(self, length: int) -> None:

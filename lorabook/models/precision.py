@@ -11,13 +11,17 @@ BFLOAT16_CAPABILITY = (8, 0)  # Ampere: the first CUDA generation with bfloat16 
 class Precision:
     """`weights`: dtype of the base model. `autocast`: dtype of the arithmetic, None for no autocast.
 
-    `scaler`: whether the loss is multiplied by a GradScaler. `reason`: why, in one sentence for the reader.
+    `reason`: why, in one sentence for the reader.
     """
 
     weights: torch.dtype
     autocast: torch.dtype | None
-    scaler: bool
     reason: str
+
+    @property
+    def scaler(self) -> bool:
+        """Whether the loss is multiplied by a GradScaler: gradients underflow in fp16 alone."""
+        return self.autocast == torch.float16
 
 
 def cuda_capability(device: torch.device, capability: tuple[int, int] | None = None) -> tuple[int, int] | None:
@@ -33,7 +37,7 @@ def precision_for(device: str | torch.device, capability: tuple[int, int] | None
     | device            | weights  | autocast | GradScaler |
     | ----------------- | -------- | -------- | ---------- |
     | CUDA, from (8, 0) | bfloat16 | bfloat16 | no         |
-    | older CUDA        | float16  | float16  | yes        |
+    | older, as a T4    | float16  | float16  | yes        |
     | CPU, MPS          | float32  | none     | no         |
 
     The capability decides, never `torch.cuda.is_bf16_supported()`: that function answers True on older GPUs too,
@@ -42,10 +46,10 @@ def precision_for(device: str | torch.device, capability: tuple[int, int] | None
     device = torch.device(device)
     capability = cuda_capability(device, capability)
     if capability is None:
-        return Precision(torch.float32, None, False, f"{device.type} computes in float32: safe, and small models fit.")
+        return Precision(torch.float32, None, f"{device.type} computes in float32: safe, and small models fit.")
     which = f"capability {capability[0]}.{capability[1]}"
     if capability >= BFLOAT16_CAPABILITY:
         reason = f"This GPU ({which}) has bfloat16, whose range is float32's, so no loss scaling is needed."
-        return Precision(torch.bfloat16, torch.bfloat16, False, reason)
+        return Precision(torch.bfloat16, torch.bfloat16, reason)
     reason = f"This GPU ({which}) has no bfloat16; float16 gradients would underflow, so the loss is scaled."
-    return Precision(torch.float16, torch.float16, True, reason)
+    return Precision(torch.float16, torch.float16, reason)

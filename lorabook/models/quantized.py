@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lorabook.errors import SettingError
 from lorabook.lora import (
     ALL_LINEAR,
-    attached,
+    adapters_of,
     in_4_bits,
     is_conv1d,
     layer_shape,
@@ -56,7 +56,7 @@ def quantize(model: nn.Module, double: bool = True) -> None:
             a layer whose inputs are no multiple of 64. The model is then as it was.
     """
     bitsandbytes()
-    if next(lora_layers(model), None) is not None or attached(model).named:
+    if next(lora_layers(model), None) is not None or adapters_of(model).named:
         raise SettingError("This model has LoRA layers.", "Quantise the base first, and then apply or load adapters.")
     if next(packed_layers(model), None) is not None:
         raise SettingError("This model is in 4 bits already.", "Nothing is left to do.")

@@ -154,7 +154,7 @@ def lora_config(stored: dict, names: tuple[str, ...]) -> LoRAConfig:
             alpha_pattern={whole(name): alpha for name, alpha in alphas.items()},
         )
         for name in ranks.keys() | alphas.keys():
-            config.at(name)
+            config.for_module(name)
     except (KeyError, SettingError) as e:
         what = e.problem if isinstance(e, SettingError) else f"there is no {e}."
         raise AdapterError(

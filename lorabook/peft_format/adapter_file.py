@@ -18,16 +18,17 @@ from torch import Tensor, nn
 
 from lorabook.atomic import replace_text, sync, write_tensors
 from lorabook.errors import AdapterError, SaveError, SettingError, shown
-from lorabook.lora import LoRAEmbedding, Report, adaptable, attached, base_values, layer_shape, lora_layers, wrap
+from lorabook.lora import LoRAEmbedding, Report, adaptable, adapters_of, base_values, layer_shape, lora_layers, wrap
 from lorabook.models.quantized import packed_layers
 from lorabook.peft_format.adapter_config import CONFIG_NAME, ends, lora_config, once, read_config, targeted, whole
 from lorabook.peft_format.fingerprint import Fingerprint
 from lorabook.peft_format.limits import ignored_by_peft, lost_in_peft
 
 WEIGHTS_NAME = "adapter_model.safetensors"
-PREFIX, BASE = "base_model.model.", "lorabook_base"  # of a tensor's name; the header's entry on the base
+PREFIX = "base_model.model."  # of every tensor's name
+BASE = "lorabook_base"  # the header's entry on the base
 COMPILED = "_orig_mod."  # what `torch.compile` puts into the names of a model's modules
-FACTORS = {
+FACTORS = {  # end of a tensor's name: which factor it is, and whether of an embedding
     "lora_A.weight": ("A", False),
     "lora_B.weight": ("B", False),
     "lora_embedding_A": ("A", True),
@@ -54,7 +55,7 @@ def save(model: nn.Module, folder: str | Path, base_name: str | None = None, rev
         raise SettingError("This model has no LoRA layers to save.", "Call apply_lora and train first.")
     if any(layer.merged for layer in layers.values()):
         raise SettingError("The update is merged into the base.", "Call unmerge(model) before saving the adapter.")
-    adapter = attached(model).active
+    adapter = adapters_of(model).active
     assert adapter is not None
     _refuse_changed_base(model, adapter.base)
     check_savable(model)
@@ -194,7 +195,7 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
     _refuse_gaps(targeted(model, stored), factors)
     config = lora_config(stored, tuple(factors))
     for name, pair in factors.items():
-        _check_shapes(model.get_submodule(name), name, pair, config.at(name).r)
+        _check_shapes(model.get_submodule(name), name, pair, config.for_module(name).r)
     for name, values in bases.items():
         _check_stored_base(model, name, values)
     for key, tensor in tensors.items():  # after the shapes: so far, no value has been read from the file

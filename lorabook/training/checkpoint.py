@@ -1,10 +1,10 @@
 """Checkpoints of a training run: atomic, checked before use, and exact enough to resume bit for bit on a CPU.
 
 A checkpoint is a folder `step-000050` with `state.safetensors` (trained parameters, optimizer moments, random states),
-`state.json` (the run's identity, the history, whose length is the cursor, the loss scaler) and, written last,
-`manifest.json` with the size and sha256 of both. It is written under another name beside its place and renamed when
-whole; a folder whose manifest does not fit is passed over and the previous one is used. No pickle anywhere. The frozen
-base is not in it.
+`state.json` (what else `TrainingRun.state` says of the run: its identity, history, clock, loss scaler; the number of
+steps in the history tells where to go on) and, written last, `manifest.json` with the size and sha256 of both. It is
+written under another name beside its place and renamed when whole; a folder whose manifest does not fit is passed over,
+and the one before it is used. No pickle anywhere. The frozen base is not in it.
 
 A second folder may get a copy of each: one that outlives the machine, such as a mounted drive. Such a folder may say
 "written" long before it has written, and lose what it still holds when the machine goes. So a copy goes under a name

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lorabook.data.examples import Example
-from lorabook.lora import attached
+from lorabook.lora import adapters_of
 from lorabook.step.config import TrainConfig
 from lorabook.subspace.training import subspace_of
 
@@ -36,7 +36,7 @@ def identity(
     def spread(p: torch.Tensor) -> list[float]:
         return p.detach().flatten()[:: max(1, p.numel() // 64)].float().tolist()
 
-    subspace, adapter = subspace_of(model), attached(model).active
+    subspace, adapter = subspace_of(model), adapters_of(model).active
     start = subspace.theta0 if subspace else {}  # the weights that a subspace moves are known by where they began
     fixed = {n: p for n, p in model.named_parameters() if not p.requires_grad} | start
     return {k: v for k, v in asdict(config).items() if k not in NO_GRADIENT} | {

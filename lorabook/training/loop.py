@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from lorabook.console import say
-from lorabook.data.batches import Batch, StepPlan, check_rows, collate, share_of_rank, split_micro_batch
+from lorabook.data import batches
+from lorabook.data.batches import Batch, StepPlan, check_rows, share_of_rank, split_micro_batch
 from lorabook.data.examples import Example
 from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.kernels import faster
@@ -38,7 +39,7 @@ from lorabook.training.run_folder import RunFolder
 from lorabook.training.stop_button import stop_button
 
 FAILURES = 3  # to find memory for one step, each with micro-batches half as large, after which the run ends
-MOST_SKIPS = 20  # overflows in a row after which the loss scaler will not recover
+MOST_OVERFLOWS = 20  # overflows in a row after which the loss scaler will not recover
 
 
 def finetune(
@@ -51,7 +52,7 @@ def finetune(
     resume: bool = False,
     copy_to: str | Path | None = None,
     on_log: Callable[[History], None] | None = None,
-    collate: Callable[[Sequence[Example]], Batch] = collate,
+    collate: Callable[[Sequence[Example]], Batch] = batches.collate,
 ) -> History:
     """Train whatever in `model` requires a gradient on the answers of `train`; with a subspace, in the subspace.
 
@@ -60,7 +61,7 @@ def finetune(
     random state is left as it was.
 
     Args:
-        output: folder for checkpoints, `run.json` and `history.json`, that of a run that fails too; None keeps nothing.
+        output: folder for checkpoints, `run.json` and `history.json`, written for a failed run too; None keeps nothing.
         resume: go on from the newest whole checkpoint in `output` or `copy_to`, if there is one.
         copy_to: a second folder that gets a copy of every checkpoint, one that outlives the machine: a mounted drive.
         on_log: called with the History every `log_every` steps.
@@ -70,9 +71,9 @@ def finetune(
     Raises:
         SettingError: nothing to train, a merged model, trained weights that are not fp32; another process is writing
             to `output`.
-        DataError: an example that is longer than the model's positions, or holds a token that the model has not.
-        TrainingError: the loss is not finite; a single example does not fit into memory, or three micro-batches, each
-            half as large as the one before. The weights are those before the step.
+        DataError: an example is longer than the model's positions, or holds a token outside its vocabulary.
+        TrainingError: the loss is not finite; memory ran out for a single example, or three times in a row, each with
+            micro-batches half as large. The weights are those before the step.
         CheckpointError: the checkpoint belongs to another run, or `output` cannot be written when the run begins.
             Later a checkpoint that cannot be written is a warning, and the run goes on.
     """
@@ -89,7 +90,7 @@ def finetune(
 
 
 class TrainingRun:
-    """One `finetune` call: its state, then its methods in the order in which they run."""
+    """One `finetune` call: its state, then its methods, roughly in the order in which they run."""
 
     def __init__(self, model, train, held_out, config: TrainConfig, output, copy_to, on_log, collate, stop):
         self.model, self.train, self.held_out, self.config = model, train, held_out, config
@@ -109,19 +110,20 @@ class TrainingRun:
         self.lengths = [len(e.input_ids) for e in train]
         self.plan = StepPlan(self.lengths, config.micro_tokens, config.batch_tokens * self.world, config.seed)
         epochs = config.epochs or (1 if config.minutes is None else None)
-        self.total = config.steps or (self.plan.steps_in(epochs) if epochs else None)
+        self.total_steps = config.steps or (self.plan.steps_in(epochs) if epochs else None)
         self.identity = identity(model, self.named, train, held_out, config, self.world)
         # what moves with the steps: besides the weights, the optimizer and the random states, all that `state` keeps
         self.history = History()
         self.splits = 1  # pieces that a planned micro-batch is cut into, since memory ran out
         self.overflows = 0  # in a row
         self.elapsed = 0.0  # seconds spent on steps before this process resumed the run
-        self.evaluation = 0.0  # seconds that one held-out loss takes
+        self.began = time.monotonic()  # of its steps, had this process taken all of them
+        self.evaluation_seconds = 0.0  # seconds that one held-out loss takes
 
     def go(self, resume: bool) -> History:
         """All of the run. Its History is written, however it ends."""
         try:
-            self._go(resume)
+            self._train(resume)
         except TrainingError as error:
             self.history.stopped = f"failed: {error.problem}"
             raise
@@ -130,7 +132,7 @@ class TrainingRun:
                 self.folder.save_history(self.history)
         return self.history
 
-    def _go(self, resume: bool) -> None:
+    def _train(self, resume: bool) -> None:
         found = self.folder.newest_checkpoint() if resume else None
         if found:
             self.load_state(found)
@@ -141,11 +143,11 @@ class TrainingRun:
             self._begin()
         self.began = time.monotonic() - self.elapsed
         self.model.train()
-        with progress_bar(self.total, len(self.history.steps), self.is_main) as bar:
+        with progress_bar(self.total_steps, len(self.history.steps), self.is_main) as bar:
             while True:
                 step = len(self.history.steps)
                 stopped, time_is_up, time_used = self._clock()
-                if stopped or time_is_up or step == self.total:
+                if stopped or time_is_up or step == self.total_steps:
                     break
                 progress = max(time_used, self._steps_used())
                 self.step(self.plan[step], schedule(progress, self.config.warmup))
@@ -183,16 +185,18 @@ class TrainingRun:
         if self.accelerator.scaler and stored["scaler"]:
             self.accelerator.scaler.load_state_dict(stored["scaler"])
         if self.history.stopped == "finished" and not (every and steps % every == 0):
-            self.history.held_out.pop()  # measured because the run ended there, and it goes on now
+            # The last held-out loss was measured because the run ended there. It goes on now, and an uninterrupted run
+            # would not have measured it.
+            self.history.held_out.pop()
         self.history.stopped = "running"
-        self.splits, self.overflows = stored["splits"], stored["skips"]
-        self.elapsed, self.evaluation = stored["elapsed"], stored["evaluation"]
+        self.splits, self.overflows = stored["splits"], stored["overflows"]
+        self.elapsed, self.evaluation_seconds = stored["elapsed"], stored["evaluation seconds"]
 
     def _begin(self) -> None:
         """Measure the held-out loss before the first step, and how long that takes."""
         began = time.monotonic()
         self._measure()
-        self.evaluation = time.monotonic() - began
+        self.evaluation_seconds = time.monotonic() - began
         loss = self.history.held_out[0][1]
         if not math.isfinite(loss):
             raise TrainingError(
@@ -213,9 +217,14 @@ class TrainingRun:
         """
         stopped, time_is_up, used = self.stop.is_set(), False, 0.0
         if self.config.minutes:
-            elapsed, limit = time.monotonic() - self.began, seconds_for_steps(self.config.minutes, self.evaluation)
+            elapsed, limit = (
+                time.monotonic() - self.began,
+                seconds_for_steps(self.config.minutes, self.evaluation_seconds),
+            )
             latest = [s.seconds for s in self.history.steps[-20:]]
-            time_is_up = bool(latest) and elapsed + 1.5 * statistics.median(latest) > limit  # no room for another step
+            time_is_up = (
+                bool(latest) and elapsed + 1.5 * statistics.median(latest) > limit
+            )  # a step may take half as long again
             used = elapsed / limit
         if self.world == 1:
             return stopped, time_is_up, used
@@ -229,17 +238,17 @@ class TrainingRun:
         Steps that the loss scaler skipped are not counted, so they move no schedule.
         """
         taken = sum(not s.skipped for s in self.history.steps)
-        return (taken + 0.5) / self.total if self.total else 0.0
+        return (taken + 0.5) / self.total_steps if self.total_steps else 0.0
 
     def step(self, micro: list[list[int]], factor: float) -> None:
         """One optimizer step on the micro-batches `micro`, at `factor` times the peak learning rates."""
         began, step = time.monotonic(), len(self.history.steps) + 1
-        labels = sum(self.train[i].label_tokens for rows in micro for i in rows)
+        label_tokens = sum(self.train[i].label_tokens for rows in micro for i in rows)
         tokens = sum(self.lengths[i] for rows in micro for i in rows)
         for group, rate in zip(self.optimizer.param_groups, self.rates):
             group["lr"] = rate * factor
         failures = 0
-        while (loss := self._gradients(micro, labels)) is None:
+        while (loss := self._gradients(micro, label_tokens)) is None:
             failures += 1
             self._split(micro, step, failures)
         scaled = self.accelerator.scaler is not None
@@ -252,7 +261,7 @@ class TrainingRun:
         parameters = [p for _, p in self.named]
         norm = torch.as_tensor(self.accelerator.clip_grad_norm_(parameters, self.config.clip or math.inf)).item()
         self.overflows = 0 if math.isfinite(norm) else self.overflows + 1
-        if self.overflows > (MOST_SKIPS if scaled else 0):
+        if self.overflows > (MOST_OVERFLOWS if scaled else 0):
             raise TrainingError(
                 f"The gradient is not finite at step {step}, {self.overflows} time(s) in a row.",
                 "Lower the learning rate, or load the model in float32; the weights are those before this step.",
@@ -264,10 +273,10 @@ class TrainingRun:
         self.optimizer.zero_grad()
         peak, seconds = peak_bytes(self.accelerator.device), time.monotonic() - began
         self.history.steps.append(
-            Step(step, loss, self.rates[0] * factor, norm, tokens, labels, seconds, peak, skipped)
+            Step(step, loss, self.rates[0] * factor, norm, tokens, label_tokens, seconds, peak, skipped)
         )
 
-    def _gradients(self, micro: list[list[int]], labels: int) -> float | None:
+    def _gradients(self, micro: list[list[int]], label_tokens: int) -> float | None:
         """Add up the gradients of one step; the mean loss over its answer tokens, or None where memory ran out."""
         self.model.zero_grad()  # those of an attempt that failed, or of a run before this one
         mine = share_of_rank(self._pieces(micro), self.rank, self.world)
@@ -277,14 +286,14 @@ class TrainingRun:
                 batch = self._batch(rows).to(self.accelerator.device)
                 last = i == len(mine) - 1
                 with contextlib.nullcontext() if last else self.accelerator.no_sync(self.loss):
-                    total += gradient_step(self.loss, batch, self.world / labels, self.accelerator.backward)
+                    total += gradient_step(self.loss, batch, self.world / label_tokens, self.accelerator.backward)
         except (RuntimeError, MemoryError) as error:
             if self.world > 1 or not out_of_memory(error):
                 raise
             return None  # the caller tries again outside `except`, when the traceback no longer holds the tensors
         if self.subspace:
             self.subspace.pull()
-        return torch.as_tensor(self.accelerator.reduce(total, "sum")).item() / labels
+        return torch.as_tensor(self.accelerator.reduce(total, "sum")).item() / label_tokens
 
     def _pieces(self, micro: list[list[int]]) -> list[list[int]]:
         return [piece for rows in micro for piece in split_micro_batch(rows, self.splits)]
@@ -314,7 +323,7 @@ class TrainingRun:
             if self.is_main:
                 say(f"step {step}  held-out loss {self.history.held_out[-1][1]:.4f}", bar)
         if every and step % every == 0 and self.is_main:
-            say(progress_line(self.history, self.total), bar)
+            say(progress_line(self.history, self.total_steps), bar)
             if self.on_log:
                 self.on_log(self.history)
         if step % self.config.checkpoint_every == 0:
@@ -339,9 +348,9 @@ class TrainingRun:
             "identity": self.identity,
             "history": self.history.to_json(),
             "elapsed": time.monotonic() - self.began,
-            "evaluation": self.evaluation,
+            "evaluation seconds": self.evaluation_seconds,
             "splits": self.splits,
-            "skips": self.overflows,
+            "overflows": self.overflows,
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
         }
 

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from lorabook.atomic import replace_text
 from lorabook.data.batches import Batch
 from lorabook.data.examples import Example
-from lorabook.lora import LoRAEmbedding, LoRALayer, attached, in_4_bits, lora_layers
+from lorabook.lora import LoRAEmbedding, LoRALayer, adapters_of, in_4_bits, lora_layers
 from lorabook.peft_format.fingerprint import Fingerprint
 from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import evaluating
@@ -99,7 +99,7 @@ class RunRecord:
         """Of a run that is to train `model` on `train` by the steps of `plan`, its batches made by `collate`."""
         micro = [[train[i] for i in rows] for step in plan[:STEPS_LOOKED_AT] for rows in step]
         examples = [e for rows in micro for e in rows]
-        adapter = attached(model).active
+        adapter = adapters_of(model).active
         linear = [(n, layer) for n, layer in lora_layers(model) if not isinstance(layer, LoRAEmbedding)]
         with evaluating(model):
             scalings = {name: applied_scaling(layer) for name, layer in linear}

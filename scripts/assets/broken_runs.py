@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from lorabook.diagnosis.run import Run
+from lorabook.diagnosis.read_run import Run
 from lorabook.workbook.clinic.faults import FAULTS
 from lorabook.workbook.clinic.short_run import BATCH, MAX_LENGTH, STEPS, train
 from lorabook.workbook.clinic.user_code import UserCode

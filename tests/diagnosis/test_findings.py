@@ -12,7 +12,7 @@ from torch import nn
 from lorabook import LoRAConfig, LoRALinear, apply_lora, cli, lora_layers
 from lorabook.data.batches import Batch, collate, epoch_plan
 from lorabook.diagnosis.findings import CHECKS, find_faults, look, report
-from lorabook.diagnosis.run import Norms, Run, read_run
+from lorabook.diagnosis.read_run import Norms, Run, read_run
 from lorabook.errors import AdapterError, CheckpointError, SettingError, TrainingError
 from lorabook.peft_format import adapter_file
 from lorabook.step.optimizer import trained

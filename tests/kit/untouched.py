@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lorabook.lora import attached
+from lorabook.lora import adapters_of
 
 
 def snapshot(model: nn.Module) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def snapshot(model: nn.Module) -> dict[str, Any]:
         "parameters": {name: (id(p), p.requires_grad) for name, p in parameters.items()},
         "values": {name: t.clone() for name, t in model.state_dict().items()},
         "config": model.config.to_dict() if hasattr(model, "config") else None,
-        "settings": attached(model).active and attached(model).active.config,
+        "settings": adapters_of(model).active and adapters_of(model).active.config,
     }
 
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTBigCodeConfig, Lla
 from lorabook.kernels import faster
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.activations import Setting, block
-from lorabook.memory.arithmetic import GpuArithmetic
+from lorabook.memory.autocast import GpuArithmetic
 from lorabook.memory.families import shape_of
 from lorabook.memory.plan import DTYPES, Plan
 from lorabook.models.attention import attention_for

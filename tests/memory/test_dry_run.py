@@ -15,7 +15,7 @@ from transformers import GPTBigCodeConfig
 
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig
-from lorabook.memory.arithmetic import GpuArithmetic
+from lorabook.memory.autocast import GpuArithmetic
 from lorabook.memory.dry_run import dry_run, measure
 from lorabook.memory.plan import Plan
 from tests.kit.families import IDS, NO_DROPOUT

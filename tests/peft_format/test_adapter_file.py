@@ -17,7 +17,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lorabook.errors import AdapterError, SaveError, SettingError
-from lorabook.lora import LoRAConfig, apply_lora, attached, lora_layers
+from lorabook.lora import LoRAConfig, adapters_of, apply_lora, lora_layers
 from lorabook.merging import merge
 from lorabook.peft_format import adapter_file
 from lorabook.peft_format.adapter_file import CONFIG_NAME, WEIGHTS_NAME, load, save
@@ -90,7 +90,7 @@ def test_we_load_the_file_of_peft(kind, config, tmp_path):
     report = load(model, tmp_path)
     torch.testing.assert_close(logits(model), logits(peft_model), rtol=0, atol=1e-5)
     assert report.trainable == peft_model.get_nb_trainable_parameters()[0]
-    read = attached(model).active.config
+    read = adapters_of(model).active.config
     assert (read.alpha, read.dropout) == (config.alpha, config.dropout)
 
 
@@ -143,7 +143,7 @@ def test_loading_gives_the_same_model_and_settings(kind, config, tmp_path):
     assert torch.equal(logits(again), saved)
     assert [m.name for m in report.modules] == [name for name, _ in lora_layers(model)]
     for setting in ("r", "alpha", "dropout", "rslora", "scaling"):
-        assert getattr(attached(again).active.config, setting) == getattr(config, setting), setting
+        assert getattr(adapters_of(again).active.config, setting) == getattr(config, setting), setting
     assert {n for n, p in again.named_parameters() if p.requires_grad} == {
         f"{m.name}.{factor}" for m in report.modules for factor in "AB"
     }

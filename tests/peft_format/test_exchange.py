@@ -160,7 +160,7 @@ def test_a_key_matches_as_in_peft(keys):
     read = lora_config({"r": 99, "lora_alpha": 1, "rank_pattern": pattern}, names)
     for name in names:
         expected = pattern.get(get_pattern_key(pattern.keys(), name), 99)
-        assert config.at(name).r == read.at(name).r == expected, name
+        assert config.for_module(name).r == read.for_module(name).r == expected, name
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from lorabook.data.batches import check_rows
 from lorabook.data.examples import Example
 from lorabook.errors import CheckpointError, DataError, SettingError, TrainingError
-from lorabook.lora import attached, lora_layers
+from lorabook.lora import adapters_of, lora_layers
 from lorabook.memory.advice import out_of_memory, too_large
 from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
@@ -136,7 +136,7 @@ def test_three_times_in_a_row_ends_with_the_estimate_in_the_state_before(monkeyp
     longest = tried[0][1]  # the first try was the whole step
     for rows in (tried[2][0], 1):
         for checkpointing in (False, True):
-            plan = Plan(attached(model).active.config, rows, longest, "fp32", checkpointing=checkpointing)
+            plan = Plan(adapters_of(model).active.config, rows, longest, "fp32", checkpointing=checkpointing)
             figure = f"{estimate(model.config, plan).predicted_peak / 2**20:,.1f} MiB with {rows} at once"
             assert figure in caught.value.advice
     assert f"Set micro_tokens to {longest}" in caught.value.advice

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from lorabook.diagnosis.findings import find_faults, look
-from lorabook.diagnosis.run import Run
+from lorabook.diagnosis.read_run import Run
 from lorabook.errors import SettingError
 from lorabook.workbook.clinic.faults import FAULTS
 from lorabook.workbook.kit.stored import stored

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lorabook.diagnosis.run import Run
+from lorabook.diagnosis.read_run import Run
 from lorabook.workbook.clinic.cases import HEALTHY, Case, stored_cases
 from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lorabook.diagnosis.findings import FEW_STEPS, find_faults
-from lorabook.diagnosis.run import Run
+from lorabook.diagnosis.read_run import Run
 from lorabook.errors import AdapterError
 from lorabook.workbook.clinic.cases import Case
 from lorabook.workbook.clinic.faults import FAULTS

@@ -7,7 +7,7 @@ from pathlib import Path
 from lorabook.data import stackoverflow
 from lorabook.data.examples import Example, Pair, encode_all
 from lorabook.data.split import split
-from lorabook.diagnosis.run import Run, read_run
+from lorabook.diagnosis.read_run import Run, read_run
 from lorabook.merging import merge, remove
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
