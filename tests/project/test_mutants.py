@@ -3,14 +3,13 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from scripts.checks import mutate
+from scripts.checks import mutate, mutation_runner
+from scripts.checks.mutants import MUTANTS
 from scripts.checks.mutation_operators import Mutant, mutants
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+from scripts.checks.mutation_runner import MORE_TESTS, ROOT
 
 
 def changes(source: str) -> set[str]:
@@ -109,9 +108,23 @@ def test_an_edit_in_one_place_draws_the_same_mutants_elsewhere():
 def test_what_was_reviewed_is_still_there():
     entries = mutate.reviewed()
     files = {file for file, *_ in entries}
-    there = {mutate.key(f, m) for f in files for m in mutants((mutate.ROOT / "lorabook" / f).read_text("utf-8"))}
+    there = {mutate.key(f, m) for f in files for m in mutants((ROOT / "lorabook" / f).read_text("utf-8"))}
     assert [entry for entry in entries if entry not in there] == []
     assert all(why.endswith(".") for why in entries.values())
+
+
+# The tests that a file's mutants meet
+
+
+def test_the_tests_of_a_file_bear_its_name_or_are_those_of_its_room():
+    assert mutation_runner.tests_of("step/loss.py") == ("step/test_loss.py", "step/test_loss_check.py")
+    assert {"test_lora.py", "test_lora_parity.py", "test_merging.py"} < {*mutation_runner.tests_of("lora.py")}
+    room = {f"step/{path.name}" for path in (ROOT / "tests/step").glob("test_*.py")}
+    assert {*mutation_runner.tests_of("step/optimizer.py")} == room | {*MORE_TESTS["step/optimizer.py"]}
+    broken = {*mutate.FILES, *(m.file for m in MUTANTS), *MORE_TESTS}
+    assert [file for file in broken if not (ROOT / "lorabook" / file).is_file()] == []
+    met = {test for file in broken for test in mutation_runner.tests_of(file)}
+    assert [test for test in met if not (ROOT / "tests" / test).is_file()] == []
 
 
 # The run
@@ -170,7 +183,7 @@ def test_a_mutant_is_killed_by_the_test_that_notices_and_by_time(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     command = [sys.executable, "-c", RUN, str(tmp_path)]
-    done = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     by = json.loads(done.stdout.splitlines()[-1])
     assert by["return a if a >= b else b"] is None, "equal arguments: no test can tell"
@@ -184,6 +197,7 @@ def test_a_mutant_is_killed_by_the_test_that_notices_and_by_time(tmp_path):
 
 @pytest.mark.slow
 def test_three_mutants_of_merging_are_killed():
-    command = [sys.executable, "mutate.py", "--file", "merging.py", "--sample", "3", "--named", "--workers", "1"]
-    done = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, timeout=300)
+    options = ["--file", "merging.py", "--sample", "3", "--named", "--workers", "1"]
+    command = [sys.executable, "-m", "scripts.checks.mutate", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert "3 of 3 killed (100.0%), seed 0" in done.stdout, done.stdout + done.stderr

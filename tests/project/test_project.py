@@ -97,8 +97,10 @@ def test_nothing_runs_code_from_a_download():
 
 
 def test_every_mutant_still_finds_its_line():
-    texts = {file: (ROOT / "lorabook" / file).read_text() for file in {m.file for m in MUTANTS}}
-    assert [m.name for m in MUTANTS if texts[m.file].count(m.old) != 1] == []
+    for m in MUTANTS:
+        text = (ROOT / "lorabook" / m.file).read_text()
+        assert text.count(m.old) == 1, m.name
+        compile(text.replace(m.old, m.new), m.name, "exec")
 
 
 # Makefile and .ci/run
