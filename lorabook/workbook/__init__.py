@@ -1,1 +1,1 @@
-"""What only the notebooks use: set-up, figures, live plots, and the choices of the final run."""
+"""The workbook: a kit, one room for each notebook, and above them `exercises` and `explorers`."""

@@ -1,4 +1,4 @@
-"""What swapping adapters by adding and subtracting does to a weight in half precision (Hu et al. 2021, section 4.1).
+"""What swapping merged adapters does to a weight in half precision (Hu et al. 2021, section 4.1).
 
 The paper switches tasks by subtracting B A from the merged weight and adding another B' A'. In exact arithmetic that
 leaves W0 as it was. Here it is done in the weight's own precision, as loralib and PEFT do it.

@@ -1,4 +1,4 @@
-"""The stored runs of `scripts/assets/sweep_rank_alpha.py`, and how to ask for some of them."""
+"""The stored runs of `scripts/assets/sweep_rank_alpha.py`, asked for by what they trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Ten statements about LoRA, judged by the reader in notebook 00, again in notebook 09, and then by the book.
+"""Ten statements about LoRA: judged by the reader in notebook 00, again in notebook 09, and then by the book.
 
 The answers outlive the kernel: they lie in `statements.json` under `runs`, beside the notebooks, where notebook 09
 finds what was said in 00. Without answers everything printed here is the same at every run.
