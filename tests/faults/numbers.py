@@ -19,7 +19,7 @@ from lorabook.step.loss import AnswerLoss
 from lorabook.step.optimizer import trained
 from lorabook.training import loop
 from lorabook.training.checkpoint import latest
-from lorabook.training.loop import MOST_SKIPS, finetune
+from lorabook.training.loop import MOST_OVERFLOWS, finetune
 from tests.faults.rows import Row
 from tests.faults.runs import comparable
 from tests.kit.accelerators import ScaledAccelerator
@@ -187,9 +187,9 @@ def endless_overflow() -> list[str]:
     start = values(model)
     with swapped(accelerate, "Accelerator", ScaledAccelerator):
         try:
-            finetune(model, TRAIN, HELD_OUT, config(steps=MOST_SKIPS + 5, batch_tokens=50))
+            finetune(model, TRAIN, HELD_OUT, config(steps=MOST_OVERFLOWS + 5, batch_tokens=50))
         except TrainingError as error:
-            said = f"{MOST_SKIPS + 1} time(s) in a row" in error.problem
+            said = f"{MOST_OVERFLOWS + 1} time(s) in a row" in error.problem
             return differing(start, values(model)) if said else [error.problem]
     return ["it was not stopped"]
 
@@ -270,7 +270,7 @@ def run(sample: int | None, seed: int, folder: Path) -> list[Row]:
         tried(f"NaN, ±inf in {where}", [lambda d=d, s=spoil: stopping(s, *d) for d in draws], outcome)
     outcome = "just those steps are skipped, weights and schedule wait"
     tried("overflow under a loss scale", [lambda: overflow(rng, 5)] * tries, outcome)
-    outcome = f"stopped after {MOST_SKIPS + 1} in a row, no weight moved"
+    outcome = f"stopped after {MOST_OVERFLOWS + 1} in a row, no weight moved"
     tried("overflow at every step", [endless_overflow], outcome)
     outcome = "counts nothing, the run is bit-equal without it; such a row is refused"
     tried("micro-batch without labels", [lambda i=i: no_labels(i % 4) for i in range(min(4, tries))], outcome)
