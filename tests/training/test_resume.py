@@ -15,7 +15,7 @@ from lorabook.step.optimizer import trained
 from lorabook.training.checkpoint import latest
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.history import History
-from lorabook.training.loop import MOST_SKIPS, finetune
+from lorabook.training.loop import MOST_OVERFLOWS, finetune
 from tests.kit.accelerators import OneOfMany, ScaledAccelerator, use
 from tests.kit.families import gpt_bigcode
 from tests.kit.runs import HELD_OUT, TRAIN, config, differing, lora_model, rows, stop_at, values
@@ -177,14 +177,14 @@ def test_an_overflow_skips_the_step_and_the_schedule_waits(monkeypatch):
         assert (differing(weights[i], weights[i + 1]) == []) == s.skipped
 
 
-@pytest.mark.parametrize("overflows", [MOST_SKIPS, MOST_SKIPS + 1])
+@pytest.mark.parametrize("overflows", [MOST_OVERFLOWS, MOST_OVERFLOWS + 1])
 def test_too_many_overflows_in_a_row_end_the_run(overflows, monkeypatch):
     scaled(monkeypatch, 2.0**10)
     model, calls = lora_model(), []
     inf = float("inf")
     trained(model)[0][1].register_hook(lambda g: calls.append(0) or (g * inf if len(calls) <= overflows else g))
     settings = config(steps=25, batch_tokens=50)  # one micro-batch a step, so one call
-    if overflows <= MOST_SKIPS:
+    if overflows <= MOST_OVERFLOWS:
         assert [s.skipped for s in finetune(model, TRAIN, HELD_OUT, settings).steps].count(True) == overflows
     else:
         with pytest.raises(TrainingError, match=f"gradient is not finite at step {overflows}, {overflows} time"):
