@@ -84,8 +84,8 @@ def test_each_explorer_has_its_picture_close_below(path):
         if "explorer" not in cell["metadata"].get("tags", []):
             continue
         (name,) = re.findall(r"^\w+ = (\w+Explorer)\(\)$", cell["source"], re.MULTILINE)
-        below = [c for c in found[i + 1 : i + 4] if ".twin()" in c["source"]]
-        assert len(below) == 1, f"{name} in cell {i}: its static twin is not within three cells"
+        below = [c for c in found[i + 1 : i + 4] if ".show_static()" in c["source"]]
+        assert len(below) == 1, f"{name} in cell {i}: its static version is not within three cells"
         kinds = {kind for output in below[0]["outputs"] for kind in output["data"]}
         assert kinds >= {"image/png", "text/markdown"}
 

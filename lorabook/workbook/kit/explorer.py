@@ -94,7 +94,7 @@ class Explorer(widgets.VBox):
             self._moving = False
         self._redraw()
 
-    def twin(self) -> None:
+    def show_static(self) -> None:
         """Show the default state's picture and readout as plain outputs, for readers where no widget runs."""
         figures.show(self.figure(self.default, None), self.readout(self.default))
 

@@ -123,11 +123,11 @@ class TestShell:
         toy.controls["height"].value = 5
         assert before == repr(toy) == "ToyExplorer()"
 
-    def test_the_twin_shows_the_default_state(self, toy, monkeypatch):
+    def test_the_static_version_shows_the_default_state(self, toy, monkeypatch):
         shown = []
         monkeypatch.setattr(figures, "show", lambda figure, text: shown.append((figure, text)))
         toy.controls["height"].value = 5
-        toy.twin()
+        toy.show_static()
         ((figure, text),) = shown
         assert text == "<i>3</i>\nloud: False"
         assert figure is not toy.drawn.asked[0][1] and figure.axes[0].patches[0].get_height() == 3
