@@ -60,13 +60,9 @@ def lora_update(x, A, B, alpha):
         Mistake("you divided and dropped the rest: // is for whole numbers.", (_update(lambda a, A: a // len(A)),)),
         Mistake("you turned the ratio round. It is α/r.", (_update(lambda alpha, A: len(A) / alpha),)),
         Mistake("you divided by r and lost α.", (_update(lambda alpha, A: 1 / len(A)),)),
+        Mistake("you divided by r twice.", (_update(lambda alpha, A: alpha / len(A) ** 2),)),
         Mistake(
-            "you divided by r twice.",
-            (_update(lambda alpha, A: alpha / len(A) ** 2),),
-        ),
-        Mistake(
-            "your scaling is 2 whatever α and r are. That is right for α = 2r alone.",
-            (_update(lambda alpha, A: 2),),
+            "your scaling is 2 whatever α and r are. That is right for α = 2r alone.", (_update(lambda alpha, A: 2),)
         ),
     ),
 )
@@ -194,8 +190,7 @@ def transform(x):
             (_transform(lambda grad, n: None),),
         ),
         Mistake(
-            "your y has no history, so no gradient reaches x at all.",
-            (lambda x: x.detach() @ _hadamard(x.shape[-1]),),
+            "your y has no history, so no gradient reaches x at all.", (lambda x: x.detach() @ _hadamard(x.shape[-1]),)
         ),
         Mistake("your gradient has the wrong sign.", (_transform(lambda grad, n: -grad @ _hadamard(n)),)),
     ),
@@ -303,18 +298,11 @@ def merge_head(model, A, B, scaling):
             "the embedding moved with the head: both are one tensor. Untie them before you merge.",
             (_merging(untie=False), _merging(untie=False, tell=False)),
         ),
+        Mistake("you merged into the embedding. It is the head that was adapted.", (_other_end,)),
         Mistake(
-            "you merged into the embedding. It is the head that was adapted.",
-            (_other_end,),
+            "the head is as it was. A new weight must be put into model.head.", (_merging(value=lambda W0, update: W0),)
         ),
-        Mistake(
-            "the head is as it was. A new weight must be put into model.head.",
-            (_merging(value=lambda W0, update: W0),),
-        ),
-        Mistake(
-            "you left the scaling out.",
-            (_merging(value=lambda W0, update: W0.float() + update / 0.5),),
-        ),
+        Mistake("you left the scaling out.", (_merging(value=lambda W0, update: W0.float() + update / 0.5),)),
         Mistake(
             "you subtracted the update. Merging adds it.", (_merging(value=lambda W0, update: W0.float() - update),)
         ),

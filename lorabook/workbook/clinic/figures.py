@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lorabook.training.history import History
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_panes
 
 
 def patient(run: History, title: str, fixed: History | None = None) -> Figure:
@@ -20,8 +20,7 @@ def patient(run: History, title: str, fixed: History | None = None) -> Figure:
         title: what to see.
         fixed: the same run with its fault taken out, as far as it went, drawn over it.
     """
-    figure = Figure(figsize=(7.6, 2.9), layout="constrained", facecolor="white")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    figure, (left, right) = new_panes(7.6, 2.9, width_ratios=(3, 2))
     drawn = [(run, BLUE, VERMILION, "", "this run", "held out")]
     if fixed:
         drawn = [(run, GREY, GREY, "", "as it was", "held out"), (fixed, BLUE, VERMILION, ".", "fixed", "held out")]
@@ -38,8 +37,6 @@ def patient(run: History, title: str, fixed: History | None = None) -> Figure:
     right.set(xlabel="optimizer step", ylabel="gradient norm")
     right.set_xlim(0, 1.08 * len(run.steps))
     right.set_ylim(0, 1.1 * max(y for line in right.get_lines() for y in line.get_ydata()) or 1)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -89,8 +86,7 @@ def rounding(scaled: Tensor, sets: dict[str, Tensor], errors: dict[str, Sequence
         errors: by the same names, the size of the rounding error as a share of each matrix's size.
         title: what to see.
     """
-    figure = Figure(figsize=(7.6, 3.0), layout="constrained", facecolor="white")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    figure, (left, right) = new_panes(7.6, 3.0, width_ratios=(3, 2))
     heights, *_ = left.hist(scaled.flatten().numpy(), bins=81, range=(-1, 1), color=GREY, alpha=0.45)
     top = float(heights.max())
     for row, ((name, levels), colour) in enumerate(zip(sets.items(), (BLUE, ORANGE))):
@@ -104,8 +100,6 @@ def rounding(scaled: Tensor, sets: dict[str, Tensor], errors: dict[str, Sequence
         ylabel="error (% of the matrix)",
         ylim=(0, 1.12 * 100 * max(map(max, errors.values()))),
     )
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, fontsize=9, ncols=2, loc="outside lower center")
     figure.suptitle(title, fontsize=11)
     return figure

@@ -114,8 +114,7 @@ def fwht(x):
         ),
         Mistake("you did one stage and stopped. There are log2(n).", (_stages(_butterfly, lambda n: [1] * (n > 1)),)),
         Mistake(
-            "h stayed 1. Double it after each stage.",
-            (_stages(_butterfly, lambda n: [1] * (n.bit_length() - 1)),),
+            "h stayed 1. Double it after each stage.", (_stages(_butterfly, lambda n: [1] * (n.bit_length() - 1)),)
         ),
         Mistake(
             "you scaled every stage, by 1/√2. The transform asked for is unscaled.",
@@ -125,10 +124,7 @@ def fwht(x):
             "you halved in every stage, so it averages. The transform asked for is unscaled.",
             (_stages(lambda a, b: ((a + b) / 2, (a - b) / 2)),),
         ),
-        Mistake(
-            "the second of each pair has the wrong sign: it is a - b.",
-            (_stages(lambda a, b: (a + b, b - a)),),
-        ),
+        Mistake("the second of each pair has the wrong sign: it is a - b.", (_stages(lambda a, b: (a + b, b - a)),)),
         Mistake("you exchanged the two: the sum comes first.", (_stages(lambda a, b: (a - b, a + b)),)),
         Mistake(
             "your numbers are right and their order is not: splitting even from odd places, as an FFT does, reverses "
@@ -238,8 +234,7 @@ def fastfood_adjoint(w, B, Pi, G, d, c):
         Mistake("you forgot to crop: theta has d numbers, not L.", (_adjoint(crop=False),)),
         Mistake("you left out the division by c.", (_adjoint(scale=lambda c, L: 1),)),
         Mistake(
-            "you multiplied by c. A factor stays what it is in the transpose: 1/c.",
-            (_adjoint(scale=lambda c, L: c),),
+            "you multiplied by c. A factor stays what it is in the transpose: 1/c.", (_adjoint(scale=lambda c, L: c),)
         ),
         Mistake("B is missing, and with it the signs of theta.", (_adjoint(second=""),)),
         Mistake("G is missing.", (_adjoint(first=""),)),
@@ -313,11 +308,7 @@ def pad_theta(theta, L):
     praise="what does not fit is refused, by name and number.",
     reference=_pad,
     probes=(
-        cases(
-            lambda theta, L: f"for theta of {len(theta)} numbers and L = {L}",
-            (drawn(5), 16),
-            (drawn(8, seed=1), 8),
-        ),
+        cases(lambda theta, L: f"for theta of {len(theta)} numbers and L = {L}", (drawn(5), 16), (drawn(8, seed=1), 8)),
         _refused,
     ),
     mistakes=(
@@ -337,16 +328,14 @@ def pad_theta(theta, L):
         Mistake("an assert is gone under `python -O`. Raise a ValueError.", (_asserts,)),
         Mistake("you refused d = L, where every number has its place.", (_refuses_equal,)),
         Mistake(
-            "your zeros stand in front. They come behind theta.",
-            (lambda theta, L: F.pad(theta, (L - len(theta), 0)),),
+            "your zeros stand in front. They come behind theta.", (lambda theta, L: F.pad(theta, (L - len(theta), 0)),)
         ),
         Mistake(
             "you padded to the next power of two above d. L is the one above D, and is given.",
             (lambda theta, L: F.pad(theta, (0, (1 << (len(theta) - 1).bit_length()) - len(theta))),),
         ),
         Mistake(
-            "you repeated theta. What is padded is zero.",
-            (lambda theta, L: theta.repeat(-(-L // len(theta)))[:L],),
+            "you repeated theta. What is padded is zero.", (lambda theta, L: theta.repeat(-(-L // len(theta)))[:L],)
         ),
     ),
 )
@@ -420,10 +409,7 @@ def said_start(shapes, d):
         ),
         Mistake("you gave one scale to the whole model. Every tensor has its own.", (_said(m=lambda shapes: 1),)),
         Mistake("you gave a scale to every parameter. A tensor has one, whatever its size.", (_said(m=_elements),)),
-        Mistake(
-            "you counted matrices alone. Biases are tensors too, and each has a scale.",
-            (_said(m=_matrices),),
-        ),
+        Mistake("you counted matrices alone. Biases are tensors too, and each has a scale.", (_said(m=_matrices),)),
         Mistake(
             "your theta starts at 1. Then the model is not theta0 at the start.",
             (_said(lambda m, d: torch.ones(d - m)),),

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure, new_panes
 
 GIB = 2**30
 BLOCKS = (BLUE, VERMILION, GREEN, ORANGE)
@@ -87,8 +87,7 @@ def cost(
         here: a dimension to mark.
         limits: bytes by the name of a machine, as lines in the panel of the sizes.
     """
-    figure = Figure(figsize=(8.4, 3.7), layout="constrained", facecolor="white")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = new_panes(8.4, 3.7)
     gib = {name: [size / GIB for size in line] for name, line in sizes.items()}
     for axes, lines, label in ((left, operations, "operations for P θ"), (right, gib, "P in memory (GiB)")):
         _log_lines(axes, dimensions, lines)
@@ -108,7 +107,6 @@ def _log_lines(axes: Axes, x: Sequence[int], lines: Mapping[str, Sequence[float]
         axes.plot(x, line, style, color=colour, lw=2, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def scales(lambdas: Mapping[str, Sequence[Sequence[float]]]) -> Figure:

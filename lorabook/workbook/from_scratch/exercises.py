@@ -122,8 +122,7 @@ def lora_forward(x, W, A, B, alpha, p, training):
             (_scaled(lambda alpha, A, B: alpha / math.sqrt(len(A))),),
         ),
         Mistake(
-            "you scaled twice: α/r stands once in front of BA.",
-            (_scaled(lambda alpha, A, B: (alpha / len(A)) ** 2),),
+            "you scaled twice: α/r stands once in front of BA.", (_scaled(lambda alpha, A, B: (alpha / len(A)) ** 2),)
         ),
         Mistake(
             "you read r off the wrong side. A is (r, k) and B is (d, r).",
@@ -177,10 +176,7 @@ def lora_forward(x, W, A, B, alpha, p, training):
             "your dropout falls on the frozen path too. W0 sees x as it is.",
             (_dropped(lambda x, base, low, up, drop: (lambda t: base(t) + up(low(t)))(drop(x))),),
         ),
-        Mistake(
-            "you apply no dropout in training.",
-            (_dropped(lambda x, base, low, up, drop: base(x) + up(low(x))),),
-        ),
+        Mistake("you apply no dropout in training.", (_dropped(lambda x, base, low, up, drop: base(x) + up(low(x))),)),
     ),
 )
 
@@ -412,17 +408,13 @@ class LoRAEmbedding(nn.Module):
             (partial(_Embedding, a=torch.randn),),
         ),
         Mistake(
-            "the base is trainable. Freeze it: base.requires_grad_(False).",
-            (partial(_Embedding, trainable=True),),
+            "the base is trainable. Freeze it: base.requires_grad_(False).", (partial(_Embedding, trainable=True),)
         ),
         Mistake(
             "A and B are plain tensors. Only an nn.Parameter is found by the optimizer and saved.",
             (partial(_Embedding, parameters=False),),
         ),
-        Mistake(
-            "your A is transposed. By the definition A is (r, k), and k is the vocabulary here.",
-            (_OtherWay,),
-        ),
+        Mistake("your A is transposed. By the definition A is (r, k), and k is the vocabulary here.", (_OtherWay,)),
         Mistake(
             "you took rows of A. A token picks a column, A[:, token], that is a row of A.T.",
             (partial(_Embedding, lookup=lambda A, tokens: A[tokens]),),
@@ -436,8 +428,7 @@ class LoRAEmbedding(nn.Module):
             (partial(_Embedding, scaling=lambda alpha, r: 1.0),),
         ),
         Mistake(
-            "you gave the update alone. It is added to the base's embedding.",
-            (partial(_Embedding, update_only=True),),
+            "you gave the update alone. It is added to the base's embedding.", (partial(_Embedding, update_only=True),)
         ),
         Mistake(
             "your dropout is on. A lookup has no input to drop from; embeddings have no dropout.",
@@ -549,11 +540,7 @@ tree_shapes = {
             ("modules hit by c_proj", 24),
             ("modules adapted", 74),
         ),
-        _instead(
-            "you counted one block. There are 24.",
-            ("modules hit by c_proj", 2),
-            ("modules adapted", 6),
-        ),
+        _instead("you counted one block. There are 24.", ("modules hit by c_proj", 2), ("modules adapted", 6)),
         _instead("you forgot wte and wpe.", ("modules adapted", 96)),
         _instead(
             "you counted names. A name hits a module in every block, and c_proj hits two.",

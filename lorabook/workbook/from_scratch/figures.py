@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure, new_panes
 
 MIB = 2**20
 STARTS = (BLUE, GREEN, VERMILION, ORANGE)
@@ -63,8 +63,7 @@ def break_even(
         forward, step: by the name of the spelling, operations for each of `tokens`; the same names in both.
         crossing: tokens at which both cost the same forward, marked in the left panel.
     """
-    figure = Figure(figsize=(8.0, 3.6), layout="constrained", facecolor="white")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = new_panes(8.0, 3.6, sharey=True)
     _lines(left, tokens, forward, "forward pass alone")
     _lines(right, tokens, step, "forward and backward")
     left.axvline(crossing, color=GREY, lw=1)
@@ -83,4 +82,3 @@ def _lines(axes: Axes, tokens: Sequence[int], values: Mapping[str, Sequence[floa
     axes.set_yscale("log")
     axes.set_xlabel("tokens")
     axes.set_title(title, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -120,10 +120,7 @@ def project_up(theta0, R, theta_d):
         ),
         Mistake(
             "you applied P to theta0. theta0 is never projected: P meets theta_d alone.",
-            (
-                _shrunk(lambda P, theta0: P @ (P.T @ theta0)),
-                _shrunk(lambda P, theta0: theta0 - P @ (P.T @ theta0)),
-            ),
+            (_shrunk(lambda P, theta0: P @ (P.T @ theta0)), _shrunk(lambda P, theta0: theta0 - P @ (P.T @ theta0))),
         ),
         Mistake("you subtracted P theta_d. It is added.", (_with(P=lambda R: -_unit(R)),)),
         Mistake(

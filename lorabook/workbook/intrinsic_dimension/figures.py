@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lorabook.workbook.intrinsic_dimension.measure import Curve
-from lorabook.workbook.kit.figures import BLUE, DARK_VERMILION, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, DARK_VERMILION, GREEN, GREY, ORANGE, VERMILION, new_figure, new_panes
 
 COLOURS, STYLES = (VERMILION, ORANGE, BLUE, GREEN), ("o-", "s-", "^-", "D-")
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -22,8 +22,7 @@ def pair_losses(runs: Mapping[int, Sequence[Sequence[float]]], title: str) -> Fi
         runs: by the number of pairs, points of (step, training loss, held-out loss).
         title: what to see.
     """
-    figure = Figure(figsize=(8.2, 3.5), layout="constrained", facecolor="white")
-    held, train = figure.subplots(1, 2)
+    figure, (held, train) = new_panes(8.2, 3.5)
     for (pairs, points), colour, style in zip(runs.items(), COLOURS, STYLES):
         steps, training, losses = zip(*points)
         for axes, values in ((held, losses), (train, training)):
@@ -31,7 +30,6 @@ def pair_losses(runs: Mapping[int, Sequence[Sequence[float]]], title: str) -> Fi
     for axes, name in ((held, "held-out answers"), (train, "20 of the answers trained on")):
         axes.set(xlabel="optimizer step", ylabel="loss (nats per answer token)")
         axes.set_title(name, fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
     held.axhline(next(iter(runs.values()))[0][2], color=GREY, linestyle="--", lw=1, label="before training")
     held.legend(frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=11.5)

@@ -1,6 +1,7 @@
 """What all figures share: the book's colours and look, and `show`, which displays one."""
 
 import io
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +20,15 @@ def new_figure(width: float = 7.0, height: float = 3.4) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def new_panes(width: float, height: float, panes: int = 2, **layout: Any) -> tuple[Figure, Any]:
+    """As `new_figure`, with as many axes as `panes` side by side; `layout` is for `Figure.subplots`."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    row: Any = figure.subplots(1, panes, **layout)
+    for axes in row:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, row
 
 
 def label_bar(axes: Axes, place: float, height: float, mark: float | None = None) -> None:

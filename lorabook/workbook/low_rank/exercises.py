@@ -94,8 +94,7 @@ def truncated_svd(M, r):
             (_from_svd(lambda U, S, Vh, r: (U[:, : r + 1] * S[: r + 1]) @ Vh[: r + 1]),),
         ),
         Mistake(
-            "you gave what is left out. The answer is the part of rank r itself.",
-            (lambda M, r: M - low_rank(M, r),),
+            "you gave what is left out. The answer is the part of rank r itself.", (lambda M, r: M - low_rank(M, r),)
         ),
         Mistake(
             "you gave three factors. Multiply them: the answer has the shape of M.",
@@ -266,14 +265,8 @@ def rank_for_energy(S, share):
             "you took the share of σ. Energy is the sum of σ².",
             (lambda S, share: _count(S, lambda r: S[:r].sum() >= share * S.sum()),),
         ),
-        Mistake(
-            "you gave a place that counts from 0: one too few.",
-            (lambda S, share: rank_for_energy(S, share) - 1,),
-        ),
-        Mistake(
-            "you gave one rank too many.",
-            (lambda S, share: rank_for_energy(S, share) + 1,),
-        ),
+        Mistake("you gave a place that counts from 0: one too few.", (lambda S, share: rank_for_energy(S, share) - 1,)),
+        Mistake("you gave one rank too many.", (lambda S, share: rank_for_energy(S, share) + 1,)),
         Mistake(
             "you asked for more than the share. A share that is met exactly is met.",
             (lambda S, share: _count(S, lambda r: _energy(S, r) > share),),

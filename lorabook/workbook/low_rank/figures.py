@@ -126,9 +126,7 @@ def energy_and_loss(
             a band reaches from the least to the greatest.
         title: what to see.
     """
-    figure = Figure(figsize=(8.0, 4.2), layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
+    figure, axes = new_figure(8.0, 4.2)
     places = range(len(ranks))
     for (name, runs), colour, style in zip(loss.items(), (VERMILION, ORANGE), ("-", "--")):
         values = torch.tensor(runs)

@@ -43,12 +43,7 @@ def bottleneck_parameters(d, m, blocks):
     praise="2md + d + m an adapter, two a block, and the norms, which no bottleneck makes smaller.",
     reference=_bottleneck(),
     probes=(
-        cases(
-            lambda d, m, blocks: f"for d = {d}, m = {m} and {blocks} blocks",
-            (768, 64, 12),
-            (256, 8, 4),
-            (10, 3, 2),
-        ),
+        cases(lambda d, m, blocks: f"for d = {d}, m = {m} and {blocks} blocks", (768, 64, 12), (256, 8, 4), (10, 3, 2)),
     ),
     mistakes=(
         Mistake(
@@ -84,17 +79,13 @@ def bottleneck_parameters(d, m, blocks):
             (_bottleneck(adapters=4),),
         ),
         Mistake("you forgot the LayerNorms. They are trained too.", (_bottleneck(norms=lambda L: 0),)),
-        Mistake(
-            "you forgot the last LayerNorm, behind all blocks.",
-            (_bottleneck(norms=lambda L: 2 * L),),
-        ),
+        Mistake("you forgot the last LayerNorm, behind all blocks.", (_bottleneck(norms=lambda L: 2 * L),)),
         Mistake(
             "2d numbers a block are missing, as many as a block's second LayerNorm holds, or b_up in both adapters.",
             (_bottleneck(norms=lambda L: L + 1), _bottleneck(per_adapter=lambda d, m: 2 * m * d + m)),
         ),
         Mistake(
-            "you forgot a LayerNorm's bias. It has a weight and a bias, d numbers each.",
-            (_bottleneck(per_norm=1),),
+            "you forgot a LayerNorm's bias. It has a weight and a bias, d numbers each.", (_bottleneck(per_norm=1),)
         ),
         Mistake("you counted one block.", (_bottleneck(blocks=1),)),
         Mistake(
@@ -424,10 +415,7 @@ def grow_rank(A, B, alpha, new_r):
             "they stay zero: dead. One side must not be.",
             (_grow(torch.zeros),),
         ),
-        Mistake(
-            "you kept α, so the scaling α/r fell as r grew, and the update with it.",
-            (_grow(alpha=_kept),),
-        ),
+        Mistake("you kept α, so the scaling α/r fell as r grew, and the update with it.", (_grow(alpha=_kept),)),
         Mistake(
             "the new rows of A and columns of B are both random, so they change the output. One side must be zero.",
             (_grow(columns=torch.randn),),
@@ -597,23 +585,16 @@ def mixed_forward(x, W, adapters, ids):
             "you took one adapter for the whole batch. Every row has its own: ids tells which.",
             (_of_one(lambda ids: 0), _of_one(lambda ids: ids[0]), _of_one(lambda ids: ids[-1])),
         ),
-        Mistake(
-            "you took the mean of the adapters. Every row has one of its own.",
-            (_combined(torch.mean), _pooled),
-        ),
+        Mistake("you took the mean of the adapters. Every row has one of its own.", (_combined(torch.mean), _pooled)),
         Mistake("you added all adapters to every row. Each row has one.", (_combined(torch.sum),)),
         Mistake(
             "you went by the row's number. Its adapter is adapters[ids[row]].",
             (_mixed(lambda x, adapters, i, n: _own(x, adapters, n % len(adapters))),),
         ),
         Mistake(
-            "you left the scaling out. Each update counts α/r times.",
-            (_with(lambda x, A, B, alpha, _: x @ A.T @ B.T),),
+            "you left the scaling out. Each update counts α/r times.", (_with(lambda x, A, B, alpha, _: x @ A.T @ B.T),)
         ),
-        Mistake(
-            "you multiplied by α, not α/r.",
-            (_with(lambda x, A, B, alpha, _: alpha * (x @ A.T @ B.T)),),
-        ),
+        Mistake("you multiplied by α, not α/r.", (_with(lambda x, A, B, alpha, _: alpha * (x @ A.T @ B.T)),)),
         Mistake(
             "you gave all adapters the first one's scaling. Each has an α and an r of its own.",
             (_with(lambda x, A, B, alpha, every: every[0][2] / len(every[0][0]) * (x @ A.T @ B.T)),),

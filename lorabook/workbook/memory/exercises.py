@@ -142,8 +142,7 @@ def largest_batch(static, row, logits):
             ),
         ),
         Mistake(
-            "you gave a fraction of a row. Round it down to whole rows.",
-            (lambda s, r, g: (14.75 * GIB - s) / (r + g),),
+            "you gave a fraction of a row. Round it down to whole rows.", (lambda s, r, g: (14.75 * GIB - s) / (r + g),)
         ),
         Mistake(
             "you gave a negative number of rows. Where the static part alone is too large, nothing fits: 0.",
@@ -222,8 +221,7 @@ def answer_labels(ids, start, length):
             (lambda ids, start, length: _labels(ids, lambda t: t < length),),
         ),
         Mistake(
-            "you labelled every token. Neither question nor padding has a label.",
-            (lambda ids, start, length: ids,),
+            "you labelled every token. Neither question nor padding has a label.", (lambda ids, start, length: ids,)
         ),
         Mistake(
             "you dropped the last real token. That is the end token, by which the model learns to stop.",
@@ -354,10 +352,7 @@ def loss_by_hand(logits, labels):
             "you took log10. The loss is in nats, with the natural logarithm.",
             (lambda logits, labels: _mean_loss(logits[:, :-1], labels[:, 1:]) / math.log(10),),
         ),
-        Mistake(
-            "you did not shift. The logits at place t are about token t + 1.",
-            (_mean_loss,),
-        ),
+        Mistake("you did not shift. The logits at place t are about token t + 1.", (_mean_loss,)),
         Mistake(
             "you shifted the wrong way. The logits at place t are about the token after it, not before it.",
             (lambda logits, labels: _mean_loss(logits[:, 1:], labels[:, :-1]),),
@@ -378,10 +373,7 @@ def loss_by_hand(logits, labels):
             "your softmax runs over the wrong axis. The probabilities of the vocabulary, the last axis, add up to 1.",
             (_wrong_axis(1), _wrong_axis(0)),
         ),
-        Mistake(
-            "you took the logarithm of the mean probability. Take the mean of the logarithms.",
-            (_log_of_mean,),
-        ),
+        Mistake("you took the logarithm of the mean probability. Take the mean of the logarithms.", (_log_of_mean,)),
         Mistake(
             "exp overflows where logits are large, and the loss is not a number. log_softmax subtracts the largest "
             "logit first.",

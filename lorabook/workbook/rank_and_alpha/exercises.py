@@ -365,10 +365,7 @@ def same_scaling(alpha, r, new_r, rslora):
             "you treated rslora as α/r. It divides by √r, so twice the rank takes √2 times the α.",
             (_alpha(root=lambda q: q),),
         ),
-        Mistake(
-            "you took the root without rslora too. LoRA's own scaling is α/r.",
-            (_alpha(plain=math.sqrt),),
-        ),
+        Mistake("you took the root without rslora too. LoRA's own scaling is α/r.", (_alpha(plain=math.sqrt),)),
         Mistake("you swapped the two: the root belongs to rslora.", (_alpha(math.sqrt, lambda q: q),)),
         Mistake(
             "you turned the ratio round. A larger rank divides by more, so it takes a larger α.",
@@ -566,10 +563,7 @@ def count_targets(modules, targets, r):
         ),
         Mistake("you left r out. A has r rows and B has r columns.", (_count(numbers=lambda d, k, r: d + k),)),
         Mistake("you gave every module the first one's size. Add up their own.", (_same_size,)),
-        Mistake(
-            "you swapped the two. The number of modules comes first.",
-            (lambda *case: _count()(*case)[::-1],),
-        ),
+        Mistake("you swapped the two. The number of modules comes first.", (lambda *case: _count()(*case)[::-1],)),
     ),
 )
 

@@ -18,6 +18,7 @@ from lorabook.workbook.kit.figures import (
     VERMILION,
     label_bar,
     new_figure,
+    new_panes,
 )
 
 LOOKS = ((SKY, "v"), (GREEN, "s"), (BLUE, "o"), (ORANGE, "^"), (VERMILION, "D"))  # of ranks, in growing order
@@ -44,8 +45,7 @@ def rate_curves(
         top: where the loss axis ends; a curve may leave it.
         title: what to see.
     """
-    figure = Figure(figsize=(9.6, 3.7), layout="constrained", facecolor="white")
-    panes = figure.subplots(1, len(panels), sharex=True, sharey=True)
+    figure, panes = new_panes(9.6, 3.7, len(panels), sharex=True, sharey=True)
     rates = sorted({lr for curves in panels.values() for losses in curves.values() for lr in losses})
     for axes, (name, curves) in zip(panes, panels.items()):
         for (label, losses), (colour, marker) in zip(curves.items(), LOOKS):
@@ -58,7 +58,6 @@ def rate_curves(
         axes.minorticks_off()
         axes.set_xlabel("peak learning rate")
         axes.set_title(name, fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
     left = panes[0]
     left.annotate(level[0], (1, level[1]), xycoords=("axes fraction", "data"), xytext=(0, -11), ha="right",
                   textcoords="offset points", fontsize=9)  # fmt: skip

@@ -21,11 +21,7 @@ def lora_size(d, k, r):
     reference=lambda d, k, r: r * (d + k),
     probes=(
         cases(
-            lambda d, k, r: f"for d = {d}, k = {k}, r = {r}",
-            (2304, 2048, 16),
-            (1024, 256, 4),
-            (256, 256, 1),
-            (5, 3, 2),
+            lambda d, k, r: f"for d = {d}, k = {k}, r = {r}", (2304, 2048, 16), (1024, 256, 4), (256, 256, 1), (5, 3, 2)
         ),
     ),
     mistakes=(
@@ -45,22 +41,10 @@ def lora_size(d, k, r):
             "you counted the rank once. It is a side of both matrices: of B and of A.",
             (lambda d, k, r: r * d + k, lambda d, k, r: d + r * k, lambda d, k, r: r + d + k),
         ),
-        Mistake(
-            "you counted one factor. B and A are both trained.",
-            (lambda d, k, r: d * r, lambda d, k, r: r * k),
-        ),
-        Mistake(
-            "you counted W0 too. It is frozen: only B and A are trained.",
-            (lambda d, k, r: d * k + r * (d + k),),
-        ),
-        Mistake(
-            "you counted W0, and neither B nor A. W0 is the one that is not trained.",
-            (lambda d, k, r: d * k,),
-        ),
-        Mistake(
-            "you left the rank out: there are r columns in B and r rows in A.",
-            (lambda d, k, r: d + k,),
-        ),
+        Mistake("you counted one factor. B and A are both trained.", (lambda d, k, r: d * r, lambda d, k, r: r * k)),
+        Mistake("you counted W0 too. It is frozen: only B and A are trained.", (lambda d, k, r: d * k + r * (d + k),)),
+        Mistake("you counted W0, and neither B nor A. W0 is the one that is not trained.", (lambda d, k, r: d * k,)),
+        Mistake("you left the rank out: there are r columns in B and r rows in A.", (lambda d, k, r: d + k,)),
         Mistake(
             "you gave bytes. Asked for are numbers, whatever each takes.",
             (lambda d, k, r: 4 * r * (d + k), lambda d, k, r: 2 * r * (d + k)),
