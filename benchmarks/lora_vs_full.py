@@ -1,4 +1,4 @@
-"""What part of full fine-tuning's gain LoRA brings, on the same matrices, rows and tokens (quality, not speed).
+"""What part of full fine-tuning's gain LoRA brings, on the same matrices with the same tokens (quality, not speed).
 
     python -m benchmarks.lora_vs_full --data sample
     python -m benchmarks.lora_vs_full --data FILE --rows 1500

@@ -1,4 +1,4 @@
-"""A LoRA training step beside its floor and beside PEFT: time, memory, growth, and a whole run beside the Trainer.
+"""What a LoRA training step costs, with PEFT's beside it: time, memory, growth, and a whole run beside the Trainer.
 
     python -m benchmarks.train_step                            steps, memory and growth
     python -m benchmarks.train_step --only run --data FILE     a whole run on 2,000 rows of a file or of the hub

@@ -1,4 +1,4 @@
-"""What each factor of Fastfood is for, and what SAID's scales say: writes results/fastfood/fastfood_factors.json.
+"""What each factor of Fastfood is for, SAID's scales among them: writes results/fastfood/fastfood_factors.json.
 
     python -m scripts.assets.fastfood_factors
 

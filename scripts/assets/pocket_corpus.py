@@ -1,4 +1,4 @@
-"""The pocket model's corpus and tokenizer: Python source and documentation found on this machine.
+"""The pocket model's corpus, found on this machine: Python source, documentation, a tokenizer trained on both.
 
 Training text is the standard library (with `pydoc_data`, Python's own language reference) and every permissively
 licensed package installed beside this script. Files are de-duplicated by hash. Whole packages are held out, and so

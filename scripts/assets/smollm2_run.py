@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct before and after LoRA on real StackOverflow answers, on a CPU.
+"""What LoRA on real StackOverflow answers makes of SmolLM2-135M-Instruct, on a CPU.
 
     python -m scripts.assets.smollm2_run --data FILE        a few hours on two cores; run it again to go on after a stop
 

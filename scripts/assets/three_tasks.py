@@ -1,4 +1,4 @@
-"""Three adapters on the pocket model, one a kind of answer, and what each does to the other two's answers.
+"""What three adapters of the pocket model, one for each style of answer, do to each other's answers.
 
     python -m scripts.assets.three_tasks --data FILE
 

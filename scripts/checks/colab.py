@@ -1,4 +1,4 @@
-"""Rehearse Colab: every notebook, from its own first cell on, among the package versions that Colab ships.
+"""Run every notebook, from its own first cell on, with the package versions that Colab ships.
 
     python -m scripts.checks.colab [notebooks/01_lora_from_scratch.ipynb ...]
 
@@ -168,7 +168,7 @@ def differences(stored: nbformat.NotebookNode, seen: nbformat.NotebookNode) -> l
     return found
 
 
-def dry_run(path: Path, environment: dict[str, str]) -> tuple[str, bool]:
+def try_notebook(path: Path, environment: dict[str, str]) -> tuple[str, bool]:
     """Run one notebook in an environment without lorabook; a line for the table, and whether all was well."""
     pip("uninstall", "--yes", *sorted(ADDED))
     before, started = installed(), time.monotonic()
@@ -207,7 +207,7 @@ def main() -> None:
     build()
     environment = kernel()
     paths = [Path(p) for p in sys.argv[1:]] or sorted((ROOT / "notebooks").glob("*.ipynb"))
-    table = [dry_run(path, environment) for path in paths]
+    table = [try_notebook(path, environment) for path in paths]
     if not sys.argv[1:]:
         table.append(vault_and_drive(environment))
         table.append(classic(environment))

@@ -1,4 +1,4 @@
-"""Tiny random models of many architectures, and what lorabook's adapters do to each: docs/families.md.
+"""What lorabook's adapters do to tiny random models of many architectures: docs/families.md.
 
     python -m scripts.checks.families_table               every family, into docs/families.md; half a minute
     python -m scripts.checks.families_table llama opt     these families, printed

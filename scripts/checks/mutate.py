@@ -1,4 +1,4 @@
-"""Break the library in 200 places drawn by a seed, one at a time, and see how many of them the tests notice.
+"""How many of 200 small faults, drawn by a seed, put into the library one at a time, the tests notice.
 
     python -m scripts.checks.mutate --named                  200 of some 2,100 mutants, five minutes on two quiet cores
     python -m scripts.checks.mutate                          and those that live meet every other quick test

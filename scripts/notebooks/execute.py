@@ -1,4 +1,4 @@
-"""Run notebooks on the pocket model and write their outputs back, clean: no widget state, no timings in the metadata.
+"""Store the outputs of notebooks run on the pocket model, clean: no widget state, no timings in the metadata.
 
 python -m scripts.notebooks.execute [notebooks/09_finetune_starcoder.ipynb ...]
 """

@@ -1,4 +1,4 @@
-"""Run a notebook top to bottom on the pocket model, with progress, and write it with its outputs as a web page.
+"""A notebook as a web page, after a run from top to bottom on the pocket model.
 
     python -m scripts.notebooks.run notebooks/09_finetune_starcoder.ipynb build/09_finetune_starcoder.html
 

@@ -1,4 +1,4 @@
-"""Faults put in on purpose, and what came of each: one table, fault → tries → outcome.
+"""The table of faults put in on purpose: fault → tries → outcome.
 
     python -m tests.faults                             every family, under an hour on two cores
     python -m tests.faults --family kill --family drive

@@ -1,4 +1,4 @@
-"""Hostile rows and files of rows: a pair, a counted reason or an error of ours; nothing runs, nothing becomes control.
+"""Hostile data: a pair, a counted reason or an error of ours; nothing runs, no text becomes a control token.
 
 The corpus is in `data_cases.py`; beside it, files are cut and their bits turned at random places.
 """

@@ -1,4 +1,4 @@
-"""Rows and files of rows as a stranger might write them, and what `stackoverflow.load` is to say of each."""
+"""Rows of data as a stranger might write them, each with what `load` must make of it."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Checkpoints copied to a folder that is slow and lies, and a machine that goes: the manifest decides what is used.
+"""Checkpoints copied to an unreliable drive by a machine that is then lost: the manifest decides what is used.
 
 The folder says "written" at once and writes later, in its own time; when the machine goes, what it still holds is lost
 in one of the ways of LOSSES. A new machine, without the first one's disk, goes on from what arrived.

@@ -1,4 +1,4 @@
-"""Adapters that are damaged or wrong, and files that would run code: refused by name, and the model left as it was."""
+"""Damaged adapters, wrong ones, files that would run code: all refused by name, the model left as it was."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""What hands do to a notebook and to a model: every cell run twice, the stop button at any moment, a call made twice.
+"""What a user's hands do: every cell run twice, the stop button pressed at any moment, a call made twice.
 
 A notebook passes if every cell ends without an error and prints the second time what it printed the first, and if after
 an interruption the same cell and all below it run as if nothing had happened: the notebooks' own asserts judge the

@@ -1,4 +1,4 @@
-"""SIGKILL at moments drawn by seed, and on from there: the run must end as if nothing had happened.
+"""Runs killed at moments drawn by a seed, then resumed: each must end as if nothing had happened.
 
 A third of the kills come by the clock, uniform over the time that is left; a third before a line of the code that
 writes a checkpoint, drawn among all lines that run; a third a few milliseconds after a checkpoint's folder is seen on

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults import network_token
+from tests.faults import ROOT, network_token
 from tests.faults.rows import Row
 from tests.kit.families import save_model
 from tests.kit.hub_stub import LoopbackHub
 
-CLIENT = Path(__file__).parent / "network_client.py"
 TOKEN, STRANGER = "hf_planted_accepted", "hf_planted_stranger"
 
 
@@ -97,8 +96,10 @@ def _folder(case: Case, folder: Path) -> dict[str, Path]:
 def client(hub: LoopbackHub, home: Path, cases: list[Case], token: bool = True, **more: Any) -> dict[str, dict]:
     """What a process that loads `cases` says of each, by name; "said" holds all that it wrote."""
     asked = [{"name": case.name, "token": case.token if token else None} for case in cases]
+    order = json.dumps({"cases": asked + more.pop("also", []), **more})
     done = subprocess.run(
-        [sys.executable, "-P", str(CLIENT), json.dumps({"cases": asked + more.pop("also", []), **more})],
+        [sys.executable, "-m", "tests.faults.network_client", order],
+        cwd=ROOT,
         env=hub.environment(home) | {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "2"},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""A process that uses the stub of the hub: `python network_client.py JSON` loads each model and data set named in it.
+"""A process that loads from the stub of the hub: `python -m tests.faults.network_client JSON`.
 
 A line of JSON tells what came of each. Started with `"blocked"`, it has no network at all.
 """

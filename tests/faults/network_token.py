@@ -1,4 +1,4 @@
-"""An access token planted in the environment, and every place where a run leaves something searched for it."""
+"""Every place where a run leaves something, searched for an access token planted in the environment."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Numbers that are not finite, and rows that do not fit the model: stopped or skipped, and the last good state kept."""
+"""Values that are not finite, examples that do not fit the model: stopped or skipped, the last good state kept."""
 
 import contextlib
 import json

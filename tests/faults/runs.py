@@ -1,4 +1,4 @@
-"""The run that is killed, starved and resumed: pocket with LoRA, dropout on, four micro-batches a step, on the CPU.
+"""The run that is killed, starved or resumed: pocket with LoRA, dropout on, four micro-batches a step, on the CPU.
 
     python -m tests.faults.runs FOLDER [--die LINE]
 

@@ -1,4 +1,4 @@
-"""Accelerators that play, on one CPU and in one process, what only a GPU or several processes bring."""
+"""Accelerators that play, on one CPU in one process, what only a GPU or several processes bring."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What GitHub and nbviewer show of a committed notebook, to a reader without a kernel, in light and in dark."""
+"""What a reader without a kernel sees of a committed notebook on GitHub, in light as in dark."""
 
 import base64
 import io

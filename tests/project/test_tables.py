@@ -1,4 +1,4 @@
-"""The tables of README and of the benchmarks are those of the stored results."""
+"""Every table in README.md or benchmarks/README.md is that of the stored results."""
 
 import pytest
 
