@@ -165,7 +165,7 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "training/loop.py": [
-        ("loss divided in each micro-batch", "self.world / labels", "self.world / max(1, len(batch.labels))"),
+        ("loss divided in each micro-batch", "self.world / label_tokens", "self.world / max(1, len(batch.labels))"),
         ("gradients of an earlier run kept", "        self.model.zero_grad()  #", "        #"),
         ("resumed without the random state", "        checkpoint.restore_random(found.tensors)\n", ""),
         ("resumed without the optimizer", RESTORE_OPTIMIZER, "pass"),
