@@ -15,7 +15,7 @@ from transformers import GPTBigCodeConfig
 
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig
-from lorabook.memory.autocast import GpuArithmetic
+from lorabook.memory.autocast import TO_FP32, GpuArithmetic
 from lorabook.memory.dry_run import dry_run, measure
 from lorabook.memory.plan import Plan
 from tests.kit.families import IDS, NO_DROPOUT
@@ -55,9 +55,7 @@ def test_casting_is_that_of_autocast(method, checkpointing, monkeypatch):
         """The CPU's autocast leaves layer norms, softmax and losses alone."""
 
         def __torch_function__(self, func, types, args=(), kwargs=None):
-            from lorabook.memory import arithmetic
-
-            if func in arithmetic.TO_FP32 or func is torch.nn.functional.dropout:
+            if func in TO_FP32 or func is torch.nn.functional.dropout:
                 return func(*args, **(kwargs or {}))
             return super().__torch_function__(func, types, args, kwargs)
 
