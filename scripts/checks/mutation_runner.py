@@ -316,7 +316,7 @@ def survey(named: Iterable[str], workers: int, wider: Iterable[str] = ()) -> Kno
     """
     known, markers = Known(), dict.fromkeys(wider, QUICK) | dict.fromkeys(named, NAMED)
     largest_first = sorted(markers.items(), key=lambda item: -(ROOT / "tests" / item[0]).stat().st_size)
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, _pool(workers, folder, known) as pool:
+    with _folder() as folder, _pool(workers, folder, known) as pool:
         for file, found in pool.imap_unordered(_sound, largest_first):
             if found["failed"]:
                 raise SystemExit(f"{file} fails without any mutant: {found['failed']}\n{found.get('output', '')}")
@@ -327,8 +327,13 @@ def survey(named: Iterable[str], workers: int, wider: Iterable[str] = ()) -> Kno
 
 def judge(jobs: Sequence[Job], known: Known, workers: int) -> Iterator[tuple[Job, Verdict]]:
     """Every job with its verdict, as they come; `known` is the survey of the test files that may meet them."""
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, _pool(workers, folder, known) as pool:
+    with _folder() as folder, _pool(workers, folder, known) as pool:
         yield from pool.imap_unordered(_verdict, jobs)
+
+
+def _folder() -> tempfile.TemporaryDirectory:
+    # a child that was ended while it wrote may have left a file behind: no reason to hide what ended it
+    return tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True)
 
 
 def _pool(workers: int, folder: str, known: Known):
