@@ -11,7 +11,6 @@ in the light and in the dark theme.
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import nbformat
 
 from lorabook.workbook import explorers
+from scripts.assets import records
 from scripts.notebooks.browser import NotebookPage, find_chromium, jupyterlab, notebook_page
 
 RESULT = Path(__file__).parent / "results" / "explorer_latency.json"
@@ -97,9 +97,9 @@ def main() -> None:
                             for name, values in record[explorer].items():
                                 label = explorer if name == "explorer" else "  interact, same figure"
                                 print(f"{label:34}{values['median']:8.0f}{values['p90']:8.0f}", flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
     machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
-    RESULT.write_text(json.dumps({"moves": args.moves, "machine": machine, "milliseconds": record}, indent=1) + "\n")
+    found = {"moves": args.moves, "machine": machine, "milliseconds": record}
+    records.write(RESULT, "benchmarks/explorer_latency.py", found)
 
 
 WATCH = """area => {

@@ -11,7 +11,6 @@ that is there already. Prints a table and what was to be reached, and writes `be
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 
 from lorabook.subspace.fastfood import fwht
+from scripts.assets import records
 from scripts.assets.heap import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "fastfood.json"
@@ -137,7 +137,7 @@ def main() -> None:
     print(f"third column: {third_name}; error: largest difference from the butterfly over sqrt(L)")
     header = f"{'':11} {'fwht':>9}    {'butterfly':>9} {THIRD[:9]:>9} {'copies':>8} {'into':>8}"
     print(f"{header} {'per L log2 L':>12} {'error':>8}")
-    record = {"torch": torch.__version__, "machine": platform.machine(), "threads": args.threads, "load": load}
+    record = {"machine": platform.machine(), "threads": args.threads, "load": load}
     record |= {"memory_kept": kept, "third": third_name, "rows": [], "reached": {}}
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         rows = []
@@ -150,8 +150,7 @@ def main() -> None:
             for name, value in record["reached"][device].items():
                 print(f"{device}: {name}: {value:.2f}")
     print(f"to be reached from 2^20 on: {FASTER:g}x against the butterfly, {COPIES:g} copies at 2^24, exponent near 1")
-    args.output.parent.mkdir(exist_ok=True)
-    args.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    records.write(args.output, "benchmarks/fastfood.py", record)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What part of full fine-tuning's gain LoRA brings, on the same matrices with the same tokens (quality, not speed).
+"""What fraction of full fine-tuning's improvement LoRA brings, on the same matrices and tokens (quality, not speed).
 
     python -m benchmarks.lora_vs_full --data sample
     python -m benchmarks.lora_vs_full --data FILE --rows 1500
@@ -8,7 +8,6 @@ at several learning rates, of which the best counts. Prints a table and writes `
 """
 
 import argparse
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lorabook.lora import matched
 from lorabook.models.load import KNOWN, load_model
 from lorabook.step.config import TrainConfig, recommended_lr
 from lorabook.training.loop import finetune
+from scripts.assets import records
 
 RESULT = Path(__file__).parent / "results" / "lora_vs_full.json"
 FULL_RATES = (5e-4, 1e-3, 2e-3)
@@ -69,10 +69,9 @@ def main() -> None:
     best = min(full, key=lambda o: o.loss)
     share = (lora.base - lora.loss) / (best.base - best.loss)
     print(f"held-out questions: {len(held)}")
-    print(f"share of full fine-tuning's gain: {share:.1%}")
-    RESULT.parent.mkdir(exist_ok=True)
+    print(f"fraction of full fine-tuning's improvement: {share:.1%}")
     record = {"rows": args.rows, "held_out": len(held), "share": share, "runs": [asdict(o) for o in outcomes]}
-    RESULT.write_text(json.dumps(record, indent=1) + "\n")
+    records.write(RESULT, "benchmarks/lora_vs_full.py", record)
 
 
 if __name__ == "__main__":

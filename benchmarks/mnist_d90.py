@@ -14,7 +14,6 @@ writes `benchmarks/results/mnist_d90.json`. Without --data it measures nothing. 
 """
 
 import argparse
-import json
 import time
 import zipfile
 from pathlib import Path
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from lorabook.errors import DataError
 from lorabook.subspace.training import apply_subspace
 from lorabook.workbook.intrinsic_dimension.measure import Curve, intrinsic_dimension
+from scripts.assets import records
 
 RESULT = Path(__file__).parent / "results" / "mnist_d90.json"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -132,8 +132,7 @@ def main() -> None:
     record = {k: v for k, v in vars(args).items() if k not in ("data", "output")} | curve.to_json()
     record |= {"network": own, "d_of_own_accuracy": relative.d, "seconds": time.monotonic() - began}
     record |= {"train": len(data[0]), "held_out": len(data[2])}
-    args.output.parent.mkdir(exist_ok=True)
-    args.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    records.write(args.output, "benchmarks/mnist_d90.py", record)
     print(f"against {args.line:.0%} of the network's own {own:.4f}: {relative.d}")
     print(f"d90: {curve.d}")
 

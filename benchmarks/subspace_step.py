@@ -8,7 +8,6 @@ live tensors above the model's own weights. Prints a table and writes `benchmark
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -25,6 +24,7 @@ from lorabook.step.gradients import gradient_step
 from lorabook.step.loss import AnswerLoss
 from lorabook.step.optimizer import make_optimizer, trained
 from lorabook.subspace.training import apply_subspace, subspace_of
+from scripts.assets import records
 
 RESULT = Path(__file__).parent / "results" / "subspace_step.json"
 MOST = 3.0  # times a step of full fine-tuning
@@ -87,7 +87,7 @@ def main() -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; load of the machine before: {load:.1f}")
     print(f"{'tokens':>9} " + " ".join(f"{name:>14}" for name in CONTENDERS) + f"  (d = {D_TRAINED:,})")
-    record = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load, "d": D_TRAINED, "rows": []}
+    record = {"threads": torch.get_num_threads(), "load": load, "d": D_TRAINED, "rows": []}
     for rows, sequence in ((1, 256), (2, 256), (8, 256)):
         row = measure(rows, sequence, args.turns)
         record["rows"].append(row)
@@ -96,8 +96,7 @@ def main() -> None:
         print(f"{rows} x {sequence:<5} " + " ".join(f"{cell:>14}" for cell in cells), flush=True)
         print(f"{'':9} " + " ".join(f"{peak / 2**20:>11.0f} MiB" for peak in row["peak_bytes"].values()))
     print(f"to be reached: at most {MOST:g}x a step of full fine-tuning")
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    records.write(RESULT, "benchmarks/subspace_step.py", record)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the scripts that make assets have in common: a JSON file that says what made it."""
+"""A JSON file of results that says what made it."""
 
 import json
 import platform
@@ -11,10 +11,10 @@ import transformers
 import lorabook
 
 
-def write(path: Path, script: str, facts: dict[str, Any]) -> int:
-    """Write `facts` with the script's name and the versions it ran with, on one line. Returns the size in bytes."""
+def write(path: Path, script: str, found: dict[str, Any]) -> int:
+    """Write `found` with the script's name and the versions it ran with, on one line. Returns the size in bytes."""
     versions = {"lorabook": lorabook.__version__, "torch": torch.__version__}
     versions |= {"transformers": transformers.__version__, "python": platform.python_version()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"script": script, "versions": versions} | facts, separators=(",", ":")) + "\n")
+    path.write_text(json.dumps({"script": script, "versions": versions} | found, separators=(",", ":")) + "\n")
     return path.stat().st_size
