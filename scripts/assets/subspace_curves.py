@@ -1,4 +1,4 @@
-"""How much of full fine-tuning's decrease in held-out loss a random subspace of dimension d recovers, on the pocket model.
+"""How much of full fine-tuning's improvement a random subspace of dimension d recovers, on the pocket model.
 
     python -m scripts.assets.subspace_curves --data FILE
 
