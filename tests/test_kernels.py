@@ -223,6 +223,15 @@ def test_the_global_seed_decides_and_evaluation_draws_nothing(fast_layer):
     assert not torch.equal(torch.get_rng_state(), before)
 
 
+def test_in_a_layer_it_acts_on_the_input_of_a_alone(fast_layer):
+    nn.init.normal_(fast_layer.B)
+    x = torch.randn(40, 6)
+    torch.manual_seed(9)
+    expected = fast_layer.base_layer(x) + 3 / 2 * byte_dropout(x, 0.1) @ fast_layer.A.T @ fast_layer.B.T
+    torch.manual_seed(9)
+    torch.testing.assert_close(fast_layer(x), expected)
+
+
 def test_it_keeps_one_byte_an_element_where_pytorch_keeps_four():
     x = torch.ones(8, 100, requires_grad=True)
 

@@ -79,8 +79,12 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
     ],
     "kernels.py": [
         ("scaling twice in the kernel", "alpha=self.scaling)", "alpha=self.scaling * self.scaling)"),
-        ("dropout after A in the kernel", "x = byte_dropout(x, self.dropout.p)", "h = byte_dropout(h, self.dropout.p)"),
-        ("dropout keeps the values' sum too small", "ctx.scale = 256 / (256 - dropped)", "ctx.scale = 1.0"),
+        (
+            "dropout on the base in the kernel",
+            "x = byte_dropout(x, self.dropout.p)",
+            "h = byte_dropout(h, self.dropout.p)",
+        ),
+        ("dropout forgets to divide", "ctx.scale = 256 / (256 - dropped)", "ctx.scale = 1.0"),
         ("the fork drops a gradient", "return first.add_(second)", "return first"),
     ],
     "merging.py": [

@@ -48,13 +48,18 @@ MORE_TESTS = {
     "data/examples.py": ("training/test_answers.py",),
     "data/batches.py": ("step/test_loss.py",),
     "data/stackoverflow.py": ("data/test_sources.py",),
+    "memory/dry_run.py": ("memory/test_estimate.py",),
     "peft_format/adapter_config.py": ("peft_format/test_adapter_file.py", "peft_format/test_adapter_refusals.py"),
-    "peft_format/adapter_file.py": ("peft_format/test_adapter_refusals.py", "peft_format/test_interchange.py"),
+    "peft_format/adapter_file.py": (
+        "peft_format/test_adapter_refusals.py",
+        "peft_format/test_interchange.py",
+        "peft_format/test_limits.py",
+    ),
     "step/gradients.py": ("training/test_loop.py", "training/test_resume.py"),
     "step/optimizer.py": ("training/test_loop.py", "training/test_resume.py"),
     "subspace/fastfood.py": ("subspace/test_training.py",),
     "training/checkpoint.py": ("training/test_resume.py",),
-    "training/loop.py": ("training/test_resume.py", "training/test_failures.py"),
+    "training/loop.py": ("training/test_resume.py", "training/test_failures.py", "subspace/test_training.py"),
     "training/record.py": ("diagnosis/test_findings.py",),
 }
 GRACE = 30  # seconds a mutant may take beyond three times what its tests usually do
