@@ -52,6 +52,7 @@ MORE_TESTS = {
     "peft_format/adapter_config.py": ("peft_format/test_adapter_file.py", "peft_format/test_adapter_refusals.py"),
     "peft_format/adapter_file.py": (
         "peft_format/test_adapter_refusals.py",
+        "peft_format/test_exchange.py",
         "peft_format/test_interchange.py",
         "peft_format/test_limits.py",
     ),
