@@ -11,7 +11,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from lorabook.models.hub import find_token
 from scripts.checks.colab import listed
+from tests.kit.colab_stub import google
+from tests.kit.colab_stub.google.colab import drive, userdata
 from tests.kit.notebooks import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -40,16 +43,11 @@ def test_colab_has_the_python_we_need():
 
 
 def test_vault_and_drive_of_the_stub_behave_as_make_colab_expects(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(ROOT / "tests/kit/colab_stub")
-    for name in [m for m in sys.modules if m == "google.colab" or m.startswith("google.colab.")]:
-        monkeypatch.delitem(sys.modules, name)
+    for name, module in {"google": google, "google.colab": google.colab}.items():
+        monkeypatch.setitem(sys.modules, name, module)
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
-    from google.colab import drive, userdata  # pyright: ignore[reportMissingImports]
-
-    from lorabook.models.hub import find_token
-
     said = []
     for userdata.behaviour in ("answers", "refuses", "absent", "times out"):
         said.append(find_token())
@@ -60,5 +58,3 @@ def test_vault_and_drive_of_the_stub_behave_as_make_colab_expects(monkeypatch, t
     assert not (tmp_path / "drive").exists()
     drive.mount(str(tmp_path / "drive"))
     assert (tmp_path / "drive/MyDrive/adapter").read_text() == "kept"
-    for name in ("google.colab.drive", "google.colab.userdata", "google.colab"):
-        sys.modules.pop(name)
