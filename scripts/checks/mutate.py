@@ -1,6 +1,6 @@
 """How many of 200 small faults, drawn by a seed, put into the library one at a time, the tests notice.
 
-    python -m scripts.checks.mutate --named                  200 of some 2,100 mutants, five minutes on two quiet cores
+    python -m scripts.checks.mutate --named                  200 of some 2,300 mutants, six minutes on two quiet cores
     python -m scripts.checks.mutate                          and those that live meet every other quick test
     python -m scripts.checks.mutate --sample 20 --seed 3
     python -m scripts.checks.mutate --file step/loss.py      every mutant of one file

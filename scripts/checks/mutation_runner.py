@@ -55,6 +55,7 @@ MORE_TESTS = {
         "peft_format/test_exchange.py",
         "peft_format/test_interchange.py",
         "peft_format/test_limits.py",
+        "models/test_quantized_files.py",
     ),
     "step/gradients.py": ("training/test_loop.py", "training/test_resume.py"),
     "step/optimizer.py": ("training/test_loop.py", "training/test_resume.py"),

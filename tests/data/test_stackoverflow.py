@@ -162,6 +162,7 @@ def test_to_text_says_why_it_refuses() -> None:
     with pytest.raises(RowError, match="answer_body holds no text") as caught:
         to_text(Row("t", 1, "<p>q</p>", None, None, None, "<p> </p>", None, None, ()))
     assert caught.value.reason == "answer_body holds no text"
+    assert caught.value.advice == "Leave it out, as load() does."
 
 
 JSON = st.recursive(

@@ -298,7 +298,7 @@ def test_copies_are_dropped_only_where_enough_whole_ones_are_seen(damage, tmp_pa
     assert names(there) == [p.name for p in (*places[2:4], late)] and latest(there).folder == late
 
 
-def failing(*arguments):
+def failing(*arguments, **named):
     raise OSError(107, "Transport endpoint is not connected")
 
 
@@ -307,7 +307,9 @@ def half(source: Path, target: Path) -> None:
     failing()
 
 
-@pytest.mark.parametrize(("where", "how"), [((shutil, "copyfile"), half), ((checkpoint, "sync"), failing)])
+@pytest.mark.parametrize(
+    ("where", "how"), [((shutil, "copyfile"), half), ((checkpoint, "sync"), failing), ((Path, "mkdir"), failing)]
+)
 def test_a_copy_that_fails_leaves_nothing_and_drops_nothing(where, how, tmp_path, monkeypatch):
     before = [copied(tmp_path, step).name for step in (1, 2, 3, 4)][1:]
     with monkeypatch.context() as patch:

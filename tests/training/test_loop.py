@@ -240,13 +240,13 @@ def test_lora_plus_gives_linear_b_its_own_rate():
 
 
 def test_minutes_end_the_run_in_time_with_the_rate_near_zero(monkeypatch):
-    """A clock that moves one second with every forward pass."""
-    clock = SimpleNamespace(now=1000.0)
+    """A clock that moves with every forward pass, by one second at first."""
+    clock = SimpleNamespace(now=1000.0, pass_seconds=1)
     monkeypatch.setattr(train_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     forward = AnswerLoss.forward
 
     def slow(*args):
-        clock.now += 1
+        clock.now += clock.pass_seconds
         return forward(*args)
 
     monkeypatch.setattr(AnswerLoss, "forward", slow)
@@ -258,6 +258,9 @@ def test_minutes_end_the_run_in_time_with_the_rate_near_zero(monkeypatch):
         assert max(rates) > 0.99e-2 and rates[-1] < 0.05e-2 and rates[0] < 0.1e-2
         assert history.stopped == "finished" and len(history.held_out) == 2
     assert len(finetune(lora_model(), TRAIN, HELD_OUT, config(minutes=60, steps=3)).steps) == 3
+    clock.pass_seconds, began = 3, clock.now
+    assert len(finetune(lora_model(), TRAIN, HELD_OUT, config(minutes=2, steps=None)).steps) < 20
+    assert clock.now - began <= 120, "a run of few steps ends in time as well"
     assert seconds_for_steps(2, evaluation=10) + 2 * 10 == 2 * (60 - 3)  # a held-out loss before and one after
 
 
