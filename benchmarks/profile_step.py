@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import Batch
+from lorabook.kernels import faster
 from lorabook.lora import LoRALayer
 from lorabook.models.precision import precision_for
 from lorabook.step.config import TrainConfig
@@ -88,7 +89,8 @@ def training_step(model: nn.Module, batch: Batch, checkpointing: bool) -> Callab
     loss, optimizer = accelerator.prepare(plain, make_optimizer(model, trained(model), TrainConfig(lr=1e-4)))
 
     def step() -> None:
-        gradient_step(loss, batch, 1 / len(batch.labels), accelerator.backward)
+        with faster(model):
+            gradient_step(loss, batch, 1 / len(batch.labels), accelerator.backward)
         with record_function(MARK + OPTIMIZER):
             accelerator.clip_grad_norm_(parameters, 1.0)
             optimizer.step()

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, GPTBigCodeConfig
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import Batch
+from lorabook.kernels import faster
 from lorabook.memory.counter import StorageCounter
 from lorabook.step.config import TrainConfig
 from lorabook.step.gradients import gradient_step, set_activation_checkpointing
@@ -55,7 +56,12 @@ def lorabook(base: nn.Module, batch: Batch, r: int = 16, dropout: float = 0.0) -
     model = _sharing(base)
     apply_lora(model, LoRAConfig(r=r, alpha=2 * r, dropout=dropout, targets=TARGETS))
     loss = AnswerLoss(model)
-    return _trains(model, lambda: gradient_step(loss, batch, 1 / len(batch.labels), Tensor.backward))
+
+    def gradients() -> None:
+        with faster(model):  # as `finetune` does
+            gradient_step(loss, batch, 1 / len(batch.labels), Tensor.backward)
+
+    return _trains(model, gradients)
 
 
 def peft(base: nn.Module, batch: Batch, r: int = 16, dropout: float = 0.0, chunked: bool = False) -> Step:

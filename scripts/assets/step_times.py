@@ -24,6 +24,7 @@ from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import Batch
+from lorabook.kernels import faster
 from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.step.gradients import gradient_step
@@ -72,7 +73,8 @@ def training(model: nn.Module, batch: Batch) -> Callable[[], None]:
     parameters = [p for _, p in trained(model)]
 
     def step() -> None:
-        gradient_step(loss, batch, 1 / len(batch.labels), torch.Tensor.backward)
+        with faster(model):  # as `finetune` does
+            gradient_step(loss, batch, 1 / len(batch.labels), torch.Tensor.backward)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -36,6 +36,7 @@ from torch import nn
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import collate
 from lorabook.data.examples import Example
+from lorabook.kernels import faster
 from lorabook.lora import ALL_LINEAR, count_parameters, matched
 from lorabook.memory.counter import StorageCounter
 from lorabook.models import load_model
@@ -155,7 +156,7 @@ def measured(s: Setting, train: list[Example], held: list[Example]) -> dict:
 def step_peak(model: nn.Module, train: list[Example]) -> int:
     """Bytes that forward and backward pass of the eight longest rows hold at most, the model's weights not counted."""
     longest = sorted(train, key=lambda e: len(e.input_ids))[-8:]
-    with StorageCounter() as counter:
+    with faster(model), StorageCounter() as counter:
         gradient_step(AnswerLoss(model), collate(longest), 1.0, torch.Tensor.backward)
     model.zero_grad()
     return counter.peak
