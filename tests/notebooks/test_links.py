@@ -68,7 +68,7 @@ def test_links_are_found_and_their_faults_too(tmp_path):
 @EACH
 def test_no_heading_stands_twice(notebook):
     """Or a link could not tell them apart. The clinic's sub-sections repeat under eight cases."""
-    found = [text for _, text in headings(notebook) if text != "Mend it, live"]
+    found = [text for _, text in headings(notebook) if text != "Fix it, live"]
     assert [text for text in found if found.count(text) > 1] == []
 
 
