@@ -27,17 +27,22 @@ INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes an eleme
 def faster(model: nn.Module) -> Iterator[None]:
     """Within the block every `LoRALinear` of `model` computes as `FastLoRALinear`; subclasses compute as before."""
     plain = [layer for _, layer in lora_layers(model) if type(layer) is LoRALinear]
+    dropouts = [layer.dropout for layer in plain if type(layer.dropout) is nn.Dropout]
     for layer in plain:
         layer.__class__ = FastLoRALinear
+    for dropout in dropouts:
+        dropout.__class__ = ByteDropout
     try:
         yield
     finally:
         for layer in plain:
             layer.__class__ = LoRALinear
+        for dropout in dropouts:
+            dropout.__class__ = nn.Dropout
 
 
 class FastLoRALinear(LoRALinear):
-    """`LoRALinear` with `byte_dropout`, `addmm` and `fork`."""
+    """`LoRALinear` with `addmm` and `fork`; `faster` gives it `ByteDropout` too."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.merged:
@@ -46,11 +51,16 @@ class FastLoRALinear(LoRALinear):
         return self.add_update(self.base_layer(first), second)
 
     def add_update(self, h: Tensor, x: Tensor) -> Tensor:
-        if isinstance(self.dropout, nn.Dropout) and self.dropout.training:
-            x = byte_dropout(x, self.dropout.p)
-        z = F.linear(x, self.A.to(x.dtype))  # (..., k) -> (..., r)
+        z = F.linear(self.dropout(x), self.A.to(x.dtype))  # (..., k) -> (..., r)
         z, flat = z.to(h.dtype).reshape(-1, self.r), h.reshape(-1, self.shape[0])
         return torch.addmm(flat, z, self.B.to(h.dtype).T, alpha=self.scaling).view(h.shape)
+
+
+class ByteDropout(nn.Dropout):
+    """`nn.Dropout` by `byte_dropout`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return byte_dropout(input, self.p) if self.training else input
 
 
 def _gradient_is_its_own(base_layer: nn.Module) -> bool:

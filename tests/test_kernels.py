@@ -228,8 +228,12 @@ def test_in_a_layer_it_acts_on_the_input_of_a_alone(fast_layer):
     x = torch.randn(40, 6)
     torch.manual_seed(9)
     expected = fast_layer.base_layer(x) + 3 / 2 * byte_dropout(x, 0.1) @ fast_layer.A.T @ fast_layer.B.T
+    plain = LoRALinear(fast_layer.base_layer, LoRAConfig(r=2, alpha=3, dropout=0.1))
+    plain.A, plain.B = fast_layer.A, fast_layer.B
     torch.manual_seed(9)
-    torch.testing.assert_close(fast_layer(x), expected)
+    with faster(plain):
+        torch.testing.assert_close(plain(x), expected)
+    assert type(plain.dropout) is nn.Dropout
 
 
 def test_it_keeps_one_byte_an_element_where_pytorch_keeps_four():

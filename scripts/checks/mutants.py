@@ -81,8 +81,8 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("scaling twice in the kernel", "alpha=self.scaling)", "alpha=self.scaling * self.scaling)"),
         (
             "dropout on the base in the kernel",
-            "x = byte_dropout(x, self.dropout.p)",
-            "h = byte_dropout(h, self.dropout.p)",
+            "z = F.linear(self.dropout(x), self.A.to(x.dtype))",
+            "h, z = self.dropout(h), F.linear(x, self.A.to(x.dtype))",
         ),
         ("dropout forgets to divide", "ctx.scale = 256 / (256 - dropped)", "ctx.scale = 1.0"),
         ("the fork drops a gradient", "return first.add_(second)", "return first"),
