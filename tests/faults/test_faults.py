@@ -23,7 +23,7 @@ def marked(family: str):
     return pytest.param(family, marks=[*slow, *([pytest.mark.hub] if family in STUB else [])])
 
 
-@pytest.mark.parametrize("family", map(marked, faults.FAMILIES))
+@pytest.mark.parametrize("family", [marked(name) for name in faults.FAMILIES])
 def test_a_sample_of_every_family_passes(family, tmp_path, monkeypatch):
     monkeypatch.setenv(files.MARK, "")  # put back after the test
     rows = importlib.import_module(f"tests.faults.{family}").run(SAMPLES.get(family, 1), 1, tmp_path)
