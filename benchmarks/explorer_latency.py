@@ -25,12 +25,13 @@ from scripts.notebooks.browser import NotebookPage, find_chromium, jupyterlab, n
 RESULT = Path(__file__).parent / "results" / "explorer_latency.json"
 EXPLORERS = [name for name in explorers.__all__ if name != "Explorer"]
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-NAIVE = """from dataclasses import replace
+NAIVE = """import io
+from dataclasses import replace
+from PIL import Image
 from ipywidgets import interact
 from matplotlib import pyplot
 name, slider = next((n, c) for n, c in explorer.controls.items() if "Slider" in type(c).__name__)
-size = explorer.picture.layout
-inches = [int(side.removesuffix("px")) / 100 for side in (size.width, size.height)]
+inches = [pixels / 100 for pixels in Image.open(io.BytesIO(explorer.picture.value)).size]
 def draw(value):
     explorer.figure(replace(explorer.default, **{name: value}), pyplot.figure(figsize=inches, dpi=100))
     pyplot.show()
