@@ -1,5 +1,6 @@
 # GNU make; `make` alone lists the targets. Everything is installed into .venv, nothing outside this folder.
-.PHONY: help run lab test check lint bench tables docs faults mutants notebooks clean colab badges student screenshots
+.PHONY: help run lab test check lint bench tables docs faults mutants notebooks clean colab lowest badges wheel student \
+        screenshots
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -65,8 +66,15 @@ notebooks: .venv/.lab ## run every notebook and store its outputs, cleaned
 colab: .venv/.test ## run every notebook with the package versions of Colab (first downloads about 3 GB): build/colab.log
 	$(BIN)/python -m scripts.checks.colab
 
-badges: .venv/.lab ## point badges and links to another repository: make badges SLUG=owner/name
-	$(BIN)/python -m scripts.notebooks.badges $(SLUG)
+lowest: .venv/.test ## run the tests with the lowest versions that pyproject.toml admits, in .venv-lowest
+	$(BIN)/python -m pip install --quiet 'uv>=0.7'
+	$(BIN)/python -m scripts.checks.lowest
+
+badges: .venv/.lab ## write where the project is published: make badges SLUG=owner/name [PYPI=1], SLUG=none if nowhere
+	$(BIN)/python -m scripts.notebooks.badges $(if $(SLUG),--slug $(SLUG)) $(if $(PYPI),--pypi)
+
+wheel: .venv/.lab ## build the package with its notebooks: dist/lorabook-*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 student: .venv/.lab ## write the notebooks for a class, without outputs and answers: build/student
 	$(BIN)/python -m scripts.notebooks.student

@@ -4,7 +4,7 @@ from lorabook.errors import LorabookError
 from lorabook.lora import LoRAConfig, LoRAEmbedding, LoRALinear, apply_lora, count_parameters, lora_layers
 from lorabook.merging import merge, remove, unmerge
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "LoRAConfig",
     "LoRAEmbedding",

@@ -1,9 +1,10 @@
-"""The command line: finetune, ask, merge, memory, doctor.
+"""The command line: finetune, ask, merge, memory, doctor, workbook.
 
 Every result line reads `name: value`. Defaults are those of LoRAConfig, TrainConfig, Plan.
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from lorabook import __version__
 from lorabook.atomic import only_writer, usual_permissions
 from lorabook.console import say
 from lorabook.errors import LorabookError, SaveError, SettingError
@@ -55,6 +57,21 @@ def main() -> None:
     except KeyboardInterrupt:
         print("lorabook: stopped. Add --resume to go on from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"lorabook {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(
@@ -269,6 +286,24 @@ def doctor(
         _say(line)
 
 
+@app.command(epilog="Example: lorabook workbook my-workbook")
+def workbook(folder: Annotated[Path, typer.Argument(help="A folder for the notebooks, made if need be.")]) -> None:
+    """Write the workbook's notebooks into a folder of your own."""
+    package = Path(__file__).parent
+    # In a wheel they are inside the package, in a checkout beside it.
+    sources = sorted((package / "notebooks").glob("*.ipynb")) or sorted(package.parent.glob("notebooks/*.ipynb"))
+    present = [source.name for source in sources if (folder / source.name).exists()]
+    if present:
+        raise SettingError(
+            f"{folder} already holds {present[0]}, perhaps with work of yours.", "Give another folder: nothing is lost."
+        )
+    _probe(folder)
+    for source in sources:
+        shutil.copyfile(source, folder / source.name)
+    _say(f"notebooks: {len(sources)} in {folder}")
+    _say(f"to open them: jupyter lab {folder / sources[0].name}   (pip install jupyterlab)")
+
+
 def _names(targets: str) -> tuple[str, ...]:
     return tuple(t.strip() for t in targets.split(",") if t.strip())
 
@@ -306,7 +341,7 @@ def _probe(folder: Path) -> None:
         probe.write_bytes(bytes(2**16))
         probe.unlink()
     except OSError as error:
-        raise SettingError(f"{folder} cannot be written ({error.strerror}).", "Give another --output.") from None
+        raise SettingError(f"{folder} cannot be written ({error.strerror}).", "Give another folder.") from None
 
 
 def _save_adapter(loaded, output: Path) -> None:

@@ -14,13 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from lorabook import __version__, cli
 from lorabook import atomic as files
-from lorabook import cli
 from lorabook.errors import SettingError
 from lorabook.models import load_model
 from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
 from tests.kit.hub_stub import LoopbackHub
+from tests.kit.notebooks import NOTEBOOKS
 
 STARCODER = "bigcode/starcoderbase-1b"
 POCKET = Path(cli.__file__).parent / "assets" / "pocket"
@@ -321,3 +322,30 @@ def test_an_adapter_that_could_not_be_saved_is_refused_before_it_is_trained(tmp_
     with pytest.raises(SystemExit) as exit:
         cli.main()
     assert exit.value.code == 2 and "PEFT would lose" in capsys.readouterr().err
+
+
+# workbook, version
+
+
+def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "new/mine"
+    monkeypatch.setattr(sys, "argv", ["lorabook", "workbook", str(folder)])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code in (0, None)
+    assert f"notebooks: 10 in {folder}\n" in capsys.readouterr().out
+    written = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert written == {path.name: path.read_bytes() for path in NOTEBOOKS}
+    (folder / NOTEBOOKS[0].name).unlink()
+    (folder / NOTEBOOKS[1].name).write_text("my answers")
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 2 and f"already holds {NOTEBOOKS[1].name}" in capsys.readouterr().err
+    assert (folder / NOTEBOOKS[1].name).read_text() == "my answers" and not (folder / NOTEBOOKS[0].name).exists()
+
+
+def test_the_version_is_shown(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lorabook", "--version"])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code in (0, None) and capsys.readouterr().out == f"lorabook {__version__}\n"

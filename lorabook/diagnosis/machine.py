@@ -6,6 +6,7 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 import torch
 
 from lorabook.errors import LicenceError, LorabookError, NetworkError, NoTokenError
@@ -47,7 +48,7 @@ def examine(model: str = STARCODER) -> list[str]:
         f"versions: torch {torch.__version__.split('+')[0]}, transformers {version('transformers')}",
         f"GPU: {gpu}",
         f"precision: {precision_for(device).reason}",
-        f"memory: {_ram()}, {os.cpu_count()} CPU cores",
+        f"memory: {psutil.virtual_memory().total / GIB:.1f} GiB, {os.cpu_count()} CPU cores",
         f"free disk: {disk / GIB:.1f} GiB",
         f"token: {token}; licence of {model}: {licence}; network: {network}",
         "runs here: pocket (every notebook, no network needed)",
@@ -83,10 +84,3 @@ def _smollm2() -> str:
     else:
         place = "on this machine" if source.folder else "from the hub"
     return f"runs here: smollm2 ({place})"
-
-
-def _ram() -> str:
-    try:
-        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.1f} GiB"
-    except (AttributeError, ValueError, OSError):  # Windows
-        return "unknown"

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ BUSY_STATUSES = (408, 429, 500, 502, 503, 504)
 
 
 def find_token(token: str | None = None) -> str | None:
-    """The access token: the argument, else huggingface_hub's (HF_TOKEN, then its login), else Colab's HF_TOKEN secret.
+    """The access token: the argument, else huggingface_hub's (HF_TOKEN, then its login), else Colab's or Kaggle's.
 
     Whatever goes wrong on the way (no such secret, access refused, no answer in time) means that there is no token.
     """
@@ -31,7 +32,7 @@ def find_token(token: str | None = None) -> str | None:
         from huggingface_hub import get_token
 
         try:
-            token = get_token() or _colab_secret()
+            token = get_token() or _secret()
         except Exception:  # a login that could not be refreshed, a vault that failed
             token = None
     token = token.strip() if token else None
@@ -40,8 +41,16 @@ def find_token(token: str | None = None) -> str | None:
     return token or None
 
 
-def _colab_secret() -> str | None:
-    """Colab's secret, asked for afresh: huggingface_hub asks once and remembers a no for the whole session."""
+def on_kaggle() -> bool:
+    return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+
+
+def _secret() -> str | None:
+    """The notebook's secret, asked for afresh: huggingface_hub asks Colab once and remembers a no for the session."""
+    if on_kaggle():
+        from kaggle_secrets import UserSecretsClient  # pyright: ignore[reportMissingImports]
+
+        return UserSecretsClient().get_secret("HF_TOKEN")
     if "google.colab" not in sys.modules:
         return None
     from google.colab import userdata  # pyright: ignore[reportMissingImports]
@@ -128,9 +137,9 @@ def explain(name: str, token: str | None, error: Exception) -> ModelError | None
         return ModelError(f"{name!r} is neither a folder nor a hub id.", "A hub id reads owner/model.")
     if isinstance(error, hub.OfflineModeIsEnabled | hub.LocalEntryNotFoundError) or _connection_failed(error):
         offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the Hugging Face Hub cannot be reached"
+        switch = "Switch Internet on in this notebook's settings" if on_kaggle() else "Run this again with a network"
         return NetworkError(
-            f"{name} is not on this machine, and {offline}.",
-            "Run this again with a network, or use pocket, which ships with lorabook.",
+            f"{name} is not on this machine, and {offline}.", f"{switch}, or use pocket, which ships with lorabook."
         )
     if isinstance(error, hub.EntryNotFoundError):
         return ModelError(f"{name} holds no config.json, so it is no transformers model.", f"Look at {page}.")
@@ -163,7 +172,7 @@ def _gated(name: str, page: str, token: str | None) -> ModelError:
         return NoTokenError(
             f"{name} is gated, and no access token was found.",
             f"Accept its licence at {page} and set HF_TOKEN to a token from {TOKENS_PAGE} "
-            f"(on Colab: the secret of that name), {offer}",
+            f"(on Colab and Kaggle: the secret of that name), {offer}",
         )
     return LicenceError(
         f"{name} is gated, and the account of this access token has not accepted its licence.",

@@ -19,7 +19,6 @@ import json
 from pathlib import Path
 
 import torch
-from sklearn.datasets import load_digits
 
 from lorabook.data import stackoverflow
 from lorabook.data.examples import encode_all
@@ -29,6 +28,7 @@ from lorabook.step.config import TrainConfig
 from lorabook.subspace.training import apply_subspace, remove_subspace
 from lorabook.training.loop import finetune
 from lorabook.workbook.fastfood import factors
+from lorabook.workbook.kit.digits import load_digits
 from scripts.assets import records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,8 +54,7 @@ def kept(name: str, run) -> dict:
 
 def digits() -> dict:
     """Accuracy on held-out images by dimension and what is switched off, one for each seed."""
-    images, classes = load_digits(return_X_y=True)
-    x, y = torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(classes)
+    x, y = load_digits()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     held, seen = order[:HELD_IMAGES], order[HELD_IMAGES:]
 

@@ -3,11 +3,11 @@
     python -m scripts.checks.colab [notebooks/01_lora_from_scratch.ipynb ...]
 
 `.venv-colab` gets the versions in tests/notebooks/colab.txt, on Python 3.13 where there is one (COLAB_PYTHON names it),
-else on this Python; the first time, PyTorch's usual wheels are fetched, some 3 GB on Linux. Each notebook runs in an
-empty folder, beside a stub of `google.colab`, with lorabook not installed: its first cell then installs it from its git
-URL, which git's own `insteadOf` leads to this clone, so what runs is what is committed. Nothing may raise, no listed
-version may change, and what differs from the stored outputs is shown. Then the explorers are moved in the classic
-Notebook, which has ipywidgets 7. The log is build/colab.log; a table of the notebooks ends it.
+else on this Python; the first time, PyTorch's usual wheels are fetched, some 3 GB on Linux. Each notebook runs in a
+folder with nothing but the wheel of this checkout, beside a stub of `google.colab`, with lorabook not installed: its
+first cell then installs the wheel, as for a reader who uploaded both. Nothing may raise, no listed version may change,
+and what differs from the stored outputs is shown. Then the explorers are moved in the classic Notebook, which has
+ipywidgets 7. The log is build/colab.log; a table of the notebooks ends it.
 """
 
 import json
@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import nbformat
@@ -31,7 +30,6 @@ LIST = ROOT / "tests/notebooks/colab.txt"
 VENV, WORK, LOG = ROOT / ".venv-colab", ROOT / "build/colab", ROOT / "build/colab.log"
 PYTHON = VENV / "bin/python"
 ADDED = {"lorabook", "jedi"}  # what installing lorabook there adds: IPython 7.34 asks for jedi, which Colab took away
-URL = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
 PATTERNS = get_sanitize_patterns((ROOT / "tests/notebooks/nbval_sanitize.cfg").read_text())
 
 # After the notebooks: Colab's vault in each of its moods, and an adapter that survives on Drive.
@@ -129,9 +127,6 @@ def kernel() -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a warning of the debugger's
         "HF_HOME": str(WORK / "huggingface"),
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.file://{ROOT}.insteadOf",
-        "GIT_CONFIG_VALUE_0": URL,
     }
     spec = WORK / "jupyter/kernels/colab/kernel.json"
     spec.parent.mkdir(parents=True, exist_ok=True)
@@ -199,12 +194,8 @@ def main() -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     LOG.write_text("")
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "log", "-1", "--format=%h %s"], capture_output=True, text=True, check=True).stdout
-    say(f"lorabook from {URL}, led to this clone at {commit.strip()}")
-    if subprocess.run([*git, "status", "--porcelain", "lorabook"], capture_output=True, text=True).stdout:
-        say("lorabook/ has changes that are not committed: they are not in what is installed")
     build()
+    pip("wheel", "--no-deps", "--wheel-dir", str(WORK / "content"), str(ROOT))
     environment = kernel()
     paths = [Path(p) for p in sys.argv[1:]] or sorted((ROOT / "notebooks").glob("*.ipynb"))
     table = [try_notebook(path, environment) for path in paths]

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, GPTBigCodeConfig, LlamaConfig
 from lorabook.errors import ModelError, NetworkError, NoTokenError
 from lorabook.models import load as lorabook_models
 from lorabook.models.attention import EXPANDED, attention_for
-from lorabook.models.hub import find_token
+from lorabook.models.hub import explain, find_token
 from lorabook.models.load import KNOWN, Source, load_model, precision_for, preflight
 from scripts.checks.families_table import build, logits
 from tests.kit.families import CONFIGS, T4, save_model
@@ -221,6 +221,39 @@ def test_a_colab_vault_that_fails_means_no_token(colab, failure):
 
     colab.get = get
     assert find_token() is None
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path):
+    """A `kaggle_secrets` as Kaggle has it; a secret that is not there, or not attached, is a BackendError."""
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    secrets = {}
+
+    class UserSecretsClient:
+        def get_secret(self, label: str) -> str:
+            if label not in secrets:
+                raise type("BackendError", (Exception,), {})("No user secrets exist")
+            return secrets[label]
+
+    module = ModuleType("kaggle_secrets")
+    module.UserSecretsClient = UserSecretsClient
+    monkeypatch.setitem(sys.modules, "kaggle_secrets", module)
+    return secrets
+
+
+def test_kaggle_s_secret_is_found_where_there_is_one(kaggle):
+    assert find_token() is None
+    kaggle["HF_TOKEN"] = "hf_kaggle"
+    assert find_token() == "hf_kaggle"
+
+
+def test_without_a_network_kaggle_s_reader_is_told_of_the_switch(kaggle, monkeypatch):
+    assert "Switch Internet on" in explain("owner/model", None, ConnectionError()).advice
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE")
+    assert "Run this again with a network" in explain("owner/model", None, ConnectionError()).advice
 
 
 def test_a_colab_without_its_vault_means_no_token(colab):

@@ -10,14 +10,16 @@ import sys
 import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import lorabook
 from scripts.checks.mutants import MUTANTS
 from tests.kit.imports import imported
-from tests.kit.notebooks import NOTEBOOKS, ROOT
+from tests.kit.notebooks import NOTEBOOKS, ROOT, cells
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -31,9 +33,18 @@ def under(names: set[str], *packages: str) -> set[str]:
 # Dependencies
 
 
-def test_environment_yml_mirrors_pyproject():
-    pip_list = re.findall(r"^ {6}- (.+)$", (ROOT / "environment.yml").read_text(), re.MULTILINE)
-    assert pip_list == PROJECT["dependencies"] + EXTRAS["lab"]
+def test_binder_installs_what_pyproject_names():
+    lines = (ROOT / ".binder/requirements.txt").read_text().splitlines()
+    assert [line for line in lines if line[0] not in "#-"] == PROJECT["dependencies"] + EXTRAS["lab"]
+    assert "pip install --no-deps ." in (ROOT / ".binder/postBuild").read_text()
+    assert os.access(ROOT / ".binder/postBuild", os.X_OK)
+
+
+def test_conda_takes_its_bounds_from_pyproject():
+    text = (ROOT / "environment.yml").read_text()
+    (torch,) = [r for r in PROJECT["dependencies"] if r.startswith("torch")]
+    assert f"- python{PROJECT['requires-python']}\n" in text and f"- py{torch}\n" in text
+    assert "- --editable .[lab]\n" in text
 
 
 def test_dependencies_have_lower_bounds_only():
@@ -55,20 +66,57 @@ def test_every_import_is_a_declared_dependency():
     assert undeclared == set()
 
 
-def test_wheel_holds_every_module_and_asset(tmp_path):
-    shutil.copytree(ROOT / "lorabook", tmp_path / "lorabook", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    nested = tmp_path / "lorabook/assets/one/two/three.txt"
-    nested.parent.mkdir(parents=True)
-    nested.write_text("an asset two folders down")
-    build = "from setuptools import build_meta; build_meta.build_wheel('.')"
-    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        packed = {name for name in wheel.namelist() if name.startswith("lorabook/")}
-        entry_points = wheel.read("lorabook-0.1.0.dist-info/entry_points.txt").decode()
-    assert packed == {str(p.relative_to(tmp_path)) for p in (tmp_path / "lorabook").rglob("*") if p.is_file()}
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of a copy with an asset two folders down, and with what a reader leaves among the notebooks."""
+    copy = tmp_path_factory.mktemp("project")
+    for name in ("lorabook", "notebooks"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "runs", ".ipynb*"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, copy)
+    for name in ("lorabook/assets/one/two/three.txt", "notebooks/runs/adapter.bin", "notebooks/.ipynb_checkpoints/x"):
+        (copy / name).parent.mkdir(parents=True)
+        (copy / name).write_text("here")
+    build = "from hatchling.build import build_wheel; build_wheel('.')"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", build], cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return next(copy.glob("*.whl"))
+
+
+def test_wheel_holds_every_module_asset_and_notebook_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("lorabook/")}
+        entry_points = archive.read(f"lorabook-{lorabook.__version__}.dist-info/entry_points.txt").decode()
+    copy = wheel.parent
+    modules = {p.relative_to(copy).as_posix() for p in (copy / "lorabook").rglob("*") if p.is_file()}
+    assert packed == modules | {f"lorabook/notebooks/{path.name}" for path in NOTEBOOKS}
     assert "lorabook = lorabook.cli:main" in entry_points
+
+
+def test_what_a_wheel_unpacks_to_writes_its_notebooks(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    command = [sys.executable, "-m", "lorabook", "workbook", "mine"]
+    place = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    subprocess.run(command, cwd=tmp_path, env=place, check=True, capture_output=True)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "mine").iterdir()} == {
+        p.name: p.read_bytes() for p in NOTEBOOKS
+    }
+
+
+def test_notebooks_import_only_what_a_plain_install_brings():
+    declared = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]}
+    homes, found = packages_distributions(), set()
+    for path in NOTEBOOKS:
+        for cell in cells(path):
+            if cell["cell_type"] == "code":
+                source = re.sub(r"^(\s*)[%!].*$", r"\1pass", cell["source"], flags=re.MULTILINE)
+                # At the top of a cell alone: PEFT and loralib stand behind an if, which says how to get them.
+                nodes = [n for n in ast.parse(source).body if isinstance(n, ast.Import | ast.ImportFrom)]
+                always = "\n".join(map(ast.unparse, nodes))
+                tops = {name.split(".")[0] for name in imported(always)} - sys.stdlib_module_names - {"lorabook"}
+                found |= {top for top in tops if not declared & {canonicalize_name(d) for d in homes.get(top, [top])}}
+    assert found == set()
 
 
 def test_import_lorabook_is_light():
@@ -134,6 +182,16 @@ def test_make_says_what_is_missing(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True)
     assert done.returncode != 0 and "Python 3.11 or newer with venv is needed" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_readme_s_lines_without_make_are_those_of_make():
+    makefile = (ROOT / "Makefile").read_text()
+    (block,) = re.findall(r"Without make.*?```bash\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    flags = re.findall(r"--nbval\S*(?: (?!-)\S+)?", makefile)
+    lint = [line.replace("$(BIN)", ".venv/bin") for line in re.findall(r"\$\(BIN\)/(?:ruff|pyright).*", makefile)]
+    exports = re.findall(r"^(?:run test|test).*: export (\w+) :=", makefile, re.MULTILINE)
+    assert len(flags) == 4 and len(lint) == 3 and len(exports) == 3
+    assert [part for part in (*flags, *lint, *(f"{name}=" for name in exports)) if part not in block] == []
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
@@ -208,6 +266,15 @@ def test_faults_are_found():
     ]
     assert len(faults({"metadata": metadata | {"widgets": {}}, "cells": bad})) == 2 + len(bad)
     assert len(faults({"metadata": {}, "cells": [title]})) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_cell_whose_output_nbval_ignores_is_checked(path):
+    """In the cell or in the next one; `recover` without a fix checks itself."""
+    code = [cell["source"] for cell in cells(path) if cell["cell_type"] == "code"]
+    checked = re.compile(r"^\s*assert |^recover\(\d, fix=None\)", re.MULTILINE)
+    ignored = [(here, after) for here, after in zip(code, [*code[1:], ""]) if "NBVAL_IGNORE_OUTPUT" in here]
+    assert [here for here, after in ignored if not checked.search(here) and not checked.search(after)] == []
 
 
 def test_the_final_notebook_exists():

@@ -142,6 +142,12 @@ def recover(case: Case, fix: Any = None) -> Rerun:
 
     A fix that makes the run fail is told as the rerun's `trouble`.
     """
+    again = _rerun(case, fix)
+    assert fix is not None or again.recovered, f"the right code did not recover case {case.name!r}: {again.wanting}"
+    return again
+
+
+def _rerun(case: Case, fix: Any) -> Rerun:
     fault = FAULTS[case.name]
     code = fault.code(fault.right if fix is None else fix)
     stop = FEW_STEPS if case.name == "learning rate too high" else STEPS

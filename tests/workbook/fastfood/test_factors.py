@@ -3,12 +3,12 @@
 import pytest
 import torch
 from scipy.linalg import hadamard
-from sklearn.datasets import load_digits
 from torch import nn
 
 from lorabook.errors import SettingError
 from lorabook.subspace.fastfood import FastfoodProjection
 from lorabook.workbook.fastfood.factors import SWITCHED_OFF, D, accuracy, columns, logits, start, train, unit
+from lorabook.workbook.kit.digits import load_digits
 from lorabook.workbook.kit.stored import stored
 
 
@@ -63,8 +63,7 @@ def test_the_shipped_accuracies_are_those_of_this_code():
     for reached in run["accuracy"].values():
         assert set(reached) == set(SWITCHED_OFF) and reached[""] == reached["B"]
         assert {len(values) for values in reached.values()} == {run["seeds"]}
-    images, classes = load_digits(return_X_y=True)
-    x, y = torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(classes)
+    x, y = load_digits()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     held, seen = order[: run["held_out"]], order[run["held_out"] :]
     P, theta0 = unit(columns(run["L"], 64, 2, "G")[:D]), start(2)

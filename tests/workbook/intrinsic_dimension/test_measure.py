@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from lorabook.errors import DataError, SettingError
 from lorabook.subspace.fastfood import FastfoodProjection
 from lorabook.subspace.training import apply_subspace
 from lorabook.workbook.intrinsic_dimension.measure import Curve, Point, intrinsic_dimension, log_grid
+from lorabook.workbook.kit.digits import load_digits
 
 MNIST = Path(__file__).resolve().parents[3] / "benchmarks" / "mnist_d90.py"
 D, SUMS = 1000, 10
@@ -196,8 +196,8 @@ def test_the_mnist_benchmark_refuses_other_files(tmp_path, monkeypatch, capsys):
 
 def test_the_mnist_benchmark_ends_with_its_d90(tmp_path, monkeypatch, capsys):
     """On scikit-learn's digits blown up to MNIST's size and format: what runs here is the script, not its figure."""
-    pixels, labels = load_digits(return_X_y=True)
-    images = np.kron(pixels.reshape(-1, 8, 8) * 15.9, np.ones((1, 3, 3))).astype(np.uint8)
+    pixels, labels = (values.numpy() for values in load_digits())
+    images = np.kron(pixels.reshape(-1, 8, 8) * 254.4, np.ones((1, 3, 3))).astype(np.uint8)
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
     parts = {"x_train": images[:1500], "y_train": labels[:1500], "x_test": images[1500:], "y_test": labels[1500:]}
     np.savez(tmp_path / "digits.npz", **parts)
