@@ -1,0 +1,135 @@
+"""One training run of a grid on real questions, kept in a file of its own.
+
+A rate is chosen on the validation split, and the test split is reported. The splits of a model are the same for every
+setting and for every number of training questions; a smaller training set is the beginning of a larger one.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lorabook import LoRAConfig, apply_lora, count_parameters
+from lorabook.data.examples import Example, encode_all
+from lorabook.data.split import split
+from lorabook.data.stackoverflow import load
+from lorabook.lora import matched
+from lorabook.models.load import load_model
+from lorabook.step.config import TrainConfig
+from lorabook.training.evaluate import answer_loss
+from lorabook.training.loop import finetune
+from scripts.assets.pocket_runs import kept, search
+
+RUNS, TRAINED = Path("build/grid"), "trained.safetensors"
+ROWS, VALIDATION, TEST, SPLIT_SEED = 2500, 60, 100, 0
+MAX_LENGTH, BATCH_TOKENS = 256, 2048
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, and on how much.
+
+    r None is full fine-tuning of the weights that `targets` name; else LoRA of that rank. Learning rates are
+    1e-3 * 2^k.
+    """
+
+    model: str
+    r: int | None
+    k: int = 0
+    seed: int = 0
+    alpha: float = 32
+    targets: tuple[str, ...] = ("all-linear",)
+    questions: int = 240
+    rslora: bool = False
+
+    @property
+    def lr(self) -> float:
+        return 1e-3 * 2.0**self.k
+
+    @property
+    def folder(self) -> Path:
+        method = "full" if self.r is None else f"r{self.r}-a{self.alpha:g}{'-rs' if self.rslora else ''}"
+        targets = "+".join(self.targets)
+        return RUNS / f"{self.model}-{self.questions}-{method}-{targets}-k{self.k}-s{self.seed}"
+
+
+@cache
+def splits(model: str, data: str) -> tuple[list[Example], list[Example], list[Example]]:
+    """Training, validation and test examples of a model."""
+    rest, test = split(load(data, rows=ROWS).pairs, TEST, SPLIT_SEED)
+    rest, validation = split(rest, VALIDATION, SPLIT_SEED)
+    tokenizer = load_model(model, device="cpu").tokenizer
+    train, validation, test = (encode_all(pairs, tokenizer, MAX_LENGTH) for pairs in (rest, validation, test))
+    return train, validation, test
+
+
+def prepared(s: Setting) -> nn.Module:
+    """The model with what `s` trains requiring a gradient, and nothing else."""
+    model = load_model(s.model, device="cpu").model
+    if s.r is not None:
+        apply_lora(model, LoRAConfig(s.r, s.alpha, targets=s.targets, rslora=s.rslora, seed=s.seed))
+        return model
+    model.requires_grad_(False)
+    for name in matched(model, s.targets):
+        model.get_submodule(name).get_parameter("weight").requires_grad_(True)
+    return model
+
+
+def run(s: Setting, data: str) -> dict:
+    """The facts of one run, read again where they are kept. What it trained is beside them."""
+
+    def make() -> dict:
+        rows, validation, test = splits(s.model, data)
+        model = prepared(s)
+        config = TrainConfig(lr=s.lr, epochs=1, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
+        history = finetune(model, rows[: s.questions], validation, config)
+        s.folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: p.detach() for name, p in model.named_parameters() if p.requires_grad}, s.folder / TRAINED)
+        facts = {
+            "lr": s.lr,
+            "trainable": count_parameters(model)[0],
+            "steps": len(history.steps),
+            "answer_tokens": sum(step.label_tokens for step in history.steps),
+            "validation": round(history.held_out[-1][1], 4),
+            "test": round(answer_loss(model, test).loss, 4),
+            "seconds": round(sum(step.seconds for step in history.steps), 1),
+        }
+        print(f"{s.folder.name}: {facts['validation']:.4f}, {facts['seconds']:.0f} s", flush=True)
+        return facts
+
+    return kept(s.folder / "run.json", asdict(s) | {"length": MAX_LENGTH, "batch": BATCH_TOKENS}, make)
+
+
+def model_of(s: Setting) -> nn.Module:
+    """The model that a kept run trained."""
+    model = prepared(s)
+    trained = load_file(s.folder / TRAINED)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(trained[name])
+    return model
+
+
+def tuned(s: Setting, start: range, data: str) -> tuple[Setting, dict[str, float]]:
+    """`s` at its best rate on the validation split, and the loss there of every rate that was tried.
+
+    The search goes on beyond `start` until the best rate has a worse one on either side.
+    """
+    tried = search(lambda k: run(replace(s, k=k), data)["validation"], start)
+    best = min(tried, key=lambda k: tried[k])
+    return replace(s, k=best), {f"{replace(s, k=k).lr:g}": loss for k, loss in sorted(tried.items())}
+
+
+def base_losses(model: str, data: str) -> dict[str, float]:
+    """The base's loss on both splits."""
+
+    def make() -> dict:
+        loaded = load_model(model, device="cpu").model
+        _, validation, test = splits(model, data)
+        return {"validation": answer_loss(loaded, validation).loss, "test": answer_loss(loaded, test).loss}
+
+    return kept(RUNS / f"{model}-base.json", {"model": model, "length": MAX_LENGTH}, make)

@@ -1,0 +1,146 @@
+"""Does a good update need a high rank? LoRA trained at rank r, beside ΔW cut to rank r and three controls.
+
+    python -m scripts.assets.low_rank_controls --data FILE [--model pocket]
+
+On the pocket model and on SmolLM2-135M, the matrices of all linear layers are trained in full on real questions, at a
+rate chosen on a validation split. Of the change ΔW = tuned - base of every matrix, these are put back onto the base,
+for every rank r of RANKS, and the loss is measured on the test split:
+
+- truncated: the closest matrix of rank r. It keeps a share e of ||ΔW||_F^2.
+- shrunk: sqrt(e) ΔW, the whole of it with the same energy.
+- directions: singular directions of ΔW drawn at random until they hold the energy e, scaled to hold it exactly.
+- entries: a share e of the entries, drawn at random, scaled to hold the energy e exactly.
+
+Beside them LoRA, trained at each of LORA_RANKS with alpha = 32 and its own best rate. Recovery is the share of full
+fine-tuning's drop in test loss.
+
+Intruder dimensions (Shuttleworth et al. 2024, arXiv 2410.21228): of the INTRUDERS first left singular vectors of a
+tuned matrix, those whose cosine with every left singular vector of W0 stays below EPSILON. Counted for full
+fine-tuning and for every LoRA.
+
+Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/low_rank/controls.json.
+"""
+
+import argparse
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lorabook.lora import matched
+from lorabook.merging import merge
+from lorabook.models.load import load_model
+from lorabook.training.evaluate import answer_loss
+from lorabook.workbook.low_rank.controls import intruders, same_energy
+from scripts.assets import grid, records
+from scripts.assets.grid import Setting
+from scripts.assets.pocket_runs import kept
+
+RESULT = Path("lorabook/assets/results/low_rank/controls.json")
+RANKS = (1, 4, 16, 64, 256)
+LORA_RANKS = (1, 4, 16, 64)
+SEEDS = (0, 1, 2)
+QUESTIONS = {"pocket": 1500, "smollm2": 240}
+FULL_START, LORA_START = (
+    {"pocket": range(-1, 2), "smollm2": range(-5, -2)},
+    {"pocket": range(2, 5), "smollm2": range(3)},
+)
+INTRUDERS, EPSILON = 10, 0.5
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """The matrices of the linear layers, as (d, k)."""
+    return {name: model.get_submodule(name).get_parameter("weight") for name in matched(model, ("all-linear",))}
+
+
+def count_intruders(base: dict[str, Tensor], tuned: dict[str, Tensor]) -> float:
+    """Intruder dimensions a matrix, on average."""
+    counts = [intruders(base[name], tuned[name], INTRUDERS, EPSILON) for name in base]
+    return round(sum(counts) / len(counts), 3)
+
+
+@torch.no_grad()
+def put_back(s: Setting, base: dict[str, Tensor], test: list) -> dict:
+    """The test loss with each part of ΔW put back, and the mean share of energy, by rank; and the intruders."""
+    model = grid.model_of(s)
+    ours = weights(model)
+    tuned = {name: weight.clone() for name, weight in ours.items()}
+    generator = torch.Generator().manual_seed(0)
+    losses: dict[str, dict[str, float]] = {}
+    energy = {}
+    for r in RANKS:
+        shares = []
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name in ours:
+            share, part = same_energy(tuned[name] - base[name], r, generator)
+            shares.append(share)
+            for way, value in part.items():
+                parts.setdefault(way, {})[name] = value
+        energy[str(r)] = round(sum(shares) / len(shares), 4)
+        for way, deltas in parts.items():
+            for name, weight in ours.items():
+                weight.copy_(base[name] + deltas[name])
+            losses.setdefault(way, {})[str(r)] = round(answer_loss(model, test).loss, 4)
+            print(f"  rank {r}, {way}: {losses[way][str(r)]}", flush=True)
+    return {"losses": losses, "energy": energy, "intruders": count_intruders(base, tuned)}
+
+
+@torch.no_grad()
+def merged(s: Setting, base: dict[str, Tensor]) -> dict:
+    model = grid.model_of(s)
+    merge(model, keep_copy=False)
+    tuned = {name: model.get_submodule(name).base_layer.weight for name in base}  # pyright: ignore
+    return {"intruders": count_intruders(base, tuned)}
+
+
+def experiment(model: str, data: str) -> dict:
+    base = {name: weight.detach().clone() for name, weight in weights(load_model(model, device="cpu").model).items()}
+    _, _, test = grid.splits(model, data)
+    full, rates = grid.tuned(Setting(model, None, questions=QUESTIONS[model]), FULL_START[model], data)
+    found: dict = {
+        "questions": QUESTIONS[model],
+        "base": grid.base_losses(model, data),
+        "full": {"rates": rates, "runs": []},
+        "lora": {},
+    }
+    for seed in SEEDS:
+        setting = replace(full, seed=seed)
+        facts = grid.run(setting, data)
+        parts = kept(setting.folder / "parts.json", {"ranks": RANKS}, partial(put_back, setting, base, test))
+        found["full"]["runs"].append({"seed": seed} | facts | parts)
+    for r in LORA_RANKS:
+        best, rates = grid.tuned(Setting(model, r, questions=QUESTIONS[model]), LORA_START[model], data)
+        runs = []
+        for seed in SEEDS:
+            setting = replace(best, seed=seed)
+            facts = grid.run(setting, data)
+            more = kept(setting.folder / "intruders.json", {}, partial(merged, setting, base))
+            runs.append({"seed": seed} | facts | more)
+        found["lora"][str(r)] = {"rates": rates, "runs": runs}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="real rows, as lorabook.data.stackoverflow.load reads them")
+    parser.add_argument("--model", choices=tuple(QUESTIONS), help="this one alone, and nothing is written")
+    asked = parser.parse_args()
+    found = {model: experiment(model, asked.data) for model in ([asked.model] if asked.model else QUESTIONS)}
+    if asked.model:
+        return
+    record = {
+        "max_length": grid.MAX_LENGTH,
+        "validation": grid.VALIDATION,
+        "test": grid.TEST,
+        "batch_tokens": grid.BATCH_TOKENS,
+        "ranks": RANKS,
+        "intruder_dimensions": {"first": INTRUDERS, "epsilon": EPSILON},
+        "models": found,
+    }
+    print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/low_rank_controls.py', record):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
