@@ -9,7 +9,8 @@ its licence, and writes lorabook/assets/heldout_source.txt: the licences first, 
 import importlib.metadata
 from pathlib import Path
 
-from lorabook.workbook.rank_and_alpha.forgetting import FILE, SOURCE
+from lorabook.workbook.kit.shipped_source import FILE
+from lorabook.workbook.rank_and_alpha.forgetting import SOURCE
 from scripts.assets.pocket_corpus import HELD_OUT
 
 FILES = {

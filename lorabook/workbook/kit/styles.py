@@ -1,29 +1,35 @@
 """Visible habits of code that a small adapter learns in a minute.
 
 Each is a rewriting of ordinary Python, which makes the data, beside a count of how often a text keeps the habit. The
-source is that of `assets/heldout_source.txt`, which the pocket model never saw.
+source is `assets/styles/source.txt`: modules of Python's standard library, which keep none of these habits.
 """
 
 import ast
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from itertools import pairwise
 
-SOURCE = Path(__file__).parents[2] / "assets" / "heldout_source.txt"
-FILE = "==== file: "  # starts the line before each file
+import torch
+
+from lorabook.data.examples import Example, tokenize
+from lorabook.workbook.kit.shipped_source import ASSETS, source_files
+
+SOURCE = ASSETS / "styles" / "source.txt"
 
 SNAKE = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")
 CAMEL = re.compile(r"\b[a-z]+(?:[A-Z][a-z0-9]+)+\b")
 HEADER = re.compile(r"\bdef \w+\(((?:[^()]|\([^()]*\))*)\)[^:\n]*:[ \t]*\n[ \t]*(\S*)")
 
 
-@cache
-def source_files() -> dict[str, str]:
-    """The files by name."""
-    _, *files = SOURCE.read_text(encoding="utf-8").split(f"\n{FILE}")
-    return {name: text for name, _, text in (file.partition("\n") for file in files)}
+# What an argument of this name usually is.
+USUAL = {
+    "str": ("name", "text", "line", "path", "filename", "prefix", "suffix", "key", "option", "section", "msg", "url"),
+    "int": ("index", "count", "width", "level", "indent", "start", "end", "size", "depth", "length"),
+    "list": ("args", "names", "items", "values", "lines", "options", "actions", "groups", "arg_strings"),
+    "dict": ("kwargs", "defaults", "mapping", "vars"),
+}
+KINDS = {name: kind for kind, names in USUAL.items() for name in names}
 
 
 def camel_case(source: str) -> str:
@@ -42,7 +48,8 @@ def docstrings(source: str) -> str:
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
     for function in sorted(functions, key=lambda node: -node.body[0].lineno):
         first = function.body[0]
-        start = first.decorator_list[0].lineno if getattr(first, "decorator_list", None) else first.lineno
+        decorated = isinstance(first, ast.FunctionDef | ast.ClassDef) and first.decorator_list
+        start = decorated[0].lineno if decorated else first.lineno
         alone = not lines[start - 1][: first.col_offset].strip()
         if ast.get_docstring(function) is None and alone:
             words = function.name.strip("_").replace("_", " ").capitalize()
@@ -56,7 +63,7 @@ def count_docstrings(text: str) -> tuple[int, int]:
 
 
 def type_hints(source: str) -> str:
-    """`source` with every argument annotated: by the type of its default, or else as Any."""
+    """`source` with every argument annotated: by its default's type, its usual type by name, or object."""
     lines = source.split("\n")
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -67,7 +74,8 @@ def type_hints(source: str) -> str:
             found += [(a, d) for a, d in pairs if a.annotation is None and a.arg not in ("self", "cls")]
     for argument, default in sorted(found, key=lambda pair: (-pair[0].lineno, -pair[0].col_offset)):
         line, end = lines[argument.lineno - 1].encode(), argument.end_col_offset
-        kind = type(default.value).__name__ if isinstance(default, ast.Constant) and default.value is not None else "Any"
+        constant = isinstance(default, ast.Constant) and default.value is not None
+        kind = type(default.value).__name__ if constant else KINDS.get(argument.arg, "object")
         rest = re.sub(r"^=(?=\S)", " = ", line[end:].decode())
         lines[argument.lineno - 1] = f"{line[:end].decode()}: {kind}{rest}"
     return "\n".join(lines)
@@ -87,23 +95,8 @@ def two_spaces(source: str) -> str:
 def count_two_spaces(text: str) -> tuple[int, int]:
     """Steps to the right between two lines: those of two spaces, and all."""
     indents = [len(line) - len(line.lstrip(" ")) for line in text.split("\n") if line.strip()]
-    steps = [after - before for before, after in zip(indents, indents[1:]) if after > before]
+    steps = [after - before for before, after in pairwise(indents) if after > before]
     return sum(step == 2 for step in steps), len(steps)
-
-
-def double_quotes(source: str) -> str:
-    """`source` with 'text' written "text"."""
-    return re.sub(r"(?<!['\w])'([^'\"\\\n]*)'(?!')", r'"\1"', source)
-
-
-def single_quotes(source: str) -> str:
-    """`source` with "text" written 'text'."""
-    return re.sub(r'(?<!["\w])"([^"\'\\\n]*)"(?!")', r"'\1'", source)
-
-
-def count_single_quotes(text: str) -> tuple[int, int]:
-    single = len(re.findall(r"(?<!['\w])'[^'\"\\\n]*'(?!')", text))
-    return single, single + len(re.findall(r'(?<!["\w])"[^"\'\\\n]*"(?!")', text))
 
 
 @dataclass(frozen=True)
@@ -120,5 +113,39 @@ STYLES = (
     Style("docstrings", docstrings, count_docstrings),
     Style("type hints", type_hints, count_type_hints),
     Style("two spaces", two_spaces, count_two_spaces),
-    Style("single quotes", single_quotes, count_single_quotes),
 )
+
+# What a completion begins with. No name, docstring, annotation or indented line of its own comes before it.
+CLASSES = ("Reader", "Writer", "Counter", "Cache", "Parser", "Stack", "Queue", "Table", "Client", "Server", "Message")
+PROMPTS = tuple(f"import os\n\n\nclass {name}(Base):\n    def " for name in CLASSES)
+
+
+def examples(style: Style, tokenizer, length: int = 128) -> list[Example]:
+    """The source in this style, as examples of `length` tokens whose every token but the first is a label."""
+    found = []
+    for source in source_files(SOURCE).values():
+        ids = tokenize(style.rewrite(source), tokenizer)
+        found += [Example(tuple(ids[i : i + length]), 1, 0) for i in range(0, len(ids) - length + 1, length)]
+    return found
+
+
+@torch.no_grad()
+def completions(model, tokenizer, each: int = 4, new_tokens: int = 120, seed: int = 0) -> list[str]:
+    """PROMPTS and what the model writes after them, each `each` times, sampled at temperature 0.7."""
+    was, written = model.training, []
+    model.eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for prompt in PROMPTS:
+            ids = torch.tensor([tokenize(prompt, tokenizer)] * each, device=model.device)
+            sampling = {"do_sample": True, "temperature": 0.7, "top_k": 0, "pad_token_id": tokenizer.eos_token_id}
+            whole = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens, **sampling)
+            written += [tokenizer.decode(row, skip_special_tokens=True) for row in whole]
+    model.train(was)
+    return written
+
+
+def rates(texts: list[str]) -> dict[str, tuple[int, int]]:
+    """By style, how often these texts keep it, and how often they could."""
+    counts = {style.name: [style.count(text) for text in texts] for style in STYLES}
+    return {name: (sum(kept for kept, _ in of), sum(chances for _, chances in of)) for name, of in counts.items()}

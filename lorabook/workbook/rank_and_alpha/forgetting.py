@@ -4,20 +4,10 @@
 their own licences, which stand at its head. Forgetting is what fine-tuning adds to the loss there, in nats a token.
 """
 
-from functools import cache
-from pathlib import Path
-
 from lorabook.data.examples import Example, tokenize
+from lorabook.workbook.kit.shipped_source import ASSETS, source_files
 
-SOURCE = Path(__file__).parents[2] / "assets" / "heldout_source.txt"
-FILE = "==== file: "  # starts the line before each file
-
-
-@cache
-def source_files() -> dict[str, str]:
-    """The files by name."""
-    _, *parts = SOURCE.read_text(encoding="utf-8").split(f"\n{FILE}")
-    return {name: text for name, _, text in (part.partition("\n") for part in parts)}
+SOURCE = ASSETS / "heldout_source.txt"
 
 
 def source_rows(tokenizer, length: int = 256) -> list[Example]:
@@ -26,7 +16,7 @@ def source_rows(tokenizer, length: int = 256) -> list[Example]:
     What is left of a file beyond its last whole row is left out.
     """
     rows = []
-    for text in source_files().values():
+    for text in source_files(SOURCE).values():
         ids = tokenize(text, tokenizer)
         rows += [Example(tuple(ids[i : i + length]), 1, 0) for i in range(0, len(ids) - length + 1, length)]
     return rows

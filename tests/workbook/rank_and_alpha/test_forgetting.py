@@ -7,11 +7,12 @@ import torch
 
 from lorabook.models import load_model
 from lorabook.training.evaluate import answer_loss
-from lorabook.workbook.rank_and_alpha.forgetting import SOURCE, source_files, source_rows
+from lorabook.workbook.kit.shipped_source import source_files
+from lorabook.workbook.rank_and_alpha.forgetting import SOURCE, source_rows
 
 
 def test_the_source_is_python_under_its_licences():
-    files = source_files()
+    files = source_files(SOURCE)
     assert 80_000 < sum(map(len, files.values())) < 130_000
     for name, text in files.items():
         assert ast.parse(text).body, name
@@ -33,7 +34,7 @@ def test_rows_are_whole_and_count_every_token_but_the_first():
     rows = source_rows(loaded.tokenizer, 128)
     assert {len(row.input_ids) for row in rows} == {128} and {row.label_tokens for row in rows} == {127}
     text = loaded.tokenizer.decode(rows[0].input_ids)
-    assert next(iter(source_files().values())).startswith(text)
+    assert next(iter(source_files(SOURCE).values())).startswith(text)
     few = rows[:3]
     ids = torch.tensor([row.input_ids for row in few])
     with torch.no_grad():

@@ -1,0 +1,95 @@
+"""What four style adapters make of the pocket model's and SmolLM2's completions.
+
+    python -m scripts.assets.style_adapters [--model pocket]
+
+For every style of `workbook.kit.styles`, LoRA of rank R on all linear layers is trained on the source in that style,
+for each of SEEDS, which draw the factors, the order of the examples and the completions. Before and after, the
+completions of the same prompts are counted for every style: how often each habit is kept, and how often it could be.
+The learning rate of a model is the one of RATES that keeps the trained habits most, over all styles with seed 100.
+
+Runs are kept in build/styles and not repeated. Writes lorabook/assets/results/styles/adapters.json.
+"""
+
+import argparse
+from pathlib import Path
+
+from lorabook import LoRAConfig, apply_lora
+from lorabook.models.load import load_model
+from lorabook.step.config import TrainConfig
+from lorabook.training.loop import finetune
+from lorabook.workbook.kit.styles import CLASSES, STYLES, completions, examples, rates
+from scripts.assets import records
+from scripts.assets.pocket_runs import kept
+
+RESULT = Path("lorabook/assets/results/styles/adapters.json")
+RUNS = Path("build/styles")
+R, ALPHA, STEPS, BATCH_TOKENS = 4, 8, 40, 1024
+RATES = {"pocket": (0.01, 0.02, 0.04), "smollm2": (1e-3, 2e-3, 4e-3)}
+SEEDS, RATE_SEED = (0, 1, 2), 100
+EACH, HELD, SHOWN = 4, 16, (0, 5, 10)  # completions a prompt, examples held out, prompts whose completions are stored
+
+
+def one(model: str, style_name: str | None, lr: float, seed: int) -> dict:
+    """The counts of one adapter's completions, of the base's where `style_name` is None."""
+
+    def make() -> dict:
+        loaded = load_model(model, device="cpu")
+        facts: dict = {}
+        if style_name:
+            (style,) = (s for s in STYLES if s.name == style_name)
+            rows = examples(style, loaded.tokenizer)
+            report = apply_lora(loaded.model, LoRAConfig(R, ALPHA, targets=("all-linear",), seed=seed))
+            config = TrainConfig(lr=lr, steps=STEPS, batch_tokens=BATCH_TOKENS, log_every=0, seed=seed)
+            history = finetune(loaded.model, rows[HELD:], rows[:HELD], config)
+            facts = {"trainable": report.trainable, "tokens": history.tokens}
+            facts["held_out"] = [round(loss, 4) for _, loss in history.held_out]
+            facts["seconds"] = round(sum(step.seconds for step in history.steps), 1)
+        texts = completions(loaded.model, loaded.tokenizer, EACH, seed=seed)
+        facts["counts"] = rates(texts)
+        facts["shown"] = [texts[EACH * prompt] for prompt in SHOWN]
+        print(model, style_name or "base", lr, seed, facts["counts"], flush=True)
+        return facts
+
+    key = {"style": style_name, "lr": lr, "seed": seed, "steps": STEPS, "batch": BATCH_TOKENS, "r": R, "alpha": ALPHA}
+    return kept(RUNS / f"{model}-{(style_name or 'base').replace(' ', '-')}-{lr:g}-{seed}.json", key, make)
+
+
+def kept_share(run: dict, style_name: str) -> float:
+    times, chances = run["counts"][style_name]
+    return times / max(chances, 1)
+
+
+def experiment(model: str) -> dict:
+    tried = {}
+    for lr in RATES[model]:
+        shares = [kept_share(one(model, style.name, lr, RATE_SEED), style.name) for style in STYLES]
+        tried[lr] = round(sum(shares) / len(shares), 4)
+    best = max(tried, key=lambda lr: tried[lr])
+    return {
+        "rates": {f"{lr:g}": share for lr, share in tried.items()},
+        "lr": best,
+        "base": [one(model, None, 0, seed) for seed in SEEDS],
+        "adapters": {style.name: [one(model, style.name, best, seed) for seed in SEEDS] for style in STYLES},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=tuple(RATES), help="this one alone, and nothing is written")
+    asked = parser.parse_args()
+    found = {model: experiment(model) for model in ([asked.model] if asked.model else RATES)}
+    if asked.model:
+        return
+    record = {
+        "lora": {"r": R, "alpha": ALPHA, "targets": "all-linear"},
+        "steps": STEPS,
+        "batch_tokens": BATCH_TOKENS,
+        "completions": EACH * len(CLASSES),
+        "seeds": SEEDS,
+        "models": found,
+    }
+    print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/style_adapters.py', record):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
