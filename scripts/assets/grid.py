@@ -4,6 +4,7 @@ A rate is chosen on the validation split, and the test split is reported. The sp
 setting and for every number of training questions; a smaller training set is the beginning of a larger one.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -82,10 +83,10 @@ def run(s: Setting, data: str) -> dict:
     """The facts of one run, read again where they are kept. What it trained is beside them."""
 
     def make() -> dict:
-        rows, validation, test = splits(s.model, data)
+        rows, validation, _ = splits(s.model, data)
         model = prepared(s)
         config = TrainConfig(lr=s.lr, epochs=1, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
-        history = finetune(model, rows[: s.questions], validation, config)
+        history = finetune(model, rows[: s.questions], validation[:1], config)
         s.folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach() for name, p in model.named_parameters() if p.requires_grad}, s.folder / TRAINED)
         facts = {
@@ -93,14 +94,23 @@ def run(s: Setting, data: str) -> dict:
             "trainable": count_parameters(model)[0],
             "steps": len(history.steps),
             "answer_tokens": sum(step.label_tokens for step in history.steps),
-            "validation": round(history.held_out[-1][1], 4),
-            "test": round(answer_loss(model, test).loss, 4),
+            "validation": round(answer_loss(model, validation).loss, 4),
             "seconds": round(sum(step.seconds for step in history.steps), 1),
         }
         print(f"{s.folder.name}: {facts['validation']:.4f}, {facts['seconds']:.0f} s", flush=True)
         return facts
 
     return kept(s.folder / "run.json", asdict(s) | {"length": MAX_LENGTH, "batch": BATCH_TOKENS}, make)
+
+
+def tested(s: Setting, data: str) -> dict:
+    """The facts of a run and its loss on the test split, which is measured for chosen settings alone."""
+
+    def make() -> dict:
+        _, _, test = splits(s.model, data)
+        return {"test": round(answer_loss(model_of(s), test).loss, 4)}
+
+    return run(s, data) | kept(s.folder / "test.json", {}, make)
 
 
 def model_of(s: Setting) -> nn.Module:
@@ -114,7 +124,7 @@ def model_of(s: Setting) -> nn.Module:
     return model
 
 
-def tuned(s: Setting, start: range, data: str) -> tuple[Setting, dict[str, float]]:
+def tuned(s: Setting, start: Iterable[int], data: str) -> tuple[Setting, dict[str, float]]:
     """`s` at its best rate on the validation split, and the loss there of every rate that was tried.
 
     The search goes on beyond `start` until the best rate has a worse one on either side.

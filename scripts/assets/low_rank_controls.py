@@ -41,12 +41,10 @@ from scripts.assets.pocket_runs import kept
 RESULT = Path("lorabook/assets/results/low_rank/controls.json")
 RANKS = (1, 4, 16, 64, 256)
 LORA_RANKS = (1, 4, 16, 64)
-SEEDS = (0, 1, 2)
-QUESTIONS = {"pocket": 1500, "smollm2": 240}
-FULL_START, LORA_START = (
-    {"pocket": range(-1, 2), "smollm2": range(-5, -2)},
-    {"pocket": range(2, 5), "smollm2": range(3)},
-)
+SEEDS = {"pocket": (0, 1, 2), "smollm2": (0, 1)}
+QUESTIONS = 240
+# Where the search for a rate begins, as powers of 2 of 1e-3: full fine-tuning, LoRA.
+START = {"pocket": (0, 2), "smollm2": (-3, 1)}
 INTRUDERS, EPSILON = 10, 0.5
 
 
@@ -98,24 +96,24 @@ def merged(s: Setting, base: dict[str, Tensor]) -> dict:
 def experiment(model: str, data: str) -> dict:
     base = {name: weight.detach().clone() for name, weight in weights(load_model(model, device="cpu").model).items()}
     _, _, test = grid.splits(model, data)
-    full, rates = grid.tuned(Setting(model, None, questions=QUESTIONS[model]), FULL_START[model], data)
+    full, rates = grid.tuned(Setting(model, None, questions=QUESTIONS), [START[model][0]], data)
     found: dict = {
-        "questions": QUESTIONS[model],
+        "seeds": SEEDS[model],
         "base": grid.base_losses(model, data),
         "full": {"rates": rates, "runs": []},
         "lora": {},
     }
-    for seed in SEEDS:
+    for seed in SEEDS[model]:
         setting = replace(full, seed=seed)
-        facts = grid.run(setting, data)
+        facts = grid.tested(setting, data)
         parts = kept(setting.folder / "parts.json", {"ranks": RANKS}, partial(put_back, setting, base, test))
         found["full"]["runs"].append({"seed": seed} | facts | parts)
     for r in LORA_RANKS:
-        best, rates = grid.tuned(Setting(model, r, questions=QUESTIONS[model]), LORA_START[model], data)
+        best, rates = grid.tuned(Setting(model, r, questions=QUESTIONS), [START[model][1]], data)
         runs = []
-        for seed in SEEDS:
+        for seed in SEEDS[model]:
             setting = replace(best, seed=seed)
-            facts = grid.run(setting, data)
+            facts = grid.tested(setting, data)
             more = kept(setting.folder / "intruders.json", {}, partial(merged, setting, base))
             runs.append({"seed": seed} | facts | more)
         found["lora"][str(r)] = {"rates": rates, "runs": runs}
@@ -125,12 +123,13 @@ def experiment(model: str, data: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="real rows, as lorabook.data.stackoverflow.load reads them")
-    parser.add_argument("--model", choices=tuple(QUESTIONS), help="this one alone, and nothing is written")
+    parser.add_argument("--model", choices=tuple(SEEDS), help="this one alone, and nothing is written")
     asked = parser.parse_args()
-    found = {model: experiment(model, asked.data) for model in ([asked.model] if asked.model else QUESTIONS)}
+    found = {model: experiment(model, asked.data) for model in ([asked.model] if asked.model else SEEDS)}
     if asked.model:
         return
     record = {
+        "questions": QUESTIONS,
         "max_length": grid.MAX_LENGTH,
         "validation": grid.VALIDATION,
         "test": grid.TEST,

@@ -24,7 +24,7 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbval.plugin import get_sanitize_patterns
 
 from lorabook import adapters
@@ -42,6 +42,7 @@ from tests.kit.untouched import assert_untouched, snapshot
 NOTEBOOKS = tuple(sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")))
 INTERRUPTIONS = 3  # a notebook
 CELL_SECONDS = 900
+LOST_SECONDS = 60  # beyond ten times what a cell takes; then its message was lost
 SHORTEST = 0.05  # seconds that a cell must take to be worth interrupting
 FORGIVEN = [(p, r) for p, r in get_sanitize_patterns((ROOT / "tests" / "notebooks" / "nbval_sanitize.cfg").read_text())]
 
@@ -132,17 +133,24 @@ def interrupted(path: Path, seconds: list[float], seed: int, folder: Path) -> Pl
 
 
 def _stopped(client: NotebookClient, cell: Any, i: int, delay: float) -> bool:
-    """Run `cell` and press Ctrl-C after `delay` seconds; whether the cell ended otherwise than it does by itself."""
+    """Run `cell` and press Ctrl-C after `delay` seconds; whether the cell ended otherwise than it does by itself.
+
+    A Ctrl-C that meets ipykernel between two messages can cost it the cell's own: it is idle then, and never answers.
+    """
     # The kernel leads a process group of its own, which is what the stop button of Jupyter signals.
     timer = threading.Timer(delay, os.killpg, (client.km.provisioner.pid, signal.SIGINT))
     ended = time.monotonic() + delay
+    client.timeout = LOST_SECONDS + 10 * delay
     timer.start()
     try:
         client.execute_cell(cell, i)
         return time.monotonic() > ended  # it swallowed the interruption, as a training run does
     except CellExecutionError:
         return True
+    except CellTimeoutError:
+        return False
     finally:
+        client.timeout = CELL_SECONDS
         timer.cancel()
         timer.join()
 
