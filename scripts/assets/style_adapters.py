@@ -23,7 +23,7 @@ from scripts.assets.pocket_runs import kept
 
 RESULT = Path("lorabook/assets/results/styles/adapters.json")
 RUNS = Path("build/styles")
-R, ALPHA, STEPS, BATCH_TOKENS = 4, 8, 40, 1024
+R, ALPHA, STEPS, BATCH_TOKENS = 4, 8, 60, 1024
 RATES = {"pocket": (0.01, 0.02, 0.04), "smollm2": (1e-3, 2e-3, 4e-3)}
 SEEDS, RATE_SEED = (0, 1, 2), 100
 EACH, HELD, SHOWN = 4, 16, (0, 5, 10)  # completions a prompt, examples held out, prompts whose completions are stored

@@ -17,8 +17,8 @@ from lorabook.workbook.kit.shipped_source import ASSETS, source_files
 
 SOURCE = ASSETS / "styles" / "source.txt"
 
-SNAKE = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")
-CAMEL = re.compile(r"\b[a-z]+(?:[A-Z][a-z0-9]+)+\b")
+SNAKE = re.compile(r"(?<![A-Za-z0-9])[a-z]+(?:_[a-z0-9]+)+\b")  # after a leading underscore too
+CAMEL = re.compile(r"(?<![A-Za-z0-9])[a-z]+(?:[A-Z][a-z0-9]+)+\b")
 HEADER = re.compile(r"\bdef \w+\(((?:[^()]|\([^()]*\))*)\)[^:\n]*:[ \t]*\n[ \t]*(\S*)")
 
 
