@@ -5,7 +5,7 @@
 For every style of `workbook.kit.styles`, LoRA of rank R on all linear layers is trained on the source in that style,
 for each of SEEDS, which draw the factors, the order of the examples and the completions. Before and after, the
 completions of the same prompts are counted for every style: how often each habit is kept, and how often it could be.
-The learning rate of a model is the one of RATES that keeps the trained habits most, over all styles with seed 100.
+The learning rate of a model is the one of RATES that keeps the habits of RATE_STYLES most, trained with seed 100.
 
 Runs are kept in build/styles and not repeated. Writes lorabook/assets/results/styles/adapters.json.
 """
@@ -23,9 +23,11 @@ from scripts.assets.pocket_runs import kept
 
 RESULT = Path("lorabook/assets/results/styles/adapters.json")
 RUNS = Path("build/styles")
-R, ALPHA, STEPS, BATCH_TOKENS = 4, 8, 60, 1024
+R, ALPHA, BATCH_TOKENS = 4, 8, 1024
 RATES = {"pocket": (0.01, 0.02, 0.04), "smollm2": (1e-3, 2e-3, 4e-3)}
-SEEDS, RATE_SEED = (0, 1, 2), 100
+RATE_STYLES = ("camelCase", "two spaces")  # the two that are learned most slowly
+STEPS = {"pocket": 60, "smollm2": 30}
+SEEDS, RATE_SEED = {"pocket": (0, 1, 2), "smollm2": (0, 1)}, 100
 EACH, HELD, SHOWN = 4, 16, (0, 5, 10)  # completions a prompt, examples held out, prompts whose completions are stored
 
 
@@ -39,7 +41,7 @@ def one(model: str, style_name: str | None, lr: float, seed: int) -> dict:
             (style,) = (s for s in STYLES if s.name == style_name)
             rows = examples(style, loaded.tokenizer)
             report = apply_lora(loaded.model, LoRAConfig(R, ALPHA, targets=("all-linear",), seed=seed))
-            config = TrainConfig(lr=lr, steps=STEPS, batch_tokens=BATCH_TOKENS, log_every=0, seed=seed)
+            config = TrainConfig(lr=lr, steps=STEPS[model], batch_tokens=BATCH_TOKENS, log_every=0, seed=seed)
             history = finetune(loaded.model, rows[HELD:], rows[:HELD], config)
             facts = {"trainable": report.trainable, "tokens": history.tokens}
             facts["held_out"] = [round(loss, 4) for _, loss in history.held_out]
@@ -50,7 +52,15 @@ def one(model: str, style_name: str | None, lr: float, seed: int) -> dict:
         print(model, style_name or "base", lr, seed, facts["counts"], flush=True)
         return facts
 
-    key = {"style": style_name, "lr": lr, "seed": seed, "steps": STEPS, "batch": BATCH_TOKENS, "r": R, "alpha": ALPHA}
+    key = {
+        "style": style_name,
+        "lr": lr,
+        "seed": seed,
+        "steps": STEPS[model],
+        "batch": BATCH_TOKENS,
+        "r": R,
+        "alpha": ALPHA,
+    }
     return kept(RUNS / f"{model}-{(style_name or 'base').replace(' ', '-')}-{lr:g}-{seed}.json", key, make)
 
 
@@ -62,14 +72,16 @@ def kept_share(run: dict, style_name: str) -> float:
 def experiment(model: str) -> dict:
     tried = {}
     for lr in RATES[model]:
-        shares = [kept_share(one(model, style.name, lr, RATE_SEED), style.name) for style in STYLES]
+        shares = [kept_share(one(model, style, lr, RATE_SEED), style) for style in RATE_STYLES]
         tried[lr] = round(sum(shares) / len(shares), 4)
     best = max(tried, key=lambda lr: tried[lr])
     return {
+        "steps": STEPS[model],
+        "seeds": SEEDS[model],
         "rates": {f"{lr:g}": share for lr, share in tried.items()},
         "lr": best,
-        "base": [one(model, None, 0, seed) for seed in SEEDS],
-        "adapters": {style.name: [one(model, style.name, best, seed) for seed in SEEDS] for style in STYLES},
+        "base": [one(model, None, 0, seed) for seed in SEEDS[model]],
+        "adapters": {style.name: [one(model, style.name, best, seed) for seed in SEEDS[model]] for style in STYLES},
     }
 
 
@@ -82,10 +94,8 @@ def main() -> None:
         return
     record = {
         "lora": {"r": R, "alpha": ALPHA, "targets": "all-linear"},
-        "steps": STEPS,
         "batch_tokens": BATCH_TOKENS,
         "completions": EACH * len(CLASSES),
-        "seeds": SEEDS,
         "models": found,
     }
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/style_adapters.py', record):,} bytes")
