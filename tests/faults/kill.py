@@ -80,9 +80,12 @@ def newest(folder: Path) -> int:
     """The step of the newest checkpoint whose files have the sums that its manifest says; 0 where there is none."""
     good = [0]
     for place in (folder / "checkpoints").glob("step-*"):
-        manifest = json.loads((place / "manifest.json").read_text())
-        if all(hashlib.sha256((place / n).read_bytes()).hexdigest() == m["sha256"] for n, m in manifest.items()):
-            good.append(int(place.name[5:11]))
+        try:
+            sums = {n: m["sha256"] for n, m in json.loads((place / "manifest.json").read_text()).items()}
+            whole = sums == {n: hashlib.sha256((place / n).read_bytes()).hexdigest() for n in sums}
+        except FileNotFoundError:  # the kill met an old checkpoint as it was deleted
+            continue
+        good += [int(place.name[5:11])] * whole
     return max(good)
 
 
