@@ -1,6 +1,6 @@
 """Does a good update need a high rank? LoRA trained at rank r, beside ΔW cut to rank r and three controls.
 
-    python -m scripts.assets.low_rank_controls --data FILE [--model pocket]
+    python -m scripts.assets.low_rank_controls --data FILE [--model pocket]     pocket: 15 minutes on a core
 
 On the pocket model and on SmolLM2-135M, the matrices of all linear layers are trained in full on real questions, at a
 rate chosen on a validation split. Of the change ΔW = tuned - base of every matrix, these are put back onto the base,
@@ -18,12 +18,14 @@ Intruder dimensions (Shuttleworth et al. 2024, arXiv 2410.21228): of the INTRUDE
 tuned matrix, those whose cosine with every left singular vector of W0 stays below EPSILON. Counted for full
 fine-tuning and for every LoRA.
 
+"live" is one short run on the bundled sample, which a test repeats.
+
 Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/low_rank/controls.json.
 """
 
 import argparse
+import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,11 +34,13 @@ from torch import Tensor, nn
 from lorabook.lora import matched
 from lorabook.merging import merge
 from lorabook.models.load import load_model
+from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import answer_loss
+from lorabook.training.loop import finetune
 from lorabook.workbook.low_rank.controls import intruders, same_energy
 from scripts.assets import grid, records
 from scripts.assets.grid import Setting
-from scripts.assets.pocket_runs import kept
+from scripts.assets.pocket_runs import kept, live_rows
 
 RESULT = Path("lorabook/assets/results/low_rank/controls.json")
 RANKS = (1, 4, 16, 64, 256)
@@ -46,6 +50,7 @@ QUESTIONS = 240
 # Where the search for a rate begins, as powers of 2 of 1e-3: full fine-tuning, LoRA.
 START = {"pocket": (0, 2), "smollm2": (-3, 1)}
 INTRUDERS, EPSILON = 10, 0.5
+LIVE = TrainConfig(lr=1e-3, steps=24, batch_tokens=grid.BATCH_TOKENS, log_every=0)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -60,15 +65,14 @@ def count_intruders(base: dict[str, Tensor], tuned: dict[str, Tensor]) -> float:
 
 
 @torch.no_grad()
-def put_back(s: Setting, base: dict[str, Tensor], test: list) -> dict:
+def put_back(model: nn.Module, base: dict[str, Tensor], test: list, ranks: tuple[int, ...] = RANKS) -> dict:
     """The test loss with each part of ΔW put back, and the mean share of energy, by rank; and the intruders."""
-    model = grid.model_of(s)
     ours = weights(model)
     tuned = {name: weight.clone() for name, weight in ours.items()}
     generator = torch.Generator().manual_seed(0)
     losses: dict[str, dict[str, float]] = {}
     energy = {}
-    for r in RANKS:
+    for r in ranks:
         shares = []
         parts: dict[str, dict[str, Tensor]] = {}
         for name in ours:
@@ -86,15 +90,31 @@ def put_back(s: Setting, base: dict[str, Tensor], test: list) -> dict:
 
 
 @torch.no_grad()
-def merged(s: Setting, base: dict[str, Tensor]) -> dict:
-    model = grid.model_of(s)
+def merged(model: nn.Module, base: dict[str, Tensor]) -> dict:
     merge(model, keep_copy=False)
     tuned = {name: model.get_submodule(name).base_layer.weight for name in base}  # pyright: ignore
     return {"intruders": count_intruders(base, tuned)}
 
 
+def base_weights(model: str) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in weights(load_model(model, device="cpu").model).items()}
+
+
+def live(ranks: tuple[int, ...] = (4,)) -> dict:
+    """The same on the bundled sample, a run short enough for a test to repeat."""
+    loaded = load_model("pocket", device="cpu")
+    rows, held = live_rows(loaded.tokenizer)
+    base = base_weights("pocket")
+    loaded.model.requires_grad_(False)
+    for weight in weights(loaded.model).values():
+        weight.requires_grad_(True)
+    finetune(loaded.model, rows, held[:1], LIVE)
+    whole = round(answer_loss(loaded.model, held).loss, 4)
+    return {"whole": whole} | put_back(loaded.model, base, held, ranks)
+
+
 def experiment(model: str, data: str) -> dict:
-    base = {name: weight.detach().clone() for name, weight in weights(load_model(model, device="cpu").model).items()}
+    base = base_weights(model)
     _, _, test = grid.splits(model, data)
     full, rates = grid.tuned(Setting(model, None, questions=QUESTIONS), [START[model][0]], data)
     found: dict = {
@@ -106,7 +126,9 @@ def experiment(model: str, data: str) -> dict:
     for seed in SEEDS[model]:
         setting = replace(full, seed=seed)
         facts = grid.tested(setting, data)
-        parts = kept(setting.folder / "parts.json", {"ranks": RANKS}, partial(put_back, setting, base, test))
+        parts = kept(
+            setting.folder / "parts.json", {"ranks": RANKS}, lambda s=setting: put_back(grid.model_of(s), base, test)
+        )
         found["full"]["runs"].append({"seed": seed} | facts | parts)
     for r in LORA_RANKS:
         best, rates = grid.tuned(Setting(model, r, questions=QUESTIONS), [START[model][1]], data)
@@ -114,7 +136,7 @@ def experiment(model: str, data: str) -> dict:
         for seed in SEEDS[model]:
             setting = replace(best, seed=seed)
             facts = grid.tested(setting, data)
-            more = kept(setting.folder / "intruders.json", {}, partial(merged, setting, base))
+            more = kept(setting.folder / "intruders.json", {}, lambda s=setting: merged(grid.model_of(s), base))
             runs.append({"seed": seed} | facts | more)
         found["lora"][str(r)] = {"rates": rates, "runs": runs}
     return found
@@ -123,11 +145,10 @@ def experiment(model: str, data: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="real rows, as lorabook.data.stackoverflow.load reads them")
-    parser.add_argument("--model", choices=tuple(SEEDS), help="this one alone, and nothing is written")
+    parser.add_argument("--model", choices=tuple(SEEDS), help="this one alone; what is stored of the other stays")
     asked = parser.parse_args()
-    found = {model: experiment(model, asked.data) for model in ([asked.model] if asked.model else SEEDS)}
-    if asked.model:
-        return
+    found = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
+    found |= {model: experiment(model, asked.data) for model in ([asked.model] if asked.model else SEEDS)}
     record = {
         "questions": QUESTIONS,
         "max_length": grid.MAX_LENGTH,
@@ -137,6 +158,7 @@ def main() -> None:
         "ranks": RANKS,
         "intruder_dimensions": {"first": INTRUDERS, "epsilon": EPSILON},
         "models": found,
+        "live": live(),
     }
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/low_rank_controls.py', record):,} bytes")
 

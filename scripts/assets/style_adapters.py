@@ -11,6 +11,7 @@ Runs are kept in build/styles and not repeated. Writes lorabook/assets/results/s
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from lorabook import LoRAConfig, apply_lora
@@ -87,11 +88,10 @@ def experiment(model: str) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=tuple(RATES), help="this one alone, and nothing is written")
+    parser.add_argument("--model", choices=tuple(RATES), help="this one alone; what is stored of the other stays")
     asked = parser.parse_args()
-    found = {model: experiment(model) for model in ([asked.model] if asked.model else RATES)}
-    if asked.model:
-        return
+    found = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
+    found |= {model: experiment(model) for model in ([asked.model] if asked.model else RATES)}
     record = {
         "lora": {"r": R, "alpha": ALPHA, "targets": "all-linear"},
         "batch_tokens": BATCH_TOKENS,

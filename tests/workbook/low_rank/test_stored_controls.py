@@ -1,0 +1,45 @@
+"""The stored comparison of ΔW cut to a rank with its controls: whole, and what its script gives."""
+
+import pytest
+
+from lorabook.workbook.kit.stored import stored
+from scripts.assets import low_rank_controls as script
+
+CONTROLS = stored("low_rank", "controls")
+MODELS = list(CONTROLS["models"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_rate_was_chosen_between_two_others(model):
+    found = CONTROLS["models"][model]
+    for tried in (found["full"]["rates"], *(lora["rates"] for lora in found["lora"].values())):
+        rates = sorted(map(float, tried))
+        best = min(tried, key=lambda rate: tried[rate])
+        assert rates[0] < float(best) < rates[-1]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_run_is_there_at_the_chosen_rate(model):
+    found = CONTROLS["models"][model]
+    assert set(found["lora"]) == {str(r) for r in script.LORA_RANKS}
+    for method in (found["full"], *found["lora"].values()):
+        assert [run["seed"] for run in method["runs"]] == found["seeds"]
+        assert {run["lr"] for run in method["runs"]} == {float(min(method["rates"], key=method["rates"].get))}
+        assert all(run["test"] < found["base"]["test"] for run in method["runs"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_at_full_rank_every_part_is_the_whole_update(model):
+    for run in CONTROLS["models"][model]["full"]["runs"]:
+        assert set(run["losses"]) == {"truncated", "shrunk", "directions", "entries"}
+        if run["energy"].get("256") == 1:
+            assert all(losses["256"] == pytest.approx(run["test"], abs=1e-3) for losses in run["losses"].values())
+
+
+@pytest.mark.slow
+def test_the_live_run_is_that_of_this_code():
+    again, kept = script.live(), CONTROLS["live"]
+    assert again["whole"] == pytest.approx(kept["whole"], abs=0.02)
+    assert again["energy"]["4"] == pytest.approx(kept["energy"]["4"], abs=0.03)
+    for way, losses in kept["losses"].items():
+        assert again["losses"][way]["4"] == pytest.approx(losses["4"], abs=0.02), way
