@@ -140,7 +140,7 @@ def _stopped(client: NotebookClient, cell: Any, i: int, delay: float) -> bool:
     # The kernel leads a process group of its own, which is what the stop button of Jupyter signals.
     timer = threading.Timer(delay, os.killpg, (client.km.provisioner.pid, signal.SIGINT))
     ended = time.monotonic() + delay
-    client.timeout = LOST_SECONDS + 10 * delay
+    client.timeout = LOST_SECONDS + round(10 * delay)
     timer.start()
     try:
         client.execute_cell(cell, i)
