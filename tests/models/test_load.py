@@ -71,10 +71,12 @@ def test_a_local_folder_loads_in_fp32_quietly_and_leaves_the_random_state_alone(
     assert all(torch.equal(ours[key], tensor.float()) for key, tensor in stored.items())
 
 
-@pytest.mark.parametrize(("family", "attention"), [("gemma2", "eager"), ("mamba", "eager"), ("qwen3", "sdpa")])
-def test_sdpa_is_asked_for_where_the_model_offers_it(tmp_path, monkeypatch, family, attention):
+@pytest.mark.parametrize("family", ["gemma2", "mamba", "qwen3"])  # gemma2 offers it in some versions of transformers
+def test_sdpa_is_asked_for_where_the_model_offers_it(tmp_path, monkeypatch, family):
     save_model(tmp_path)  # for its tokenizer
     model = build(family)
+    attention = "sdpa" if model._supports_sdpa else "eager"
+    assert attention == {"mamba": "eager", "qwen3": "sdpa"}.get(family, attention)
     model.save_pretrained(tmp_path)
     loaded = load_model(str(tmp_path), device="cpu")
     assert loaded.model.config._attn_implementation == attention

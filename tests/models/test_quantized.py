@@ -39,7 +39,9 @@ def test_the_plain_nf4_of_the_workbook_is_that_of_bitsandbytes_bit_for_bit():
         stored, state = bitsandbytes.functional.quantize_4bit(W, blocksize=64, quant_type="nf4")
         codes, scale = nf4.pack(W, levels)
         pairs = torch.stack([stored.flatten() >> 4, stored.flatten() & 15], dim=1)
-        assert torch.equal(codes.flatten(), pairs.flatten().long())
+        # Where the scale is 0 the code means nothing, and versions of bitsandbytes differ in it.
+        full = (scale > 0).repeat_interleave(64)
+        assert torch.equal(codes.flatten()[full], pairs.flatten().long()[full])
         assert torch.equal(scale.flatten(), state.absmax)
         assert torch.equal(
             nf4.unpack(codes, scale, levels).view(shape), bitsandbytes.functional.dequantize_4bit(stored, state)

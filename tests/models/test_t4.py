@@ -219,7 +219,7 @@ def test_a_left_padded_batch_generates_what_each_prompt_alone_does(family):
     model.set_attn_implementation("sdpa")
     together = model.generate(ids, attention_mask=mask, **options)[:, 6:]
     assert together.tolist() == alone
-    assert together.unique().numel() > 2
+    assert together.unique().numel() > 1
     model.set_attn_implementation(EXPANDED)  # nothing stops a model that `load_model` did not make: hence the refusal
     assert model.generate(ids, attention_mask=mask, **options)[:, 6:].tolist() != together.tolist()
 

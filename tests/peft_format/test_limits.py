@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import peft
 import pytest
 import torch
+from packaging.version import Version
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.transformers_weight_conversion import _MODEL_TO_CONVERSION_PATTERN, _MOE_TARGET_MODULE_MAPPING
 from safetensors.torch import load_file, save_file
@@ -117,6 +119,7 @@ def test_layers_of_torch_and_layers_in_two_places(target, tmp_path, monkeypatch)
         load(Twice().eval(), tmp_path)
 
 
+@pytest.mark.skipif(Version(peft.__version__) < Version("0.21"), reason="PEFT then wrote the layer under both names")
 def test_a_layer_inside_a_block_in_two_places_travels(tmp_path):
     """PEFT replaces it in the block, wherever the block stands."""
 
