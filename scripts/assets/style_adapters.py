@@ -7,7 +7,7 @@ for each of SEEDS, which draw the factors, the order of the examples and the com
 completions of the same prompts are counted for every style: how often each habit is kept, and how often it could be.
 The learning rate of a model is the one of RATES that keeps the habits of RATE_STYLES most, trained with seed 100.
 
-Runs are kept in build/styles and not repeated. Writes lorabook/assets/results/styles/adapters.json.
+Runs are kept in build/styles and not repeated. Writes lorabook/assets/results/many_tasks/style_adapters.json.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from lorabook.workbook.kit.styles import CLASSES, STYLES, completions, examples,
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 
-RESULT = Path("lorabook/assets/results/styles/adapters.json")
+RESULT = Path("lorabook/assets/results/many_tasks/style_adapters.json")
 RUNS = Path("build/styles")
 R, ALPHA, BATCH_TOKENS = 4, 8, 1024
 RATES = {"pocket": (0.01, 0.02, 0.04), "smollm2": (1e-3, 2e-3, 4e-3)}

@@ -192,9 +192,8 @@ def test_else_what_is_published(installs):
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_make_passes_slug_and_pypi_on():
     def command(*variables: str) -> str:
-        shown = subprocess.run(
-            ["make", "-n", "badges", *variables], cwd=ROOT, check=True, capture_output=True, text=True
-        )
+        dry = ["make", "--no-print-directory", "-n", "badges", *variables]
+        shown = subprocess.run(dry, cwd=ROOT, check=True, capture_output=True, text=True)
         return shown.stdout.splitlines()[-1]
 
     assert command(f"SLUG={SLUG}").endswith(f"badges --slug {SLUG} ")

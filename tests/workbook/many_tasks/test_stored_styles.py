@@ -6,7 +6,7 @@ from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.styles import STYLES
 from scripts.assets import style_adapters as script
 
-ADAPTERS = stored("styles", "adapters")
+ADAPTERS = stored("many_tasks", "style_adapters")
 MODELS = ADAPTERS["models"]
 NAMES = [style.name for style in STYLES]
 
