@@ -1,5 +1,7 @@
 """What is called along the run: the live plot, and the stop button that presses itself."""
 
+import signal
+
 import pytest
 
 from lorabook.training.history import History, Step
@@ -19,7 +21,15 @@ def test_live_plot_redraws_one_image_and_has_a_short_repr():
     assert repr(plot) == "LossPlot()"
 
 
-def test_the_stop_button_is_pressed_once_and_every_step_is_passed_on():
+@pytest.fixture
+def heeded_interrupt():
+    """SIGINT as Python handles it; a job in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_stop_button_is_pressed_once_and_every_step_is_passed_on(heeded_interrupt):
     passed: list[int] = []
     on_log = interrupt_at(2, lambda run: passed.append(len(run.steps)))
     on_log(history(1))
