@@ -17,16 +17,16 @@ from lorabook import LoRAConfig, apply_lora, count_parameters
 from lorabook.data.examples import Example, encode_all
 from lorabook.data.split import split
 from lorabook.data.stackoverflow import load
-from lorabook.lora import matched
+from lorabook.lora import LoRAEmbedding, matched
 from lorabook.models.load import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from scripts.assets.pocket_runs import kept, search
+from scripts.assets.pocket_runs import kept, live_rows, search
 
 RUNS, TRAINED = Path("build/grid"), "trained.safetensors"
 ROWS, VALIDATION, TEST, SPLIT_SEED = 2500, 60, 100, 0
-MAX_LENGTH, BATCH_TOKENS = 256, 2048
+MAX_LENGTH, BATCH_TOKENS, LIVE_STEPS = 256, 2048, 24
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Setting:
     """What is trained, and on how much.
 
     r None is full fine-tuning of the weights that `targets` name; else LoRA of that rank. Learning rates are
-    1e-3 * 2^k.
+    1e-3 * 2^k. `embedding_rate` multiplies the scaling of adapted embeddings.
     """
 
     model: str
@@ -45,6 +45,7 @@ class Setting:
     targets: tuple[str, ...] = ("all-linear",)
     questions: int = 240
     rslora: bool = False
+    embedding_rate: float = 1.0
 
     @property
     def lr(self) -> float:
@@ -53,8 +54,13 @@ class Setting:
     @property
     def folder(self) -> Path:
         method = "full" if self.r is None else f"r{self.r}-a{self.alpha:g}{'-rs' if self.rslora else ''}"
-        targets = "+".join(self.targets)
+        targets = "+".join(self.targets) + (f"-e{self.embedding_rate:g}" if self.embedding_rate != 1 else "")
         return RUNS / f"{self.model}-{self.questions}-{method}-{targets}-k{self.k}-s{self.seed}"
+
+    @property
+    def key(self) -> dict:
+        """What a kept result of this run must have been made with."""
+        return asdict(self) | {"length": MAX_LENGTH, "batch": BATCH_TOKENS}
 
 
 @cache
@@ -72,6 +78,9 @@ def prepared(s: Setting) -> nn.Module:
     model = load_model(s.model, device="cpu").model
     if s.r is not None:
         apply_lora(model, LoRAConfig(s.r, s.alpha, targets=s.targets, rslora=s.rslora, seed=s.seed))
+        for module in model.modules():
+            if isinstance(module, LoRAEmbedding):
+                module.scaling *= s.embedding_rate
         return model
     model.requires_grad_(False)
     for name in matched(model, s.targets):
@@ -100,7 +109,7 @@ def run(s: Setting, data: str) -> dict:
         print(f"{s.folder.name}: {facts['validation']:.4f}, {facts['seconds']:.0f} s", flush=True)
         return facts
 
-    return kept(s.folder / "run.json", asdict(s) | {"length": MAX_LENGTH, "batch": BATCH_TOKENS}, make)
+    return kept(s.folder / "run.json", s.key, make)
 
 
 def tested(s: Setting, data: str) -> dict:
@@ -110,7 +119,7 @@ def tested(s: Setting, data: str) -> dict:
         _, _, test = splits(s.model, data)
         return {"test": round(answer_loss(model_of(s), test).loss, 4)}
 
-    return run(s, data) | kept(s.folder / "test.json", {}, make)
+    return run(s, data) | kept(s.folder / "test.json", s.key | {"test": TEST}, make)
 
 
 def model_of(s: Setting) -> nn.Module:
@@ -143,3 +152,12 @@ def base_losses(model: str, data: str) -> dict[str, float]:
         return {"validation": answer_loss(loaded, validation).loss, "test": answer_loss(loaded, test).loss}
 
     return kept(RUNS / f"{model}-base.json", {"model": model, "length": MAX_LENGTH}, make)
+
+
+def live(s: Setting) -> tuple[nn.Module, list[Example]]:
+    """A short run of `s` on the bundled sample, for a test to repeat: the trained model, and the held-out examples."""
+    train, held = live_rows(load_model(s.model, device="cpu").tokenizer)
+    model = prepared(s)
+    config = TrainConfig(lr=s.lr, steps=LIVE_STEPS, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
+    finetune(model, train, held[:1], config)
+    return model, held

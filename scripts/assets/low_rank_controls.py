@@ -34,13 +34,11 @@ from torch import Tensor, nn
 from lorabook.lora import matched
 from lorabook.merging import merge
 from lorabook.models.load import load_model
-from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import answer_loss
-from lorabook.training.loop import finetune
 from lorabook.workbook.low_rank.controls import intruders, same_energy
 from scripts.assets import grid, records
 from scripts.assets.grid import Setting
-from scripts.assets.pocket_runs import kept, live_rows
+from scripts.assets.pocket_runs import kept
 
 RESULT = Path("lorabook/assets/results/low_rank/controls.json")
 RANKS = (1, 4, 16, 64, 256)
@@ -50,7 +48,7 @@ QUESTIONS = 240
 # Where the search for a rate begins, as powers of 2 of 1e-3: full fine-tuning, LoRA.
 START = {"pocket": (0, 2), "smollm2": (-3, 1)}
 INTRUDERS, EPSILON = 10, 0.5
-LIVE = TrainConfig(lr=1e-3, steps=24, batch_tokens=grid.BATCH_TOKENS, log_every=0)
+LIVE = Setting("pocket", None)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -102,15 +100,9 @@ def base_weights(model: str) -> dict[str, Tensor]:
 
 def live(ranks: tuple[int, ...] = (4,)) -> dict:
     """The same on the bundled sample, a run short enough for a test to repeat."""
-    loaded = load_model("pocket", device="cpu")
-    rows, held = live_rows(loaded.tokenizer)
-    base = base_weights("pocket")
-    loaded.model.requires_grad_(False)
-    for weight in weights(loaded.model).values():
-        weight.requires_grad_(True)
-    finetune(loaded.model, rows, held[:1], LIVE)
-    whole = round(answer_loss(loaded.model, held).loss, 4)
-    return {"whole": whole} | put_back(loaded.model, base, held, ranks)
+    model, held = grid.live(LIVE)
+    whole = round(answer_loss(model, held).loss, 4)
+    return {"whole": whole} | put_back(model, base_weights("pocket"), held, ranks)
 
 
 def experiment(model: str, data: str) -> dict:
@@ -126,9 +118,8 @@ def experiment(model: str, data: str) -> dict:
     for seed in SEEDS[model]:
         setting = replace(full, seed=seed)
         facts = grid.tested(setting, data)
-        parts = kept(
-            setting.folder / "parts.json", {"ranks": RANKS}, lambda s=setting: put_back(grid.model_of(s), base, test)
-        )
+        key = setting.key | {"ranks": RANKS, "test": grid.TEST}
+        parts = kept(setting.folder / "parts.json", key, lambda s=setting: put_back(grid.model_of(s), base, test))
         found["full"]["runs"].append({"seed": seed} | facts | parts)
     for r in LORA_RANKS:
         best, rates = grid.tuned(Setting(model, r, questions=QUESTIONS), [START[model][1]], data)
@@ -136,7 +127,9 @@ def experiment(model: str, data: str) -> dict:
         for seed in SEEDS[model]:
             setting = replace(best, seed=seed)
             facts = grid.tested(setting, data)
-            more = kept(setting.folder / "intruders.json", {}, lambda s=setting: merged(grid.model_of(s), base))
+            more = kept(
+                setting.folder / "intruders.json", setting.key, lambda s=setting: merged(grid.model_of(s), base)
+            )
             runs.append({"seed": seed} | facts | more)
         found["lora"][str(r)] = {"rates": rates, "runs": runs}
     return found

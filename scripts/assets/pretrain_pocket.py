@@ -124,6 +124,30 @@ def trigram_loss(train: np.ndarray, held: np.ndarray, fit: int = 100_000) -> flo
     return float(-np.log(weights @ p[:, fit:]).mean())
 
 
+def optimizer_of(model: GPTBigCodeForCausalLM) -> torch.optim.AdamW:
+    decayed = [p for p in model.parameters() if p.ndim == 2]
+    other = [p for p in model.parameters() if p.ndim != 2]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": other, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=PEAK_LR, betas=(0.9, 0.95), fused=True)
+
+
+def next_token_loss(model: GPTBigCodeForCausalLM, rows: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.transformer(input_ids=rows[:, :-1], use_cache=False).last_hidden_state
+        logits = model.lm_head(hidden)
+    return F.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
+
+
+def train_step(model, optimizer, rows: torch.Tensor, loss_of=next_token_loss) -> float:
+    """One step on `rows` at the optimizer's present rate. Returns the loss before it."""
+    loss = loss_of(model, rows)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
 def write_json(path: Path, value) -> None:
     path.with_suffix(".tmp").write_text(json.dumps(value, indent=1))
     path.with_suffix(".tmp").replace(path)
@@ -143,10 +167,7 @@ def save(work: Path, model, optimizer, step: int, log: list) -> None:
 def train(work: Path, total: int, minutes: float) -> None:
     stream, held, _ = prepare(work)
     model = build_model()
-    decayed = [p for p in model.parameters() if p.ndim == 2]
-    other = [p for p in model.parameters() if p.ndim != 2]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": other, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=PEAK_LR, betas=(0.9, 0.95), fused=True)
+    optimizer = optimizer_of(model)
     step, log, warmed = 0, [], 0
     if (work / "state.safetensors").exists():
         tensors = load_file(work / "state.safetensors")
@@ -163,25 +184,14 @@ def train(work: Path, total: int, minutes: float) -> None:
         log.append({"tokens": 0, "held_out": held_out_loss(model, held)})
     order = np.random.default_rng(0).permutation((len(stream) - 1) // 512)
 
-    def forward(rows: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            hidden = model.transformer(input_ids=rows[:, :-1], use_cache=False).last_hidden_state
-            logits = model.lm_head(hidden)
-        return F.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
-
-    compiled = torch.compile(forward, dynamic=False)
+    compiled = torch.compile(next_token_loss, dynamic=False)
     started, recent, since = time.time(), [], 0
     while step * BATCH_TOKENS < total and (time.time() - started) < minutes * 60:
         rate = learning_rate(step * BATCH_TOKENS, total, since + warmed)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = compiled(batch(stream, order, step, total))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        recent.append(train_step(model, optimizer, batch(stream, order, step, total), compiled))
         step, since = step + 1, since + 1
-        recent.append(loss.item())
         if step % 50 == 0:
             speed = since * BATCH_TOKENS / (time.time() - started)
             print(f"step {step} tokens {step * BATCH_TOKENS} loss {np.mean(recent[-50:]):.4f} lr {rate:.2e} "

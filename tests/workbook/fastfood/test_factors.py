@@ -1,5 +1,7 @@
 """Fastfood's factors switched off, against products of scipy's matrix; the small network against nn.Sequential."""
 
+import math
+
 import pytest
 import torch
 from scipy.linalg import hadamard
@@ -7,9 +9,10 @@ from torch import nn
 
 from lorabook.errors import SettingError
 from lorabook.subspace.fastfood import FastfoodProjection
-from lorabook.workbook.fastfood.factors import SWITCHED_OFF, D, accuracy, columns, logits, start, train, unit
-from lorabook.workbook.kit.digits import load_digits
+from lorabook.workbook.fastfood.factors import SWITCHED_OFF, D, accuracy, columns, logits, size, start, train, unit
 from lorabook.workbook.kit.stored import stored
+from scripts.assets import fastfood_factors as script
+from tests.kit.tuned_rates import assert_rate_is_bracketed
 
 
 @pytest.mark.parametrize("off", [*SWITCHED_OFF, "BG", "BGΠ", "BGΠH"])
@@ -41,6 +44,8 @@ def test_the_network_is_an_ordinary_one():
     theta = start(3)
     assert torch.equal(torch.get_rng_state(), state) and theta.shape == (D,)
     assert torch.equal(theta, nn.utils.parameters_to_vector(model.parameters()))
+    wide = start(3, hidden=64)
+    assert len(wide) == size(64) == 4810 and logits(wide, torch.randn(5, 64)).shape == (5, 10)
     x = torch.randn(5, 64)
     torch.testing.assert_close(logits(theta, x), model(x))
     assert accuracy(theta, x, model(x).argmax(1)) == 1 and accuracy(theta, x, model(x).argmin(1)) == 0
@@ -57,15 +62,49 @@ def test_training_stays_in_the_subspace_and_lowers_the_loss():
     assert torch.equal(mirrored, -theta)  # Adam treats a number and its negative alike
 
 
-def test_the_shipped_accuracies_are_those_of_this_code():
-    """One of the stored runs, again; and B, which changes nothing, changed nothing."""
-    run = stored("fastfood", "fastfood_factors")["digits"]
-    for reached in run["accuracy"].values():
-        assert set(reached) == set(SWITCHED_OFF) and reached[""] == reached["B"]
-        assert {len(values) for values in reached.values()} == {run["seeds"]}
-    x, y = load_digits()
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    held, seen = order[: run["held_out"]], order[run["held_out"] :]
-    P, theta0 = unit(columns(run["L"], 64, 2, "G")[:D]), start(2)
-    theta = theta0 + P @ train(P, theta0, x[seen], y[seen], run["steps"], run["lr"])
-    assert accuracy(theta, x[held], y[held]) == pytest.approx(run["accuracy"]["64"]["G"][2], abs=0.03)
+FOUND = stored("fastfood", "fastfood_factors")
+
+
+def test_every_variant_is_tuned_at_every_dimension():
+    runs = FOUND["digits"]["runs"]
+    assert list(runs) == [str(size) for size in script.DIMENSIONS]
+    for variants in runs.values():
+        assert set(variants) == set(script.VARIANTS)
+        for run in variants.values():
+            assert_rate_is_bracketed(run["rates"], run["lr"], better=max)
+            assert len(run["test"]) == len(FOUND["digits"]["seeds"])
+        assert variants[""]["test"] == variants["B"]["test"]  # Adam treats a number and its negative alike
+
+
+def test_a_stored_accuracy_is_that_of_this_code():
+    kept = FOUND["digits"]["runs"]["64"]["G"]
+    k = round(math.log2(kept["lr"] / script.RATE))
+    assert script.reached(64, "G", k, 2)["test"] == pytest.approx(kept["test"][2], abs=0.03)
+
+
+def test_did_and_said_are_both_tuned_on_the_same_seeds():
+    said = FOUND["said"]
+    for method in ("did", "said"):
+        assert_rate_is_bracketed(said[method]["rates"], said[method]["lr"])
+        assert len(said[method]["runs"]) == len(said["seeds"]) >= 12
+    assert all(len(run["lambdas"]) == len(said["tensors"]) for run in said["said"]["runs"])
+
+
+def test_the_permutation_test_finds_a_block_that_differs_and_no_other():
+    names = [f"h.{block}.c_fc.weight" for block in range(4)]
+    noise = torch.randn(12, 4, generator=torch.Generator().manual_seed(1))
+    shifted = (noise + torch.tensor([0.0, 0, 0, 3])).tolist()
+    assert script.permutation_test(shifted, names, 500)["p"] < 0.01
+    assert script.permutation_test(noise.tolist(), names, 500)["p"] > 0.05
+    assert script.permutation_test(FOUND["said"]["said"]["runs"] and [
+        run["lambdas"] for run in FOUND["said"]["said"]["runs"]], list(FOUND["said"]["tensors"]), 2000
+    )["p"] == pytest.approx(FOUND["said"]["blocks"]["p"], abs=0.05)  # fmt: skip
+
+
+def test_operations_are_counted_while_the_transform_runs():
+    assert script.cost() == FOUND["cost"]
+    padded = FOUND["cost"]["L"]
+    passes = (FOUND["cost"]["operations"]["fastfood"] - 3 * padded) / (2 * padded)
+    assert (
+        passes % 1 == 0 and 22 < passes / 2 < 5 * 32
+    )  # sums of radices: more than log2(L), at most 5 x 32 a transform

@@ -4,6 +4,7 @@ import pytest
 
 from lorabook.workbook.kit.stored import stored
 from scripts.assets import low_rank_controls as script
+from tests.kit.tuned_rates import assert_rate_is_bracketed
 
 CONTROLS = stored("low_rank", "controls")
 MODELS = list(CONTROLS["models"])
@@ -12,10 +13,8 @@ MODELS = list(CONTROLS["models"])
 @pytest.mark.parametrize("model", MODELS)
 def test_every_rate_was_chosen_between_two_others(model):
     found = CONTROLS["models"][model]
-    for tried in (found["full"]["rates"], *(lora["rates"] for lora in found["lora"].values())):
-        rates = sorted(map(float, tried))
-        best = min(tried, key=lambda rate: tried[rate])
-        assert rates[0] < float(best) < rates[-1]
+    for method in (found["full"], *found["lora"].values()):
+        assert_rate_is_bracketed(method["rates"], method["runs"][0]["lr"])
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -1,0 +1,147 @@
+"""Rank, scaling, learning rate, targets, capacity: what to choose, on the pocket model and on SmolLM2-135M.
+
+    python -m scripts.assets.rank_rules --data FILE [--model pocket] [--only ranks targets article capacity]
+
+Every run is one pass over real questions (`grid.py`), its learning rate chosen on a validation split (1e-3 * 2^k; the
+search goes on until the best rate has a worse one on either side) and repeated with other seeds; the loss on the test
+split is reported.
+
+- "ranks": full fine-tuning of the linear layers' matrices; LoRA of rank 1 to 64 on the same matrices, scaled by
+  alpha / r with alpha = 32, and by alpha / sqrt(r) with alpha = 8. At r = 16 both scale by 2.
+- "targets": a budget of trainable parameters, that of rank 4 on all linear layers, spent on fewer matrices, with the
+  same scaling 2. "all linear + embeddings" adds the token embedding at rank 4; EMBEDDING_RATES multiplies its scaling,
+  which under Adam is what multiplying its learning rate does.
+- "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
+- "capacity": CAPACITY times the questions; full fine-tuning and rank 1 to 64.
+
+Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/rank_and_alpha/rules.json.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from lorabook.lora import count_parameters
+from lorabook.training.evaluate import answer_loss
+from scripts.assets import grid, records
+from scripts.assets.grid import Setting
+
+RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
+QUESTIONS, CAPACITY = 240, {"pocket": 1500, "smollm2": 1500}
+RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
+BUDGET_RANK, SCALING = 4, 2
+SEEDS = (0, 1, 2)
+FULL = {"pocket": 0, "smollm2": -3}  # where the search for a rate begins, as powers of 2 of 1e-3
+LORA = {"pocket": 2, "smollm2": 1}
+EMBEDDING_RATES = (1 / 4, 1, 4)
+TARGETS = {
+    "pocket": {
+        "attention": ("attn.c_attn", "attn.c_proj"),
+        "MLP": ("mlp.c_fc", "mlp.c_proj"),
+        "all linear": ("all-linear",),
+    },
+    "smollm2": {
+        "W_q and W_v": ("q_proj", "v_proj"),
+        "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
+        "MLP": ("gate_proj", "up_proj", "down_proj"),
+        "all linear": ("all-linear",),
+    },
+}
+EMBEDDINGS = {"pocket": "wte", "smollm2": "embed_tokens"}
+LIVE = Setting("pocket", 16, k=2)
+# "c_attn, c_proj, c_fc, wte, wpe", and what corresponds to them in a Llama.
+ARTICLE = {
+    "pocket": ("c_attn", "c_proj", "c_fc", "wte", "wpe"),
+    "smollm2": ("all-linear", "embed_tokens"),
+}
+
+
+def chosen(s: Setting, start: int, data: str) -> dict:
+    """A setting at its best rate: every rate's validation loss, and the runs of all seeds."""
+    best, rates = grid.tuned(s, [start], data)
+    runs = [{"seed": seed} | grid.tested(replace(best, seed=seed), data) for seed in SEEDS]
+    mean = sum(run["test"] for run in runs) / len(runs)
+    print(f"== {s.folder.name}: lr {best.lr:g}, test {mean:.4f}", flush=True)
+    return {"r": s.r, "alpha": s.alpha, "lr": best.lr, "rates": rates, "runs": runs}
+
+
+def ranks(model: str, data: str) -> dict:
+    full = Setting(model, None, questions=QUESTIONS)
+    lora = {str(r): Setting(model, r, alpha=ALPHA, questions=QUESTIONS) for r in RANKS}
+    root = {str(r): Setting(model, r, alpha=ALPHA_ROOT, rslora=True, questions=QUESTIONS) for r in RANKS}
+    return {
+        "full": chosen(full, FULL[model], data),
+        "alpha / r": {r: chosen(s, LORA[model], data) for r, s in lora.items()},
+        "alpha / sqrt(r)": {r: chosen(s, LORA[model], data) for r, s in root.items()},
+    }
+
+
+def rank_of(model: str, targets: tuple[str, ...]) -> int:
+    """The rank at which `targets` come nearest to the budget."""
+
+    def trainable(targets: tuple[str, ...], r: int) -> int:
+        return count_parameters(grid.prepared(Setting(model, r, targets=targets)))[0]
+
+    return max(1, round(BUDGET_RANK * trainable(("all-linear",), BUDGET_RANK) / trainable(targets, BUDGET_RANK)))
+
+
+def targets(model: str, data: str) -> dict:
+    found = {}
+    for name, matched in TARGETS[model].items():
+        r = rank_of(model, matched)
+        found[name] = chosen(Setting(model, r, alpha=SCALING * r, targets=matched, questions=QUESTIONS), 2, data)
+    r = BUDGET_RANK
+    both = Setting(model, r, alpha=SCALING * r, targets=("all-linear", EMBEDDINGS[model]), questions=QUESTIONS)
+    best, _ = grid.tuned(replace(both, targets=("all-linear",)), [2], data)
+    found["all linear + embeddings"] = {
+        f"{times:g}": [
+            {"seed": s} | grid.tested(replace(both, k=best.k, embedding_rate=times, seed=s), data) for s in SEEDS
+        ]
+        for times in EMBEDDING_RATES
+    }
+    return found
+
+
+def article(model: str, data: str) -> dict:
+    settings = {
+        "article": Setting(model, 16, alpha=8, targets=ARTICLE[model], questions=QUESTIONS),
+        "recommended": Setting(model, 16, alpha=32, questions=QUESTIONS),
+    }
+    return {name: chosen(s, LORA[model], data) for name, s in settings.items()}
+
+
+def capacity(model: str, data: str) -> dict:
+    many = CAPACITY[model]
+    full = chosen(Setting(model, None, questions=many), FULL[model], data)
+    lora = {str(r): chosen(Setting(model, r, alpha=ALPHA, questions=many), LORA[model], data) for r in RANKS}
+    return {"questions": many, "full": full, "lora": lora}
+
+
+def live() -> float:
+    """The loss after a short run on the bundled sample, which a test repeats."""
+    model, held = grid.live(LIVE)
+    return round(answer_loss(model, held).loss, 4)
+
+
+PARTS = {"ranks": ranks, "targets": targets, "article": article, "capacity": capacity}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="real rows, as lorabook.data.stackoverflow.load reads them")
+    parser.add_argument("--model", choices=tuple(TARGETS), help="this one alone; what is stored of the other stays")
+    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="these parts alone")
+    asked = parser.parse_args()
+    found = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
+    for model in [asked.model] if asked.model else TARGETS:
+        found.setdefault(model, {})["base"] = grid.base_losses(model, asked.data)
+        for part in asked.only:
+            found[model][part] = PARTS[part](model, asked.data)
+    record = {"questions": QUESTIONS, "max_length": grid.MAX_LENGTH, "validation": grid.VALIDATION, "test": grid.TEST}
+    record |= {"batch_tokens": grid.BATCH_TOKENS, "seeds": SEEDS, "models": found, "live": live()}
+    print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/rank_rules.py', record):,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The stored answer to whether pre-training lowers the intrinsic dimension: whole, tuned, and what its script gives."""
+
+import pytest
+
+from lorabook.workbook.kit.stored import stored
+from scripts.assets import pretraining_dimension as script
+from tests.kit.tuned_rates import assert_rate_is_bracketed
+
+FOUND = stored("intrinsic_dimension", "pretraining")
+
+
+@pytest.mark.parametrize("share", FOUND["checkpoints"])
+def test_every_dimension_of_every_checkpoint_is_tuned_and_has_every_seed(share):
+    found = FOUND["checkpoints"][share]
+    assert [point["d"] for point in found["points"]] == [*script.DIMENSIONS, FOUND["D"]]
+    for point in (found["full"], *found["points"]):
+        assert_rate_is_bracketed(point["rates"], point["lr"])
+        assert len(point["test_accuracy"]) == len(point["validation_accuracy"]) == len(FOUND["seeds"])
+        assert all(0.4 < accuracy < 1 for accuracy in point["test_accuracy"])
+
+
+def test_all_four_checkpoints_are_there_and_more_pretraining_is_a_better_start():
+    assert list(FOUND["checkpoints"]) == [str(share) for share in script.CHECKPOINTS]
+    full = [sum(found["full"]["test_accuracy"]) for found in FOUND["checkpoints"].values()]
+    assert full == sorted(full)
+
+
+@pytest.mark.slow
+def test_the_live_runs_are_those_of_this_code():
+    assert script.live() == pytest.approx(FOUND["live"], abs=0.03)

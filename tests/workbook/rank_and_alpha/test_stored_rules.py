@@ -1,0 +1,61 @@
+"""The stored sweeps behind the rule for rank, scaling, rate and targets, and behind what is said of forgetting."""
+
+import pytest
+
+from lorabook.workbook.kit.stored import stored
+from scripts.assets import forgetting, rank_rules
+from tests.kit.tuned_rates import assert_rate_is_bracketed
+
+RULES, FORGETTING = stored("rank_and_alpha", "rules"), stored("rank_and_alpha", "forgetting")
+
+
+def runs_in(found: dict):
+    """Every tuned setting below a part of the rules."""
+    if "rates" in found:
+        yield found
+    else:
+        for value in found.values():
+            if isinstance(value, dict):
+                yield from runs_in(value)
+
+
+@pytest.mark.parametrize("model", RULES["models"])
+def test_every_setting_is_tuned_and_has_every_seed(model):
+    settings = list(runs_in(RULES["models"][model]))
+    assert len(settings) >= 9
+    for found in settings:
+        assert_rate_is_bracketed(found["rates"], found["lr"])
+        assert [run["seed"] for run in found["runs"]] == RULES["seeds"]
+        assert all(
+            run["lr"] == found["lr"] and run["test"] < RULES["models"][model]["base"]["test"] for run in found["runs"]
+        )
+
+
+@pytest.mark.parametrize("model", RULES["models"])
+def test_at_rank_16_both_scalings_are_one(model):
+    one, two = (RULES["models"][model]["ranks"][scaling]["16"] for scaling in ("alpha / r", "alpha / sqrt(r)"))
+    assert [run["test"] for run in one["runs"]] == pytest.approx([run["test"] for run in two["runs"]], abs=1e-3)
+
+
+@pytest.mark.parametrize("model", RULES["models"])
+def test_the_target_sets_spend_one_budget(model):
+    parts = RULES["models"][model].get("targets", {})
+    spent = [found["runs"][0]["trainable"] for found in parts.values() if "runs" in found]
+    assert not spent or max(spent) < 1.1 * min(spent)
+
+
+@pytest.mark.parametrize("model", FORGETTING["models"])
+def test_every_method_is_seen_around_its_own_best_rate(model):
+    found = FORGETTING["models"][model]
+    assert set(found["methods"]) == {"full", *(f"r = {r}" for r in forgetting.RANKS)}
+    for method in found["methods"].values():
+        assert_rate_is_bracketed(method["rates"], method["best"])
+        rates = sorted({run["lr"] for run in method["runs"]})
+        assert rates == pytest.approx([method["best"] * 2.0**k for k in forgetting.AROUND])
+        assert len(method["runs"]) == len(rates) * len(found["seeds"])
+
+
+@pytest.mark.slow
+def test_the_live_runs_are_those_of_this_code():
+    assert rank_rules.live() == pytest.approx(RULES["live"], abs=0.02)
+    assert forgetting.live() == pytest.approx(FORGETTING["live"], abs=0.02)
