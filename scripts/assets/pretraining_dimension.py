@@ -1,35 +1,39 @@
 """Does pre-training lower the intrinsic dimension? Four checkpoints of the pocket model on one classification task.
 
-    pip install networkx rich tornado beautifulsoup4 jinja2       # the packages that pre-training held out
-    python -m scripts.assets.pretraining_dimension
+    pip install networkx==3.6.1 tornado==6.6.1 rich beautifulsoup4 jinja2     # held out of pre-training
+    python -m scripts.assets.pretraining_dimension [--checkpoint 100]
 
 The checkpoints have seen 0, 2, 10 and 100% of the pocket model's pre-training tokens. The last is the model that
-ships. The others are made here by the first tenth of the same pre-training (`pretrain_pocket.py`: the architecture,
-seed, batches and learning rates), with the shipped tokenizer, on the permissively licensed packages installed here.
+ships. The others are made here by the first tenth of the same pre-training (`pretrain_pocket.py`: its architecture,
+seed, batches and learning rates) with the shipped tokenizer, on the permissively licensed packages installed here.
 
-The task: 24 tokens of Python source, then 24 more. Do these continue the first, or do they come from elsewhere in the
-same file? Half of the examples are of each kind, the files are of packages that no checkpoint has seen, and the files
-of the training, validation and test examples are different ones. Every checkpoint gets a fresh linear head on its last
-hidden state and is trained for STEPS steps on examples that are seen once, by
+The task: 24 tokens of Python source, from which of PACKAGES? No checkpoint has seen either of them. The files of
+training, validation and test examples are different ones. Every checkpoint gets a fresh linear head on the mean of its
+last hidden states, and STEPS steps on TRAIN examples, by
 
 - "full": every parameter, nothing projected;
-- theta0 + P theta_d for every d of DIMENSIONS, and for d = D, where the same projection loses nothing.
+- theta0 + P theta_d for every d of DIMENSIONS, and for d = D, where P loses nothing.
 
-Every learning rate is chosen by the loss on the validation split with the first seed (RATE * 2^k * sqrt(D / d); the
-search goes on until the best rate has a worse one on either side), then run with the other seeds, and the accuracy on
-the test split is measured once for each of those runs. A seed draws the head, the projection and the order of the
-examples. "curve" holds validation losses along the way: whether a run had come to rest.
+Every learning rate is chosen by the accuracy on the validation split with the first seed (RATE * 2^k * sqrt(D / d); the
+search goes on until the best rate has a worse one on either side), then run with the other seeds. The accuracy on the
+test split is measured once for each of those. A seed draws the head, the projection, the examples and their order.
+"plateau" holds what twice the steps give at the best rate of full training.
+
+"tried" holds the accuracy of full training on two tasks that were tried before, at each of TRIED_RATES: whether the
+second half of the tokens continues the first or comes from elsewhere in the file; whether two adjacent tokens have been
+swapped. Even with 6,400 examples both stay too close to chance for nine tenths of the way to mean anything.
 
 Runs are kept in build/pretraining_dimension and not repeated. Writes
 lorabook/assets/results/intrinsic_dimension/pretraining.json.
 """
 
 import argparse
+import importlib.metadata
 import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -44,7 +48,7 @@ from lorabook.data.examples import tokenize
 from lorabook.models import load_model
 from lorabook.step.config import schedule
 from lorabook.subspace.training import Subspace, apply_subspace
-from lorabook.workbook.intrinsic_dimension.continuation import Classifier, accuracy, examples
+from lorabook.workbook.intrinsic_dimension.which_package import LENGTH, Classifier, accuracy, examples
 from lorabook.workbook.kit.shipped_source import source_files
 from lorabook.workbook.rank_and_alpha.forgetting import SOURCE
 from scripts.assets import pocket_corpus, pretrain_pocket, records
@@ -52,28 +56,34 @@ from scripts.assets.pocket_runs import kept, search
 
 RESULT = Path("lorabook/assets/results/intrinsic_dimension/pretraining.json")
 RUNS = Path("build/pretraining_dimension")
+CARD = Path("lorabook/assets/pocket/card.json")
 CHECKPOINTS = (0, 2, 10, 100)  # percent of the tokens that the shipped model has seen
 DIMENSIONS = (30, 100, 300, 1_000, 3_000, 10_000, 100_000)
 SEEDS = (0, 1, 2)
-BATCH, STEPS, RATE = 32, 200, 1e-3
-VALIDATION, TEST = 1_000, 4_000
-EVERY, LIVE_STEPS = 100, 40
+PACKAGES = ("networkx", "tornado")
+TRAIN, VALIDATION, TEST = 512, 2_000, 4_000
+BATCH, STEPS, RATE, LIVE_STEPS = 32, 120, 1e-3, 40
+TRIED_RATES, TRIED_STEPS = (2.5e-4, 5e-4), 200
 
-
-def card() -> dict:
-    return json.loads(Path("lorabook/assets/pocket/card.json").read_text())
+Data = Iterable[tuple[Tensor, Tensor]]
 
 
 @cache
-def text() -> dict[str, list[Tensor]]:
-    """Held-out source files as ids, in three splits. Every seventh file is for validation, every third for the test."""
+def files() -> dict[str, list[list[Tensor]]]:
+    """The source files of PACKAGES as ids, in three splits: of every eight files one for validation, two for test."""
     tokenizer = load_model("pocket", device="cpu").tokenizer
-    _, held, _ = pocket_corpus.documents()
-    files = [torch.tensor(tokenizer(t)["input_ids"]) for t in held]
-    files = [ids for ids in files if len(ids) >= 200]
-    splits: dict[str, list[Tensor]] = {"train": [], "validation": [], "test": []}
-    for number, ids in enumerate(files):
-        splits["validation" if number % 7 == 0 else "test" if number % 3 == 0 else "train"].append(ids)
+    splits: dict[str, list[list[Tensor]]] = {"train": [], "validation": [], "test": []}
+    for package in PACKAGES:
+        paths = importlib.metadata.distribution(package).files or []
+        texts = [
+            Path(str(path.locate())).read_text(encoding="utf-8")
+            for path in sorted(paths)
+            if path.suffix == ".py" and not {"test", "tests"} & set(path.parts)
+        ]
+        ids = [torch.tensor(tokenize(text, tokenizer)) for text in texts if len(text) > 500]
+        random.Random(0).shuffle(ids)
+        for name, eighths in (("validation", (0,)), ("test", (1, 2)), ("train", (3, 4, 5, 6, 7))):
+            splits[name].append([file for number, file in enumerate(ids) if number % 8 in eighths])
     return splits
 
 
@@ -82,7 +92,7 @@ def pretrained() -> None:
     wanted = {share: RUNS / f"{share}.safetensors" for share in CHECKPOINTS[:-1]}
     if all(file.exists() for file in wanted.values()):
         return
-    total = card()["tokens_seen"]
+    total = json.loads(CARD.read_text())["tokens_seen"]
     tokenizer = load_model("pocket", device="cpu").tokenizer
     texts, _, _ = pocket_corpus.documents()
     stream = pocket_corpus.encode(tokenizer.backend_tokenizer, texts)
@@ -90,20 +100,19 @@ def pretrained() -> None:
     model = pretrain_pocket.build_model()
     optimizer = pretrain_pocket.optimizer_of(model)
     RUNS.mkdir(parents=True, exist_ok=True)
-    step, losses = 0, []
+    losses: list[float] = []
+    found = {}
     for share, file in wanted.items():
-        while step * pretrain_pocket.BATCH_TOKENS < share / 100 * total:
+        while (seen := len(losses) * pretrain_pocket.BATCH_TOKENS) < share / 100 * total:
             for group in optimizer.param_groups:
-                group["lr"] = pretrain_pocket.learning_rate(step * pretrain_pocket.BATCH_TOKENS, total, step)
-            losses.append(
-                pretrain_pocket.train_step(model, optimizer, pretrain_pocket.batch(stream, order, step, total))
-            )
-            step += 1
-            if step % 50 == 0:
-                print(f"pre-training, step {step}: {np.mean(losses[-50:]):.3f}", flush=True)
+                group["lr"] = pretrain_pocket.learning_rate(seen, total, len(losses))
+            rows = pretrain_pocket.batch(stream, order, len(losses), total)
+            losses.append(pretrain_pocket.train_step(model, optimizer, rows))
+            if len(losses) % 50 == 0:
+                print(f"pre-training, step {len(losses)}: {np.mean(losses[-50:]):.3f}", flush=True)
+        found[share] = {"tokens": seen, "loss": round(float(np.mean(losses[-20:])), 3) if losses else None}
         save_file({name: p.detach() for name, p in model.named_parameters()}, file)
-    facts = {"corpus_tokens": len(stream), "tokens": {s: math.ceil(s / 100 * total / 4096) * 4096 for s in wanted}}
-    (RUNS / "pretraining.json").write_text(json.dumps(facts))
+    (RUNS / "pretraining.json").write_text(json.dumps({"corpus_tokens": len(stream), "checkpoints": found}))
 
 
 def body(share: int) -> nn.Module:
@@ -127,70 +136,27 @@ class Setting:
     seed: int = 0
 
     def lr(self, D: int) -> float:
-        return float(f"{RATE * 2**self.k * math.sqrt(D / (self.d or D)):.3g}")
+        return float(f"{RATE * 2.0**self.k * math.sqrt(D / (self.d or D)):.3g}")
 
     @property
     def file(self) -> Path:
         return RUNS / f"{self.checkpoint}-{self.d or 'full'}-k{self.k}-s{self.seed}.json"
 
 
-def batches(files: list[Tensor], seed: int, steps: int) -> Iterable[tuple[Tensor, Tensor]]:
-    ids, labels = examples(files, BATCH * steps, random.Random(1000 + seed))
-    return zip(ids.split(BATCH), labels.split(BATCH))
+def batches(ids: Tensor, labels: Tensor, seed: int, steps: int) -> Data:
+    """`steps` batches, every example once before any is seen again."""
+    generator = torch.Generator().manual_seed(seed)
+    epochs = -(-BATCH * steps // len(ids))
+    order = torch.cat([torch.randperm(len(ids), generator=generator) for _ in range(epochs)])[: BATCH * steps]
+    return zip(ids[order].split(BATCH), labels[order].split(BATCH))
 
 
-@cache
-def fixed(split: str, count: int) -> tuple[Tensor, Tensor]:
-    return examples(text()[split], count, random.Random(0))
-
-
-@torch.no_grad()
-def validation_loss(model: Classifier) -> float:
-    ids, labels = fixed("validation", VALIDATION)
-    losses = [F.cross_entropy(model(i), y, reduction="sum").item() for i, y in zip(ids.split(250), labels.split(250))]
-    return sum(losses) / len(labels)
-
-
-def run(s: Setting) -> dict:
-    """The facts of one run."""
-
-    def make() -> dict:
-        began = time.process_time()
-        model = Classifier(body(s.checkpoint), s.seed)
-        D = sum(p.numel() for p in model.parameters())
-        subspace = apply_subspace(model, s.d, seed=s.seed) if s.d else None
-        curve: list[list[float]] = []
-
-        def measure(step: int) -> None:
-            if step % EVERY == 0:
-                curve.append([step, round(validation_loss(model), 4)])
-
-        train(model, subspace, s.lr(D), batches(text()["train"], s.seed, STEPS), STEPS, measure)
-        facts = {"lr": s.lr(D), "validation": curve[-1][1], "curve": curve}
-        facts["validation_accuracy"] = accuracy(model, *fixed("validation", VALIDATION))
-        facts["test_accuracy"] = accuracy(model, *fixed("test", TEST))
-        facts["cpu_seconds"] = round(time.process_time() - began, 1)
-        print(f"{s.file.stem}: {facts['validation']:.4f}, {facts['validation_accuracy']:.3f}, "
-              f"{facts['cpu_seconds']:.0f} s", flush=True)  # fmt: skip
-        return facts
-
-    key = asdict(s) | {"batch": BATCH, "steps": STEPS, "rate": RATE}
-    return kept(s.file, key, make)
-
-
-def train(
-    model: Classifier,
-    subspace: Subspace | None,
-    lr: float,
-    data: Iterable[tuple[Tensor, Tensor]],
-    steps: int,
-    after: Callable[[int], None] = lambda step: None,
-) -> None:
-    """AdamW with a warm-up of a twentieth and a cosine to zero; `after` is called with the steps taken."""
+def train(model: Classifier, subspace: Subspace | None, lr: float, data: Data, steps: int) -> None:
+    """AdamW with a warm-up of a twentieth and a cosine to zero; matrix products in bf16, as in pre-training."""
     trained = [p for _, p in subspace.trained()] if subspace else list(model.parameters())
     optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=0.0, fused=True)
     for step, (ids, labels) in enumerate(data):
-        optimizer.param_groups[0]["lr"] = lr * schedule(step / steps, 0.05)
+        optimizer.param_groups[0]["lr"] = lr * schedule((step + 1) / (steps + 1), 0.05)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(ids)
         F.cross_entropy(logits.float(), labels).backward()
@@ -201,36 +167,119 @@ def train(
         optimizer.zero_grad()
         if subspace:
             subspace.write()
-        after(step + 1)
+
+
+@cache
+def held(split: str, count: int) -> tuple[Tensor, Tensor]:
+    return examples(files()[split], count, random.Random(0))
+
+
+def run(s: Setting, steps: int = STEPS) -> dict:
+    """The accuracies of one run."""
+
+    def make() -> dict:
+        began = time.process_time()
+        model = Classifier(body(s.checkpoint), s.seed)
+        D = sum(p.numel() for p in model.parameters())
+        subspace = apply_subspace(model, s.d, seed=s.seed) if s.d else None
+        ids, labels = examples(files()["train"], TRAIN, random.Random(1000 + s.seed))
+        train(model, subspace, s.lr(D), batches(ids, labels, s.seed, steps), steps)
+        splits = {"validation": held("validation", VALIDATION), "test": held("test", TEST)}
+        found = {name: accuracy(model, *part) for name, part in splits.items()}
+        found["cpu_seconds"] = round(time.process_time() - began, 1)
+        print(f"{file.stem}: {found}", flush=True)
+        return found
+
+    key = asdict(s) | {"batch": BATCH, "steps": steps, "rate": RATE, "train": TRAIN, "length": LENGTH}
+    file = s.file if steps == STEPS else s.file.with_stem(f"{s.file.stem}-{steps}")
+    return kept(file, key, make)
+
+
+def tuned(share: int, d: int | None, k: int, D: int) -> tuple[int, dict]:
+    """The best k, and the accuracies of every seed there."""
+    errors = search(lambda k: 1 - run(Setting(share, d, k))["validation"], (k, k + 1, k - 1))
+    best = min(errors, key=lambda k: errors[k])
+    runs = [run(Setting(share, d, best, seed)) for seed in SEEDS]
+    return best, {
+        "d": d,
+        "lr": Setting(share, d, best).lr(D),
+        "test": [r["test"] for r in runs],
+        "validation": [r["validation"] for r in runs],
+        "rates": {f"{Setting(share, d, k).lr(D):g}": round(1 - errors[k], 4) for k in sorted(errors)},
+        "cpu_seconds": round(sum(r["cpu_seconds"] for r in runs) / len(runs), 1),
+    }
+
+
+def continuation(files: list[Tensor], count: int, rng: random.Random) -> tuple[Tensor, Tensor]:
+    """LENGTH tokens; in half of the examples the second half of them comes from elsewhere in the file."""
+    ids, labels, half = [], [], LENGTH // 2
+    for file in rng.choices(files, [len(file) for file in files], k=count):
+        first, joins = rng.randrange(len(file) - LENGTH + 1), rng.random() < 0.5
+        second = first + half
+        while not joins and abs(second - first) < LENGTH:
+            second = rng.randrange(len(file) - half + 1)
+        ids.append(torch.cat([file[first : first + half], file[second : second + half]]))
+        labels.append(int(joins))
+    return torch.stack(ids), torch.tensor(labels)
+
+
+def swapped(files: list[Tensor], count: int, rng: random.Random) -> tuple[Tensor, Tensor]:
+    """LENGTH tokens; in half of the examples two adjacent ones have changed places."""
+    ids, labels = [], []
+    for file in rng.choices(files, [len(file) for file in files], k=count):
+        first, swap = rng.randrange(len(file) - LENGTH + 1), rng.random() < 0.5
+        piece = file[first : first + LENGTH].clone()
+        if swap:
+            place = int(rng.choice((piece[1:] != piece[:-1]).nonzero().flatten().tolist()))
+            piece[place : place + 2] = piece[place : place + 2].flip(0)
+        ids.append(piece)
+        labels.append(int(swap))
+    return torch.stack(ids), torch.tensor(labels)
+
+
+def tried(share: int) -> dict:
+    """The test accuracy of full training on the tasks that were given up."""
+    found: dict = {}
+    long = {name: [f for part in parts for f in part if len(f) > 200] for name, parts in files().items()}
+    for task in (continuation, swapped):
+        for lr in TRIED_RATES:
+
+            def make(task=task, lr: float = lr) -> dict:
+                model = Classifier(body(share), 0)
+                ids, labels = task(long["train"], BATCH * TRIED_STEPS, random.Random(1000))
+                train(model, None, lr, batches(ids, labels, 0, TRIED_STEPS), TRIED_STEPS)
+                return {"test": accuracy(model, *task(long["test"], TEST, random.Random(0)))}
+
+            file = RUNS / f"{share}-{task.__name__}-{lr:g}.json"
+            found.setdefault(task.__name__, {})[f"{lr:g}"] = kept(file, {"steps": TRIED_STEPS}, make)["test"]
+    print(share, found, flush=True)
+    return found
 
 
 def live() -> dict[str, float]:
     """Accuracies of short runs from the shipped model on the source that ships, for a test to repeat."""
     tokenizer = load_model("pocket", device="cpu").tokenizer
-    *files, held = (torch.tensor(tokenize(t, tokenizer)) for t in source_files(SOURCE).values())
+    source = {name: torch.tensor(tokenize(text, tokenizer)) for name, text in source_files(SOURCE).items()}
+    train_files = [[source["jinja2/environment.py"]], [source["bs4/formatter.py"]]]
+    test_files = [[source["jinja2/loaders.py"]], [source["bs4/css.py"]]]
     found = {}
-    for name, d, lr in (("full", None, 1e-3), ("d = 1000", 1000, 0.03)):
+    for name, d, lr in (("full", None, 5e-4), ("d = 1000", 1000, 0.03)):
         model = Classifier(body(100), 0)
         subspace = apply_subspace(model, d, seed=0) if d else None
-        train(model, subspace, lr, batches(files, 0, LIVE_STEPS), LIVE_STEPS)
-        found[name] = accuracy(model, *examples([held], 1_000, random.Random(0)))
+        train(model, subspace, lr, batches(*examples(train_files, 256, random.Random(0)), 0, LIVE_STEPS), LIVE_STEPS)
+        found[name] = accuracy(model, *examples(test_files, 1_000, random.Random(0)))
     return found
 
 
-def tuned(share: int, d: int | None, k: int, D: int) -> tuple[int, dict]:
-    """The best k, and the accuracies of every seed there."""
-    losses = search(lambda k: run(Setting(share, d, k))["validation"], (k, k + 1, k - 1))
-    best = min(losses, key=lambda k: losses[k])
-    runs = [run(Setting(share, d, best, seed)) for seed in SEEDS]
-    return best, {
-        "d": d,
-        "lr": runs[0]["lr"],
-        "test_accuracy": [r["test_accuracy"] for r in runs],
-        "validation_accuracy": [r["validation_accuracy"] for r in runs],
-        "rates": {f"{Setting(share, d, k).lr(D):g}": losses[k] for k in sorted(losses)},
-        "curve": runs[0]["curve"],
-        "cpu_seconds": round(sum(r["cpu_seconds"] for r in runs), 1),
-    }
+def checkpoint(share: int, D: int) -> dict:
+    """Everything of one checkpoint: full training, then every d from the largest down, each rate near the last."""
+    k, full = tuned(share, None, -1, D)
+    plateau = [run(Setting(share, None, k, seed), 2 * STEPS)["test"] for seed in SEEDS]
+    points = []
+    for d in (D, *sorted(DIMENSIONS, reverse=True)):
+        k, point = tuned(share, d, k, D)
+        points.append(point)
+    return {"full": full, "plateau": plateau, "points": points[::-1], "tried": tried(share)}
 
 
 def main() -> None:
@@ -239,18 +288,14 @@ def main() -> None:
     asked = parser.parse_args()
     pretrained()
     D = sum(p.numel() for p in Classifier(body(0), 0).parameters())
-    found = {}
-    for share in [asked.checkpoint] if asked.checkpoint is not None else CHECKPOINTS:
-        k, full = tuned(share, None, -1, D)
-        points = []
-        for d in (D, *sorted(DIMENSIONS, reverse=True)):
-            k, point = tuned(share, d, k, D)
-            points.append(point)
-        found[str(share)] = {"full": full, "points": points[::-1]}
     if asked.checkpoint is not None:
+        checkpoint(asked.checkpoint, D)
         return
-    record = {"D": D, "batch": BATCH, "steps": STEPS, "seeds": SEEDS, "validation": VALIDATION, "test": TEST}
-    record |= {"pretraining": json.loads((RUNS / "pretraining.json").read_text()), "checkpoints": found, "live": live()}
+    record = {"D": D, "packages": PACKAGES, "length": LENGTH, "train": TRAIN, "validation": VALIDATION, "test": TEST}
+    record |= {"batch": BATCH, "steps": STEPS, "seeds": SEEDS}
+    record["pretraining"] = json.loads((RUNS / "pretraining.json").read_text())
+    record["checkpoints"] = {str(share): checkpoint(share, D) for share in CHECKPOINTS}
+    record["live"] = live()
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/pretraining_dimension.py', record):,} bytes")
 
 
