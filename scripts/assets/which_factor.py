@@ -68,7 +68,7 @@ def layer_data() -> tuple[Tensor, dict[str, Tensor]]:
         hook = layer.register_forward_hook(lambda module, args, output, seen=seen: seen.append(args[0].flatten(0, -2)))
         with torch.no_grad():
             for example in part:
-                model(input_ids=torch.tensor([example.ids]), use_cache=False)
+                model(input_ids=torch.tensor([example.input_ids]), use_cache=False)
         hook.remove()
         inputs[name] = torch.cat(seen)
     model.requires_grad_(True)

@@ -123,7 +123,7 @@ def test_most_notebooks_have_pictures():
 
 @EACH
 def test_no_colour_is_forced_on_text(path):
-    """Outputs are text, Markdown and pictures; HTML with colours of its own would suit one theme only."""
+    """HTML with colours of its own would suit one theme only."""
     for i, cell in enumerate(cells(path)):
         text = cell["source"] if cell["cell_type"] == "markdown" else ""
         assert not re.search(r"<(?:font|span|div|p)\b[^>]*(?:color|style)", text), f"cell {i}"
@@ -131,4 +131,6 @@ def test_no_colour_is_forced_on_text(path):
             assert not re.search("\x1b\\[(?:\\d;)?(?:30|37|90|97)m", "".join(output.get("text", ""))), (
                 f"cell {i}: black, white or grey"
             )
-            assert output.get("data", {}).keys() <= {"text/plain", "text/markdown", "image/png"}, f"cell {i}"
+            data = output.get("data", {})
+            assert data.keys() <= {"text/plain", "text/markdown", "text/html", "image/png"}, f"cell {i}"
+            assert "color" not in "".join(data.get("text/html", "")), f"cell {i}"

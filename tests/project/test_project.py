@@ -271,10 +271,18 @@ def test_faults_are_found():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_cell_whose_output_nbval_ignores_is_checked(path):
     """In the cell or in the next one; `recover` without a fix checks itself."""
-    code = [cell["source"] for cell in cells(path) if cell["cell_type"] == "code"]
+    code = [cell for cell in cells(path) if cell["cell_type"] == "code"]
+    texts = [cell["source"] for cell in code]
+    tags = [cell["metadata"].get("tags", []) for cell in code]
     checked = re.compile(r"^\s*assert |^recover\(\d, fix=None\)", re.MULTILINE)
-    ignored = [(here, after) for here, after in zip(code, [*code[1:], ""]) if "NBVAL_IGNORE_OUTPUT" in here]
-    assert [here for here, after in ignored if not checked.search(here) and not checked.search(after)] == []
+    found = [
+        here
+        for here, after, tagged in zip(texts, [*texts[1:], ""], tags)
+        if ("NBVAL_IGNORE_OUTPUT" in here or "nbval-ignore-output" in tagged)
+        and not checked.search(here)
+        and not checked.search(after)
+    ]
+    assert found == []
 
 
 def test_the_final_notebook_exists():

@@ -13,7 +13,7 @@ from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.figures import GREY, ORANGE
 from lorabook.workbook.kit.sizes import size_text
 
-RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 # (d, k) by name: attention's first matrix and the MLP's, of StarCoderBase-1B and of the pocket model.
 MATRICES = {
     f"{short}, {m.name.split('.')[1]}": (m.d, m.k)
@@ -32,7 +32,7 @@ class StartState:
 
 
 class StartExplorer(Explorer):
-    """Matrix and rank → W0, B and A, a number as large in one as in the others, and how many are trained."""
+    """Matrix and rank → W0, B and A drawn to one scale, and how many parameters are trained."""
 
     def __init__(self) -> None:
         controls = {
@@ -43,7 +43,7 @@ class StartExplorer(Explorer):
 
 
 def trained(state: StartState) -> int:
-    """r (d + k): the numbers in B (d, r) and A (r, k) together."""
+    """r (d + k): the parameters of B (d, r) and A (r, k) together."""
     return state.r * sum(state.shape)
 
 
@@ -68,20 +68,20 @@ def figure(state: StartState, figure: Figure | None = None) -> Figure:
     axes.text(*((beside + k / 2, -r / 2) if high else (beside + k / 2, below)), f"A\n{r} × {k}\ntrained",
               ha="center", va="center" if high else "top")  # fmt: skip
     figure.text(0.988, 0.94, "h = W0 x + (α/r) B A x", fontsize=12, ha="right")
-    figure.text(0.012, 0.94, f"Rank {r}: B and A hold {_share(state)} of the numbers in W0", fontsize=12)
+    figure.text(0.012, 0.94, f"Rank {r}: B and A have {_share(state)} as many parameters as W0", fontsize=12)
     return figure
 
 
 def readout(state: StartState) -> str:
-    """The same in sentences: numbers in W0, in B and A, and when LoRA would be larger than the matrix."""
+    """The same in sentences: the parameters of W0, of B and A, and when LoRA would be larger than the matrix."""
     (d, k), r = state.shape, state.r
     limit = break_even_rank(d, k)
     return "\n".join(
         (
-            f"W0, {d} × {k}: {d * k:,} numbers, frozen.",
-            f"B, {d} × {r}, and A, {r} × {k}: r (d + k) = {trained(state):,} numbers, trained: "
-            f"{_share(state)} of W0's. In fp32 they take {size_text(4 * trained(state))}.",
-            f"Up to rank {limit:,} the two hold no more than W0" + (f"; at {r} they hold more." if r > limit else "."),
+            f"Frozen: W0, {d} × {k} = {d * k:,} parameters.",
+            f"Trained: B, {d} × {r}, and A, {r} × {k}, together r (d + k) = {trained(state):,} parameters, "
+            f"{size_text(4 * trained(state))} in fp32.",
+            f"From rank {limit + 1:,} on, B and A have more parameters than W0.",
         )
     )
 

@@ -4,14 +4,16 @@ The answers outlive the kernel: they lie in `statements.json` under `runs`, besi
 finds what was said in 00. Without answers everything printed here is the same at every run.
 """
 
+import html
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ipywidgets as widgets
+
 from lorabook.atomic import only_writer, replace_text
-from lorabook.errors import SettingError
 
 VERDICTS = ("true", "imprecise", "wrong")
 WHEN = ("start", "end")  # in notebook 00, and in 09
@@ -19,7 +21,7 @@ WHEN = ("start", "end")  # in notebook 00, and in 09
 
 @dataclass(frozen=True)
 class Statement:
-    """A claim, what this book holds of it, and the section that decides: a notebook and one of its headings."""
+    """A claim, the verdict on it, and the section that decides: a notebook and one of its headings."""
 
     text: str
     verdict: str
@@ -35,74 +37,72 @@ class Statement:
 
 STATEMENTS = (
     Statement(
-        "With LoRA you can train a model of more than a billion parameters on a free GPU that is too small for its "
-        "full fine-tuning.",
+        "LoRA can train a model of over a billion parameters on a free GPU that is too small for its full fine-tuning.",
         "true",
-        "frozen weights need neither gradients nor optimizer state",
+        "frozen weights need no gradients and no optimizer state",
         "02_where_memory_goes.ipynb",
         "The whole step in one picture",
     ),
     Statement(
-        "LoRA saves memory because gradients, optimizer state and activations all shrink with what is trained.",
+        "LoRA saves memory because gradients, optimizer state and activations all shrink.",
         "imprecise",
-        "gradients and optimizer state do; activations need not shrink at all",
+        "gradients and optimizer state do; activations need not",
         "02_where_memory_goes.ipynb",
         "Measured on one block",
     ),
     Statement(
-        "To train in d dimensions, the model's parameters are projected down to d numbers and back up.",
+        "To train in d dimensions, the parameters are projected down to d numbers and back up.",
         "wrong",
         "θ^d starts at zero and is only mapped up; θ0 is added",
         "05_intrinsic_dimension.ipynb",
         "Projected down?",
     ),
     Statement(
-        "The change of a weight, ΔW, is the derivative that back-propagation finds.",
+        "ΔW, the change of a weight, is the gradient that backpropagation computes.",
         "wrong",
         "ΔW is the sum of many optimizer steps",
         "04_low_rank_updates.ipynb",
         "Is the update the gradient?",
     ),
     Statement(
-        "Fine-tuning needs few dimensions, hence its updates have a low rank.",
+        "Fine-tuning needs few dimensions, so its updates have a low rank.",
         "imprecise",
-        "one trained number can give full rank; that a low rank is enough is a hypothesis of its own",
+        "one trained parameter can give a full-rank update; that a low rank is enough is a hypothesis of its own",
         "04_low_rank_updates.ipynb",
         "Low dimension is not low rank",
     ),
     Statement(
-        "A linear layer with LoRA starts out computing exactly what it computed without, since B is zero.",
+        "A linear layer with LoRA starts out computing exactly what it computed before, because B is zero.",
         "true",
-        "BA is zero until B has moved, to the bit",
+        "BA is zero until B has moved",
         "01_lora_from_scratch.ipynb",
         "The module",
     ),
     Statement(
-        "If the forward pass forms the product of A and B, that is a temporary outside of the computational graph, and "
-        "costs nothing in training.",
+        "Computing the product BA in the forward pass costs nothing in training: it is a temporary outside the graph.",
         "wrong",
-        "it is in the graph: a dense matrix is kept, and a dense gradient formed",
+        "it is in the graph: a dense matrix is kept, and a dense gradient is computed",
         "01_lora_from_scratch.ipynb",
         "Three ways to write one line",
     ),
     Statement(
-        "LoRA accelerates fine-tuning.",
+        "LoRA makes fine-tuning faster.",
         "imprecise",
-        "a step has about a third less arithmetic; how much shorter it is depends on model and machine",
+        "a step has about a third less arithmetic; how much time that saves depends on model and machine",
         "03_rank_and_alpha.ipynb",
         "Does it go faster?",
     ),
     Statement(
         "What is trained and stored for a task can be as little as 0.01% of the model.",
         "true",
-        "18.9 million numbers for GPT-3; the share depends on shapes and rank",
+        "18.9 million parameters for GPT-3; the fraction depends on shapes and rank",
         "07_many_tasks.ipynb",
         "A hundred tasks on disk",
     ),
     Statement(
         "LoRA is better than adapter layers.",
         "imprecise",
-        "ahead in the short runs, barely in a longer one; merged it adds no latency, unmerged it does",
+        "ahead in short runs, barely in a longer one; merged it adds no latency, unmerged it does",
         "07_many_tasks.ipynb",
         "Which is better at equal size?",
     ),
@@ -117,38 +117,44 @@ def anchor(heading: str) -> str:
     return heading.replace(" ", "-")
 
 
-def ten() -> None:
-    """Display the statements, numbered, each with a link to the section that decides it."""
-    from IPython.display import Markdown, display
+def record(n: int, verdict: str | None, when: str = "start") -> None:
+    """Keep what the reader says of statement `n`. None takes an answer back."""
+    if verdict is None and not answers_file().exists():
+        return
+    with only_writer(answers_file().parent, wait=10):  # notebooks 00 and 09 may be open at once
+        kept = read_answers()
+        kept[when].pop(str(n), None)
+        if verdict is not None:
+            kept[when][str(n)] = verdict
+        _keep(kept)
 
-    lines = [f"{n}. {s.text} (Decided in {s.link}.)" for n, s in enumerate(STATEMENTS, 1)]
-    display(Markdown("\n".join(lines)))
 
+class Board(widgets.VBox):
+    """Every statement with a button for each verdict. A click is kept at once; a second click takes it back.
 
-def say(n: int, verdict: str | None = None, when: str = "start") -> None:
-    """Keep what the reader holds of statement `n`: "true", "imprecise" or "wrong". None takes an answer back.
+    Without a kernel, what is shown is the statements, each with a link to the section that decides it.
 
-    Raises:
-        SettingError: there is no such statement, or the verdict is none of the three.
+    Args:
+        when: "start" or "end" of the book, which are kept apart.
     """
-    if n not in range(1, len(STATEMENTS) + 1):
-        raise SettingError(f"There is no statement {n!r}.", f"Choose a number from 1 to {len(STATEMENTS)}.")
-    if verdict is not None and verdict not in VERDICTS:
-        raise SettingError(f"{verdict!r} is no verdict.", f"Choose among: {', '.join(VERDICTS)}; or None.")
-    if verdict is not None or answers_file().exists():
-        with only_writer(answers_file().parent, wait=10):  # notebooks 00 and 09 may be open at once
-            kept = read_answers()
-            if verdict is None:
-                kept[when].pop(str(n), None)
-            else:
-                kept[when][str(n)] = verdict
-            _keep(kept)
-    print(f"{n}: no answer yet" if verdict is None else f"{n}: you say “{verdict}”")
 
+    def __init__(self, when: str = "start"):
+        said = read_answers()[when]
+        self.choices = []
+        rows = []
+        for n, statement in enumerate(STATEMENTS, 1):
+            choice = widgets.ToggleButtons(options=VERDICTS, value=said.get(str(n)), layout={"width": "auto"})
+            choice.style.button_width = "auto"
+            choice.observe(lambda change, n=n: record(n, change["new"], when), names="value")
+            self.choices.append(choice)
+            rows += [widgets.HTML(f"<b>{n}.</b> {html.escape(statement.text)}"), choice]
+        super().__init__(rows)
+        self.add_class("lorabook-statements")
 
-def again(n: int, verdict: str | None = None) -> None:
-    """As `say`, at the end of the book: what was said at its start is kept beside it."""
-    say(n, verdict, "end")
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        found: Any = super()._repr_mimebundle_(**kwargs)
+        lines = [f"{n}. {s.text} (Decided in {s.link}.)" for n, s in enumerate(STATEMENTS, 1)]
+        return found | {"text/markdown": "\n".join(lines), "text/plain": "ten statements"}
 
 
 def verdicts() -> None:

@@ -6,7 +6,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.text import Text
 
 from lorabook.lora import LoRAConfig, LoRALinear
@@ -14,44 +13,30 @@ from lorabook.memory.families import shape_of
 from lorabook.workbook.kit.figures import GREY, ORANGE
 from lorabook.workbook.start import explorer as start
 from lorabook.workbook.start.explorer import MATRICES, RANKS, StartState
-from lorabook.workbook.start.figures import CHAPTERS, PARTS, book_map, next_tokens
+from lorabook.workbook.start.figures import names
 from tests.kit.notebooks import NOTEBOOKS, ROOT, cells
 
-BEFORE = {"⏎": 0.57, "The": 0.01, "-": 0.02}
-AFTER = {"⏎": 0.21, "The": 0.3, "-": 0.001}
 STATES = [StartState(shape, r) for shape in MATRICES.values() for r in RANKS]
 
 
-def test_each_token_has_its_two_bars_the_likeliest_on_top():
-    (axes,) = next_tokens(BEFORE, AFTER, "A title").axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["⏎", "The", "-"]
-    bars = {(round(p.get_y() + p.get_height() / 2, 1), to_hex(p.get_facecolor())): p.get_width() for p in axes.patches}
-    for place, token in enumerate(["⏎", "The", "-"]):
-        assert bars[round(place - 0.2, 1), GREY.lower()] == BEFORE[token]
-        assert bars[round(place + 0.2, 1), ORANGE.lower()] == AFTER[token]
-    assert [t.get_text().strip() for t in axes.texts] == ["57%", "1%", "2%", "21%", "30%", "0%"]
-    assert axes.yaxis_inverted() and axes.get_title() == "A title"
-
-
-def test_the_map_has_a_box_for_every_notebook_and_a_way_through_all_but_the_optional_one():
-    (axes,) = book_map().axes
-    boxes = [p for p in axes.patches if isinstance(p, FancyBboxPatch)]
-    assert [t.get_text()[:2] for t in axes.texts] == [c.number for c in CHAPTERS]
-    assert [to_hex(b.get_facecolor()) for b in boxes] == [PARTS[c.part].lower() for c in CHAPTERS]
-    assert not any(a.get_window_extent().overlaps(b.get_window_extent()) for a, b in combinations(boxes, 2))
-    arrows = [p.get_linestyle() for p in axes.patches if isinstance(p, FancyArrowPatch)]
-    assert arrows.count("-") == len(CHAPTERS) - 2 and arrows.count("--") == 2
-
-
-def test_the_map_s_chapters_are_the_notebooks():
-    assert [c.number for c in CHAPTERS] == [path.name[:2] for path in NOTEBOOKS]
+def test_every_count_is_a_bar_of_its_length_with_its_number():
+    counts = {"before": (2, 30), "with LoRA": (17, 1)}
+    (axes,) = names(counts).axes
+    bars = [(round(p.get_y() + p.get_height() / 2), to_hex(p.get_facecolor()), p.get_width()) for p in axes.patches]
+    assert bars == [
+        (place, colour.lower(), count)
+        for place, pair in enumerate(counts.values())
+        for colour, count in zip((ORANGE, GREY), pair)
+    ]
+    assert [t.get_text() for t in axes.texts] == ["2", "30", "17", "1", "camelCase", "snake_case"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(counts) and axes.yaxis_inverted()
 
 
 def test_minutes_are_the_readme_s_and_the_table_s_in_notebook_00():
     readme = dict(re.findall(r"^\| \[(\d\d) · .*\| (\d+)[^|]* \|$", (ROOT / "README.md").read_text("utf-8"), re.M))
     prose = "\n".join(c["source"] for c in cells(NOTEBOOKS[0]) if c["cell_type"] == "markdown")
     table = dict(re.findall(r"^\| \[(\d\d) · .*\| (\d+)[^|]* \|$", prose, re.M))
-    assert readme == table == {c.number: str(c.minutes) for c in CHAPTERS}
+    assert readme == table and list(table) == [path.name[:2] for path in NOTEBOOKS]
 
 
 # The explorer
@@ -102,6 +87,7 @@ def test_the_text_counts_what_numpy_counts(state):
     (d, k), r = state.shape, state.r
     numbers = np.empty((d, r), np.int8).size + np.empty((r, k), np.int8).size
     text = start.readout(state)
-    assert f"= {numbers:,} numbers, trained: {100 * numbers / (d * k):.3g}% of W0's." in text
-    assert ("they hold more" in text) == (numbers > d * k)
-    assert start.figure(state).texts[1].get_text().startswith(f"Rank {r}: B and A hold {100 * numbers / (d * k):.3g}%")
+    assert f"together r (d + k) = {numbers:,} parameters" in text
+    (limit,) = re.findall(r"From rank ([\d,]+) on, B and A have more", text)
+    assert (r >= int(limit.replace(",", ""))) == (numbers > d * k)
+    assert start.figure(state).texts[1].get_text().startswith(f"Rank {r}: B and A have {100 * numbers / (d * k):.3g}%")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from lorabook.errors import SettingError
 from lorabook.workbook.start import statements
-from lorabook.workbook.start.statements import STATEMENTS, VERDICTS, again, anchor, say, ten, verdicts
+from lorabook.workbook.start.statements import STATEMENTS, VERDICTS, Board, anchor, verdicts
 from tests.kit.notebooks import ROOT, cells, headings
 
 
@@ -54,64 +53,50 @@ def test_the_link_does_not_tell_the_verdict_by_its_text():
     assert all(s.link.startswith(f"[notebook {s.notebook[:2]}](") for s in STATEMENTS)
 
 
-def test_ten_shows_every_statement_and_no_verdict(shown):
-    ten()
-    lines = shown[0].splitlines()
+def test_the_board_s_static_version_is_every_statement_without_a_verdict(file):
+    lines = Board()._repr_mimebundle_()["text/markdown"].splitlines()
     assert len(lines) == 10
     for n, (line, statement) in enumerate(zip(lines, STATEMENTS), 1):
         assert line == f"{n}. {statement.text} (Decided in {statement.link}.)"
 
 
-def test_without_an_answer_the_text_is_the_same_and_no_file_is_made(file, shown, capsys):
+def test_without_an_answer_nothing_is_kept(file, shown):
+    board = Board()
+    assert [choice.value for choice in board.choices] == [None] * 10
     for _ in range(2):
-        say(1)
-        again(1, None)
         verdicts()
-    assert capsys.readouterr().out == "1: no answer yet\n" * 4
     assert shown[0] == shown[1] and not file.parent.exists()
     assert [row[1:4] for row in rows(shown[0])] == [["–", "–", f"**{s.verdict}**"] for s in STATEMENTS]
 
 
-def test_what_was_said_at_the_start_stands_beside_what_is_said_at_the_end(file, shown, capsys):
-    say(4, "true")
-    say(5, "imprecise")
-    again(4, "wrong")
-    assert capsys.readouterr().out == "4: you say “true”\n5: you say “imprecise”\n4: you say “wrong”\n"
+def test_what_was_said_at_the_start_stands_beside_what_is_said_at_the_end(file, shown):
+    start, end = Board(), Board("end")
+    start.choices[3].value, start.choices[4].value, end.choices[3].value = "true", "imprecise", "wrong"
     assert json.loads(file.read_text("utf-8")) == {"start": {"4": "true", "5": "imprecise"}, "end": {"4": "wrong"}}
+    assert [choice.value for choice in Board().choices[3:5]] == ["true", "imprecise"]  # when the notebook opens again
     verdicts()
     table = rows(shown[0])
     assert table[3][1:4] == ["true", "wrong", "**wrong**"] and table[4][1:4] == ["imprecise", "–", "**imprecise**"]
     assert shown[0].endswith("Right at the start: 1 of 10; now: 1.")
 
 
-def test_an_answer_can_be_changed_and_taken_back(file, capsys):
-    say(1, "wrong")
-    say(1, "true")
+def test_an_answer_can_be_changed_and_taken_back(file):
+    board = Board()
+    board.choices[0].value = "wrong"
+    board.choices[0].value = "true"
     assert json.loads(file.read_text("utf-8"))["start"] == {"1": "true"}
-    say(1)
+    board.choices[0].value = None
     assert not file.exists()
 
 
 @pytest.mark.parametrize("spoiled", ["", "[]", '{"start": []}', '{"start": {"1": 7, "2": "maybe"}}', "\xff"])
-def test_a_spoiled_file_holds_nothing(file, spoiled, shown, capsys):
+def test_a_spoiled_file_holds_nothing(file, spoiled, shown):
     file.parent.mkdir(parents=True)
     file.write_text(spoiled, encoding="latin-1")
     verdicts()
     assert all(row[1:3] == ["–", "–"] for row in rows(shown[0]))
-    say(3, "true")
+    Board().choices[2].value = "true"
     assert json.loads(file.read_text("utf-8"))["start"] == {"3": "true"}
-
-
-@pytest.mark.parametrize("n", [0, 11, "1"])
-def test_a_number_that_is_none_is_refused(file, n):
-    with pytest.raises(SettingError, match=rf"no statement {n!r}\. Choose a number from 1 to 10\."):
-        say(n, "true")
-
-
-def test_a_verdict_that_is_none_is_refused(file):
-    with pytest.raises(SettingError, match=r"'False' is no verdict\. Choose among: true, imprecise, wrong; or None\."):
-        again(2, "False")
-    assert not file.exists()
 
 
 def test_answers_lie_beside_the_runs(monkeypatch):
@@ -135,7 +120,7 @@ def _answer_some(numbers: range, folder: str, together: Any) -> None:
     statements.read_answers = read_and_wait
     together.wait(60)
     for n in numbers:
-        statements.say(n, "true")
+        statements.record(n, "true")
 
 
 def test_two_kernels_at_once_lose_no_answer(tmp_path):

@@ -1,0 +1,32 @@
+"""Texts in columns, to compare what two models wrote."""
+
+import html
+from collections.abc import Sequence
+
+CELL = "text-align: left; vertical-align: top; white-space: pre-wrap; font-family: monospace; padding: 8px; width: 50%"
+
+
+def side_by_side(headings: tuple[str, str], rows: Sequence[tuple[str, str, str]], longest: int = 500) -> None:
+    """Display pairs of texts in two columns, each pair below its title.
+
+    Args:
+        headings: of the two columns.
+        rows: title, left text, right text.
+        longest: characters after which a text is cut.
+    """
+    from IPython.display import display
+
+    def cut(text: str) -> str:
+        return text if len(text) <= longest else text[:longest].rstrip() + " …"
+
+    table, page = [], []
+    for title, *texts in rows:
+        page.append(f"**{title}**")
+        table.append(f'<tr><th colspan="2" style="text-align: left">{html.escape(title)}</th></tr>')
+        cells = (f"<i>{heading}</i>\n{html.escape(cut(text))}" for heading, text in zip(headings, texts))
+        table.append("<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>")
+        for heading, text in zip(headings, texts):
+            quoted = "\n".join(f"> {line}" for line in cut(text).splitlines())
+            page.append(f"*{heading}*\n\n{quoted}")
+    found = {"text/html": f"<table style='width: 100%'>{''.join(table)}</table>", "text/markdown": "\n\n".join(page)}
+    display(found | {"text/plain": found["text/markdown"]}, raw=True)

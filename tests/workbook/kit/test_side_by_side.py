@@ -1,0 +1,13 @@
+"""Two texts side by side: cut, escaped, and readable where HTML is not shown."""
+
+from lorabook.workbook.kit.side_by_side import side_by_side
+
+
+def test_every_text_is_shown_cut_and_nothing_of_it_is_rendered(monkeypatch):
+    shown: list[dict] = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    side_by_side(("before", "after"), [("A <title>", "one\n<script>", "x" * 40)], longest=30)
+    (data,) = shown
+    assert "A &lt;title&gt;" in data["text/html"] and "<script>" not in data["text/html"]
+    assert "x" * 30 + " …" in data["text/html"] and "x" * 31 not in data["text/html"]
+    assert data["text/markdown"].splitlines()[2:6] == ["*before*", "", "> one", "> <script>"]
