@@ -291,7 +291,8 @@ def workbook(folder: Annotated[Path, typer.Argument(help="A folder for the noteb
     """Write the workbook's notebooks into a folder of your own."""
     package = Path(__file__).parent
     # In a wheel they are inside the package, in a checkout beside it.
-    sources = sorted((package / "notebooks").glob("*.ipynb")) or sorted(package.parent.glob("notebooks/*.ipynb"))
+    home = package / "notebooks" if (package / "notebooks").is_dir() else package.parent / "notebooks"
+    sources = [*sorted(home.glob("*.ipynb")), home / "glossary.md"]
     present = [source.name for source in sources if (folder / source.name).exists()]
     if present:
         raise SettingError(
@@ -300,7 +301,7 @@ def workbook(folder: Annotated[Path, typer.Argument(help="A folder for the noteb
     _probe(folder)
     for source in sources:
         shutil.copyfile(source, folder / source.name)
-    _say(f"notebooks: {len(sources)} in {folder}")
+    _say(f"notebooks: {len(sources) - 1} in {folder}")
     _say(f"to open them: jupyter lab {folder / sources[0].name}   (pip install jupyterlab)")
 
 

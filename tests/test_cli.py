@@ -21,7 +21,7 @@ from lorabook.models import load_model
 from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
 from tests.kit.hub_stub import LoopbackHub
-from tests.kit.notebooks import NOTEBOOKS
+from tests.kit.notebooks import GLOSSARY, NOTEBOOKS
 
 STARCODER = "bigcode/starcoderbase-1b"
 POCKET = Path(cli.__file__).parent / "assets" / "pocket"
@@ -335,7 +335,7 @@ def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_p
     assert exit.value.code in (0, None)
     assert f"notebooks: 10 in {folder}\n" in capsys.readouterr().out
     written = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert written == {path.name: path.read_bytes() for path in NOTEBOOKS}
+    assert written == {path.name: path.read_bytes() for path in [*NOTEBOOKS, GLOSSARY]}
     (folder / NOTEBOOKS[0].name).unlink()
     (folder / NOTEBOOKS[1].name).write_text("my answers")
     with pytest.raises(SystemExit) as exit:

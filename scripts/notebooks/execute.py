@@ -4,6 +4,7 @@ python -m scripts.notebooks.execute [notebooks/09_finetune_starcoder.ipynb ...]
 """
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,13 @@ def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     return result
 
 
+def is_progress_bar(output: nbformat.NotebookNode) -> bool:
+    """Whether this is a bar's widget, which without a kernel would stand at 0% for ever."""
+    data = output.get("data", {})
+    widget = "application/vnd.jupyter.widget-view+json" in data
+    return widget and bool(re.match(r"\s*\d+%\|", data.get("text/plain", "")))
+
+
 def clean(notebook: nbformat.NotebookNode) -> None:
     """Keep what a reader sees: sources, outputs, tags, the kernel's name."""
     notebook.metadata = nbformat.from_dict(
@@ -36,7 +44,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     )
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
         cell.execution_count = count
-        cell.outputs = joined(cell.outputs)
+        cell.outputs = joined([output for output in cell.outputs if not is_progress_bar(output)])
         for output in cell.outputs:
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             if output.output_type == "execute_result":

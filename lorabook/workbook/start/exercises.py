@@ -6,13 +6,13 @@ from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 
 LORA_SIZE = Exercise(
     name="lora_size",
-    task="The numbers that LoRA trains beside one weight matrix.",
+    task="The parameters that LoRA trains next to one weight matrix.",
     stub='''\
 def lora_size(d, k, r):
-    """How many numbers LoRA of rank r trains beside a frozen weight W0 of d × k: those in B (d × r) and A (r × k)."""
+    """How many parameters LoRA of rank r trains next to a frozen weight W0 of shape d × k."""
     raise NotImplementedError
 ''',
-    hint="Count B and A apart, each rows times columns, and add.",
+    hint="B is d × r and A is r × k. Count each, and add.",
     solution="""\
 def lora_size(d, k, r):
     return d * r + r * k
@@ -26,11 +26,11 @@ def lora_size(d, k, r):
     ),
     mistakes=(
         Mistake(
-            "you multiplied all three. B and A are two matrices beside each other: their numbers are added.",
+            "you multiplied all three. B and A are two separate matrices: add their parameters.",
             (lambda d, k, r: d * k * r, lambda d, k, r: d * r * r * k),
         ),
         Mistake(
-            "you took the matrix for square. B has r columns of d numbers, A has r rows of k.",
+            "you assumed that the matrix is square. B has r columns of d entries, A has r rows of k.",
             (lambda d, k, r: 2 * r * d, lambda d, k, r: 2 * r * k),
         ),
         Mistake(
@@ -43,18 +43,18 @@ def lora_size(d, k, r):
         ),
         Mistake("you counted one factor. B and A are both trained.", (lambda d, k, r: d * r, lambda d, k, r: r * k)),
         Mistake("you counted W0 too. It is frozen: only B and A are trained.", (lambda d, k, r: d * k + r * (d + k),)),
-        Mistake("you counted W0, and neither B nor A. W0 is the one that is not trained.", (lambda d, k, r: d * k,)),
+        Mistake("you counted W0 instead of B and A. W0 is the one that is not trained.", (lambda d, k, r: d * k,)),
         Mistake("you left the rank out: there are r columns in B and r rows in A.", (lambda d, k, r: d + k,)),
         Mistake(
-            "you gave bytes. Asked for are numbers, whatever each takes.",
+            "these are bytes. The question is how many parameters there are.",
             (lambda d, k, r: 4 * r * (d + k), lambda d, k, r: 2 * r * (d + k)),
         ),
         Mistake(
-            "you gave a share of W0. Asked for are the numbers themselves.",
+            "this is a fraction of W0. The question is how many parameters there are.",
             (lambda d, k, r: r * (d + k) / (d * k), lambda d, k, r: 100 * r * (d + k) / (d * k)),
         ),
         Mistake(
-            "you gave the rank at which B and A are as large as W0. Asked for are their numbers at rank r.",
+            "this is the rank at which B and A are as large as W0. The question is how many parameters they have at rank r.",
             (lambda d, k, r: d * k / (d + k), lambda d, k, r: math.floor(d * k / (d + k))),
         ),
     ),

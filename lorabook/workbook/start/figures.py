@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import BLUE, ORANGE, new_figure
 
 
 def names(counts: Mapping[str, tuple[int, int]]) -> Figure:
@@ -15,12 +15,12 @@ def names(counts: Mapping[str, tuple[int, int]]) -> Figure:
     """
     figure, axes = new_figure(7.0, 2.9)
     for number, (camel, snake) in enumerate(counts.values()):
-        for place, count, colour in ((number - 0.19, camel, ORANGE), (number + 0.19, snake, GREY)):
+        for place, count, colour in ((number - 0.19, camel, ORANGE), (number + 0.19, snake, BLUE)):
             axes.barh(place, count, height=0.34, color=colour)
             axes.annotate(f"{count}", (count, place), xytext=(4, 0), textcoords="offset points", va="center")
     first = next(iter(counts.values()))
-    for place, count, name in ((-0.19, first[0], "camelCase"), (0.19, first[1], "snake_case")):
-        axes.annotate(name, (count, place), xytext=(24, 0), textcoords="offset points", va="center", color="#555555")
+    for place, count, name, colour in ((-0.19, first[0], "camelCase", ORANGE), (0.19, first[1], "snake_case", BLUE)):
+        axes.annotate(name, (count, place), xytext=(24, 0), textcoords="offset points", va="center", color=colour)
     axes.set_yticks(range(len(counts)), list(counts))
     axes.invert_yaxis()
     axes.set(xlabel="names of more than one word that the model wrote")

@@ -16,10 +16,10 @@ def lora_parameters() -> Question:
 def trained_share() -> Question:
     """Of rank 4 on every linear layer of the pocket model."""
     return Question(
-        "Rank 4 next to every linear layer of the pocket model: how much of the model do you train?",
+        "How many parameters is that, compared with the 3.9 million of the pocket model?",
         ("0.015%", "1.5%", "15%", "50%"),
         "1.5%",
-        "58,368 trainable parameters, next to 3.9 million that stay frozen.",
+        "58,368 new parameters, next to 3.9 million that stay frozen.",
     )
 
 

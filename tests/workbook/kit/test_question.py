@@ -35,4 +35,4 @@ def test_the_answers_of_notebook_00_are_what_its_cells_compute():
 
     report = apply_lora(load_model("pocket", device="cpu").model, LoRAConfig(4, 8, targets=("all-linear",)))
     assert f"{report.trainable:,}" in questions.trained_share().why
-    assert questions.trained_share().right == f"{report.trainable / report.total:.1%}"
+    assert questions.trained_share().right == f"{report.trainable / (report.total - report.trainable):.1%}"

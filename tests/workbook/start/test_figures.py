@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from lorabook.lora import LoRAConfig, LoRALinear
 from lorabook.memory.families import shape_of
-from lorabook.workbook.kit.figures import GREY, ORANGE
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE
 from lorabook.workbook.start import explorer as start
 from lorabook.workbook.start.explorer import MATRICES, RANKS, StartState
 from lorabook.workbook.start.figures import names
@@ -26,7 +26,7 @@ def test_every_count_is_a_bar_of_its_length_with_its_number():
     assert bars == [
         (place, colour.lower(), count)
         for place, pair in enumerate(counts.values())
-        for colour, count in zip((ORANGE, GREY), pair)
+        for colour, count in zip((ORANGE, BLUE), pair)
     ]
     assert [t.get_text() for t in axes.texts] == ["2", "30", "17", "1", "camelCase", "snake_case"]
     assert [label.get_text() for label in axes.get_yticklabels()] == list(counts) and axes.yaxis_inverted()
