@@ -30,6 +30,7 @@ RUN = rf"{BADGE}(?: +{BADGE})*"
 GITHUB = r"https://(?:github\.com|raw\.githubusercontent\.com)/[^/\s)]+/[^/\s)]+/(?:blob/)?main/"
 
 FIRST_CELL = """\
+# Installs lorabook where it is missing.
 import glob
 import importlib.util
 
@@ -73,7 +74,7 @@ class Place:
             return FIRST_CELL.format(otherwise=f"[\"'lorabook=={series}.*'\"]", refusal="")
         if self.slug:
             return FIRST_CELL.format(otherwise=f'["git+https://github.com/{self.slug}"]', refusal="")
-        return FIRST_CELL.format(otherwise='glob.glob("../lorabook/..")', refusal=REFUSAL)
+        return FIRST_CELL.format(otherwise='(glob.glob("../lorabook") and [".."])', refusal=REFUSAL)
 
     def in_title(self, source: str, notebook: str) -> str:
         """A notebook's first cell with its badges, if there are any, as the paragraph below the title."""

@@ -95,7 +95,7 @@ def test_unpublished_nothing_leads_to_an_address_that_somebody_else_may_own(copy
     for notebook in NAMES[:2]:
         title, first = cells(notebook, copy)[:2]
         assert not BADGE.search(title) and "git+" not in first and "==" not in first
-        assert len([line for line in first.splitlines() if line]) <= 8
+        assert len([line for line in first.splitlines() if line]) <= 9
 
 
 def test_published_every_notebook_has_its_badges_and_installs_from_there(copy):

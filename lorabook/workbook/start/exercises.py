@@ -54,7 +54,7 @@ def lora_size(d, k, r):
             (lambda d, k, r: r * (d + k) / (d * k), lambda d, k, r: 100 * r * (d + k) / (d * k)),
         ),
         Mistake(
-            "this is the rank at which B and A are as large as W0. The question is how many parameters they have at rank r.",
+            "this is the rank at which B and A are as large as W0. The question is how many parameters they have.",
             (lambda d, k, r: d * k / (d + k), lambda d, k, r: math.floor(d * k / (d + k))),
         ),
     ),

@@ -13,7 +13,7 @@ from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.figures import GREY, ORANGE
 from lorabook.workbook.kit.sizes import size_text
 
-RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 # (d, k) by name: attention's first matrix and the MLP's, of StarCoderBase-1B and of the pocket model.
 MATRICES = {
     f"{short}, {m.name.split('.')[1]}": (m.d, m.k)
@@ -21,6 +21,10 @@ MATRICES = {
     for m in shape_of(model).linears
     if m.name in ("attn.c_attn", "mlp.c_fc")
 }
+
+
+WIDTH, HEIGHT = 840, 400
+TOP, LABEL, LABEL_WIDE, GAP = 38, 34, 84, 8  # pixels: title, a label above, a label beside, between blocks
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class StartExplorer(Explorer):
             "shape": buttons("matrix", MATRICES),
             "r": slider("rank r", {str(r): r for r in RANKS}),
         }
-        super().__init__(controls, StartState(), figure, readout, size=(840, 400))
+        super().__init__(controls, StartState(), figure, readout, size=(WIDTH, HEIGHT))
 
 
 def trained(state: StartState) -> int:
@@ -48,27 +52,34 @@ def trained(state: StartState) -> int:
 
 
 def figure(state: StartState, figure: Figure | None = None) -> Figure:
-    """W0, B and A side by side at one scale: grey is frozen, orange is trained."""
+    """W0, and beside it B and A around the outline of their product: all to one scale, orange is trained."""
     figure = figure or Figure(figsize=(8.4, 4.0), dpi=100, facecolor="white")
     figure.clear()
     (d, k), r = state.shape, state.r
-    gap = max(d, k) / 20
-    axes = figure.add_axes((0.012, 0.02, 0.976, 0.86))
-    axes.set(xlim=(0, max(2.6 * k, 2 * k + r) + 2 * gap), ylim=(-1.02 * max(d, r), 0.02 * d), aspect="equal")
-    axes.set_anchor("NW")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(HEIGHT, 0))  # in pixels, from the top
     axes.set_axis_off()
-    _block(axes, 0, d, k, GREY)
-    _block(axes, k + gap, d, r, ORANGE)
-    _block(axes, k + r + 2 * gap, r, k, ORANGE)
-    axes.text(k / 2, -d / 2, f"W0\n{d} × {k}\nfrozen", ha="center", va="center")
-    beside, below = k + r + 2 * gap, -r - gap  # where a thin block's name has room
-    wide, high = r > k / 2, r > d / 3
-    axes.text(*((k + gap + r / 2, -d / 2) if wide else (beside, -0.55 * max(d, 2 * r))), f"B\n{d} × {r}\ntrained",
-              ha="center" if wide else "left", va="center")  # fmt: skip
-    axes.text(*((beside + k / 2, -r / 2) if high else (beside + k / 2, below)), f"A\n{r} × {k}\ntrained",
-              ha="center", va="center" if high else "top")  # fmt: skip
-    figure.text(0.988, 0.94, "h = W0 x + (α/r) B A x", fontsize=12, ha="right")
-    figure.text(0.012, 0.94, f"Rank {r}: B and A have {_share(state)} as many parameters as W0", fontsize=12)
+    scale = min((HEIGHT - TOP - LABEL - GAP - 10) / (d + r), (WIDTH - 20 - 2 * LABEL_WIDE - GAP) / (2 * k + r))
+    high, wide, thin = d * scale, k * scale, r * scale
+    top = TOP + LABEL + thin + GAP  # of W0, B and BA
+    left = 10 + wide + 2 * LABEL_WIDE  # of B
+    product = left + thin + GAP
+    _block(axes, 10, top, wide, high, GREY)
+    _block(axes, left, top, thin, high, ORANGE)
+    _block(axes, product, TOP + LABEL, wide, thin, ORANGE)
+    axes.add_patch(Rectangle((product, top), wide, high, fill=False, edgecolor=ORANGE, ls="--"))
+    middle, narrow = top + high / 2, wide < LABEL_WIDE
+    size = f"{d} ×\n{k}" if narrow else f"{d} × {k}"
+    _text(axes, 10 + wide / 2, middle, f"W0\n{size}\nfrozen")
+    _text(axes, product + wide / 2, middle, f"BA\n{size}\nnever{chr(10) if narrow else ' '}stored")
+    beside = left - LABEL_WIDE / 2 - 2
+    _text(axes, left + thin / 2 if thin > LABEL_WIDE else beside, middle, f"B\n{d} × {r}\ntrained")
+    _text(axes, left - 1.5 * LABEL_WIDE, middle, "+")
+    inside = thin > LABEL and wide > 1.4 * LABEL_WIDE
+    _text(axes, product + wide / 2, TOP + LABEL / 2 + (LABEL + thin) / 2 * inside, f"A\n{r} × {k}, trained")
+    title = f"Rank {r}: B and A have {_share(state)} as many parameters as W0"
+    figure.text(10 / WIDTH, 0.94, title, fontsize=12)
+    figure.text(1 - 10 / WIDTH, 0.94, "h = W0 x + (α/r) B A x", fontsize=12, ha="right")
     return figure
 
 
@@ -91,6 +102,10 @@ def _share(state: StartState) -> str:
     return f"{100 * trained(state) / (d * k):.3g}%"
 
 
-def _block(axes: Axes, left: float, rows: int, columns: int, colour: str) -> None:
-    """A matrix as a rectangle from the top; its edge keeps in sight what is thinner than a pixel."""
-    axes.add_patch(Rectangle((left, -rows), columns, rows, facecolor=colour, edgecolor=colour, lw=0.8))
+def _block(axes: Axes, left: float, top: float, width: float, height: float, colour: str) -> None:
+    """A matrix as a rectangle; its edge keeps in sight what is thinner than a pixel."""
+    axes.add_patch(Rectangle((left, top), width, height, facecolor=colour, edgecolor=colour, lw=0.8))
+
+
+def _text(axes: Axes, x: float, y: float, text: str) -> None:
+    axes.text(x, y, text, ha="center", va="center", fontsize=9)

@@ -132,7 +132,7 @@ def record(n: int, verdict: str | None, when: str = "start") -> None:
 class Board(widgets.VBox):
     """Every statement with a button for each verdict. A click is kept at once; a second click takes it back.
 
-    Without a kernel, what is shown is the statements, each with a link to the section that decides it.
+    Without a kernel, what is shown is the statements, each with the number of the notebook that decides it.
 
     Args:
         when: "start" or "end" of the book, which are kept apart.
@@ -153,7 +153,7 @@ class Board(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         found: Any = super()._repr_mimebundle_(**kwargs)
-        lines = [f"{n}. {s.text} (Decided in {s.link}.)" for n, s in enumerate(STATEMENTS, 1)]
+        lines = [f"{n}. {s.text} *({s.notebook[:2]})*" for n, s in enumerate(STATEMENTS, 1)]
         return found | {"text/markdown": "\n".join(lines), "text/plain": "ten statements"}
 
 

@@ -33,6 +33,6 @@ def test_the_answers_of_notebook_00_are_what_its_cells_compute():
     from lorabook import LoRAConfig, apply_lora
     from lorabook.models import load_model
 
-    report = apply_lora(load_model("pocket", device="cpu").model, LoRAConfig(4, 8, targets=("all-linear",)))
+    report = apply_lora(load_model("pocket", device="cpu").model, LoRAConfig(8, 16, targets=("all-linear",)))
     assert f"{report.trainable:,}" in questions.trained_share().why
     assert questions.trained_share().right == f"{report.trainable / (report.total - report.trainable):.1%}"

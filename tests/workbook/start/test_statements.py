@@ -57,7 +57,7 @@ def test_the_board_s_static_version_is_every_statement_without_a_verdict(file):
     lines = Board()._repr_mimebundle_()["text/markdown"].splitlines()
     assert len(lines) == 10
     for n, (line, statement) in enumerate(zip(lines, STATEMENTS), 1):
-        assert line == f"{n}. {statement.text} (Decided in {statement.link}.)"
+        assert line == f"{n}. {statement.text} *({statement.notebook[:2]})*"  # a heading would tell
 
 
 def test_without_an_answer_nothing_is_kept(file, shown):
