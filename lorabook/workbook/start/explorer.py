@@ -79,7 +79,7 @@ def figure(state: StartState, figure: Figure | None = None) -> Figure:
     _text(axes, product + wide / 2, TOP + LABEL / 2 + (LABEL + thin) / 2 * inside, f"A\n{r} × {k}, trained")
     title = f"Rank {r}: B and A have {_share(state)} as many parameters as W0"
     figure.text(10 / WIDTH, 0.94, title, fontsize=12)
-    figure.text(1 - 10 / WIDTH, 0.94, "h = W0 x + (α/r) B A x", fontsize=12, ha="right")
+    figure.text(1 - 16 / WIDTH, 0.94, "h = W0 x + (α/r) B A x", fontsize=12, ha="right")
     return figure
 
 
@@ -91,7 +91,7 @@ def readout(state: StartState) -> str:
         (
             f"Frozen: W0, {d} × {k} = {d * k:,} parameters.",
             f"Trained: B, {d} × {r}, and A, {r} × {k}, together r (d + k) = {trained(state):,} parameters, "
-            f"{size_text(4 * trained(state))} in fp32.",
+            f"{size_text(4 * trained(state))} at 4 bytes each.",
             f"From rank {limit + 1:,} on, B and A have more parameters than W0.",
         )
     )

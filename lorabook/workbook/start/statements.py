@@ -1,4 +1,4 @@
-"""Ten statements about LoRA: judged by the reader in notebook 00, again in notebook 09, and then by the book.
+"""Ten statements about LoRA: judged by the reader, some in notebook 00, all in notebook 09, and then by the book.
 
 The answers outlive the kernel: they lie in `statements.json` under `runs`, beside the notebooks, where notebook 09
 finds what was said in 00. Without answers everything printed here is the same at every run.
@@ -7,6 +7,7 @@ finds what was said in 00. Without answers everything printed here is the same a
 import html
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,31 +131,33 @@ def record(n: int, verdict: str | None, when: str = "start") -> None:
 
 
 class Board(widgets.VBox):
-    """Every statement with a button for each verdict. A click is kept at once; a second click takes it back.
+    """Statements with a button for each verdict. A click is kept at once; the last one counts.
 
     Without a kernel, what is shown is the statements, each with the number of the notebook that decides it.
 
     Args:
         when: "start" or "end" of the book, which are kept apart.
+        numbers: of the statements shown, by default all of them.
     """
 
-    def __init__(self, when: str = "start"):
+    def __init__(self, when: str = "start", numbers: Sequence[int] = range(1, 11)):
+        self.numbers = tuple(numbers)
         said = read_answers()[when]
         self.choices = []
         rows = []
-        for n, statement in enumerate(STATEMENTS, 1):
+        for n in self.numbers:
             choice = widgets.ToggleButtons(options=VERDICTS, value=said.get(str(n)), layout={"width": "auto"})
             choice.style.button_width = "auto"
             choice.observe(lambda change, n=n: record(n, change["new"], when), names="value")
             self.choices.append(choice)
-            rows += [widgets.HTML(f"<b>{n}.</b> {html.escape(statement.text)}"), choice]
+            rows += [widgets.HTML(f"<b>{n}.</b> {html.escape(STATEMENTS[n - 1].text)}"), choice]
         super().__init__(rows)
         self.add_class("lorabook-statements")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         found: Any = super()._repr_mimebundle_(**kwargs)
-        lines = [f"{n}. {s.text} *({s.notebook[:2]})*" for n, s in enumerate(STATEMENTS, 1)]
-        return found | {"text/markdown": "\n".join(lines), "text/plain": "ten statements"}
+        lines = [f"- {STATEMENTS[n - 1].text} *({STATEMENTS[n - 1].notebook[:2]})*" for n in self.numbers]
+        return found | {"text/markdown": "\n".join(lines), "text/plain": f"{len(lines)} statements"}
 
 
 def verdicts() -> None:

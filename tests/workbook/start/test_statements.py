@@ -56,8 +56,15 @@ def test_the_link_does_not_tell_the_verdict_by_its_text():
 def test_the_board_s_static_version_is_every_statement_without_a_verdict(file):
     lines = Board()._repr_mimebundle_()["text/markdown"].splitlines()
     assert len(lines) == 10
-    for n, (line, statement) in enumerate(zip(lines, STATEMENTS), 1):
-        assert line == f"{n}. {statement.text} *({statement.notebook[:2]})*"  # a heading would tell
+    for line, statement in zip(lines, STATEMENTS):
+        assert line == f"- {statement.text} *({statement.notebook[:2]})*"  # a heading would tell
+
+
+def test_a_board_of_some_keeps_them_under_their_own_numbers(file):
+    board = Board(numbers=(6, 9))
+    board.choices[1].value = "true"
+    assert json.loads(file.read_text("utf-8"))["start"] == {"9": "true"}
+    assert len(board._repr_mimebundle_()["text/markdown"].splitlines()) == 2
 
 
 def test_without_an_answer_nothing_is_kept(file, shown):
