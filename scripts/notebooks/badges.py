@@ -30,7 +30,7 @@ RUN = rf"{BADGE}(?: +{BADGE})*"
 GITHUB = r"https://(?:github\.com|raw\.githubusercontent\.com)/[^/\s)]+/[^/\s)]+/(?:blob/)?main/"
 
 FIRST_CELL = """\
-# Installs lorabook where it is missing.
+# Install lorabook if needed.
 import glob
 import importlib.util
 

@@ -7,26 +7,21 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 
 class LoRALinear(nn.Module):
-    """h = base(x) + (alpha / r) B A dropout(x); the base is frozen, A and B are fp32."""
+    """h = base(x) + (alpha / r) B A x, with a frozen base."""
 
-    def __init__(self, base, r, alpha, dropout=0.0):
+    def __init__(self, base, r, alpha):
         super().__init__()
-        d, k = base.weight.shape
         self.base = base.requires_grad_(False)
-        self.A = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(r, k), a=math.sqrt(5)))
-        self.B = nn.Parameter(torch.zeros(d, r))
-        self.scaling, self.dropout = alpha / r, nn.Dropout(dropout)
-        self.train(base.training)
+        self.A = nn.Parameter(torch.randn(r, base.in_features) / math.sqrt(base.in_features))
+        self.B = nn.Parameter(torch.zeros(base.out_features, r))
+        self.scaling = alpha / r
 
     def forward(self, x):
-        z = F.linear(self.dropout(x).to(self.A.dtype), self.A)  # (..., k) -> (..., r)
-        h = self.base(x)
-        return h + (self.scaling * F.linear(z, self.B)).to(h.dtype)
+        return self.base(x) + self.scaling * (x @ self.A.T @ self.B.T)
 
 
 class DoRALinear(LoRALinear):

@@ -56,5 +56,5 @@ def which_factor(found: Mapping[str, Any]) -> Figure:
             axes.annotate(f"{mean:.3f}", (place + 0.22, mean), xytext=(3, 0), textcoords="offset points", va="center")
         axes.set_xticks([0, 1], ["B zero", "A zero"])
         axes.set(xlim=(-0.4, 1.6), ylabel=label, title={"layer": "one layer", "model": "whole model"}[part])
-    figure.suptitle("Starting with B at zero does better here")
+    figure.suptitle("B at zero is better in one layer; in the whole model it makes no difference")
     return figure

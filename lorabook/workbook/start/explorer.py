@@ -72,11 +72,10 @@ def figure(state: StartState, figure: Figure | None = None) -> Figure:
     size = f"{d} ×\n{k}" if narrow else f"{d} × {k}"
     _text(axes, 10 + wide / 2, middle, f"W0\n{size}\nfrozen")
     _text(axes, product + wide / 2, middle, f"BA\n{size}\nnever{chr(10) if narrow else ' '}stored")
-    beside = left - LABEL_WIDE / 2 - 2
-    _text(axes, left + thin / 2 if thin > LABEL_WIDE else beside, middle, f"B\n{d} × {r}\ntrained")
-    _text(axes, left - 1.5 * LABEL_WIDE, middle, "+")
-    inside = thin > LABEL and wide > 1.4 * LABEL_WIDE
-    _text(axes, product + wide / 2, TOP + LABEL / 2 + (LABEL + thin) / 2 * inside, f"A\n{r} × {k}, trained")
+    _text(axes, 10 + wide + LABEL_WIDE, middle, "+ (α/r) ·", size=11)
+    above = TOP + LABEL / 2
+    _text(axes, left + thin, above, f"B\n{d} × {r}, trained", side="right")
+    _text(axes, product, above, f"A\n{r} × {k}, trained", side="left")
     title = f"Rank {r}: B and A have {_share(state)} as many parameters as W0"
     figure.text(10 / WIDTH, 0.94, title, fontsize=12)
     figure.text(1 - 16 / WIDTH, 0.94, "h = W0 x + (α/r) B A x", fontsize=12, ha="right")
@@ -107,5 +106,5 @@ def _block(axes: Axes, left: float, top: float, width: float, height: float, col
     axes.add_patch(Rectangle((left, top), width, height, facecolor=colour, edgecolor=colour, lw=0.8))
 
 
-def _text(axes: Axes, x: float, y: float, text: str) -> None:
-    axes.text(x, y, text, ha="center", va="center", fontsize=9)
+def _text(axes: Axes, x: float, y: float, text: str, side: str = "center", size: float = 9) -> None:
+    axes.text(x, y, text, ha=side, va="center", fontsize=size)

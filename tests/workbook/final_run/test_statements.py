@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lorabook.workbook.start import statements
-from lorabook.workbook.start.statements import STATEMENTS, VERDICTS, Board, anchor, verdicts
+from lorabook.workbook.final_run import statements
+from lorabook.workbook.final_run.statements import STATEMENTS, VERDICTS, Board, anchor, verdicts
 from tests.kit.notebooks import ROOT, cells, headings
 
 
@@ -56,15 +56,8 @@ def test_the_link_does_not_tell_the_verdict_by_its_text():
 def test_the_board_s_static_version_is_every_statement_without_a_verdict(file):
     lines = Board()._repr_mimebundle_()["text/markdown"].splitlines()
     assert len(lines) == 10
-    for line, statement in zip(lines, STATEMENTS):
-        assert line == f"- {statement.text} *({statement.notebook[:2]})*"  # a heading would tell
-
-
-def test_a_board_of_some_keeps_them_under_their_own_numbers(file):
-    board = Board(numbers=(6, 9))
-    board.choices[1].value = "true"
-    assert json.loads(file.read_text("utf-8"))["start"] == {"9": "true"}
-    assert len(board._repr_mimebundle_()["text/markdown"].splitlines()) == 2
+    for n, (line, statement) in enumerate(zip(lines, STATEMENTS), 1):
+        assert line == f"{n}. {statement.text} *({statement.notebook[:2]})*"  # a heading would tell
 
 
 def test_without_an_answer_nothing_is_kept(file, shown):
@@ -73,37 +66,37 @@ def test_without_an_answer_nothing_is_kept(file, shown):
     for _ in range(2):
         verdicts()
     assert shown[0] == shown[1] and not file.parent.exists()
-    assert [row[1:4] for row in rows(shown[0])] == [["–", "–", f"**{s.verdict}**"] for s in STATEMENTS]
+    assert [row[1:3] for row in rows(shown[0])] == [["–", f"**{s.verdict}**"] for s in STATEMENTS]
 
 
-def test_what_was_said_at_the_start_stands_beside_what_is_said_at_the_end(file, shown):
-    start, end = Board(), Board("end")
-    start.choices[3].value, start.choices[4].value, end.choices[3].value = "true", "imprecise", "wrong"
-    assert json.loads(file.read_text("utf-8")) == {"start": {"4": "true", "5": "imprecise"}, "end": {"4": "wrong"}}
+def test_what_was_said_stands_beside_the_verdict(file, shown):
+    board = Board()
+    board.choices[3].value, board.choices[4].value = "true", "imprecise"
+    assert json.loads(file.read_text("utf-8")) == {"4": "true", "5": "imprecise"}
     assert [choice.value for choice in Board().choices[3:5]] == ["true", "imprecise"]  # when the notebook opens again
     verdicts()
     table = rows(shown[0])
-    assert table[3][1:4] == ["true", "wrong", "**wrong**"] and table[4][1:4] == ["imprecise", "–", "**imprecise**"]
-    assert shown[0].endswith("Right at the start: 1 of 10; now: 1.")
+    assert table[3][1:3] == ["true", "**wrong**"] and table[4][1:3] == ["imprecise", "**imprecise**"]
+    assert shown[0].endswith("You have 1 of 10 right.")
 
 
 def test_an_answer_can_be_changed_and_taken_back(file):
     board = Board()
     board.choices[0].value = "wrong"
     board.choices[0].value = "true"
-    assert json.loads(file.read_text("utf-8"))["start"] == {"1": "true"}
+    assert json.loads(file.read_text("utf-8")) == {"1": "true"}
     board.choices[0].value = None
     assert not file.exists()
 
 
-@pytest.mark.parametrize("spoiled", ["", "[]", '{"start": []}', '{"start": {"1": 7, "2": "maybe"}}', "\xff"])
+@pytest.mark.parametrize("spoiled", ["", "[]", '{"1": []}', '{"1": 7, "2": "maybe"}', "\xff"])
 def test_a_spoiled_file_holds_nothing(file, spoiled, shown):
     file.parent.mkdir(parents=True)
     file.write_text(spoiled, encoding="latin-1")
     verdicts()
-    assert all(row[1:3] == ["–", "–"] for row in rows(shown[0]))
+    assert all(row[1] == "–" for row in rows(shown[0]))
     Board().choices[2].value = "true"
-    assert json.loads(file.read_text("utf-8"))["start"] == {"3": "true"}
+    assert json.loads(file.read_text("utf-8")) == {"3": "true"}
 
 
 def test_answers_lie_beside_the_runs(monkeypatch):
@@ -131,7 +124,7 @@ def _answer_some(numbers: range, folder: str, together: Any) -> None:
 
 
 def test_two_kernels_at_once_lose_no_answer(tmp_path):
-    """Notebooks 00 and 09 open side by side: each answer is read, changed and written back."""
+    """The notebook open twice: each answer is read, changed and written back."""
     context = multiprocessing.get_context("spawn")
     halves, together = [range(1, 6), range(6, 11)], context.Barrier(2)
     folder = str(tmp_path / "runs" / "final")
@@ -141,4 +134,4 @@ def test_two_kernels_at_once_lose_no_answer(tmp_path):
     for kernel in kernels:
         kernel.join(120)
     kept = json.loads((tmp_path / "runs" / "statements.json").read_text())
-    assert kept["start"] == {str(n): "true" for n in range(1, 11)}
+    assert kept == {str(n): "true" for n in range(1, 11)}

@@ -1,13 +1,11 @@
-"""Ten statements about LoRA: judged by the reader, some in notebook 00, all in notebook 09, and then by the book.
+"""Ten statements about LoRA, to be judged by the reader and then by the book.
 
-The answers outlive the kernel: they lie in `statements.json` under `runs`, beside the notebooks, where notebook 09
-finds what was said in 00. Without answers everything printed here is the same at every run.
+The answers outlive the kernel: they are kept in `statements.json` under `runs`, beside the notebooks.
 """
 
 import html
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ import ipywidgets as widgets
 from lorabook.atomic import only_writer, replace_text
 
 VERDICTS = ("true", "imprecise", "wrong")
-WHEN = ("start", "end")  # in notebook 00, and in 09
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,14 @@ STATEMENTS = (
         "true",
         "BA is zero until B has moved",
         "01_lora_from_scratch.ipynb",
-        "The module",
+        "The layer in six lines",
     ),
     Statement(
         "Computing the product BA in the forward pass costs nothing in training: it is a temporary outside the graph.",
         "wrong",
         "it is in the graph: a dense matrix is kept, and a dense gradient is computed",
         "01_lora_from_scratch.ipynb",
-        "Three ways to write one line",
+        "Going deeper: two ways to write one line",
     ),
     Statement(
         "LoRA makes fine-tuning faster.",
@@ -118,60 +115,54 @@ def anchor(heading: str) -> str:
     return heading.replace(" ", "-")
 
 
-def record(n: int, verdict: str | None, when: str = "start") -> None:
+def record(n: int, verdict: str | None) -> None:
     """Keep what the reader says of statement `n`. None takes an answer back."""
     if verdict is None and not answers_file().exists():
         return
-    with only_writer(answers_file().parent, wait=10):  # notebooks 00 and 09 may be open at once
+    with only_writer(answers_file().parent, wait=10):  # the notebook may be open twice
         kept = read_answers()
-        kept[when].pop(str(n), None)
+        kept.pop(str(n), None)
         if verdict is not None:
-            kept[when][str(n)] = verdict
+            kept[str(n)] = verdict
         _keep(kept)
 
 
 class Board(widgets.VBox):
-    """Statements with a button for each verdict. A click is kept at once; the last one counts.
+    """Every statement with a button for each verdict. A click is kept at once; the last one counts.
 
     Without a kernel, what is shown is the statements, each with the number of the notebook that decides it.
-
-    Args:
-        when: "start" or "end" of the book, which are kept apart.
-        numbers: of the statements shown, by default all of them.
     """
 
-    def __init__(self, when: str = "start", numbers: Sequence[int] = range(1, 11)):
-        self.numbers = tuple(numbers)
-        said = read_answers()[when]
+    def __init__(self) -> None:
+        said = read_answers()
         self.choices = []
         rows = []
-        for n in self.numbers:
+        for n, statement in enumerate(STATEMENTS, 1):
             choice = widgets.ToggleButtons(options=VERDICTS, value=said.get(str(n)), layout={"width": "auto"})
             choice.style.button_width = "auto"
-            choice.observe(lambda change, n=n: record(n, change["new"], when), names="value")
+            choice.observe(lambda change, n=n: record(n, change["new"]), names="value")
             self.choices.append(choice)
-            rows += [widgets.HTML(f"<b>{n}.</b> {html.escape(STATEMENTS[n - 1].text)}"), choice]
+            rows += [widgets.HTML(f"<b>{n}.</b> {html.escape(statement.text)}"), choice]
         super().__init__(rows)
         self.add_class("lorabook-statements")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         found: Any = super()._repr_mimebundle_(**kwargs)
-        lines = [f"- {STATEMENTS[n - 1].text} *({STATEMENTS[n - 1].notebook[:2]})*" for n in self.numbers]
-        return found | {"text/markdown": "\n".join(lines), "text/plain": f"{len(lines)} statements"}
+        lines = [f"{n}. {s.text} *({s.notebook[:2]})*" for n, s in enumerate(STATEMENTS, 1)]
+        return found | {"text/markdown": "\n".join(lines), "text/plain": "ten statements"}
 
 
 def verdicts() -> None:
-    """Display, for every statement, what the reader said at the start and says now, and what decides it."""
+    """Display, for every statement, what the reader said, the verdict, and what decides it."""
     from IPython.display import Markdown, display
 
-    kept = read_answers()
-    lines = ["| | at the start | now | it is | because | decided in |", "|---|---|---|---|---|---|"]
+    said = read_answers()
+    lines = ["| | you say | it is | because | decided in |", "|---|---|---|---|---|"]
     for n, s in enumerate(STATEMENTS, 1):
-        said = " | ".join(kept[when].get(str(n), "–") for when in WHEN)
-        lines.append(f"| {n} | {said} | **{s.verdict}** | {s.because} | {s.link} |")
-    right = {when: sum(kept[when].get(str(n)) == s.verdict for n, s in enumerate(STATEMENTS, 1)) for when in WHEN}
-    if any(kept.values()):
-        lines += ["", f"Right at the start: {right['start']} of {len(STATEMENTS)}; now: {right['end']}."]
+        lines.append(f"| {n} | {said.get(str(n), '–')} | **{s.verdict}** | {s.because} | {s.link} |")
+    if said:
+        right = sum(said.get(str(n)) == s.verdict for n, s in enumerate(STATEMENTS, 1))
+        lines += ["", f"You have {right} of {len(STATEMENTS)} right."]
     display(Markdown("\n".join(lines)))
 
 
@@ -180,20 +171,18 @@ def answers_file() -> Path:
     return Path(os.environ.get("LORABOOK_OUTPUT", "runs/final")).parent / "statements.json"
 
 
-def read_answers() -> dict[str, dict[str, str]]:
-    """What is kept: for "start" and "end", verdicts by number. A file that is missing or spoiled holds nothing."""
+def read_answers() -> dict[str, str]:
+    """The kept verdicts by number. A file that is missing or spoiled holds nothing."""
     try:
         content: Any = json.loads(answers_file().read_text(encoding="utf-8"))
-        found = {when: content.get(when, {}) for when in WHEN}
-        return {when: {n: v for n, v in said.items() if v in VERDICTS} for when, said in found.items()}
+        return {n: v for n, v in content.items() if v in VERDICTS}
     except (OSError, ValueError, AttributeError, TypeError):
-        return {when: {} for when in WHEN}
+        return {}
 
 
-def _keep(kept: dict[str, dict[str, str]]) -> None:
+def _keep(kept: dict[str, str]) -> None:
     """Keep the answers; where there are none, no file is made, and an old one goes."""
-    file = answers_file()
-    if any(kept.values()):
-        replace_text(file, json.dumps(kept, indent=1))
+    if kept:
+        replace_text(answers_file(), json.dumps(kept, indent=1))
     else:
-        file.unlink(missing_ok=True)
+        answers_file().unlink(missing_ok=True)
