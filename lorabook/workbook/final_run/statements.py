@@ -1,4 +1,4 @@
-"""Ten statements about LoRA, to be judged by the reader and then by the book.
+"""Ten statements about LoRA for the reader to judge.
 
 The answers outlive the kernel: they are kept in `statements.json` under `runs`, beside the notebooks.
 """

@@ -11,19 +11,20 @@ from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, new_figure, new_pa
 def training(losses: Sequence[float], held_out: Mapping[int, float]) -> Figure:
     """The loss of every training step, and the held-out loss by the steps taken."""
     figure, axes = new_figure(7.2, 3.2)
-    axes.plot(range(1, len(losses) + 1), losses, color=GREY, lw=1)
+    axes.plot(range(1, len(losses) + 1), losses, ".", color=GREY, ms=5)
     steps, values = list(held_out), list(held_out.values())
     axes.plot(steps, values, "o-", color=ORANGE, lw=2)
-    for step, value, side in ((steps[0], values[0], "left"), (steps[-1], values[-1], "right")):
-        axes.annotate(
-            f"{value:.2f}", (step, value), xytext=(0, 9), textcoords="offset points", ha=side, color="#8a5a00"
-        )
-    axes.annotate(
-        "held-out", (steps[-1], values[-1]), xytext=(8, 0), textcoords="offset points", va="center", color="#8a5a00"
+    for step, value in ((steps[0], values[0]), (steps[-1], values[-1])):
+        text = {"xytext": (0, -16), "textcoords": "offset points", "ha": "center", "weight": "bold"}
+        axes.annotate(f"{value:.2f}", (step, value), color="#8a5a00", **text)
+    axes.annotate("held-out", (steps[-1], values[-1]), xytext=(12, 0), textcoords="offset points", va="center",
+                  color="#8a5a00")  # fmt: skip
+    axes.annotate("one batch\nin training", (len(losses), max(losses)), xytext=(12, 0), textcoords="offset points",
+                  va="top", color="#555555")  # fmt: skip
+    axes.set(
+        xlabel="training step", ylabel="loss (nats per token)", title="Training A and B alone lowers the held-out loss"
     )
-    axes.annotate("training", (len(losses), losses[-1]), xytext=(8, -14), textcoords="offset points", color="#555555")
-    axes.set(xlabel="training step", ylabel="loss (nats per token)", title="Training A and B alone lowers the loss")
-    axes.set_xlim(0, 1.14 * len(losses))
+    axes.set_xlim(-0.03 * len(losses), 1.2 * len(losses))
     return figure
 
 
@@ -56,5 +57,6 @@ def which_factor(found: Mapping[str, Any]) -> Figure:
             axes.annotate(f"{mean:.3f}", (place + 0.22, mean), xytext=(3, 0), textcoords="offset points", va="center")
         axes.set_xticks([0, 1], ["B zero", "A zero"])
         axes.set(xlim=(-0.4, 1.6), ylabel=label, title={"layer": "one layer", "model": "whole model"}[part])
-    figure.suptitle("B at zero is better in one layer; in the whole model it makes no difference")
+    panes[0].set_ylim(bottom=0)
+    figure.suptitle("One layer: B at zero is better. The whole model: the same loss")
     return figure

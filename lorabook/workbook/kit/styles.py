@@ -115,6 +115,8 @@ STYLES = (
     Style("two spaces", two_spaces, count_two_spaces),
 )
 
+CAMEL_CASE, DOCSTRINGS, TYPE_HINTS, TWO_SPACES = STYLES
+
 # What a completion begins with. No name, docstring, annotation or indented line of its own comes before it.
 CLASSES = ("Reader", "Writer", "Counter", "Cache", "Parser", "Stack", "Queue", "Table", "Client", "Server", "Message")
 PROMPTS = tuple(f"import os\n\n\nclass {name}(Base):\n    def " for name in CLASSES)

@@ -71,7 +71,7 @@ def figure(state: StartState, figure: Figure | None = None) -> Figure:
     middle, narrow = top + high / 2, wide < LABEL_WIDE
     size = f"{d} ×\n{k}" if narrow else f"{d} × {k}"
     _text(axes, 10 + wide / 2, middle, f"W0\n{size}\nfrozen")
-    _text(axes, product + wide / 2, middle, f"BA\n{size}\nnever{chr(10) if narrow else ' '}stored")
+    _text(axes, product + wide / 2, middle, f"B A\n{size}\nnot stored")
     _text(axes, 10 + wide + LABEL_WIDE, middle, "+ (α/r) ·", size=11)
     above = TOP + LABEL / 2
     _text(axes, left + thin, above, f"B\n{d} × {r}, trained", side="right")

@@ -17,11 +17,16 @@ def names(counts: Mapping[str, tuple[int, int]]) -> Figure:
     for row, (camel, snake) in enumerate(counts.values()):
         axes.barh(row, camel, height=0.5, color=ORANGE)
         axes.barh(row, snake, left=camel, height=0.5, color=BLUE)
-        text = f"{camel} camelCase, {snake} snake_case"
-        axes.annotate(text, (camel + snake, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9)
+        for count, end, name, colour in (
+            (camel, camel, "camelCase", ORANGE),
+            (snake, camel + snake, "snake_case", BLUE),
+        ):
+            if count:
+                axes.annotate(f"{count} {name}", (end, row), xytext=(6, 0), textcoords="offset points", va="center",
+                              color=colour)  # fmt: skip
     axes.set_yticks(range(len(counts)), list(counts))
     axes.invert_yaxis()
-    axes.set(xlabel="different multi-word names in the texts")
-    axes.set_xlim(0, 1.5 * max(sum(pair) for pair in counts.values()))
-    axes.set_title("The habit comes with the adapter and goes with it")
+    axes.set(xlabel="distinct multi-word names in the texts")
+    axes.set_xlim(0, 1.3 * max(sum(pair) for pair in counts.values()))
+    axes.set_title("camelCase comes with the adapter and goes with it")
     return figure

@@ -6,17 +6,17 @@ from lorabook.workbook.kit.question import Question
 def lora_parameters() -> Question:
     """Of the matrix that the Start explorer shows first."""
     return Question(
-        "In StarCoderBase-1B, one W0 is 2304 × 2048: 4.7 million parameters. How many do A and B have at rank 16?",
-        ("about 70 thousand", "about 300 thousand", "about 1 million", "about 4.7 million"),
-        "about 70 thousand",
-        "A has 16 × 2048 and B 2304 × 16: together 69,632, or 1.5% of W0.",
+        "In StarCoderBase-1B, one W0 is 2304 × 2048: 4.7 million parameters. How many do A and B have at rank 8?",
+        ("about 35 thousand", "about 300 thousand", "about 1 million", "about 4.7 million"),
+        "about 35 thousand",
+        "A has 8 × 2048 and B 2304 × 8: together 34,816, or 0.7% of W0.",
     )
 
 
 def trained_share() -> Question:
     """Of rank 8 on every linear layer of the pocket model."""
     return Question(
-        "How many new parameters is that, as a fraction of the pocket model's 3.9 million?",
+        "What fraction of the pocket model's 3.9 million parameters is that?",
         ("0.03%", "0.3%", "3.0%", "30%"),
         "3.0%",
         "116,736 new parameters, next to 3.9 million that stay frozen.",
