@@ -284,17 +284,17 @@ def checkpoint(share: int, D: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=int, choices=CHECKPOINTS, help="run this one alone, write nothing")
+    parser.add_argument("--checkpoint", type=int, choices=CHECKPOINTS, help="this one alone; what is stored stays")
     asked = parser.parse_args()
     pretrained()
     D = sum(p.numel() for p in Classifier(body(0), 0).parameters())
-    if asked.checkpoint is not None:
-        checkpoint(asked.checkpoint, D)
-        return
+    found = json.loads(RESULT.read_text())["checkpoints"] if RESULT.exists() else {}
+    for share in CHECKPOINTS if asked.checkpoint is None else [asked.checkpoint]:
+        found[str(share)] = checkpoint(share, D)
     record = {"D": D, "packages": PACKAGES, "length": LENGTH, "train": TRAIN, "validation": VALIDATION, "test": TEST}
     record |= {"batch": BATCH, "steps": STEPS, "seeds": SEEDS}
     record["pretraining"] = json.loads((RUNS / "pretraining.json").read_text())
-    record["checkpoints"] = {str(share): checkpoint(share, D) for share in CHECKPOINTS}
+    record["checkpoints"] = {share: found[share] for share in sorted(found, key=int)}
     record["live"] = live()
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/pretraining_dimension.py', record):,} bytes")
 

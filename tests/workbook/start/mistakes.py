@@ -19,12 +19,12 @@ def both_factors_multiplied(d, k, r):
     return B * A
 
 
-@wrong("lora_size", "for square")
+@wrong("lora_size", "matrix is square")
 def square_of_outputs(d, k, r):
     return 2 * d * r
 
 
-@wrong("lora_size", "for square")
+@wrong("lora_size", "matrix is square")
 def square_of_inputs(d, k, r):
     return r * k + r * k
 
@@ -69,7 +69,7 @@ def base_included(d, k, r):
     return sum(m.numel() for m in (torch.empty(d, k, device="meta"), torch.empty(d, r), torch.empty(r, k)))
 
 
-@wrong("lora_size", "neither B nor A")
+@wrong("lora_size", "instead of B and A")
 def the_product_s_size(d, k, r):
     return (torch.empty(d, r, device="meta") @ torch.empty(r, k, device="meta")).numel()
 
@@ -79,22 +79,22 @@ def one_column_and_one_row(d, k, r):
     return d + k
 
 
-@wrong("lora_size", "gave bytes")
+@wrong("lora_size", "these are bytes")
 def bytes_in_fp32(d, k, r):
     return torch.empty(d, r).nbytes + torch.empty(r, k).nbytes
 
 
-@wrong("lora_size", "gave bytes")
+@wrong("lora_size", "these are bytes")
 def bytes_in_half(d, k, r):
     return 2 * (d * r + r * k)
 
 
-@wrong("lora_size", "share of W0")
+@wrong("lora_size", "fraction of W0")
 def share(d, k, r):
     return r * (d + k) / (d * k)
 
 
-@wrong("lora_size", "share of W0")
+@wrong("lora_size", "fraction of W0")
 def percent(d, k, r):
     return 100 * (d * r + r * k) / (d * k)
 
