@@ -74,7 +74,7 @@ STATEMENTS = (
         "true",
         "BA is zero until B has moved",
         "01_lora_from_scratch.ipynb",
-        "The layer in six lines",
+        "The layer",
     ),
     Statement(
         "Computing the product BA in the forward pass costs nothing in training: it is a temporary outside the graph.",
