@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, new_figure, new_panes
 
+BROWN = "#8a5a00"  # orange, dark enough for text
+
 
 def training(losses: Sequence[float], held_out: Mapping[int, float]) -> Figure:
     """The loss of every training step, and the held-out loss by the steps taken."""
@@ -14,17 +16,17 @@ def training(losses: Sequence[float], held_out: Mapping[int, float]) -> Figure:
     axes.plot(range(1, len(losses) + 1), losses, ".", color=GREY, ms=5)
     steps, values = list(held_out), list(held_out.values())
     axes.plot(steps, values, "o-", color=ORANGE, lw=2)
-    for step, value in ((steps[0], values[0]), (steps[-1], values[-1])):
-        text = {"xytext": (0, -16), "textcoords": "offset points", "ha": "center", "weight": "bold"}
-        axes.annotate(f"{value:.2f}", (step, value), color="#8a5a00", **text)
-    axes.annotate("held-out", (steps[-1], values[-1]), xytext=(12, 0), textcoords="offset points", va="center",
-                  color="#8a5a00")  # fmt: skip
-    axes.annotate("one batch\nin training", (len(losses), max(losses)), xytext=(12, 0), textcoords="offset points",
-                  va="top", color="#555555")  # fmt: skip
+    for place, side in ((0, "left"), (-1, "right")):
+        axes.annotate(f"{values[place]:.2f}", (steps[place], values[place]), xytext=(0, -16), color=BROWN, ha=side,
+                      textcoords="offset points", weight="bold")  # fmt: skip
+    axes.annotate("held-out", (steps[-1], values[-1]), xytext=(10, 0), textcoords="offset points", va="center",
+                  color=BROWN, annotation_clip=False)  # fmt: skip
+    axes.annotate("dots: one training batch each", (0.99, 0.97), xycoords="axes fraction", ha="right", va="top",
+                  color="#555555")  # fmt: skip
     axes.set(
         xlabel="training step", ylabel="loss (nats per token)", title="Training A and B alone lowers the held-out loss"
     )
-    axes.set_xlim(-0.03 * len(losses), 1.2 * len(losses))
+    axes.set_xlim(-0.02 * len(losses), 1.02 * len(losses))
     return figure
 
 
@@ -57,6 +59,6 @@ def which_factor(found: Mapping[str, Any]) -> Figure:
             axes.annotate(f"{mean:.3f}", (place + 0.22, mean), xytext=(3, 0), textcoords="offset points", va="center")
         axes.set_xticks([0, 1], ["B zero", "A zero"])
         axes.set(xlim=(-0.4, 1.6), ylabel=label, title={"layer": "one layer", "model": "whole model"}[part])
-    panes[0].set_ylim(bottom=0)
+    panes[0].set_ylim(0, 1.1 * max(found["layer"]["A zero"]["test"]))
     figure.suptitle("One layer: B at zero is better. The whole model: the same loss")
     return figure

@@ -8,7 +8,7 @@ def test_training_draws_every_step_and_every_measurement():
     one, other = axes.get_lines()
     assert list(one.get_xdata()) == [1, 2, 3] and list(one.get_ydata()) == [3.0, 2.5, 2.6]
     assert list(other.get_xdata()) == [0, 3] and list(other.get_ydata()) == [2.9, 2.4]
-    assert {t.get_text() for t in axes.texts} == {"2.90", "2.40", "one batch\nin training", "held-out"}
+    assert {t.get_text() for t in axes.texts} == {"2.90", "2.40", "dots: one training batch each", "held-out"}
 
 
 def test_fading_in_writes_every_rate_over_its_strength():
