@@ -2,8 +2,19 @@
 
 import html
 from collections.abc import Sequence
+from itertools import groupby
 
 CELL = "text-align: left; vertical-align: top; white-space: pre-wrap; font-family: monospace; padding: 8px; width: 50%"
+
+
+def short(text: str) -> str:
+    """`text` with a paragraph that repeats many times in a row shown twice, and how often it came again."""
+    found = []
+    for paragraph, run in groupby(text.split("\n\n")):
+        times = len(list(run))
+        found += [paragraph] * min(times, 2) + [f"(… and {times - 2} times more)"] * (times > 3)
+        found += [paragraph] * (times == 3)
+    return "\n\n".join(found)
 
 
 def side_by_side(headings: tuple[str, str], rows: Sequence[tuple[str, str, str]], longest: int = 500) -> None:
@@ -17,6 +28,7 @@ def side_by_side(headings: tuple[str, str], rows: Sequence[tuple[str, str, str]]
     from IPython.display import display
 
     def cut(text: str) -> str:
+        text = short(text)
         return text if len(text) <= longest else text[:longest].rstrip() + " …"
 
     table, page = [], []

@@ -16,7 +16,7 @@ def lora_parameters() -> Question:
 def trained_share() -> Question:
     """Of rank 8 on every linear layer of the pocket model."""
     return Question(
-        "What fraction of the pocket model's 3.9 million parameters is that?",
+        "How large are the new matrices, compared with the model's 3.9 million parameters?",
         ("0.03%", "0.3%", "3.0%", "30%"),
         "3.0%",
         "116,736 new parameters, next to 3.9 million that stay frozen.",

@@ -1,6 +1,6 @@
 """Two texts side by side: cut, escaped, and readable where HTML is not shown."""
 
-from lorabook.workbook.kit.side_by_side import side_by_side
+from lorabook.workbook.kit.side_by_side import short, side_by_side
 
 
 def test_every_text_is_shown_cut_and_nothing_of_it_is_rendered(monkeypatch):
@@ -11,3 +11,8 @@ def test_every_text_is_shown_cut_and_nothing_of_it_is_rendered(monkeypatch):
     assert "A &lt;title&gt;" in data["text/html"] and "<script>" not in data["text/html"]
     assert "x" * 30 + " …" in data["text/html"] and "x" * 31 not in data["text/html"]
     assert data["text/markdown"].splitlines()[2:6] == ["*before*", "", "> one", "> <script>"]
+
+
+def test_only_a_paragraph_that_goes_on_repeating_is_shortened():
+    assert short("a\n\na\n\na\n\nb") == "a\n\na\n\na\n\nb"
+    assert short("a\n\n" * 9 + "b") == "a\n\na\n\n(… and 7 times more)\n\nb"
