@@ -104,7 +104,8 @@ def twice(path: Path, folder: Path) -> Played:
                     break
                 continue
             played.cells += 1
-            if "NBVAL_IGNORE_OUTPUT" not in cell.source and printed(cell) != first:
+            ignored = "NBVAL_IGNORE_OUTPUT" in cell.source or "nbval-ignore-output" in cell.metadata.get("tags", ())
+            if not ignored and printed(cell) != first:
                 played.faults.append(f"{path.stem}, code cell {count} prints something else the second time")
     return played
 

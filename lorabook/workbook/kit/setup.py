@@ -1,5 +1,7 @@
 """The first cell of every notebook."""
 
+from importlib import import_module
+
 import lorabook
 from lorabook.models.quantized import quiet_bitsandbytes
 
@@ -9,6 +11,7 @@ def setup() -> None:
     import datasets
     from transformers.utils import logging
 
+    import_module("matplotlib.figure")  # now: cut short by the stop button, this import could not be repeated
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()

@@ -26,7 +26,7 @@ def names(counts: Mapping[str, tuple[int, int]]) -> Figure:
                               color=colour)  # fmt: skip
     axes.set_yticks(range(len(counts)), list(counts))
     axes.invert_yaxis()
-    axes.set(xlabel="distinct multi-word names in the texts")
+    axes.set(xlabel="multi-word names, each counted once per text")
     axes.set_xlim(0, 1.3 * max(sum(pair) for pair in counts.values()))
     axes.set_title("camelCase comes with the adapter and goes with it")
     return figure
