@@ -44,7 +44,8 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     )
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
         cell.execution_count = count
-        cell.outputs = joined([output for output in cell.outputs if not is_progress_bar(output)])
+        ignored = "nbval-ignore-output" in cell.metadata.get("tags", ())  # else nbval would miss the bar
+        cell.outputs = joined([output for output in cell.outputs if not (ignored and is_progress_bar(output))])
         for output in cell.outputs:
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             if output.output_type == "execute_result":
