@@ -152,14 +152,22 @@ def said() -> dict:
             "rates": rates,
             "runs": [run(method, best, s) for s in SAID_SEEDS],
         }
-    found["blocks"] = permutation_test([r["lambdas"] for r in found["said"]["runs"]], list(tensors))
+    found["blocks"] = permutation_test([r["lambdas"] for r in found["said"]["runs"]], tensors)
     return found
 
 
-def permutation_test(lambdas: list[list[float]], names: list[str], permutations: int = PERMUTATIONS) -> dict:
-    """Whether the scales of matrices depend on the block: mean scale by block, and the p-value."""
-    blocks = sorted({int(name.split(".")[1]) for name in names if name.startswith("h.")})
-    of_block = [[i for i, n in enumerate(names) if n.startswith(f"h.{b}.") and n.endswith("weight")] for b in blocks]
+def permutation_test(
+    lambdas: list[list[float]], tensors: dict[str, list[int]], permutations: int = PERMUTATIONS
+) -> dict:
+    """Whether the scales of matrices depend on the block: mean scale by block, and the p-value.
+
+    Args:
+        lambdas: for every seed the scale of every tensor.
+        tensors: their shapes by name. Vectors, such as those of a LayerNorm, are left out.
+    """
+    matrices = [(i, name.split(".")) for i, (name, shape) in enumerate(tensors.items()) if len(shape) == 2]
+    blocks = sorted({int(name[1]) for _, name in matrices if name[0] == "h"})
+    of_block = [[i for i, name in matrices if name[:2] == ["h", str(block)]] for block in blocks]
     values = torch.tensor([[sum(scales[i] for i in group) / len(group) for group in of_block] for scales in lambdas])
     generator = torch.Generator().manual_seed(0)
     observed = values.mean(0).var().item()

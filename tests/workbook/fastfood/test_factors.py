@@ -91,14 +91,17 @@ def test_did_and_said_are_both_tuned_on_the_same_seeds():
 
 
 def test_the_permutation_test_finds_a_block_that_differs_and_no_other():
-    names = [f"h.{block}.c_fc.weight" for block in range(4)]
-    noise = torch.randn(12, 4, generator=torch.Generator().manual_seed(1))
-    shifted = (noise + torch.tensor([0.0, 0, 0, 3])).tolist()
-    assert script.permutation_test(shifted, names, 500)["p"] < 0.01
-    assert script.permutation_test(noise.tolist(), names, 500)["p"] > 0.05
-    assert script.permutation_test(FOUND["said"]["said"]["runs"] and [
-        run["lambdas"] for run in FOUND["said"]["said"]["runs"]], list(FOUND["said"]["tensors"]), 2000
-    )["p"] == pytest.approx(FOUND["said"]["blocks"]["p"], abs=0.05)  # fmt: skip
+    tensors = {f"h.{block}.c_fc.weight": [8, 4] for block in range(4)} | {"h.3.ln.weight": [4], "wte.weight": [9, 4]}
+    noise = torch.randn(12, 6, generator=torch.Generator().manual_seed(1))
+    assert script.permutation_test((noise + torch.tensor([0.0, 0, 0, 3, 0, 0])).tolist(), tensors, 500)["p"] < 0.01
+    for elsewhere in ([0.0] * 6, [0.0, 0, 0, 0, 9, 9]):  # a vector and an embedding are in no block
+        assert script.permutation_test((noise + torch.tensor(elsewhere)).tolist(), tensors, 500)["p"] > 0.05
+
+
+def test_the_stored_scales_by_block_are_means_over_matrices():
+    said = FOUND["said"]
+    again = script.permutation_test([run["lambdas"] for run in said["said"]["runs"]], said["tensors"], 2000)
+    assert again["means"] == said["blocks"]["means"] and again["p"] == pytest.approx(said["blocks"]["p"], abs=0.05)
 
 
 def test_operations_are_counted_while_the_transform_runs():
