@@ -36,6 +36,7 @@ from lorabook.subspace.training import apply_subspace, remove_subspace
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
 from lorabook.workbook.fastfood import factors
+from lorabook.workbook.fastfood.factors import D
 from lorabook.workbook.kit.digits import load_digits
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept, search
@@ -43,8 +44,7 @@ from scripts.assets.pocket_runs import kept, search
 RESULT = Path("lorabook/assets/results/fastfood/fastfood_factors.json")
 RUNS = Path("build/fastfood_factors")
 
-HIDDEN, DIMENSIONS, STEPS, RATE = 64, (16, 64, 256, 1024, 4096), 150, 0.1
-D = factors.size(HIDDEN)
+DIMENSIONS, STEPS, RATE = (16, 64, 256, 1024, 4096), 150, 0.1
 L = 2 ** math.ceil(math.log2(D))
 VARIANTS = (*factors.SWITCHED_OFF, "dense")
 RATE_SEEDS, SEEDS = (100, 101, 102), tuple(range(10))
@@ -73,7 +73,7 @@ def images() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
 def reached(size: int, variant: str, k: int, seed: int) -> dict:
     """Accuracies of one network on the validation and the test images."""
     x, y, *held = images()
-    P, theta0 = projection(size, seed, variant), factors.start(seed, HIDDEN)
+    P, theta0 = projection(size, seed, variant), factors.start(seed)
     theta = theta0 + P @ factors.train(P, theta0, x, y, STEPS, RATE * 2.0**k)
     validation, test = (factors.accuracy(theta, held[i], held[i + 1]) for i in (0, 2))
     return {"validation": round(validation, 4), "test": round(test, 4)}
@@ -97,7 +97,7 @@ def digits_at(size: int, variant: str) -> dict:
 
 
 def digits() -> dict:
-    config = {"steps": STEPS, "D": D, "L": L, "hidden": HIDDEN, "validation": VALIDATION, "test": TEST}
+    config = {"steps": STEPS, "D": D, "L": L, "hidden": factors.HIDDEN, "validation": VALIDATION, "test": TEST}
     config |= {"rate_seeds": RATE_SEEDS, "seeds": SEEDS}
     file = "digits-{}-{}.json"
     return config | {

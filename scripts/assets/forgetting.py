@@ -10,8 +10,6 @@ and on English prose that the pocket model never saw (`assets/heldout_source.txt
 Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/rank_and_alpha/forgetting.json.
 """
 
-import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,12 +68,7 @@ def live() -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="real rows, as lorabook.data.stackoverflow.load reads them")
-    parser.add_argument("--model", choices=tuple(SEEDS), help="this one alone; what is stored of the other stays")
-    asked = parser.parse_args()
-    found = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
-    found |= {model: experiment(model, asked.data) for model in ([asked.model] if asked.model else SEEDS)}
+    found = grid.by_model(__doc__, RESULT, SEEDS, experiment)
     record = {"questions": QUESTIONS, "test": grid.TEST, "validation": grid.VALIDATION, "models": found, "live": live()}
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/forgetting.py', record):,} bytes")
 

@@ -4,7 +4,9 @@ A rate is chosen on the validation split, and the test split is reported. The sp
 setting and for every number of training questions; a smaller training set is the beginning of a larger one.
 """
 
-from collections.abc import Iterable
+import argparse
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -161,3 +163,16 @@ def live(s: Setting) -> tuple[nn.Module, list[Example]]:
     config = TrainConfig(lr=s.lr, steps=LIVE_STEPS, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
     finetune(model, train, held[:1], config)
     return model, held
+
+
+def by_model(doc: str | None, result: Path, models: Iterable[str], experiment: Callable[[str, str], dict]) -> dict:
+    """The command line of a script: `experiment(model, data)` of every model, or of the one asked for.
+
+    What `result` has stored of the others stays.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="real rows, as lorabook.data.stackoverflow.load reads them")
+    parser.add_argument("--model", choices=tuple(models), help="this one alone; what is stored of the other stays")
+    asked = parser.parse_args()
+    found = json.loads(result.read_text())["models"] if result.exists() else {}
+    return found | {model: experiment(model, asked.data) for model in ([asked.model] if asked.model else models)}

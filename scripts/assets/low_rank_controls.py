@@ -23,8 +23,6 @@ fine-tuning and for every LoRA.
 Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/low_rank/controls.json.
 """
 
-import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,12 +134,7 @@ def experiment(model: str, data: str) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="real rows, as lorabook.data.stackoverflow.load reads them")
-    parser.add_argument("--model", choices=tuple(SEEDS), help="this one alone; what is stored of the other stays")
-    asked = parser.parse_args()
-    found = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
-    found |= {model: experiment(model, asked.data) for model in ([asked.model] if asked.model else SEEDS)}
+    found = grid.by_model(__doc__, RESULT, SEEDS, experiment)
     record = {
         "questions": QUESTIONS,
         "max_length": grid.MAX_LENGTH,

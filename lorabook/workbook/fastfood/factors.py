@@ -18,22 +18,10 @@ from lorabook.errors import SettingError
 from lorabook.subspace.fastfood import FastfoodProjection, fwht
 
 SWITCHED_OFF = ("", "B", "G", "Π", "GΠ", "H")  # the whole product, and what is switched off in turn
-INPUTS, HIDDEN, CLASSES = 64, 24, 10
-
-
-def shapes(hidden: int = HIDDEN) -> tuple[tuple[int, ...], ...]:
-    """Shapes of the network's weights and biases."""
-    return (hidden, INPUTS), (hidden,), (CLASSES, hidden), (CLASSES,)
-
-
-def size(hidden: int = HIDDEN) -> int:
-    """D, the number of the network's parameters."""
-    return sum(math.prod(shape) for shape in shapes(hidden))
-
-
-SHAPES = shapes()
+INPUTS, HIDDEN, CLASSES = 64, 64, 10
+SHAPES = ((HIDDEN, INPUTS), (HIDDEN,), (CLASSES, HIDDEN), (CLASSES,))
 SIZES = tuple(math.prod(shape) for shape in SHAPES)
-D = size()  # 1,810
+D = sum(SIZES)  # 4,810
 
 
 def columns(L: int, d: int, seed: int, off: str = "") -> Tensor:
@@ -62,18 +50,17 @@ def unit(M: Tensor) -> Tensor:
     return M / M.square().sum(0).mean().sqrt()
 
 
-def start(seed: int, hidden: int = HIDDEN) -> Tensor:
+def start(seed: int) -> Tensor:
     """theta0, shape (D,): weights and biases as `nn.Linear` draws them. The global random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layers = nn.Linear(INPUTS, hidden), nn.Linear(hidden, CLASSES)
+        layers = nn.Linear(INPUTS, HIDDEN), nn.Linear(HIDDEN, CLASSES)
     return torch.cat([p.detach().flatten() for layer in layers for p in layer.parameters()])
 
 
 def logits(theta: Tensor, x: Tensor) -> Tensor:
     """The network with the parameters theta (D,) applied to x (n, 64): (n, 10)."""
-    wanted = shapes((len(theta) - CLASSES) // (INPUTS + 1 + CLASSES))
-    W1, b1, W2, b2 = (part.view(s) for part, s in zip(theta.split([math.prod(s) for s in wanted]), wanted))
+    W1, b1, W2, b2 = (part.view(shape) for part, shape in zip(theta.split(SIZES), SHAPES))
     return F.linear(F.relu(F.linear(x, W1, b1)), W2, b2)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from lorabook.errors import SettingError
 from lorabook.subspace.fastfood import FastfoodProjection
-from lorabook.workbook.fastfood.factors import SWITCHED_OFF, D, accuracy, columns, logits, size, start, train, unit
+from lorabook.workbook.fastfood.factors import SWITCHED_OFF, D, accuracy, columns, logits, start, train, unit
 from lorabook.workbook.kit.stored import stored
 from scripts.assets import fastfood_factors as script
 from tests.kit.tuned_rates import assert_rate_is_bracketed
@@ -39,13 +39,11 @@ def test_what_there_is_not_is_refused(d, off):
 
 def test_the_network_is_an_ordinary_one():
     torch.manual_seed(3)
-    model = nn.Sequential(nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 10))
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     state = torch.get_rng_state()
     theta = start(3)
     assert torch.equal(torch.get_rng_state(), state) and theta.shape == (D,)
     assert torch.equal(theta, nn.utils.parameters_to_vector(model.parameters()))
-    wide = start(3, hidden=64)
-    assert len(wide) == size(64) == 4810 and logits(wide, torch.randn(5, 64)).shape == (5, 10)
     x = torch.randn(5, 64)
     torch.testing.assert_close(logits(theta, x), model(x))
     assert accuracy(theta, x, model(x).argmax(1)) == 1 and accuracy(theta, x, model(x).argmin(1)) == 0
@@ -54,7 +52,7 @@ def test_the_network_is_an_ordinary_one():
 def test_training_stays_in_the_subspace_and_lowers_the_loss():
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(60, 64, generator=generator), torch.randint(0, 10, (60,), generator=generator)
-    P, theta0 = unit(columns(2048, 64, 0)[:D]), start(0)
+    P, theta0 = unit(columns(script.L, 64, 0)[:D]), start(0)
     theta = train(P, theta0, x, y, steps=40)
     before, after = (nn.functional.cross_entropy(logits(t, x), y) for t in (theta0, theta0 + P @ theta))
     assert theta.shape == (64,) and after < before - 0.5
