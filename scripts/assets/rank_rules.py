@@ -1,6 +1,6 @@
 """Rank, scaling, learning rate, targets, capacity: what to choose, on the pocket model and on SmolLM2-135M.
 
-    python -m scripts.assets.rank_rules --data FILE [--model pocket] [--only ranks targets article capacity]
+    python -m scripts.assets.rank_rules --data FILE [--model pocket] [--only ranks alpha targets article capacity]
 
 Every run is one pass over real questions (`grid.py`), its learning rate chosen on a validation split (1e-3 * 2^k; the
 search goes on until the best rate has a worse one on either side) and repeated with other seeds; the loss on the test
@@ -8,6 +8,7 @@ split is reported.
 
 - "ranks": full fine-tuning of the linear layers' matrices; LoRA of rank 1 to 64 on the same matrices, scaled by
   alpha / r with alpha = 32, and by alpha / sqrt(r) with alpha = 8. At r = 16 both scale by 2.
+- "alpha": rank 16 on the linear layers with each of ALPHAS, scaled by alpha / r.
 - "targets": a budget of trainable parameters, that of rank 4 on all linear layers, spent on fewer matrices, with the
   same scaling 2. "all linear + embeddings" adds the token embedding at rank 4; EMBEDDING_RATES multiplies its scaling,
   which under Adam is what multiplying its learning rate does.
@@ -30,11 +31,12 @@ from scripts.assets.grid import Setting
 RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
 QUESTIONS, CAPACITY = 240, {"pocket": 1500, "smollm2": 1500}
 RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
+ALPHAS = {8: 3, 32: 2, 128: 1}  # and where the search for its rate begins
 BUDGET_RANK, SCALING = 4, 2
 SEEDS = (0, 1, 2)
 FULL = {"pocket": 0, "smollm2": -3}  # where the search for a rate begins, as powers of 2 of 1e-3
 LORA = {"pocket": 2, "smollm2": 1}
-EMBEDDING_RATES = (1 / 4, 1, 4)
+EMBEDDING_RATES = (1 / 64, 1 / 16, 1 / 4, 1, 4)
 TARGETS = {
     "pocket": {
         "attention": ("attn.c_attn", "attn.c_proj"),
@@ -74,6 +76,12 @@ def ranks(model: str, data: str) -> dict:
         "full": chosen(full, FULL[model], data),
         "alpha / r": {r: chosen(s, LORA[model], data) for r, s in lora.items()},
         "alpha / sqrt(r)": {r: chosen(s, LORA[model], data) for r, s in root.items()},
+    }
+
+
+def alphas(model: str, data: str) -> dict:
+    return {
+        str(alpha): chosen(Setting(model, 16, alpha=alpha, questions=QUESTIONS), k, data) for alpha, k in ALPHAS.items()
     }
 
 
@@ -124,7 +132,7 @@ def live() -> float:
     return round(answer_loss(model, held).loss, 4)
 
 
-PARTS = {"ranks": ranks, "targets": targets, "article": article, "capacity": capacity}
+PARTS = {"ranks": ranks, "alpha": alphas, "targets": targets, "article": article, "capacity": capacity}
 
 
 def main() -> None:

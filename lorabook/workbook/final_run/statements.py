@@ -39,14 +39,14 @@ STATEMENTS = (
         "true",
         "frozen weights need no gradients and no optimizer state",
         "02_where_memory_goes.ipynb",
-        "The whole step in one picture",
+        "The estimate",
     ),
     Statement(
         "LoRA saves memory because gradients, optimizer state and activations all shrink.",
         "imprecise",
         "gradients and optimizer state do; activations need not",
         "02_where_memory_goes.ipynb",
-        "Measured on one block",
+        "Memory per token",
     ),
     Statement(
         "To train in d dimensions, the parameters are projected down to d numbers and back up.",
@@ -88,7 +88,7 @@ STATEMENTS = (
         "imprecise",
         "a step has about a third less arithmetic; how much time that saves depends on model and machine",
         "03_rank_and_alpha.ipynb",
-        "Does it go faster?",
+        "Going deeper: is it faster?",
     ),
     Statement(
         "What is trained and stored for a task can be as little as 0.01% of the model.",

@@ -32,13 +32,14 @@ class Explorer(widgets.VBox):
             do not: JupyterLab takes the arrow keys to go to another cell. Setting a state moves them in this order.
         default: the state at the start, a frozen dataclass. A control must offer its field's value.
         figure: `figure(state, on)` clears `on`, draws the state there and returns it; on None, on a figure of its own.
-        readout: `readout(state)` is what the picture shows, in plain text.
+        readout: `readout(state)` is what the picture shows, in plain text of a few lines.
+        details: `details(state)` is more of it, which folds out below; None for nothing.
         presets: named states, each of which gets a button.
         size: width and height of the picture in pixels.
 
     Attributes:
         state: what the controls are in. Setting it moves them all and draws once.
-        picture, text, error: the widgets that show the picture, the readout and what went wrong.
+        picture, text, more, error: the widgets that show the picture, the readout, its details and what went wrong.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Explorer(widgets.VBox):
         readout: Callable[[Any], str],
         presets: Mapping[str, Any] | None = None,
         size: tuple[int, int] = (840, 440),
+        details: Callable[[Any], str] | None = None,
     ):
         self.controls, self.default, self.figure, self.readout = dict(controls), default, figure, readout
+        self.details = details
         width, height = size
         self._figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
         FigureCanvasAgg(self._figure)  # a canvas that stays remembers how wide its texts were
@@ -60,7 +63,11 @@ class Explorer(widgets.VBox):
         room = widgets.Layout(width=f"{width}px", height="auto", max_width="calc(100% - 4px)")
         self.picture = widgets.Image(format="png", width=str(width), height=str(height), layout=room)
         self.text, self.error = widgets.HTML(), widgets.HTML(layout=widgets.Layout(display="none"))
-        self.text.add_class("lorabook-readout")
+        self.more = widgets.HTML()
+        self.fold = widgets.Accordion([self.more], selected_index=None)
+        self.fold.set_title(0, "details")
+        for text in (self.text, self.fold):
+            text.add_class("lorabook-readout")
         self.error.add_class("lorabook-error")
         buttons = [widgets.Button(description=name, layout=widgets.Layout(width="auto")) for name in presets or {}]
         for button, state in zip(buttons, (presets or {}).values()):
@@ -75,6 +82,8 @@ class Explorer(widgets.VBox):
             control.add_class("lorabook-control")
         rows = [_row([widgets.Label("settings to try:"), *buttons])] if buttons else []
         super().__init__([*rows, _row(list(self.controls.values())), self.error, self.picture, self.text])
+        if details:
+            self.children = (*self.children, self.fold)
         self.add_class("lorabook-explorer")
         self.state = default
         for control in self.controls.values():
@@ -113,15 +122,17 @@ class Explorer(widgets.VBox):
                 return
             self._drawn = None
             text, picture = self.readout(state), to_fast_png(self.figure(state, self._figure))
+            more = self.details(state) if self.details else ""
         except Exception as error:
-            self._show("", _message(error))
+            self._show("", "", _message(error))
             return
         self._drawn = state
         self.picture.value = picture
-        self._show(text, "")
+        self._show(text, more, "")
 
-    def _show(self, text: str, error: str) -> None:
+    def _show(self, text: str, more: str, error: str) -> None:
         self.text.value = html_of(text) if text else ""
+        self.more.value = html_of(more) if more else ""
         self.error.value = (
             f'<div role="alert" style="border-left: 4px solid {figures.VERMILION}">{html_of(error)}</div>'
         )

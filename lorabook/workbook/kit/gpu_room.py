@@ -11,9 +11,9 @@ def room_for(peak: int) -> str:
     """Which GPUs have room for `peak` bytes, in sentences."""
     roomy = fits(peak)
     return (
-        f"Room for the peak: {', '.join(roomy) or 'none'}. "
+        f"Fits on: {', '.join(roomy) or 'none of these GPUs'}. "
         f"Too small: {', '.join(gpu for gpu in GPUS if gpu not in roomy) or 'none'}. "
-        "The CUDA context takes some hundred MiB more."
+        "Add a few hundred MiB for the CUDA context."
     )
 
 
@@ -22,11 +22,11 @@ def title_of(model: str, how: str, chosen: Estimate, full: Estimate) -> str:
     need = size_text(chosen.predicted_peak)
     here, there = (T4 in fits(each.predicted_peak) for each in (chosen, full))
     if chosen == full:
-        return f"Full fine-tuning of {model} needs {need}: a T4 has {'' if here else 'no '}room for it"
+        return f"Full fine-tuning of {model} needs {need}: it {'fits' if here else 'does not fit'} on a T4"
     verdict = {
-        (True, True): "a T4 has room for either",
-        (True, False): "a T4 has room for it, and none for full fine-tuning",
-        (False, True): "a T4 has room for full fine-tuning alone",
-        (False, False): "a T4 has room for neither",
+        (True, True): "it fits on a T4, as does full fine-tuning",
+        (True, False): "it fits on a T4, full fine-tuning does not",
+        (False, True): "it does not fit on a T4, full fine-tuning does",
+        (False, False): "neither it nor full fine-tuning fits on a T4",
     }
     return f"{model} with {how} needs {need}: {verdict[here, there]}"

@@ -1,7 +1,7 @@
-"""Memory drawn: the components of a training step as stacked bars under the memory of real GPUs."""
+"""Memory drawn: what is alive when a training step peaks, as stacked bars under the memory of real GPUs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -13,29 +13,45 @@ from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 from lorabook.workbook.kit.labels import LINE, apart
 from lorabook.workbook.kit.sizes import size_text, unit_of
 
+ACTIVATIONS, WORKSPACE = "activations and loss", "optimizer's workspace"
 COLOURS = {
     "frozen weights": GREY,
     "buffers": SKY,
     "trainable weights": BLUE,
-    "gradients": VERMILION,
     "optimizer state": ORANGE,
-    "activations": GREEN,
-    "logits and loss": PURPLE,
+    "gradients": VERMILION,
+    ACTIVATIONS: GREEN,
+    WORKSPACE: PURPLE,
 }
-PALE = (1, 1, 1, 0.6)
 # Where things stand, as shares of the width between the spines: names of GPUs, bars, names of components.
 GPUS, BARS, NAMES = 0.215, (0.25, 0.67), 0.70
+WRITTEN = 0.045  # a component's size is written into its part of the bar if that is at least so high
 # Tops of the axis: steps coarse enough that it stands still while a slider moves a little.
 STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+
+
+def alive(found: Estimate, moment: str) -> dict[str, int]:
+    """The bytes alive at a moment of `Estimate.moments`, by the names of COLOURS.
+
+    Gradients are counted where all of them are there, at the end of the backward pass and in the optimizer step. What
+    is neither weights nor state nor gradients is the optimizer's workspace in its step, and activations and loss else.
+    """
+    part = found.components
+    parts = {name: part[name] for name in ("frozen weights", "buffers", "trainable weights", "optimizer state")}
+    parts["gradients"] = part["gradients"] if moment in ("end of backward", "optimizer step") else 0
+    rest = found.moments[moment] - sum(parts.values())
+    return parts | {ACTIVATIONS: 0, WORKSPACE: 0} | {WORKSPACE if moment == "optimizer step" else ACTIVATIONS: rest}
+
+
+def at_peak(found: Estimate) -> dict[str, int]:
+    """The bytes alive at the fullest moment."""
+    return alive(found, max(found.moments, key=lambda moment: found.moments[moment]))
 
 
 def memory_bars(
     bars: Mapping[str, Estimate], gpus: Mapping[str, int], title: str, figure: Figure | None = None
 ) -> Figure:
-    """A stack of components for every estimate, under lines for the GPUs; the last stack's components are named.
-
-    A black line across each stack is its peak. What stands above it is pale: components are drawn at full size, and
-    not all are alive at one moment. (Where the optimizer works on all tensors at once, the peak can lie higher.)
+    """What is alive at the peak of every estimate, stacked, over lines for the GPUs; the last stack's sizes are listed.
 
     Args:
         bars: the estimates by the names that stand below them.
@@ -45,32 +61,29 @@ def memory_bars(
     """
     figure = figure or Figure(figsize=(8.4, 4.4), dpi=100, facecolor="white")
     axes = _empty_axes(figure)
-    sums = [sum(each.components.values()) for each in bars.values()]
     peaks = [each.predicted_peak for each in bars.values()]
-    top = axis_top(max(*sums, *peaks), min(gpus.values()))
+    top = axis_top(max(peaks), min(gpus.values()))
     unit, name = unit_of(top / 2)
     axes.set(xlim=(0, 1), ylim=(0, top / unit), ylabel=f"memory ({name})")
     axes.set_title(title, fontsize=11, loc="left", x=-0.07, y=1.04)  # with its place given, none is searched for
     step = (BARS[1] - BARS[0]) / len(bars)
     places, width = [BARS[0] + step * (i + 0.5) for i in range(len(bars))], 0.72 * step
     _gpus(axes, gpus, top, unit)
-    pieces, marks = [], []  # of a piece: place, bottom, height, colour
-    for place, each, total, peak in zip(places, bars.values(), sums, peaks):
+    pieces = []  # of a piece: place, bottom, height, colour
+    for place, each, peak in zip(places, bars.values(), peaks):
         bottom = 0
-        for component, colour in COLOURS.items():
-            pieces.append((place, bottom, each.components[component], colour))
-            bottom += each.components[component]
-        pieces.append((place, peak, max(0, total - peak), PALE))
-        axes.annotate(f"peak {size_text(peak)}", (place, max(total, peak) / unit), (0, 3.5),
-                      textcoords="offset points", ha="center", fontsize=10, fontweight="bold", zorder=5,
+        for component, size in at_peak(each).items():
+            pieces.append((place, bottom / unit, size / unit, COLOURS[component]))
+            if size > WRITTEN * top:
+                axes.text(place, (bottom + size / 2) / unit, size_text(size), ha="center", va="center", fontsize=9)
+            bottom += size
+        axes.annotate(f"peak {size_text(peak)}", (place, peak / unit), (0, 3.5), textcoords="offset points",
+                      ha="center", fontsize=10, fontweight="bold", zorder=5,
                       bbox={"color": "white", "pad": 0.5})  # fmt: skip
-        marks.append([(place - 0.53 * width, peak / unit), (place + 0.53 * width, peak / unit)])
     at, bottoms, heights, colours = zip(*pieces)
-    bottoms, heights = [bottom / unit for bottom in bottoms], [height / unit for height in heights]
-    axes.bar(at, heights, width, bottoms, color=colours, edgecolor="white", lw=0.6)
-    axes.add_collection(LineCollection(marks, colors="black", linewidths=3, zorder=4), autolim=False)
+    axes.bar(at, heights, width, bottoms, color=colours, edgecolor="white", lw=0.6, zorder=2)
     axes.set_xticks(places, list(bars))
-    _names(axes, list(bars.values())[-1].components, places[-1] + width / 2, top, unit)
+    _names(axes, [at_peak(each) for each in bars.values()])
     return figure
 
 
@@ -111,19 +124,15 @@ def _gpus(axes: Axes, gpus: Mapping[str, int], top: float, unit: int) -> None:
         else:
             text += " ↑"
         axes.text(GPUS - 0.004, place, text, ha="right", va="center", fontsize=8.5)
-    axes.add_collection(LineCollection(lines, colors="black", linewidths=0.8, zorder=3), autolim=False)
+    axes.add_collection(LineCollection(lines, colors="black", linewidths=0.8, zorder=1), autolim=False)
 
 
-def _names(axes: Axes, components: Mapping[str, int], edge: float, top: float, unit: int) -> None:
-    middles, bottom = [], 0
-    present = {name: size for name, size in components.items() if size}
-    for size in present.values():
-        middles.append((bottom + size / 2) / top)
-        bottom += size
-    heights, lines = apart(middles, LINE, LINE / 2, 1 - LINE / 2), []
-    for (name, size), middle, height in zip(present.items(), middles, heights):
-        place = height * top / unit
-        lines.append([(edge, middle * top / unit), (NAMES, place)])
-        axes.text(NAMES + 0.006, place, f"{name}  {size_text(size)}", va="center", fontsize=9)
-    colours = [COLOURS[name] for name in present]
-    axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.6), autolim=False)
+def _names(axes: Axes, stacks: Sequence[Mapping[str, int]]) -> None:
+    """The components of all bars in the order of the stack, with their sizes in the last bar."""
+    shown = [name for name in COLOURS if any(stack[name] for stack in stacks)]
+    heights = [0.05 + 1.35 * LINE * line for line in range(len(shown))]
+    colours = [COLOURS[name] for name in shown]
+    axes.scatter([NAMES] * len(shown), heights, s=45, c=colours, marker="s", transform=axes.transAxes)
+    for name, height in zip(shown, heights):
+        size = f"  {size_text(stacks[-1][name])}" if stacks[-1][name] else ""
+        axes.text(NAMES + 0.015, height, f"{name}{size}", va="center", fontsize=9, transform=axes.transAxes)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.gpus import GPUS, largest_batch
 from lorabook.workbook.kit.controls import buttons, label, slider
@@ -12,12 +13,14 @@ from lorabook.workbook.kit.gpu_room import T4, room_for, title_of
 from lorabook.workbook.kit.memory_bars import memory_bars
 from lorabook.workbook.kit.models import LOADABLE
 from lorabook.workbook.kit.sizes import size_text
-from lorabook.workbook.kit.step_controls import OPTIMIZERS, PRECISIONS, plan_of, step_controls
+from lorabook.workbook.kit.step_controls import plan_of, step_controls
 
 # What the controls offer: what is shown, and what a Plan calls it.
 ATTENTIONS = {"fused": "fused", "eager": "eager"}
 LOSSES = {"logits in chunks": "chunked", "all logits at once": "plain"}
-SHARES = {f"{share:g}%": share / 100 for share in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1)}
+RANKS = {"full fine-tuning": 0} | {f"LoRA, r = {r}": r for r in (256, 128, 64, 32, 16, 8, 4, 2, 1)}
+
+SPARE = 2**29  # for the CUDA context
 
 MOMENTS = {
     "forward": "in the forward pass",
@@ -30,12 +33,12 @@ MOMENTS = {
 
 @dataclass(frozen=True)
 class MemoryState:
-    """A setting of the explorer: `share` is the part of the parameters that is trained, the rest is as in `Plan`."""
+    """A setting of the explorer: `r` is LoRA's rank on all linear layers, 0 full fine-tuning; the rest as in `Plan`."""
 
     model: str = "bigcode/starcoderbase-1b"
     weights: str = "fp16"
     optimizer: str = "adamw"
-    share: float = 0.01
+    r: int = 16
     batch: int = 4
     sequence: int = 512
     checkpointing: bool = False
@@ -44,20 +47,21 @@ class MemoryState:
 
 
 PRESETS = {
-    "1% trained": MemoryState(),
-    "full fine-tuning": MemoryState(share=1.0),
-    "1%, checkpointing": MemoryState(checkpointing=True),
-    "1%, eager, long rows": MemoryState(sequence=2048, attention="eager", loss="plain"),
-    "Llama-2-7B": MemoryState("meta-llama/Llama-2-7b-hf"),
+    "LoRA": MemoryState(),
+    "full fine-tuning": MemoryState(r=0),
+    "full, AdamW in 8 bits": MemoryState(r=0, optimizer="adamw8bit"),
+    "LoRA, checkpointing": MemoryState(checkpointing=True),
+    "LoRA, eager, long sequences": MemoryState(sequence=2048, attention="eager"),
+    "Llama-2-7B": MemoryState("meta-llama/Llama-2-7b-hf", checkpointing=True),
 }
 
 
 class MemoryExplorer(Explorer):
-    """Model, precision, optimizer, share trained, batch, sequence → stacked components under the memory of GPUs."""
+    """Model, precision, optimizer, LoRA's rank, batch, sequence → stacked components under the memory of GPUs."""
 
     def __init__(self) -> None:
         controls = step_controls(LOADABLE) | {
-            "share": slider("share trained", SHARES),
+            "r": slider("trained", RANKS),
             "attention": buttons("attention", ATTENTIONS),
             "loss": buttons("loss", LOSSES),
         }
@@ -68,33 +72,34 @@ class MemoryExplorer(Explorer):
 def figure(state: MemoryState, figure: Figure | None = None) -> Figure:
     """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the GPUs."""
     full, chosen = _estimates(state)
-    bars, trained = {"full fine-tuning": full}, f"{label(SHARES, state.share)} trained"
-    if state.share < 1:
-        bars[trained] = chosen
-    return memory_bars(bars, GPUS, title_of(label(LOADABLE, state.model), trained, chosen, full), figure)
+    bars, how = {"full fine-tuning": full}, label(RANKS, state.r)
+    if state.r:
+        bars[how] = chosen
+    return memory_bars(bars, GPUS, title_of(label(LOADABLE, state.model), how, chosen, full), figure)
 
 
 def readout(state: MemoryState) -> str:
-    """The same in sentences: the setting, the peak, each component, the GPUs with room, the largest batch."""
+    """The same in four lines: what is trained, the peak, the GPUs with room, the largest batch."""
     full, chosen = _estimates(state)
     peak = chosen.predicted_peak
     moment = next(MOMENTS[name] for name, size in chosen.moments.items() if size == peak)
-    rows = largest_batch(state.model, plan_of(state, state.share), GPUS[T4])
+    most = largest_batch(state.model, plan_of(state, method(state.r)), GPUS[T4] - SPARE)
     lines = [
-        f"{label(LOADABLE, state.model)}, {label(SHARES, state.share)} of the parameters trained "
-        f"({chosen.trainable:,} of {chosen.parameters:,}): {label(OPTIMIZERS, state.optimizer)}, "
-        f"{label(PRECISIONS, state.weights)}, {state.batch} × {state.sequence} tokens, {state.attention} attention, "
-        f"{label(LOSSES, state.loss)}, {'with' if state.checkpointing else 'without'} checkpointing.",
+        f"{label(LOADABLE, state.model)}, {label(RANKS, state.r)}: {chosen.trainable:,} of {chosen.parameters:,} "
+        f"parameters trained ({chosen.trainable / chosen.parameters:.2%}).",
         f"Peak: {size_text(peak)}, {moment}. Full fine-tuning: {size_text(full.predicted_peak)}.",
-        "Components at full size: "
-        + ", ".join(f"{n} {size_text(size)}" for n, size in chosen.components.items())
-        + ".",
         room_for(peak),
-        f"Largest batch on a T4 at {state.sequence} tokens a row: {f'{rows:,} rows' if rows else 'not one row'}.",
+        f"Largest batch on a T4, {size_text(SPARE)} left free: {f'{most:,}' if most else 'not one'} of "
+        f"{state.sequence:,} tokens.",
     ]
     return "\n".join(lines)
 
 
+def method(r: int) -> LoRAConfig | float:
+    """LoRA of rank r on all linear layers, full fine-tuning for 0. α does not affect memory."""
+    return LoRAConfig(r=r) if r else 1.0
+
+
 def _estimates(state: MemoryState) -> tuple[Estimate, Estimate]:
     """Those of full fine-tuning and of the state itself, all else equal."""
-    return estimate(state.model, plan_of(state, 1.0)), estimate(state.model, plan_of(state, state.share))
+    return estimate(state.model, plan_of(state, 1.0)), estimate(state.model, plan_of(state, method(state.r)))

@@ -1,66 +1,77 @@
-"""The figures of notebook 02: what one answer costs token by token, and what a block keeps case by case."""
+"""The figures of notebook 02: when a training step needs its memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
-from matplotlib.transforms import blended_transform_factory
 
-from lorabook.workbook.kit.figures import BLUE, DARK_VERMILION, GREY, ORANGE, VERMILION, new_figure
+from lorabook.memory.estimate import Estimate
+from lorabook.workbook.kit.figures import GREY, ORANGE, new_figure
+from lorabook.workbook.kit.memory_bars import ACTIVATIONS, COLOURS, alive
 
-NAMED = 4  # tokens written beside their bars
+GIB = 2**30
+COPIES, GREEN_PALE = "fp16 copies of the weights", "#7fceb8"
 
 
-def token_losses(losses: Sequence[float], pieces: Sequence[str], start: int) -> Figure:
-    """-ln p of every answer token over its place in the row; the question before it has none.
+def two_peaks(found: Mapping[str, Estimate], copies: Mapping[str, int], gpu: tuple[str, int], title: str) -> Figure:
+    """Two stacked bars for every estimate, as the backward pass starts and in the optimizer step; a GPU's memory.
+
+    The first of the two is the fullest point of the forward pass, the loss and the start of the backward pass.
 
     Args:
-        losses: nats, one an answer token. pieces: the text of each.
-        start: how many tokens the question has.
+        found: the estimates by the names that stand below their two bars.
+        copies: bytes of 16-bit copies of the weights, by name, which are drawn apart from the activations.
+        gpu: a GPU's name and its bytes.
+        title: what to see.
     """
-    figure, axes = new_figure(7.4, 3.5)
-    mean, places = sum(losses) / len(losses), [start + t for t in range(len(losses))]
-    axes.bar(places, losses, width=1.0, color=BLUE, edgecolor="white", lw=0.4)
-    axes.axvspan(-0.5, start - 0.5, color=GREY, alpha=0.2, lw=0)
-    axes.set(xlim=(-0.5, places[-1] + 1.5), ylim=(0, 1.16 * max(losses)))
-    middle = blended_transform_factory(axes.transData, axes.transAxes)
-    axes.text((start - 1) / 2, 0.5, "the question:\nread, not scored", ha="center", va="center", transform=middle)
-    axes.plot([start - 0.5, places[-1] + 0.5], [mean, mean], "--", color=VERMILION, lw=1.4)
-    axes.text(start - 1.5, mean, f"mean {mean:.2f}", ha="right", va="center", color=DARK_VERMILION)
-    for t in _far_apart(losses, NAMED, len(losses) // 12):
-        text = pieces[t].strip(" ").replace("\n", "⏎") or "␣"
-        axes.annotate(text, (places[t], losses[t]), (0, 2), textcoords="offset points", ha="center", fontsize=8)
-    dear = sorted(losses, reverse=True)[: round(len(losses) / 5)]
-    axes.set_title(f"A fifth of the answer's tokens carry {sum(dear) / sum(losses):.0%} of its loss")
-    axes.set(xlabel="place in the row (tokens)", ylabel="loss (nats)")
+    figure, axes = new_figure(8.2, 4.2)
+    axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
+    colours = COLOURS | {COPIES: GREEN_PALE}
+    ticks, names = [], []
+    for group, (name, each) in enumerate(found.items()):
+        early = max(("forward", "loss", "start of backward"), key=lambda moment: each.moments[moment])
+        for side, (moment, label) in enumerate(((early, "start of\nbackward"), ("optimizer step", "optimizer\nstep"))):
+            parts = alive(each, moment)
+            if moment == early and name in copies:
+                parts = {COPIES: copies[name]} | parts | {ACTIVATIONS: parts[ACTIVATIONS] - copies[name]}
+            place, bottom = group + 0.4 * side, 0.0
+            for part in colours:
+                size = parts.get(part, 0) / GIB
+                axes.bar(place, size, 0.34, bottom, color=colours[part], edgecolor="white", lw=0.5)
+                if size > 0.9:
+                    axes.text(place, bottom + size / 2, f"{size:.1f}", ha="center", va="center", fontsize=9)
+                bottom += size
+            axes.annotate(f"{bottom:.1f}", (place, bottom), (0, 3), textcoords="offset points", ha="center",
+                          fontweight="bold")  # fmt: skip
+            ticks.append(place)
+            names.append(label)
+        axes.text(group + 0.2, -0.19, name, transform=axes.get_xaxis_transform(), ha="center", va="top",
+                  fontweight="bold")  # fmt: skip
+    axes.text(len(found) - 0.4, gpu[1] / GIB - 0.2, f"{gpu[0]}: {gpu[1] / GIB:g} GiB", ha="right", va="top")
+    axes.set_xticks(ticks, names, fontsize=9)
+    axes.set(ylabel="memory (GiB)", title=title, xlim=(-0.3, len(found) - 0.3), ylim=(0, 26))
+    for line, part in enumerate(part for part in reversed(colours) if part != "buffers"):  # too thin to be seen
+        axes.plot([0.62], [0.97 - 0.053 * line], "s", color=colours[part], transform=axes.transAxes)
+        axes.text(0.64, 0.97 - 0.053 * line, part, transform=axes.transAxes, fontsize=9, va="center")
     return figure
 
 
-def kept_by_case(cases: Mapping[str, float], frozen: str, full: str) -> Figure:
-    """What one block keeps for the backward pass, in bytes for each number of its input.
+def kept_by_case(cases: Mapping[str, float], frozen: str, title: str) -> Figure:
+    """What one block keeps for the backward pass, in bytes per value of its input.
 
-    Grey is what the case `frozen` keeps, where nothing is trained and the gradient only flows through; orange what
-    comes on top for the weights that are trained. A dashed line marks the case `full`.
+    The grey part is what the case `frozen` keeps, in which nothing is trained.
     """
-    figure, axes = new_figure(7.4, 0.9 + 0.45 * len(cases))
+    figure, axes = new_figure(7.4, 0.9 + 0.5 * len(cases))
     names, floor = list(cases)[::-1], cases[frozen]
     values = [cases[name] for name in names]
-    axes.barh(names, [min(floor, value) for value in values], 0.65, color=GREY, label="whatever is trained")
+    axes.barh(names, [min(floor, value) for value in values], 0.62, color=GREY)
     above = [max(0, value - floor) for value in values]
-    axes.barh(names, above, 0.65, [floor] * len(names), color=ORANGE, label="for what is trained")
+    axes.barh(names, above, 0.62, [floor] * len(names), color=ORANGE)
     for place, value in enumerate(values):
         axes.text(value, place, f" {value:.1f}", va="center")
-    axes.axvline(cases[full], color="black", linestyle="--", lw=1)
+    top = len(values) - 1
+    axes.text(floor / 2, top, "to pass the gradient on", ha="center", va="center")
+    axes.text((floor + values[top]) / 2, top, "to train the weights", ha="center", va="center")
     axes.set_xlim(0, 1.08 * max(values))
-    axes.legend(loc="upper right", framealpha=1, edgecolor="none")  # opaque, over the dashed line
-    axes.set_title(f"A frozen block still keeps {floor / cases[full]:.0%} of its activations")
-    axes.set_xlabel("kept for the backward pass (bytes for each number of the block's input)")
+    axes.set_title(title)
+    axes.set_xlabel("kept for the backward pass (bytes per value of the block's input)")
     return figure
-
-
-def _far_apart(values: Sequence[float], count: int, gap: int) -> list[int]:
-    """The places of the `count` largest values, none within `gap` of a larger one that was chosen."""
-    chosen: list[int] = []
-    for t in sorted(range(len(values)), key=lambda t: -values[t]):
-        if len(chosen) < count and all(abs(t - other) > gap for other in chosen):
-            chosen.append(t)
-    return sorted(chosen)

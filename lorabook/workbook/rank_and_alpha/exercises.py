@@ -104,7 +104,7 @@ SPREAD_BUDGET = Exercise(
     task="The targets and the rank for a budget of trained parameters.",
     stub='''\
 def spread_budget(shapes, blocks, budget):
-    """(targets, r): LoRA that trains at most `budget` numbers, spread over many matrices before it goes into rank.
+    """(targets, r): LoRA with at most `budget` parameters, spread over many matrices before it goes into rank.
 
     shapes: (d, k) of every kind of matrix, such as {"attn.c_attn": (2304, 2048)}. Each block has one of each kind.
     targets: as many kinds as the budget pays for at r = 1, the cheapest first; a list in any order.
@@ -299,10 +299,10 @@ def adapter_bytes(shapes, r, dtype, base_dtype):
 )
 
 
-# same_scaling
+# same_effect
 
 
-def _alpha(plain=lambda ratio: ratio, root=lambda ratio: math.sqrt(ratio)):
+def _alpha(plain=lambda ratio: 1, root=lambda ratio: 1 / math.sqrt(ratio)):
     """An answer that multiplies alpha by a function of new_r / r, one for alpha / r and one for rslora."""
     return lambda alpha, r, new_r, rslora: alpha * (root if rslora else plain)(new_r / r)
 
@@ -312,28 +312,28 @@ def _whatever(value):
     return lambda alpha, r, new_r, rslora: value(alpha, r, new_r)
 
 
-SAME_SCALING = Exercise(
-    name="same_scaling",
-    task="The alpha that keeps the scaling when the rank changes.",
+SAME_EFFECT = Exercise(
+    name="same_effect",
+    task="The alpha at which the first step has the same effect at another rank.",
     stub='''\
-def same_scaling(alpha, r, new_r, rslora):
-    """The alpha at which rank new_r has the scaling that rank r has with `alpha`.
+def same_effect(alpha, r, new_r, rslora):
+    """The alpha at which the first step at rank new_r does as much as it does at rank r with `alpha`.
 
-    rslora: whether the scaling is rsLoRA's, which divides alpha by the root of the rank, or LoRA's own.
+    The effect is proportional to the rank times the scaling.
+    rslora: whether the scaling is rsLoRA's, alpha / sqrt(r), or LoRA's own, alpha / r.
     """
     raise NotImplementedError
 ''',
-    hint="Write down the scaling before and after, set the two equal, and solve for the new alpha: once for "
+    hint="Write down rank times scaling for both ranks, set the two equal, and solve for the new alpha: once for "
     "alpha / r, once for alpha / √r.",
     solution="""\
 import math
 
 
-def same_scaling(alpha, r, new_r, rslora):
-    ratio = new_r / r
-    return alpha * (math.sqrt(ratio) if rslora else ratio)
+def same_effect(alpha, r, new_r, rslora):
+    return alpha * math.sqrt(r / new_r) if rslora else alpha
 """,
-    praise="α grows as r does, under rsLoRA as its root. Leave α alone, and the scaling falls when r rises.",
+    praise="under α/r, α stays as it is: that is the point of dividing by r.",
     reference=_alpha(),
     probes=(
         cases(
@@ -350,37 +350,34 @@ def same_scaling(alpha, r, new_r, rslora):
     ),
     mistakes=(
         Mistake(
-            "you left α as it was. With another rank the same α is another scaling.",
-            (_alpha(lambda q: 1, lambda q: 1),),
+            "you kept the scaling. Then a larger rank does more in its first step: its effect is r times the scaling.",
+            (_alpha(lambda q: q, math.sqrt), _alpha(lambda q: q, lambda q: q)),
         ),
         Mistake(
-            "you squared. The scaling is proportional to α: twice the rank takes twice the α.",
-            (
-                _whatever(lambda alpha, r, new_r: alpha**2),
-                _alpha(lambda q: q**2, lambda q: q**2),
-                _alpha(lambda q: q**2, lambda q: q),
-            ),
+            "you left α alone under rsLoRA too. There the effect is √r times α, so α must shrink as r grows.",
+            (_alpha(root=lambda q: 1),),
         ),
         Mistake(
-            "you treated rslora as α/r. It divides by √r, so twice the rank takes √2 times the α.",
-            (_alpha(root=lambda q: q),),
-        ),
-        Mistake("you took the root without rslora too. LoRA's own scaling is α/r.", (_alpha(plain=math.sqrt),)),
-        Mistake("you swapped the two: the root belongs to rslora.", (_alpha(math.sqrt, lambda q: q),)),
-        Mistake(
-            "you turned the ratio round. A larger rank divides by more, so it takes a larger α.",
-            (_alpha(lambda q: 1 / q, lambda q: 1 / math.sqrt(q)), _alpha(lambda q: 1 / q, lambda q: 1 / q)),
+            "you turned the ratio round. Under rsLoRA a larger rank takes a smaller α.",
+            (_alpha(root=math.sqrt),),
         ),
         Mistake(
-            "you doubled α whatever the ranks are. What counts is new_r / r.",
-            (_alpha(lambda q: 2, lambda q: 2), _alpha(lambda q: 2, lambda q: math.sqrt(2))),
+            "you took the root without rslora too. LoRA's own scaling is α/r, and r · α/r is α.",
+            (_alpha(plain=lambda q: 1 / math.sqrt(q)), _alpha(plain=math.sqrt), _alpha(math.sqrt, math.sqrt)),
         ),
         Mistake(
-            "you set α by a rule of thumb, such as 2r. That is a scaling of its own, not the one you had.",
+            "you divided by the whole ratio. Under rsLoRA the effect is √r times α: the ratio's root is enough.",
+            (_alpha(root=lambda q: 1 / q), _alpha(lambda q: 1 / q, lambda q: 1 / q)),
+        ),
+        Mistake(
+            "you divided where the scaling is α/r as well. There r cancels, and α stays.",
+            (_alpha(lambda q: 1 / q, lambda q: 1 / math.sqrt(q)),),
+        ),
+        Mistake(
+            "you set α by a rule of thumb, such as 2r. That keeps the scaling whatever the rank, not the effect.",
             (
                 _whatever(lambda alpha, r, new_r: 2 * new_r),
                 _whatever(lambda alpha, r, new_r: new_r),
-                _whatever(lambda alpha, r, new_r: new_r / 2),
             ),
         ),
         Mistake(
@@ -393,26 +390,19 @@ def same_scaling(alpha, r, new_r, rslora):
             ),
         ),
         Mistake(
-            "you added what the rank grew by. A ratio stays when both sides are multiplied, not when both grow.",
-            (_whatever(lambda alpha, r, new_r: alpha + new_r - r),),
-        ),
-        Mistake(
             "you rounded. α may be any positive number.",
             (
-                lambda *case: int(_alpha()(*case)),
-                lambda *case: round(_alpha()(*case)),
-                _alpha(lambda q: int(q), lambda q: math.sqrt(int(q))),
-                _alpha(lambda q: int(q), math.sqrt),
-                lambda alpha, r, new_r, rslora: alpha * (math.sqrt(new_r / r) if rslora else new_r / r) // 1,
-                lambda alpha, r, new_r, rslora: alpha * math.sqrt(new_r / r) if rslora else alpha * new_r // r,
+                lambda alpha, r, new_r, rslora: round(alpha * math.sqrt(r / new_r)) if rslora else alpha,
+                lambda alpha, r, new_r, rslora: int(alpha * math.sqrt(r / new_r)) if rslora else alpha,
             ),
         ),
         Mistake(
-            "your root covers α too. Under rslora only the ranks stand under it.",
-            (lambda alpha, r, new_r, rslora: math.sqrt(alpha * new_r / r) if rslora else alpha * new_r / r,),
+            "your root covers α too: √(α·r/new_r). It belongs to the ratio alone.",
+            (lambda alpha, r, new_r, rslora: math.sqrt(alpha * r / new_r) if rslora else alpha,),
         ),
     ),
 )
+
 
 # count_targets
 
@@ -473,10 +463,10 @@ COUNT_TARGETS = Exercise(
     task="How many modules a list of targets hits, and how many numbers LoRA trains in them.",
     stub='''\
 def count_targets(modules, targets, r):
-    """(modules hit, numbers trained) by LoRA of rank r on `targets`, a list such as ("c_proj", "wte").
+    """(modules matched, parameters trained) by LoRA of rank r on `targets`, a list such as ("c_proj", "wte").
 
     modules: (d, k) of every module by its full name, such as {"transformer.h.0.attn.c_proj": (256, 256)}.
-    A target hits the module of that name, and those whose name ends in a dot and the target.
+    A target matches the module of that name, and those whose name ends in a dot and the target.
     """
     raise NotImplementedError
 ''',
@@ -568,4 +558,4 @@ def count_targets(modules, targets, r):
 )
 
 
-EXERCISES = (SPREAD_BUDGET, ADAPTER_BYTES, SAME_SCALING, COUNT_TARGETS)
+EXERCISES = (SPREAD_BUDGET, ADAPTER_BYTES, SAME_EFFECT, COUNT_TARGETS)

@@ -38,7 +38,7 @@ class LoRAState:
     model: str = "bigcode/starcoderbase-1b"
     r: int = 16
     alpha: int = 8
-    targets: tuple[str, ...] = ("wte", "wpe", "c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")
+    targets: tuple[str, ...] = ("c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")
     method: str = "lora"
     weights: str = "fp16"
     optimizer: str = "adamw"
@@ -49,7 +49,7 @@ class LoRAState:
 
 # Of the paper's GPT-3, model, rank and targets are the paper's; alpha = r is chosen here.
 PRESETS = {
-    "the article's": LoRAState(),
+    "the article's": LoRAState(targets=("wte", "wpe", "c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")),
     "the paper's GPT-3": LoRAState("GPT-3 175B", 4, 4, ("q_proj", "v_proj")),
     "PEFT's default": LoRAState(r=8, alpha=8, targets=("c_attn",)),
     "7B on a T4": LoRAState("meta-llama/Llama-2-7b-hf", 16, 32, ("q_proj", "v_proj"), "lora4", checkpointing=True),
@@ -69,7 +69,8 @@ class LoRAExplorer(Explorer):
             "method": buttons("method", METHODS),
         }
         controls["model"].observe(partial(_follow, controls["targets"]), names="value")
-        super().__init__({name: controls[name] for name in vars(default)}, default, figure, readout, PRESETS)
+        in_order = {name: controls[name] for name in vars(default)}
+        super().__init__(in_order, default, figure, readout, PRESETS, details=details)
 
 
 def _follow(boxes: CheckBoxes, change: Any) -> None:
@@ -119,40 +120,45 @@ def figure(state: LoRAState, figure: Figure | None = None) -> Figure:
 
 
 def readout(state: LoRAState) -> str:
-    """The same in sentences: what is trained, peak, files, and lines to copy."""
+    """The same in four lines: what is trained, the peak, the GPUs with room, what doubling adds."""
     full, chosen = estimated(state, "full"), estimated(state, state.method)
-    lora = state.method != "full"
-    beside = f" Full fine-tuning: {size_text(full.predicted_peak)}." if lora else ""
+    beside = f" Full fine-tuning: {size_text(full.predicted_peak)}." if state.method != "full" else ""
     lines = [
-        *(_trained(state, chosen) if lora else [_all_trained(state, full)]),
-        f"Peak: {size_text(chosen.predicted_peak)} with {_setting(state)}.{beside} {room_for(chosen.predicted_peak)}",
+        _trained(state, chosen),
+        f"Peak: {size_text(chosen.predicted_peak)} with {_setting(state)}.{beside}",
+        room_for(chosen.predicted_peak),
         _doubled(state, chosen),
-        _files(state, full, chosen),
-        *_to_copy(state),
     ]
     return "\n".join(lines)
 
 
-def _all_trained(state: LoRAState, full: Estimate) -> str:
+def details(state: LoRAState) -> str:
+    """What folds out below: where the parameters are, what to say of the rank, files, and lines to copy."""
+    full, chosen = estimated(state, "full"), estimated(state, state.method)
+    lines = [*(_targets(state) if state.method != "full" else []), _files(state, full, chosen), *_to_copy(state)]
+    return "\n".join(lines)
+
+
+def _trained(state: LoRAState, chosen: Estimate) -> str:
+    """How many parameters are trained, and the scaling."""
+    model, r, alpha = label(MODELS, state.model), state.r, state.alpha
+    if state.method == "full":
+        return f"{model}, full fine-tuning: all {chosen.parameters:,} parameters trained. r, α, targets do nothing."
     return (
-        f"{label(MODELS, state.model)}, full fine-tuning: all {full.parameters:,} parameters trained. r, α and targets "
-        "play no part."
+        f"{model}, {label(METHODS, state.method)}, r = {r}: {chosen.trainable:,} of {chosen.parameters:,} parameters "
+        f"trained, {100 * chosen.trainable / chosen.parameters:.4f}%. Scaling α/r = {alpha}/{r} = {alpha / r:.4g}."
     )
 
 
-def _trained(state: LoRAState, chosen: Estimate) -> list[str]:
-    """How many numbers LoRA trains, the scaling, where the numbers are, and what is to be said of the rank."""
-    r, alpha, every = state.r, state.alpha, modules(state.model)
-    parts = [f"{t} {len(every[t])} × {r * (every[t][0].d + every[t][0].k):,}" for t in state.targets]
+def _targets(state: LoRAState) -> list[str]:
+    """Where the parameters are, and what is to be said of the rank."""
+    every = modules(state.model)
+    parts = [f"{t} {len(every[t])} × {state.r * (every[t][0].d + every[t][0].k):,}" for t in state.targets]
     twins = [target for target in every if "." in target]
     both = f" The target {_last(twins[0])} means both {' and '.join(twins)}." if {*twins} & {*state.targets} else ""
     return [
-        f"{label(MODELS, state.model)}, {label(METHODS, state.method)}, r = {r}: {chosen.trainable:,} of "
-        f"{chosen.parameters:,} parameters trained, {100 * chosen.trainable / chosen.parameters:.4f}%.",
-        f"Scaling α/r = {alpha}/{r} = {alpha / r:.4g}. That is all that α changes: no parameter and no byte depends on "
-        "it.",
         f"Modules × parameters in each: {', '.join(parts)}.{both}",
-        _of_the_rank(r, {target: every[target][0] for target in state.targets}),
+        _of_the_rank(state.r, {target: every[target][0] for target in state.targets}),
     ]
 
 
@@ -162,7 +168,7 @@ def _of_the_rank(r: int, matrices: dict[str, Module]) -> str:
     past = [f"{target} ({rank:,})" for rank, target in ranks if rank < r]
     if not past:
         return f"Break-even rank d·k/(d + k): {ranks[0][0]:,} for {ranks[0][1]}, the first to reach it."
-    text = f"Past the break-even rank d·k/(d + k): {', '.join(past)}. There A and B have more numbers than the matrix."
+    text = f"Past the break-even rank d·k/(d + k): {', '.join(past)}. There A and B are larger than the matrix."
     most = {target: min(matrices[target].d, matrices[target].k) for _, target in ranks}
     capped = [f"{target} ({rank:,})" for target, rank in most.items() if rank < r]
     return text + (f" No update can have a rank above min(d, k): {', '.join(capped)}." if capped else "")
@@ -179,7 +185,7 @@ def _setting(state: LoRAState) -> str:
 def _doubled(state: LoRAState, chosen: Estimate) -> str:
     """By how much the peak grows when one thing is doubled."""
     grown = []
-    for name, field in {"α": "alpha", "r": "r", "rows of the batch": "batch"}.items():
+    for name, field in {"α": "alpha", "r": "r", "the batch": "batch"}.items():
         other = estimated(replace(state, **{field: 2 * getattr(state, field)}), state.method)
         more = other.predicted_peak - chosen.predicted_peak
         grown.append(f"{name} {f'+{size_text(more)}' if more else 'nothing'}")

@@ -6,6 +6,7 @@ from functools import cache
 from statistics import fmean
 
 from lorabook.workbook.kit.stored import stored
+from lorabook.workbook.rank_and_alpha.figures import Series
 
 EVERYTHING, ALL_LINEAR, EMBEDDINGS = ("everything",), ("all-linear",), ("wte", "wpe")
 SCALINGS = {"α = r": lambda r: 1.0, "α/√r, α = 4": lambda r: 4 / r**0.5, "α/r, α = 16": lambda r: 16 / r}
@@ -106,3 +107,25 @@ def stored_sweep() -> Sweep:
         for run in record["runs"]
     )
     return Sweep(runs, record["source"])
+
+
+def all_methods() -> dict[str, Series]:
+    """Recovery over trained parameters of everything that was swept, at the best rate of each, by method."""
+    sweep = stored_sweep()
+
+    def series(runs: Sequence[list[Run]], names: tuple[str, ...] = ()) -> Series:
+        found = [tuned(each) for each in runs]
+        recoveries = tuple(tuple(sweep.share(loss) for loss in each.losses) for each in found)
+        return Series(tuple(each.trainable for each in found), recoveries, names)
+
+    points = stored("intrinsic_dimension", "subspace_curves")["pretrained"]["points"]
+    subspace = tuple(tuple(sweep.share(loss) for loss in point["losses"]) for point in points)
+    ranks = (1, 4, 16, 64)
+    return {
+        "random subspace": Series(tuple(point["d"] for point in points), subspace),
+        "LoRA": series([sweep.lora(r, 4 / r**0.5) for r in ranks], ("r = 1", "4", "16", "64")),
+        "bottleneck adapters": series([sweep.of(method="bottleneck", r=width) for width in ranks]),
+        "full, linear layers": series([sweep.full(ALL_LINEAR)]),
+        "full, embeddings": series([sweep.full(EMBEDDINGS)]),
+        "full, everything": series([sweep.full()]),
+    }

@@ -25,14 +25,14 @@ def test_every_exercise_has_its_place():
     assert {room: [e.name for e in group] for room, group in BY_ROOM.items()} == {
         "start": ["lora_size"],
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
-        "memory": ["adam_bytes", "largest_batch", "answer_labels", "loss_by_hand"],
-        "rank_and_alpha": ["spread_budget", "adapter_bytes", "same_scaling", "count_targets"],
+        "memory": ["adam_bytes", "largest_batch"],
+        "rank_and_alpha": ["spread_budget", "adapter_bytes", "same_effect", "count_targets"],
         "low_rank": ["truncated_svd", "break_even", "truncation_error", "rank_for_energy"],
         "intrinsic_dimension": ["project_up", "read_d90", "dense_bytes"],
         "fastfood": ["fwht", "fastfood_adjoint", "pad_theta", "said_start"],
         "many_tasks": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],
         "clinic": ["lora_update", "transform", "merge_head", "frozen_base", "name_fault"],
-        "final_run": ["encode_row", "split_rows", "perplexity", "did_it_train"],
+        "final_run": ["encode_row", "answer_labels", "loss_by_hand", "split_rows", "perplexity", "did_it_train"],
     }
     assert len(EXERCISES) == 37  # no name twice
 

@@ -241,27 +241,26 @@ def mebibytes(shapes, r, dtype, base_dtype):
     return elements(shapes, r) * dtype.itemsize / 1024 / 1024
 
 
-# same_scaling
+# same_effect
 
 for label, fragment, formula in (
-    ("alpha left", "you left α", lambda a, r, n, rs: a),
-    ("alpha squared", "you squared", lambda a, r, n, rs: a * a),
-    ("ratio squared", "you squared", lambda a, r, n, rs: a * n * n / (r * r)),
-    ("rslora as plain", "rslora as α/r", lambda a, r, n, rs: a / r * n),
-    ("root always", "without rslora too", lambda a, r, n, rs: a / math.sqrt(r) * math.sqrt(n)),
-    ("swapped", "swapped the two", lambda a, r, n, rs: a * n / r if rs else a * (n / r) ** 0.5),
-    ("turned round", "the ratio round", lambda a, r, n, rs: a * math.sqrt(r / n) if rs else a * r / n),
-    ("doubled", "doubled α whatever", lambda a, r, n, rs: a + a),
-    ("doubled, or times the root of two", "doubled α whatever", lambda a, r, n, rs: a * (2**0.5 if rs else 2)),
+    ("scaling kept", "you kept the scaling", lambda a, r, n, rs: a * math.sqrt(n) / math.sqrt(r) if rs else a * n / r),
+    ("in proportion", "you kept the scaling", lambda a, r, n, rs: a / r * n),
+    ("alpha left", "you left α alone under rsLoRA", lambda a, r, n, rs: a),
+    ("turned round", "the ratio round", lambda a, r, n, rs: a * (n / r) ** 0.5 if rs else a),
+    ("root always", "without rslora too", lambda a, r, n, rs: a * math.sqrt(r) / math.sqrt(n)),
+    ("root of the turned ratio", "without rslora too", lambda a, r, n, rs: a * math.sqrt(n / r)),
+    ("whole ratio", "by the whole ratio", lambda a, r, n, rs: a * r / n if rs else a),
+    ("whole ratio always", "by the whole ratio", lambda a, r, n, rs: a * r / n),
+    ("both divided", "where the scaling is α/r as well", lambda a, r, n, rs: a * (r / n) ** (0.5 if rs else 1)),
     ("twice the rank", "rule of thumb", lambda a, r, n, rs: n * 2),
     ("scaling", "you gave the scaling", lambda a, r, n, rs: a / (r**0.5 if rs else r)),
     ("scaling of the new rank", "you gave the scaling", lambda a, r, n, rs: a / (n**0.5 if rs else n)),
-    ("difference", "what the rank grew by", lambda a, r, n, rs: a + (n - r)),
-    ("rounded", "you rounded", lambda a, r, n, rs: round(a * (math.sqrt(n / r) if rs else n / r))),
-    ("whole division", "you rounded", lambda a, r, n, rs: a * math.sqrt(n / r) if rs else a * n // r),
-    ("root over alpha", "root covers α", lambda a, r, n, rs: (a * n / r) ** 0.5 if rs else a * n / r),
+    ("rounded", "you rounded", lambda a, r, n, rs: round(a * math.sqrt(r / n)) if rs else a),
+    ("whole number", "you rounded", lambda a, r, n, rs: int(a * (r / n) ** 0.5) if rs else a),
+    ("root over alpha", "root covers α", lambda a, r, n, rs: (a * r / n) ** 0.5 if rs else a),
 ):
-    bank.add("same_scaling", label, fragment, formula)
+    bank.add("same_effect", label, fragment, formula)
 
 # count_targets
 

@@ -62,14 +62,14 @@ def test_adapter_bytes_are_those_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("rslora", [False, True])
-def test_same_scaling_is_the_same_in_peft(rslora):
+def test_same_effect_is_rank_times_peft_s_scaling(rslora):
     def scaling(r, alpha):
         model = with_peft(nn.Sequential(nn.Linear(4, 4)), LoRAConfig(r=r, alpha=alpha, targets=("0",), rslora=rslora))
         return model.base_model.model[0].scaling["default"]
 
     for alpha, r, new_r in ((8, 16, 32), (3, 4, 7), (32, 8, 1)):
-        new_alpha = ANSWERS["same_scaling"](alpha, r, new_r, rslora)
-        assert scaling(new_r, new_alpha) == pytest.approx(scaling(r, alpha))
+        new_alpha = ANSWERS["same_effect"](alpha, r, new_r, rslora)
+        assert new_r * scaling(new_r, new_alpha) == pytest.approx(r * scaling(r, alpha))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_spread_budget_may_count_up_from_rank_1(capsys):
     ("name", "source"),
     [
         ("adapter_bytes", "lambda s, r, t, _: sum(torch.empty(r, d + k, dtype=t, device='meta').nbytes for d, k in s)"),
-        ("same_scaling", "lambda a, r, n, rs: a / r ** (0.5 if rs else 1) * n ** (0.5 if rs else 1)"),
+        ("same_effect", "lambda a, r, n, rs: a * r / r ** (0.5 if rs else 1) / n * n ** (0.5 if rs else 1)"),
         ("count_targets", "lambda m, t, r: np.sum([[1, r * sum(s)] for n, s in m.items() if any(('.' + n)"
          ".endswith('.' + x) for x in t)], axis=0).tolist()"),
     ],

@@ -22,7 +22,7 @@ from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
-from lorabook.workbook.kit.memory_bars import COLOURS
+from lorabook.workbook.kit.memory_bars import COLOURS, at_peak
 from lorabook.workbook.kit.models import MODELS
 from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.rank_and_alpha import explorer as lora
@@ -75,9 +75,14 @@ def gpt3(h: int = 12288) -> nn.Module:
     return nn.ModuleDict({"transformer": nn.ModuleDict({**body, "h": blocks}), "lm_head": head})
 
 
+def told(state: LoRAState) -> str:
+    """All that the explorer says, what folds out included."""
+    return f"{lora.readout(state)}\n{lora.details(state)}"
+
+
 def line(state: LoRAState, start: str) -> str:
     """What follows `start` in the one line of the readout that begins with it."""
-    (found,) = [text for text in lora.readout(state).splitlines() if text.startswith(start)]
+    (found,) = [text for text in told(state).splitlines() if text.startswith(start)]
     return found.removeprefix(start).strip()
 
 
@@ -85,7 +90,7 @@ def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def told_parts(state: LoRAState) -> dict[str, tuple[int, int]]:
+def parts_told(state: LoRAState) -> dict[str, tuple[int, int]]:
     """Modules and parameters in each, by target, as the readout has them."""
     parts = re.findall(r"(\S+) ([\d,]+) × ([\d,]+)", line(state, "Modules × parameters in each:"))
     return {target: (number(count), number(each)) for target, count, each in parts}
@@ -106,21 +111,21 @@ def test_the_line_for_peft_is_a_config_with_which_peft_counts_the_same(state):
         adapted = [name for name, module in peft_model.model.named_modules() if "default" in getattr(module, "r", {})]
     finally:
         peft_model.unload()
-    assert f"{trained:,} of {total:,} parameters trained, {100 * trained / total:.4f}%." in lora.readout(state)
+    assert f"{trained:,} of {total:,} parameters trained, {100 * trained / total:.4f}%." in told(state)
     assert (config.r, config.lora_alpha, config.task_type) == (state.r, state.alpha, "CAUSAL_LM")
-    told = told_parts(state)
-    assert sum(count * each for count, each in told.values()) == trained
+    counted = parts_told(state)
+    assert sum(count * each for count, each in counted.values()) == trained
     hits = Counter(next(t for t in state.targets if name == t or name.endswith("." + t)) for name in adapted)
-    assert {target: count for target, (count, _) in told.items()} == hits
+    assert {target: count for target, (count, _) in counted.items()} == hits
 
 
 def test_the_presets_read_what_the_article_and_the_paper_have():
     article, paper = PRESETS["the article's"], PRESETS["the paper's GPT-3"]
-    assert "12,091,392 of 1,149,298,688 parameters trained, 1.0521%" in lora.readout(article)
-    assert "α/r = 8/16 = 0.5." in lora.readout(article)
-    assert "--targets wte,wpe,c_attn,c_proj,c_fc " in lora.readout(article)
-    assert "The target c_proj means both attn.c_proj and mlp.c_proj." in lora.readout(article)
-    assert "18,874,368 of" in lora.readout(paper) and "36.0 MiB in fp16" in lora.readout(paper)
+    assert "12,091,392 of 1,149,298,688 parameters trained, 1.0521%" in told(article)
+    assert "α/r = 8/16 = 0.5." in told(article)
+    assert "--targets wte,wpe,c_attn,c_proj,c_fc " in told(article)
+    assert "The target c_proj means both attn.c_proj and mlp.c_proj." in told(article)
+    assert "18,874,368 of" in told(paper) and "36.0 MiB in fp16" in told(paper)
     # 100 tasks: 354 GB against 35 TB (Hu et al. 2021, footnote 4)
     base, trained = sum(p.numel() for p in on_meta(GPT3).parameters()), 18_874_368
     one, many = 2 * base + 100 * 2 * trained, 100 * 2 * base
@@ -165,9 +170,9 @@ def test_every_state_is_drawn_and_told_as_the_estimate_has_it(model):
         (axes,) = figure.axes
         unit = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}[axes.get_ylabel()[8:11]]
         heights = [patch.get_height() * unit for patch in axes.patches]
-        for book, drawn in zip(books, (heights[:8], heights[8:]), strict=False):
-            assert drawn[:7] == pytest.approx([book.components[name] for name in COLOURS])
-        assert len(heights) == 8 * len(books)
+        for book, drawn in zip(books, (heights[:7], heights[7:]), strict=False):
+            assert drawn == pytest.approx([at_peak(book)[name] for name in COLOURS])
+        assert len(heights) == 7 * len(books)
         names = [label.get_text() for label in axes.get_xticklabels()]
         assert names[0] == "full fine-tuning" and all(f"α/r = {state.alpha / state.r:.4g}" in n for n in names[1:])
         assert_no_text_cut_or_covered(figure)
@@ -176,7 +181,7 @@ def test_every_state_is_drawn_and_told_as_the_estimate_has_it(model):
         others = plan(replace(state, r=2 * state.r)), plan(state, batch=2 * state.batch)
         more = [estimate(model, other).predicted_peak - peak for other in others]
         r, rows = (f"+{size_text(size)}" if size else "nothing" for size in more)
-        assert f"What doubling adds to the peak: α nothing, r {r}, rows of the batch {rows}." in lora.readout(state)
+        assert f"What doubling adds to the peak: α nothing, r {r}, the batch {rows}." in told(state)
 
 
 def test_alpha_moves_the_scaling_and_not_one_byte():
@@ -185,8 +190,8 @@ def test_alpha_moves_the_scaling_and_not_one_byte():
         for alpha in ALPHAS.values():
             moved = replace(state, alpha=alpha)
             books.add(str(asdict(lora.estimated(moved, state.method))))
-            text = lora.readout(moved)
-            assert f"Scaling α/r = {alpha}/{state.r} = {alpha / state.r:.4g}. That is all that α changes" in text
+            text = told(moved)
+            assert f"Scaling α/r = {alpha}/{state.r} = {alpha / state.r:.4g}." in text
             others.add(re.sub(r"Scaling .*|lora_alpha=\d+|--alpha \d+", "", text))
         assert len(books) == len(others) == 1
 
@@ -198,9 +203,9 @@ def test_it_names_the_modules_past_their_break_even_rank_and_past_full_rank(r):
     layers = on_meta("pocket").named_modules
     weights = {t: next(m.weight for n, m in layers() if n.endswith(t)) for t in state.targets}
     past = {t for t, w in weights.items() if r * sum(w.shape) > w.numel()}
-    text = lora.readout(state)
-    told = re.search(r"Past the break-even rank d·k/\(d \+ k\): (.*?)\. There", text)
-    found = re.findall(r"(\S+) \((\d+)\)", told[1]) if told else []
+    text = told(state)
+    past_told = re.search(r"Past the break-even rank d·k/\(d \+ k\): (.*?)\. There", text)
+    found = re.findall(r"(\S+) \((\d+)\)", past_told[1]) if past_told else []
     assert {target for target, _ in found} == past
     assert [int(rank) for _, rank in found] == sorted(int(rank) for _, rank in found)
     capped = re.search(r"rank above min\(d, k\): (.*)\.", text)
@@ -222,15 +227,15 @@ def test_the_command_predicts_the_peak_that_the_explorer_shows(state):
     peak = number(re.search(r"predicted peak: ([\d,]+)", result.output)[1])
     assert line(state, "Peak:").startswith(f"{size_text(peak)} with")
     trained = re.search(r"trainable parameters: ([\d,]+)", result.output)[1]
-    assert trained in lora.readout(state).splitlines()[0]
+    assert trained in told(state).splitlines()[0]
 
 
 def test_a_command_to_train_is_there_where_lorabook_can():
     for state in COPIED:
-        assert ("lorabook finetune" in lora.readout(state)) == (state.method == "lora" and state.model != GPT3)
+        assert ("lorabook finetune" in told(state)) == (state.method == "lora" and state.model != GPT3)
 
 
-@pytest.mark.parametrize("state", [s for s in COPIED if "lorabook finetune" in lora.readout(s)])
+@pytest.mark.parametrize("state", [s for s in COPIED if "lorabook finetune" in told(s)])
 def test_the_command_trains_what_the_explorer_shows(state):
     words = shlex.split(line(state, "To train:"))
     command = typer.main.get_command(cli.app).commands["finetune"]
@@ -238,7 +243,7 @@ def test_the_command_trains_what_the_explorer_shows(state):
     assert words[:2] == ["lorabook", "finetune"] and options["model"] == state.model
     assert (options["r"], options["alpha"]) == (state.r, state.alpha)
     matched = estimate(state.model, Plan(LoRAConfig(state.r, targets=tuple(options["targets"].split(",")))))
-    assert f"{matched.trainable:,} of" in lora.readout(state)
+    assert f"{matched.trainable:,} of" in told(state)
     assert (options["max_length"], options["micro_tokens"]) == (state.sequence, state.batch * state.sequence)
 
 
@@ -280,10 +285,10 @@ class TestWidget:
         before, states = (explorer.picture.value, explorer.text.value), []
         explorer.controls["targets"].observe(lambda change: states.append(change["new"]), names="value")
         wpe = explorer.controls["targets"].boxes.children[1]
-        wpe.value = False
-        assert explorer.state == replace(LoRAState(), targets=("wte", *LoRAState.targets[2:]))
-        assert explorer.picture.value != before[0] and explorer.text.value != before[1]
         wpe.value = True
+        assert explorer.state == replace(LoRAState(), targets=("wpe", *LoRAState.targets))
+        assert explorer.picture.value != before[0] and explorer.text.value != before[1]
+        wpe.value = False
         assert explorer.state == LoRAState() and len(states) == 2
         assert (explorer.picture.value, explorer.text.value) == before
 

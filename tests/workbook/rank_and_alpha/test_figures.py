@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from lorabook.workbook.rank_and_alpha import figures as figures_03
 from lorabook.workbook.rank_and_alpha.figures import Series
-from lorabook.workbook.rank_and_alpha.sweep import Run, Sweep, by_rate, tuned
+from lorabook.workbook.rank_and_alpha.sweep import Run, Sweep, all_methods, by_rate, tuned
 
 
 def run(lr: float, loss: float, seed: int = 0, **fields) -> Run:
@@ -40,14 +39,13 @@ def test_a_scaling_is_found_although_it_is_no_round_number():
 
 
 def test_rate_curves_fill_the_best_rate_of_each_curve():
-    curves = {"r = 1": {1e-3: 3.0, 2e-3: 2.5, 4e-3: 2.7}, "r = 4": {1e-3: 2.4, 2e-3: 2.6}}
-    left, right = figures_03.rate_curves({"one": curves, "two": curves}, ("full", 2.2), 2.8, "see").axes
+    curves = {"full": {"0.001": 3.0, "0.002": 2.5, "0.0005": 2.7}, "r = 4": {"0.004": 2.4, "0.008": 2.6}}
+    left, right = figures_03.rate_curves({"one": curves, "two": curves}, "see").axes
     best = [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.get_lines() if len(line.get_xdata()) == 1]
-    assert best == [(2e-3, 2.5), (1e-3, 2.4)]
-    assert [t.get_text() for t in left.get_legend().get_texts()] == list(curves)
-    assert left.get_ylim()[1] == 2.8
-    assert right.get_title() == "two" and right.get_legend() is None
-    assert any(list(line.get_ydata()) == [2.2, 2.2] for line in right.get_lines())
+    assert best == [(2e-3, 2.5), (4e-3, 2.4)]
+    assert list(left.get_lines()[0].get_xdata()) == [0.0005, 0.001, 0.002]
+    assert [t.get_text() for t in right.get_legend().get_texts()] == list(curves)
+    assert right.get_title() == "two" and left.get_legend() is None
 
 
 def test_budget_dots_stand_in_the_order_given_with_their_mean():
@@ -57,39 +55,31 @@ def test_budget_dots_stand_in_the_order_given_with_their_mean():
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
 
-def test_gain_over_numbers_draws_means_seeds_and_names():
+def test_recovery_draws_means_seeds_and_names():
     series = {
         "LoRA": Series((10, 100), ((0.2, 0.4), (0.8, 0.9)), ("r = 1", "10")),
         "full, everything": Series((1000,), ((1.0,),)),
     }
-    (axes,) = figures_03.gain_over_numbers(series, "see").axes
+    (axes,) = figures_03.recovery(series, "see").axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert np.allclose(lines["LoRA"].get_ydata(), [0.3, 0.85]) and list(lines["LoRA"].get_xdata()) == [10, 100]
     assert {t.get_text() for t in axes.texts} == {"r = 1", "10"}
     assert sum(line.get_marker() == "." for line in axes.get_lines()) == 3
 
 
-def test_forgetting_is_drawn_over_gain():
-    points = {"full, everything": [(0.1, 0.02), (0.3, 0.2)], "LoRA": [(0.2, 0.05)]}
-    (axes,) = figures_03.forgetting_over_gain(points, "see", joined=True).axes
-    lines = {line.get_label(): line for line in axes.get_lines()}
-    assert list(lines["full, everything"].get_xdata()) == [0.1, 0.3] and list(
-        lines["full, everything"].get_ydata()
-    ) == [0.02, 0.2]
-    assert lines["full, everything"].get_linestyle() == "-"
+def test_all_methods_are_those_of_the_figure_and_full_fine_tuning_recovers_all():
+    found = all_methods()
+    assert found.keys() == figures_03.METHODS.keys()
+    assert found["full, everything"].means == [pytest.approx(1)]
+    assert found["LoRA"].parameters == (14_592, 58_368, 233_472, 933_888)
 
 
-def test_step_times_stand_beside_what_arithmetic_predicts():
-    times = {"pocket": {"floor": 0.7, "LoRA": 0.9, "full": 1.0}, "wide": {"floor": 0.65, "LoRA": 0.7, "full": 1.0}}
-    (axes,) = figures_03.step_times(times, {"floor": 2 / 3, "LoRA": 2 / 3, "full": 1.0}, "see").axes
-    assert [bar.get_height() for bar in axes.patches] == [0.7, 0.9, 1.0, 0.65, 0.7, 1.0]
-    assert np.allclose([line.get_ydata()[0] for line in axes.get_lines()], [2 / 3, 2 / 3, 1.0] * 2)
-    heights = [text.xy[1] for text in axes.texts]  # no line strikes through a number
-    assert np.allclose(heights, [0.7, 0.9, 1.0, 2 / 3, 0.7, 1.0])
+def test_forgetting_is_drawn_over_gain_by_rate():
+    def one(lr, seed, gain, source):
+        return {"lr": lr, "seed": seed, "gain": gain, "source": source}
 
-
-def test_similarity_maps_share_one_scale():
-    maps = {"trained": torch.rand(3, 5), "random": torch.zeros(3, 5)}
-    one, other, _ = figures_03.similarity_maps(maps, "see").axes
-    assert np.allclose(one.images[0].get_array(), maps["trained"]) and one.images[0].get_clim() == (0, 1)
-    assert other.get_title() == "random" and one.images[0].get_extent() == [0.5, 5.5, 0.5, 3.5]
+    runs = [one(2e-3, 0, 0.3, 0.2), one(2e-3, 1, 0.5, 0.4), one(1e-3, 0, 0.1, 0.05)]
+    (axes,) = figures_03.forgetting({"full": {"best": 1e-3, "runs": runs}}, "see").axes
+    line = next(line for line in axes.get_lines() if line.get_label() == "full")
+    assert np.allclose(line.get_xdata(), [0.1, 0.4]) and np.allclose(line.get_ydata(), [0.05, 0.3])
+    assert [text.get_text() for text in axes.texts] == ["best × 1", "best × 2"]

@@ -1,0 +1,33 @@
+"""What notebook 03 asks before it answers."""
+
+from lorabook.workbook.kit.question import Question
+
+
+def twice_alpha() -> Question:
+    """Of memory."""
+    return Question(
+        "You double α. By how much does the peak memory of a training step grow?",
+        ("not at all", "about 40 MiB", "about 150 MiB", "it doubles"),
+        "not at all",
+        "α is one number in one multiplication. No tensor depends on it.",
+    )
+
+
+def best_rate() -> Question:
+    """Of LoRA with α = 32 beside full fine-tuning."""
+    return Question(
+        "Full fine-tuning did best with a learning rate of 0.001. What will LoRA with α = 32 need?",
+        ("a quarter of that", "the same", "4 to 8 times that", "50 times that"),
+        "4 to 8 times that",
+        "0.004 for ranks 1 and 4, 0.008 for ranks 16 and 64.",
+    )
+
+
+def best_layers() -> Question:
+    """Of a budget of parameters."""
+    return Question(
+        "Where will the same number of parameters lower the test loss most?",
+        ("attention", "MLP", "all linear layers", "all linear layers and the embedding"),
+        "MLP",
+        "Closely followed by all linear layers.",
+    )
