@@ -14,7 +14,7 @@ from lorabook.models import load_model, quantized
 from lorabook.models.precision import precision_for
 from lorabook.models.quantized import dense_weight, packed_layers, quantize
 from lorabook.training.loop import finetune
-from lorabook.workbook.clinic import nf4
+from tests.kit import nf4
 from tests.kit.adapters import adapted, fill_adapter
 from tests.kit.families import gradients, logits, token_ids
 from tests.kit.oracles import copy_factors, peft_factors, with_peft

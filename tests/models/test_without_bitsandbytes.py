@@ -13,7 +13,7 @@ from lorabook.models import load as models
 from lorabook.models import load_model
 from lorabook.models.precision import precision_for
 from lorabook.models.quantized import nf4_bytes, packed_layers, quantize
-from lorabook.workbook.clinic import nf4
+from tests.kit import nf4
 from tests.kit.families import gpt_bigcode
 from tests.kit.untouched import assert_untouched, snapshot
 

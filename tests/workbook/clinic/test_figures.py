@@ -1,4 +1,4 @@
-"""The figures: a run and its fixed run drawn over it, the doctor's table; and the rounding of weights to 4 bits."""
+"""The figures: a run and its fixed run drawn over it, the doctor's table."""
 
 import pytest
 from matplotlib import pyplot

@@ -1,7 +1,6 @@
-"""QLoRA's 4-bit format NF4 in plain PyTorch, short enough to read in notebook 08.
+"""QLoRA's 4-bit format NF4 in plain PyTorch: an oracle for `lorabook.models.quantized`, which uses bitsandbytes.
 
-Bit for bit what bitsandbytes stores before double quantisation; `lorabook.models.quantized` uses that package
-and is what a base in 4 bits is made with.
+Bit for bit what bitsandbytes stores before double quantisation. Notebook 02 writes it out once more.
 """
 
 import torch
