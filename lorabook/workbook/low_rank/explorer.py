@@ -39,15 +39,15 @@ CORNER = 64  # of a large matrix only so many rows and columns are drawn, so tha
 class RankState:
     """A matrix of MATRICES and the rank it is cut to."""
 
-    matrix: str = PICTURE
-    r: int = 8
+    matrix: str = "0.mlp.c_fc"
+    r: int = 16
 
 
 PRESETS = {
-    "picture": RankState(),
+    "MLP, rank 16": RankState(),
     "attention, rank 16": RankState("0.attn.c_attn", 16),
-    "MLP, rank 16": RankState("0.mlp.c_fc", 16),
     "embedding, rank 1": RankState("wte", 1),
+    "picture, rank 8": RankState(PICTURE, 8),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a matrix loses when it is cut down to a rank: the truncated SVD, its error, and comparisons of subspaces.
+"""What a matrix loses when it is cut down to a rank: the truncated SVD, its error, the energy kept.
 
 Notation: M of shape (d, k), M = U diag(S) Vh with singular values s_1 >= s_2 >= ... >= 0, as torch.linalg.svd gives it.
 Half precision is computed in fp32; sums of squares are taken in fp64.
@@ -69,60 +69,6 @@ def rank_for_energy(S: Tensor, share: float) -> int:
         raise SettingError(f"The share of energy is {share!r}.", "Give a number above 0 and at most 1.")
     kept = squares.cumsum(0)
     return int((kept < share * kept[-1]).sum()) + 1
-
-
-def subspace_similarities(A1: Tensor, A2: Tensor) -> Tensor:
-    """phi(A1, A2, i, j) for every i and j: entry (i - 1, j - 1) of a matrix (rank of A1, rank of A2) in fp64.
-
-    phi(A1, A2, i, j) = ||V1_i^T V2_j||_F^2 / min(i, j), where V1_i and V2_j hold the first i and j right singular
-    vectors of A1 (r1, k) and A2 (r2, k) (Hu et al. 2021, arXiv 2106.09685v2, eq. 4). 1: the smaller subspace lies in
-    the larger; 0: they are orthogonal. Two random subspaces of R^k come to max(i, j) / k on average.
-
-    The left singular vectors of B are compared by giving the transposed matrices.
-
-    Raises:
-        SettingError: A1 or A2 is no matrix of finite numbers, or is zero; their widths differ.
-    """
-    A1, A2 = _matrix(A1, "A1"), _matrix(A2, "A2")
-    if A1.shape[1] != A2.shape[1]:
-        raise SettingError(
-            f"A1 has {A1.shape[1]} columns and A2 has {A2.shape[1]}.",
-            "Compare two A matrices of the same layer, or two transposed B matrices.",
-        )
-    overlap = (_row_space(A1, "A1") @ _row_space(A2, "A2").T).square().cumsum(0).cumsum(1)
-    i, j = (torch.arange(1, n + 1, device=overlap.device) for n in overlap.shape)
-    return overlap / torch.minimum(i[:, None], j[None, :])
-
-
-def amplification(W: Tensor, delta: Tensor, r: int) -> float:
-    """By how much an update strengthens its own directions: ||delta||_F / ||U^T W V||_F.
-
-    U and V hold the first r left and right singular vectors of the update, so that the denominator is the part of W
-    that already pointed there (Hu et al. 2021, arXiv 2106.09685v2, section 7.3 and Table 7). Infinite where W has none.
-
-    Shapes: W and delta (d, k).
-
-    Raises:
-        SettingError: the shapes differ; delta is zero; r is out of its range.
-    """
-    W, delta = _matrix(W, "W"), _matrix(delta, "delta")
-    if W.shape != delta.shape:
-        raise SettingError(f"W is {tuple(W.shape)} and delta is {tuple(delta.shape)}.", "Give two of the same shape.")
-    if not delta.any():
-        raise SettingError("The update is zero.", "Train first: a zero update has no directions.")
-    U, _, Vh = truncated_svd(delta, r)
-    present = torch.linalg.norm(U.T @ W.to(U.dtype) @ Vh.T)
-    return (torch.linalg.norm(delta) / present).item()
-
-
-def _row_space(A: Tensor, name: str) -> Tensor:
-    """An orthonormal basis of A's rows in fp64, the strongest direction first: (rank, k)."""
-    _, S, Vh = torch.linalg.svd(A.double(), full_matrices=False)
-    rounding = max(A.shape) * torch.finfo(A.dtype).eps  # the direction of a value below it is arbitrary
-    rank = int((S / S[0] > rounding).sum())
-    if not rank:
-        raise SettingError(f"{name} is zero.", "Train first: a zero matrix has no directions.")
-    return Vh[:rank]
 
 
 def _matrix(M: Tensor, name: str) -> Tensor:

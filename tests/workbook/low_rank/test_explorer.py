@@ -105,11 +105,11 @@ def explorer() -> RankExplorer:
 
 class TestWidget:
     def test_moves_change_picture_and_readout(self, explorer):
-        for name, value in (("matrix", "0.attn.c_attn"), ("r", 16)):
+        for name, value in (("matrix", "0.attn.c_attn"), ("r", 32)):
             before = explorer.picture.value, explorer.text.value
             explorer.controls[name].value = value
             assert explorer.picture.value != before[0] and explorer.text.value != before[1]
-        assert explorer.state == RankState("0.attn.c_attn", 16) and repr(explorer) == "RankExplorer()"
+        assert explorer.state == RankState("0.attn.c_attn", 32) and repr(explorer) == "RankExplorer()"
 
     def test_presets_are_states_that_the_controls_have(self, explorer):
         for state in PRESETS.values():

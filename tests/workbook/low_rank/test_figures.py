@@ -12,8 +12,6 @@ from lorabook.models import load_model
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank import figures as figures_04
 
-RANKS = [0, 1, 2, 4, 8, 16]
-
 
 def drawn(axes) -> dict[str, list[float]]:
     """The labelled lines of `axes` that hold points: name → heights."""
@@ -49,54 +47,16 @@ def test_approximations_show_the_matrices_on_one_scale():
     assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
 
 
-def test_singular_values_are_shares_of_the_norm():
-    values = torch.tensor([4.0, 2.0, 2.0, 1.0])  # squares: 16 + 4 + 4 + 1 = 25
-    (axes,) = figures_04.singular_values({"M": values, "N": 7 * values}, "t", mark=2).axes
+def test_recovery_is_the_part_of_each_run_s_own_improvement():
+    losses = {way: {"1": 3.5, "4": 3.0} for way in ("truncated", "shrunk", "directions", "entries")}
+    full = [{"test": 2.0, "losses": losses}, {"test": 3.0, "losses": losses}]
+    found = {"base": {"test": 4.0}, "full": {"runs": full}, "lora": {"4": {"runs": [{"test": 2.5}, {"test": 3.25}]}}}
+    curves = figures_04.recovered(found)
+    assert curves["LoRA"] == {4: [1.0, 0.5]}  # of the mean over the full runs, 1.5
+    assert curves["shrunk"] == {1: [0.25, 0.5], 4: [0.5, 1.0]}
+    (axes,) = figures_04.recovery_over_rank(found, "t").axes
     lines = drawn(axes)
-    assert lines["M"] == pytest.approx([0.8, 0.4, 0.4, 0.2]) and lines["N"] == pytest.approx(lines["M"])
-    assert list(axes.get_lines()[0].get_xdata()) == [1, 2, 3, 4]
-    assert list(axes.get_lines()[-1].get_xdata()) == [2, 2]
-
-
-def test_zeros_can_be_drawn_on_the_logarithmic_axis():
-    (axes,) = figures_04.singular_values({"M": torch.tensor([1.0, 0.0])}, "t", floor=1e-3).axes
-    assert drawn(axes)["M"] == pytest.approx([1.0, 1e-3]) and 0 < axes.get_ylim()[0] < 1e-3
-
-
-def test_panels_draw_every_matrix_and_name_a_series_once():
-    series = {"ΔW": [[0.1, 0.5], [0.2, 0.6]], "W0": [[0.1, 0.4]], "noise": [[0.05, 0.3]]}
-    panels = dict.fromkeys(("a", "b", "c", "d"), series)
-    figure = figures_04.energy_panels(panels, [1, 4], "t")
-    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", "d", "", ""]
-    heights = [list(line.get_ydata()) for line in figure.axes[3].get_lines() if len(line.get_ydata())]
-    assert heights == [values for matrices in series.values() for values in matrices]
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["ΔW", "W0", "noise"]
-
-
-def test_energy_and_loss_draws_means_runs_and_the_range():
-    loss = {"blocks": [[0.0, 0.4, 0.5, 0.7, 0.8, 1.0], [0.0, 0.2, 0.5, 0.7, 0.8, 1.0]]}
-    energy = {"ΔW": [[0.0, 0.1, 0.2, 0.3, 0.4, 0.5], [0.0, 0.3, 0.4, 0.5, 0.6, 0.7]]}
-    (axes,) = figures_04.energy_and_loss(RANKS, loss, energy, "t").axes
-    lines = drawn(axes)
-    assert lines["loss: blocks"] == pytest.approx([0.0, 0.3, 0.5, 0.7, 0.8, 1.0])
-    assert lines["energy: ΔW"] == pytest.approx([0.0, 0.2, 0.3, 0.4, 0.5, 0.6])
-    dots = [list(line.get_ydata()) for line in axes.get_lines() if line.get_marker() == "o"]
-    assert dots == loss["blocks"]
-    (band,) = axes.collections
-    edges = band.get_paths()[0].vertices
-    at = edges[edges[:, 0] == 1][:, 1]
-    assert (at.min(), at.max()) == pytest.approx((0.1, 0.3))
-    assert [label.get_text() for label in axes.get_xticklabels()] == [str(r) for r in RANKS]
-
-
-def test_floor_and_what_was_reached():
-    (axes,) = figures_04.teacher_floor(([1, 2, 3], [0.5, 0.2, 0.0]), ([1, 3], [0.51, 0.01]), "t").axes
-    lines = drawn(axes)
-    assert lines["Eckart–Young: σ² left out"] == [0.5, 0.2, 0.0] and lines["LoRA, trained"] == [0.51, 0.01]
-
-
-def test_no_figure_stays_open():
-    figures_04.singular_values({"M": torch.ones(3)}, "t")
+    assert lines["LoRA, trained at rank r"] == [75.0] and lines["ΔW shrunk"] == [37.5, 75.0]
     assert pyplot.get_fignums() == []
 
 

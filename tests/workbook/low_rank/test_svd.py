@@ -11,12 +11,10 @@ from torch import Tensor
 
 from lorabook.errors import SettingError
 from lorabook.workbook.low_rank.svd import (
-    amplification,
     energy_kept,
     low_rank,
     rank_for_energy,
     spectrum,
-    subspace_similarities,
     truncated_svd,
     truncation_error,
 )
@@ -121,84 +119,6 @@ def test_rank_for_energy_at_its_ends():
     assert rank_for_energy(torch.tensor([3.0, 1.0, 0.0, 0.0]), 1.0) == 2
 
 
-# Subspaces
-
-
-def test_a_subspace_is_wholly_like_itself():
-    A = random(6, 40)
-    similarities = subspace_similarities(A, A)
-    torch.testing.assert_close(similarities.diagonal(), torch.ones(6, dtype=torch.float64))
-    torch.testing.assert_close(similarities, torch.ones(6, 6, dtype=torch.float64))  # nested: the smaller lies within
-
-
-def test_similarity_is_the_papers_formula():
-    A1, A2 = random(4, 30, seed=1), random(7, 30, seed=2)
-    V1, V2 = (torch.linalg.svd(A)[2].T for A in (A1, A2))
-    similarities = subspace_similarities(A1, A2)
-    assert similarities.shape == (4, 7)
-    for i in range(1, 5):
-        for j in range(1, 8):
-            expected = torch.linalg.norm(V1[:, :i].T @ V2[:, :j]).item() ** 2 / min(i, j)
-            assert similarities[i - 1, j - 1].item() == pytest.approx(expected)
-
-
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
-def test_similarity_is_bounded_symmetric_and_blind_to_mixing(r1, r2, seed):
-    A1, A2 = random(r1, 12, seed=seed), random(r2, 12, seed=seed + 1)
-    similarities = subspace_similarities(A1, A2)
-    assert (similarities >= 0).all() and (similarities <= 1 + 1e-12).all()
-    torch.testing.assert_close(subspace_similarities(A2, A1), similarities.T)
-    rotation = torch.linalg.qr(random(r1, r1, seed=seed + 2))[0]  # B A = (B R^T)(R A): the same update
-    torch.testing.assert_close(subspace_similarities(rotation @ A1, A2), similarities)
-
-
-def test_orthogonal_subspaces_have_nothing_in_common():
-    A = torch.linalg.qr(random(10, 6))[0].T
-    assert subspace_similarities(A[:3], A[3:]).abs().max() < 1e-12
-
-
-def test_random_subspaces_overlap_by_their_share_of_the_space():
-    """For i <= j the mean is j / k; as scipy.linalg.subspace_angles sees it, the mean of cos^2 over i angles."""
-    k, i, j = 64, 4, 16
-
-    def similar(A1: Tensor, A2: Tensor) -> float:
-        return subspace_similarities(A1, A2)[i - 1, j - 1].item()
-
-    values = [similar(random(8, k, seed=s), random(16, k, seed=1000 + s)) for s in range(200)]
-    mean = sum(values) / len(values)
-    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
-    assert abs(mean - j / k) < 4 * spread / math.sqrt(len(values))
-    A1, A2 = random(4, k, seed=5), random(16, k, seed=6)
-    angles = scipy.linalg.subspace_angles(A1.T.numpy(), A2.T.numpy())
-    assert similar(A1, A2) == pytest.approx((torch.tensor(angles).cos() ** 2).mean().item())
-
-
-def test_directions_that_are_only_rounding_are_left_out():
-    A = planted(5, 20, [3.0, 1.0]).float()
-    assert subspace_similarities(A, random(3, 20)).shape == (2, 3)
-
-
-# Amplification
-
-
-def test_amplification_of_known_matrices():
-    """W holds the update's direction with strength 2, the update has it with 5: a factor of 2.5."""
-    U, V = torch.linalg.qr(random(9, 3))[0], torch.linalg.qr(random(7, 3, seed=4))[0]
-    W = 2 * torch.outer(U[:, 0], V[:, 0]) + 9 * torch.outer(U[:, 1], V[:, 1])
-    update = 5 * torch.outer(U[:, 0], V[:, 0])
-    assert amplification(W, update, 1) == pytest.approx(2.5)
-    assert amplification(update, update, 1) == pytest.approx(1.0)
-    assert amplification(W, 5 * torch.outer(U[:, 2], V[:, 2]), 1) > 1e12
-
-
-def test_amplification_is_the_papers_ratio():
-    W, update = random(12, 8, seed=1), random(12, 4, seed=2) @ random(4, 8, seed=3)
-    U, _, Vh = torch.linalg.svd(update)
-    inside = torch.linalg.norm(U[:, :4].T @ W @ Vh[:4].T)
-    assert amplification(W, update, 4) == pytest.approx((torch.linalg.norm(update) / inside).item())
-
-
 # Refusals
 
 
@@ -215,10 +135,6 @@ def test_amplification_is_the_papers_ratio():
         (lambda: energy_kept(torch.zeros(3), 1), "All singular values are zero"),
         (lambda: rank_for_energy(torch.ones(3), 0), "share of energy is 0"),
         (lambda: rank_for_energy(torch.ones(3), 90), "share of energy is 90"),
-        (lambda: subspace_similarities(random(2, 5), random(2, 6)), "5 columns and A2 has 6"),
-        (lambda: subspace_similarities(torch.zeros(2, 5), random(2, 5)), "A1 is zero"),
-        (lambda: amplification(random(3, 3), torch.zeros(3, 3), 1), "The update is zero"),
-        (lambda: amplification(random(3, 4), random(4, 3), 1), r"W is \(3, 4\)"),
     ],
 )
 def test_what_cannot_be_is_refused(call, said):

@@ -1,0 +1,33 @@
+"""What notebook 05 asks before it answers."""
+
+from lorabook.workbook.kit.question import Question
+
+
+def toy() -> Question:
+    """Of ten equations in a thousand parameters."""
+    return Question(
+        "What is the smallest d at which a random subspace contains a solution?",
+        ("1", "10", "100", "990"),
+        "10",
+        "Ten equations need ten free numbers. That there are a thousand parameters does not matter.",
+    )
+
+
+def digits() -> Question:
+    """Of a network with 8,970 parameters."""
+    return Question(
+        "The network has 8,970 parameters. How many directions give 90% of full training's accuracy?",
+        ("about 20", "about 200", "about 2,000", "about 5,000"),
+        "about 200",
+        "One direction for every 45 parameters.",
+    )
+
+
+def pretraining() -> Question:
+    """Of checkpoints of the pocket model."""
+    return Question(
+        "Four checkpoints, from no pre-training to all of it. Which one needs the fewest directions?",
+        ("0%: it has learned nothing yet", "all about the same", "100%: it is closest to the task"),
+        "100%: it is closest to the task",
+        "The more pre-training, the fewer directions are needed.",
+    )
