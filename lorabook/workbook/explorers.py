@@ -1,5 +1,6 @@
 """The explorers: one widget a file, each a thin shell on two pure functions of its state."""
 
+from lorabook.workbook.fastfood.explorer import FastfoodExplorer
 from lorabook.workbook.intrinsic_dimension.explorer import SubspaceExplorer
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.low_rank.explorer import RankExplorer
@@ -10,6 +11,7 @@ from lorabook.workbook.start.explorer import StartExplorer
 
 __all__ = [
     "Explorer",
+    "FastfoodExplorer",
     "LoRAExplorer",
     "MemoryExplorer",
     "RankExplorer",

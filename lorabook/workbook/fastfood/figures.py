@@ -1,17 +1,13 @@
-"""The figures of notebook 06: the butterfly, pictures of M, what P costs, and the scales that SAID learns."""
+"""The figures of notebook 06: the butterfly, what a factor is worth, and the scales that SAID learns."""
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from torch import Tensor
+from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
 
-GIB = 2**30
 BLOCKS = (BLUE, VERMILION, GREEN, ORANGE)
-SATURATED = 2.0
 
 
 def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
@@ -43,70 +39,41 @@ def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
     return figure
 
 
-def pictures(matrices: Mapping[str, Tensor], accuracies: Mapping[str, Sequence[float]], d: int) -> Figure:
-    """M and what is left of it, side by side, with the accuracies reached in its subspace beneath each.
+VARIANTS = {  # of the stored result "fastfood/fastfood_factors": what a curve is called, its colour and marker
+    "": ("Fastfood, all factors on", BLUE, "o"),
+    "dense": ("dense P", "black", "x"),
+    "Π": ("Π off", GREEN, "s"),
+    "G": ("G off", ORANGE, "^"),
+    "GΠ": ("Π and G off", VERMILION, "v"),
+    "H": ("H off", GREY, "D"),
+}
+
+
+def accuracy_without(runs: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], title: str) -> Figure:
+    """Test accuracy over d with factors switched off: the mean of all seeds, and their range.
 
     Args:
-        matrices: M by what is switched off ("" for nothing). The colours of each end at twice the root mean square
-            of its entries that are not zero.
-        accuracies: under the same names, the accuracy for each seed.
-        d: the dimension they were trained in.
+        runs: by d, by variant of VARIANTS, the "test" accuracies.
+        title: what to see.
     """
-    figure = Figure(figsize=(8.0, 6.9), layout=ConstrainedLayoutEngine(h_pad=0.1), facecolor="white")
-    across = -(-len(matrices) // 2)
-    for place, (axes, (off, M)) in enumerate(zip(figure.subplots(2, across).flat, matrices.items())):
-        top = SATURATED * M[M != 0].square().mean().sqrt().item()
-        axes.imshow(M.numpy(), cmap="PuOr", vmin=-top, vmax=top, interpolation="nearest")
-        axes.set_title(f"{' and '.join(off)} off" if off else "H G Π H B", fontsize=11)
-        axes.set_xticks([0, M.shape[1] - 1])
-        axes.set_yticks([0, M.shape[0] - 1])
-        low, mean, high = spread(accuracies[off])
-        axes.set_xlabel(f"column\naccuracy {mean:.0%} ({low:.0%} to {high:.0%})", fontsize=10)
-        if place % across == 0:
-            axes.set_ylabel("row", fontsize=10)
-    figure.suptitle(f"Any one of B, G and Π may go; G and Π together may not, nor may H (d = {d})")
+    figure, axes = new_figure(7.8, 4.0)
+    dimensions = [int(d) for d in runs]
+    for variant, (label, colour, marker) in VARIANTS.items():
+        low, mean, high = zip(*(spread(of[variant]["test"]) for of in runs.values()))
+        axes.plot(dimensions, mean, marker + "-", color=colour, lw=1.8, ms=6, label=label)
+        axes.fill_between(dimensions, low, high, color=colour, alpha=0.12, lw=0)
+    axes.set_xscale("log")
+    axes.set_xticks(dimensions, [f"{d:,}" for d in dimensions])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.set(xlabel="directions d (log scale)", ylabel="test accuracy", title=title, ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Least, mean and greatest."""
     return min(values), sum(values) / len(values), max(values)
-
-
-def cost(
-    dimensions: Sequence[int],
-    operations: Mapping[str, Sequence[float]],
-    sizes: Mapping[str, Sequence[float]],
-    here: int,
-    limits: Mapping[str, float],
-) -> Figure:
-    """Operations of one product with P, and bytes of P, over d, both axes logarithmic.
-
-    Args:
-        operations, sizes: by the name of the projection, one number for each of `dimensions`; sizes in bytes.
-        here: a dimension to mark.
-        limits: bytes by the name of a machine, as lines in the panel of the sizes.
-    """
-    figure, (left, right) = new_panes(8.4, 3.7)
-    gib = {name: [size / GIB for size in line] for name, line in sizes.items()}
-    for axes, lines, label in ((left, operations, "operations for P θ"), (right, gib, "P in memory (GiB)")):
-        _log_lines(axes, dimensions, lines)
-        axes.axvline(here, color=GREY, lw=1)
-        axes.annotate(f" d = {here:,}", (here, 0.02), xycoords=("data", "axes fraction"), fontsize=9)
-        axes.set(xlabel="dimension d of the subspace", ylabel=label)
-    for name, size in limits.items():
-        right.axhline(size / GIB, color="black", lw=1, ls=":")
-        right.annotate(name, (dimensions[0], size / GIB), xytext=(2, 3), textcoords="offset points", fontsize=9)
-    left.legend(frameon=False, loc="upper left")
-    figure.suptitle("A dense P grows in step with d, Fastfood stays nearly flat")
-    return figure
-
-
-def _log_lines(axes: Axes, x: Sequence[int], lines: Mapping[str, Sequence[float]]) -> None:
-    for (name, line), colour, style in zip(lines.items(), (VERMILION, BLUE), ("--", "-")):
-        axes.plot(x, line, style, color=colour, lw=2, label=name)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
 
 
 def scales(lambdas: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
