@@ -23,7 +23,7 @@ COLOURS = (GREY, PURPLE, BLUE, GREEN, ORANGE, VERMILION)
 class FastfoodState:
     """Where the spike is, how many factors have been applied to it, and which of them are on."""
 
-    spike: int = 21
+    spike: int = 22
     step: int = 5
     B: bool = True
     H: bool = True
@@ -89,6 +89,7 @@ def figure(state: FastfoodState, figure: Figure | None = None) -> Figure:
             axes.axhline(0, color="black", lw=0.6)
             top = 1.1 * max(1e-9, values.abs().max().item())
             axes.set_ylim(-top, top)
+            axes.set_yticks([-top / 1.1, 0, top / 1.1], [f"{-top / 1.1:.3g}", "0", f"{top / 1.1:.3g}"])
         else:
             axes.set_yticks([])
     return figure

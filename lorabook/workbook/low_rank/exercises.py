@@ -112,7 +112,7 @@ BREAK_EVEN = Exercise(
     task="The rank up to which LoRA trains no more numbers than the matrix has.",
     stub='''\
 def break_even(d, k):
-    """The largest whole rank r at which A (r × k) and B (d × r) hold no more numbers together than W0 (d × k)."""
+    """The largest whole rank r at which A (r × k) and B (d × r) have no more parameters in total than W0 (d × k)."""
     raise NotImplementedError
 ''',
     hint="Write down the numbers in A and B together, set them equal to d·k, solve for r, and round to a whole rank.",

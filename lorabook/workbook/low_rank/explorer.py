@@ -119,7 +119,7 @@ def readout(state: RankState) -> str:
     lines += [
         f"Of its update ΔW in full fine-tuning rank {r} keeps {_percent(change)}, of noise {_percent(noise)}.",
         f"Held-out loss with the updates of {which} cut to rank {r}: {loss:.3f} nats "
-        f"(base {run['base']:.3f}, tuned {run['tuned']:.3f}).",
+        f"(to rank 0: {run['loss'][way][0]:.3f}, not cut: {run['tuned']:.3f}).",
     ]
     return "\n".join(lines)
 
@@ -172,8 +172,8 @@ def _lines(matrix: str) -> dict[str, tuple[list[int], list[float]]]:
     losses = _run()["long"]["runs"][0]["loss"][_way(matrix)]
     back = [(losses[0] - loss) / (losses[0] - losses[-1]) for loss in losses]
     return {
-        "fall in loss from updates cut to r": (_run()["ranks"][1:], back[1:]),
-        "energy of this matrix's ΔW": _energies(torch.tensor(_run()["long"]["delta"][matrix])),
+        "recovery, all updates cut to r": (_run()["ranks"][1:], back[1:]),
+        "energy of its ΔW": _energies(torch.tensor(_run()["long"]["delta"][matrix])),
         "energy of W0": (ranks, energies),
         "energy of noise": _energies(torch.tensor(_run()["noise"][f"{d} x {k}"])),
     }

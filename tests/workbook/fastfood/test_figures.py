@@ -5,7 +5,7 @@ import torch
 from matplotlib.colors import to_hex
 from scipy.linalg import hadamard
 
-from lorabook.workbook.fastfood.figures import butterfly, cost, pictures, scales, spread
+from lorabook.workbook.fastfood.figures import VARIANTS, accuracy_without, butterfly, scales, spread
 from lorabook.workbook.kit.figures import BLUE, VERMILION
 
 
@@ -32,36 +32,20 @@ def test_the_butterfly_writes_every_number():
     assert written == expected and "8 additions" in axes.get_title()
 
 
-def test_pictures_show_each_matrix_with_its_accuracies():
-    matrices = {"": torch.randn(4, 4), "G": torch.eye(4), "GΠ": -3 * torch.eye(4), "H": torch.ones(4, 4)}
-    accuracies = {"": [0.7, 0.8], "G": [0.6], "GΠ": [0.1, 0.3], "H": [0.25]}
-    figure = pictures(matrices, accuracies, d=3)
-    assert "d = 3" in figure.get_suptitle()
-    for axes, matrix in zip(figure.axes, matrices.values()):
-        (image,) = axes.images
-        assert (image.get_array() == matrix.numpy()).all()
-        low, high = image.get_clim()
-        assert low == -high and high == pytest.approx(2 * matrix[matrix != 0].pow(2).mean().sqrt().item())
-    assert [a.get_title() for a in figure.axes] == ["H G Π H B", "G off", "G and Π off", "H off"]
-    assert figure.axes[0].get_xlabel() == "column\naccuracy 75% (70% to 80%)"
-    assert figure.axes[2].get_xlabel() == "column\naccuracy 20% (10% to 30%)"
+def test_accuracy_without_a_factor_is_the_mean_and_the_range_of_its_seeds():
+    def of(low):
+        return {variant: {"test": [low, low + 0.2]} for variant in VARIANTS}
+
+    (axes,) = accuracy_without({"16": of(0.1), "64": of(0.5)}, "see").axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    assert lines.keys() == {label for label, _, _ in VARIANTS.values()}
+    assert lines["H off"] == pytest.approx([0.2, 0.6])
+    edges = axes.collections[0].get_paths()[0].vertices
+    assert (edges[:, 1].min(), edges[:, 1].max()) == pytest.approx((0.1, 0.7))
 
 
 def test_spread_is_least_mean_and_greatest():
     assert spread([3.0, 1.0, 5.0]) == (1, 3, 5)
-
-
-def test_cost_draws_both_panels_on_log_axes():
-    operations, sizes = {"dense": [2, 20], "Fastfood": [9, 9]}, {"dense": [2**30, 2**31], "Fastfood": [2**29] * 2}
-    left, right = cost([1, 10], operations, sizes, here=5, limits={"card": 2**32}).axes
-    assert [list(line.get_ydata()) for line in left.get_lines()[:2]] == list(operations.values())
-    assert [list(line.get_ydata()) for line in right.get_lines()[:2]] == [[1, 2], [0.5, 0.5]]  # GiB
-    assert list(left.get_lines()[2].get_xdata()) == [5, 5]
-    assert list(right.get_lines()[3].get_ydata()) == [4, 4] and {t.get_text().strip() for t in right.texts} == {
-        "card",
-        "d = 5",
-    }
-    assert {axes.get_xscale() for axes in (left, right)} == {axes.get_yscale() for axes in (left, right)} == {"log"}
 
 
 def test_scales_draw_every_seed_and_the_mean():
