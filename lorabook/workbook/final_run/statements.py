@@ -102,7 +102,7 @@ STATEMENTS = (
         "imprecise",
         "ahead in short runs, barely in a longer one; merged it adds no latency, unmerged it does",
         "07_many_tasks.ipynb",
-        "Which is better at equal size?",
+        "Going deeper: bottleneck adapters",
     ),
 )
 

@@ -31,19 +31,20 @@ BELOW, ABOVE = 0.11, 0.08  # room for a line of text below the lowest curve and 
 
 @dataclass(frozen=True)
 class ServingState:
-    """A setting of the explorer: `targets` is a value of TARGETS, `adapters` and `base` are bytes a number."""
+    """A setting of the explorer: `targets` is a value of TARGETS, `adapters` and `base` are bytes per parameter."""
 
     model: str = "bigcode/starcoderbase-1b"
     tasks: int = 100
     r: int = 16
-    targets: str = "all"
+    targets: str = "linear"
     adapters: int = 4
     base: int = 2
 
 
 PAPER = ServingState("GPT-3 175B", 100, 4, "attention", 2, 2)
 PRESETS = {
-    "the article's": ServingState(),
+    "all linear layers": ServingState(),
+    "the article's": ServingState(targets="all"),
     "adapters in fp16": ServingState(adapters=2),
     "the paper's GPT-3": PAPER,
     "one task": ServingState(tasks=1),
@@ -63,7 +64,7 @@ class ServingExplorer(Explorer):
             "adapters": buttons("adapters in", FORMATS),
             "base": buttons("base in", FORMATS),
         }
-        super().__init__(controls, ServingState(), figure, readout, PRESETS)
+        super().__init__(controls, ServingState(), figure, readout, PRESETS, details=details)
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _title(state: ServingState, size: Sizes) -> str:
 
 
 def readout(state: ServingState) -> str:
-    """The same in sentences: sizes, what LoRA saves at most, memory, what a switch moves, what merging costs."""
+    """The same in four lines: sizes, disk, what LoRA saves at most, memory."""
     size, shape, tasks = sizes(state), shape_of(state.model), state.tasks
     copies, one_base = tasks * size.copy, size.copy + tasks * size.lora
     saved, most = copies / one_base, size.copy / size.lora
@@ -194,17 +195,26 @@ def readout(state: ServingState) -> str:
         f"{label(FORMATS, state.base)}. LoRA with r = {state.r} on {', '.join(targets_of(state))}: "
         f"{size.lora // state.adapters:,} parameters, {size_text(size.lora)} in {label(FORMATS, state.adapters)}.",
         f"{_tasks(tasks)} on disk: {size_text(copies)} as copies of the model, {size_text(one_base)} as one base with "
-        f"LoRA adapters, {f'{_digits(saved)} times less' if saved > 1 else 'which saves nothing'}. Bottleneck adapters "
-        f"of the nearest size, m = {size.m:,}, have {size.bottleneck // state.adapters:,} parameters with the norms: "
-        f"{size_text(size.copy + tasks * size.bottleneck)}.",
+        f"LoRA adapters, {f'{_digits(saved)} times less' if saved > 1 else 'which saves nothing'}.",
         f"A copy weighs as much as {_digits(most)} LoRA adapters. "
         + (
-            f"So many tasks double what one base takes; more of them never save more than {_digits(most)} times."
+            f"With that many tasks, they weigh as much. The saving stays under {_digits(most)} times."
             if most > 1
             else "So an adapter of this rank saves nothing, however many tasks there are."
         ),
         f"All in memory, ready to answer: {size_text(copies + tasks * size.buffers)} as copies, "
         f"{size_text(one_base + size.buffers)} as one base with LoRA. {_on_a_t4(size)}",
+    ]
+    return "\n".join(lines)
+
+
+def details(state: ServingState) -> str:
+    """What folds out below: bottleneck adapters, what a switch moves, what merging costs."""
+    size, tasks = sizes(state), state.tasks
+    copies, one_base = tasks * size.copy, size.copy + tasks * size.lora
+    lines = [
+        f"Bottleneck adapters of the nearest size, m = {size.m:,}, have {size.bottleneck // state.adapters:,} "
+        f"parameters with the norms: {size_text(size.copy + tasks * size.bottleneck)}.",
         f"To change the task: load another adapter, {size_text(size.lora)}, or another copy, {size_text(size.copy)}.",
         f"Merged, LoRA takes no extra time, but a model then answers one task: no batch mixes them. A merged copy for "
         f"each task takes {size_text(tasks * size.merged)}{_untied(size)}; merging into one base writes "

@@ -1,49 +1,19 @@
 """The figures: the numbers given are the numbers drawn."""
 
-import numpy as np
 import pytest
 from matplotlib import pyplot
-from matplotlib.colors import to_rgb
 
-from lorabook.workbook.many_tasks.figures import cross_losses, latencies, merge_drift
-
-BASE = {"a": 5.0, "b": 3.0}
-ADAPTERS = {"a": {"a": 4.0, "b": 3.5}, "b": {"a": 5.25, "b": 2.0}}
+from lorabook.workbook.many_tasks.figures import habits, latencies
 
 
-def lines(axes) -> dict[str, list[float]]:
-    return {line.get_label(): list(line.get_ydata()) for line in axes.get_lines() if line.get_label()[0] != "_"}
-
-
-def test_cells_hold_losses_and_are_coloured_by_their_distance_from_the_base():
-    top, main, _ = cross_losses(BASE, ADAPTERS, "t").axes
-    (image,) = main.get_images()
-    assert np.allclose(image.get_array(), [[-1.0, 0.5], [0.25, -1.0]])
-    assert [text.get_text() for text in top.texts] == ["5.00", "3.00"]
-    cells = {text.get_position(): text.get_text() for text in main.texts}
-    assert cells == {
-        (0, 0): "4.00\n(−1.00)",
-        (1, 0): "3.50\n(+0.50)",
-        (0, 1): "5.25\n(+0.25)",
-        (1, 1): "2.00\n(−1.00)",
-    }
-    assert [label.get_text() for label in main.get_yticklabels()] == ["adapter “a”", "adapter “b”"]
-
-
-def test_no_difference_is_white_and_better_is_blue():
-    _, main, _ = cross_losses(BASE, ADAPTERS, "t").axes
-    (image,) = main.get_images()
-    assert image.to_rgba(np.array([[0.0]]))[0, 0, :3] == pytest.approx(to_rgb("white"), abs=0.01)
-    (better, worse) = image.to_rgba(np.array([[-1.0, 1.0]]))[0]
-    assert better[2] > better[0] and worse[0] > worse[2]
-
-
-def test_drift_has_a_place_for_zero():
-    errors = {"turns": [1.0, 5.0, 40.0], "one": [0.5, 0.5, 0.5], "copy": [0.0, 0.0, 0.0]}
-    (axes,) = merge_drift(errors, "t").axes
-    assert lines(axes) == errors
-    assert axes.get_yscale() == "symlog" and axes.get_ylim()[0] < 0
-    assert list(axes.get_lines()[0].get_xdata()) == [1, 2, 3]
+def test_habits_are_written_in_percent_and_darker_where_more_often():
+    rates = {"base": {"a": 0.1, "b": 0.2}, "a": {"a": 0.96, "b": 0.0}}
+    (axes,) = habits(rates, "see").axes
+    (image,) = axes.images
+    assert image.get_array().tolist() == [[0.1, 0.2], [0.96, 0.0]]
+    written = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
+    assert written == {(0, 0): "10%", (0, 1): "20%", (1, 0): "96%", (1, 1): "0%"}
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["base", "a"]
 
 
 def test_latencies_are_bars_and_the_papers_are_marks():
@@ -63,5 +33,5 @@ def test_latencies_are_bars_and_the_papers_are_marks():
 
 
 def test_no_figure_stays_open():
-    cross_losses(BASE, ADAPTERS, "t")
+    habits({"base": {"a": 0.5}}, "t")
     assert pyplot.get_fignums() == []
