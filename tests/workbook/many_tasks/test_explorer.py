@@ -197,7 +197,7 @@ def explorer() -> ServingExplorer:
 
 class TestWidget:
     def test_moves_change_picture_and_readout(self, explorer):
-        moves = {"model": LLAMA, "tasks": 3, "r": 64, "targets": "linear", "adapters": 2, "base": 4}
+        moves = {"model": LLAMA, "tasks": 3, "r": 64, "targets": "all", "adapters": 2, "base": 4}
         for name, value in moves.items():
             before = explorer.picture.value, explorer.text.value
             explorer.controls[name].value = value
