@@ -76,7 +76,7 @@ def describe(run: FinalRun) -> str:
     if run.model == "pocket":
         lines += [
             "This is the pocket model: 3.9 million parameters, StarCoder's architecture, no GPU needed.",
-            "It learns the manner of an answer and gets nothing right. On a GPU this notebook takes StarCoderBase-1B.",
+            "It learns how an answer looks and gets nothing right. On a GPU this notebook takes StarCoderBase-1B.",
         ]
     if known := known_model(run.model):
         lines.append(f"licence: {known.licence}")
@@ -99,16 +99,16 @@ def memory_plan(run: FinalRun, lora: LoRAConfig) -> Plan:
 
 
 def memory_forecast(run: FinalRun, lora: LoRAConfig) -> str:
-    """Predicted and rehearsed peak of `memory_plan`, and what a GPU has; a model of unknown sizes is said so."""
+    """Estimate and dry run of `memory_plan`, and what a GPU has; a model of unknown sizes is said so."""
     plan = memory_plan(run, lora)
     try:
-        predicted, rehearsed = estimate(run.model, plan), dry_run(run.model, plan)
+        estimated, dry = estimate(run.model, plan), dry_run(run.model, plan)
     except SettingError as error:
         return str(error)
     lines = [
-        f"one micro-batch: {plan.batch} rows of {plan.sequence} tokens, {plan.weights}",
-        f"predicted peak: {predicted.predicted_peak / GIB:.2f} GiB",
-        f"rehearsed peak: {rehearsed.peak / GIB:.2f} GiB",
+        f"one micro-batch: {plan.batch} sequences of {plan.sequence} tokens, {plan.weights}",
+        f"estimated peak: {estimated.predicted_peak / GIB:.2f} GiB",
+        f"dry run's peak: {dry.peak / GIB:.2f} GiB",
     ]
     if torch.cuda.is_available():
         lines.append(f"this GPU: {torch.cuda.get_device_properties(0).total_memory / GIB:.2f} GiB")

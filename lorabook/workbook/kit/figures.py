@@ -57,11 +57,11 @@ def show(figure: Figure, description: str) -> None:
     display(Markdown(f"*{description}*"))
 
 
-def loss_curve(history: History, title: str = "The loss of the answers falls", total: int | None = None) -> Figure:
+def loss_curve(history: History, title: str = "The loss drops", total: int | None = None) -> Figure:
     """Training loss over steps, and the held-out loss where it was measured."""
     figure, axes = new_figure()
     steps = [s.step for s in history.steps]
-    axes.plot(steps, history.losses, color=BLUE, label="training, one step's rows")
+    axes.plot(steps, history.losses, color=BLUE, label="training, one step")
     if history.held_out:
         places, values = zip(*history.held_out)
         axes.plot(places, values, "o--", color=VERMILION, label="held out")
