@@ -181,7 +181,7 @@ READ_D90 = Exercise(
     task="The intrinsic dimension d90 of a model's curve of held-out losses.",
     stub='''\
 def read_d90(runs, model):
-    """The smallest d measured that recovers at least 90% of full training's fall in loss; None if none does.
+    """The smallest d measured that recovers at least 90% of full training's drop in loss; None if none does.
 
     runs: for each model, "pretrained" and "random", its "start" (loss before training), "full" (loss after training
     every parameter) and "curve" (loss after training in d dimensions, a dictionary by d, in any order).

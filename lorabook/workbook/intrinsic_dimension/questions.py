@@ -26,7 +26,7 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "Four checkpoints, from no pre-training to all of it. Which one needs the fewest directions?",
+        "Checkpoints from no pre-training to all of it. Which one needs the fewest directions?",
         ("0%: it has learned nothing yet", "all about the same", "100%: it is closest to the task"),
         "100%: it is closest to the task",
         "The more pre-training, the fewer directions are needed.",
