@@ -9,7 +9,8 @@ from tests.kit.notebooks import NOTEBOOKS
 
 pytestmark = pytest.mark.browser
 
-START, OTHER, HEADING = "09_finetune_starcoder.ipynb", "05_intrinsic_dimension.ipynb", "Going deeper: nothing is projected down"
+START, OTHER = "09_finetune_starcoder.ipynb", "05_intrinsic_dimension.ipynb"
+HEADING = "Going deeper: nothing is projected down"
 
 
 def test_a_statement_s_link_leads_to_the_section_that_decides_it(tmp_path):

@@ -28,14 +28,14 @@ def accuracy_over_d(found: Mapping[str, Any], title: str) -> Figure:
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
         axes.plot([2.2 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
-        axes.annotate(f"{share}%", (2.2 * D, fmean(checkpoint["full"]["test"])), xytext=(10, -4), color=colour,
-                      textcoords="offset points", annotation_clip=False)  # fmt: skip
+    axes.plot([], [], "*", color="black", ms=12, label="all parameters, no P")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
+    axes.axhline(0.8, color="#bbbbbb", lw=0.8, zorder=0)
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]
     axes.set_xticks(ticks, [*(f"{d:,}" for d in ticks[:-1]), "D"])
     axes.minorticks_off()
     axes.set(xlabel="directions d (log scale)", ylabel="test accuracy", title=title)
-    axes.legend(frameon=False, title="of pre-training", loc="lower right", bbox_to_anchor=(0.93, 0.08))
+    axes.legend(frameon=False, title="of pre-training", loc="lower right", bbox_to_anchor=(0.97, 0.06))
     return figure
