@@ -1,9 +1,9 @@
-"""Eight ways to ruin a fine-tune of the pocket model, each beside the same run without the fault.
+"""Ten ways to ruin a fine-tune of the pocket model, each beside the same run without the fault.
 
     python -m scripts.assets.broken_runs
 
 The faults are those of `lorabook/workbook/clinic/faults.py`, the runs those of `short_run.py` beside it: LoRA on all
-linear layers, 24 steps of 1,024 tokens of the bundled sample. A case is a fault and a seed, which draws the factors and
+linear layers, 24 steps of 1,024 tokens of the bundled sample (96 where it overfits). A case is a fault and a seed, which draws the factors and
 the order of the rows: two a fault, three where the verdict depends on the draw. Stored is what `lorabook doctor --run`
 reads in the folder that a run left, rounded to four digits, without the fingerprints' samples.
 
@@ -37,6 +37,8 @@ SEEDS = {
     "adapter on another base": (5, 20),
     "learning rate too high": (6, 10, 11),
     "all labels masked": (7, 22),
+    "loss flat": (23, 24),
+    "overfitting": (25, 26),
 }
 
 

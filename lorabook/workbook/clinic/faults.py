@@ -1,4 +1,4 @@
-"""Eight faults that end real fine-tunes, each a piece of code in the place of the right one.
+"""Ten faults that end real fine-tunes, each a piece of code in the place of the right one.
 
 fault = FAULTS["both factors zero"]
 print(fault.diff())                                       # the faulty code beside the right
@@ -113,6 +113,8 @@ FAULTS = {
     "all labels masked": Fault("collate", label_after_a_template),
     "EOS never a label": Fault("collate", mask_padding_by_its_id),
     "learning rate too high": Fault("lr", 10 * UserCode.lr),
+    "loss flat": Fault("lr", 5e-5),  # the default of Transformers' Trainer
+    "overfitting": Fault("rows", 8),
     "gradient cut off": Fault("checkpoint", keep_no_activations_the_old_way),
     "adapter on another base": Fault("load", load_without_asking),
 }

@@ -15,7 +15,8 @@ from lorabook.step.config import TrainConfig
 from lorabook.workbook.clinic.user_code import UserCode
 
 R, ALPHA, STEPS, BATCH, MAX_LENGTH, HELD_OUT = 16, 32, 24, 1024, 256, 40
-CHECKPOINTED, GOES_ON = "gradient cut off", "adapter on another base"  # faults whose runs have a set-up of their own
+# Faults whose runs have a set-up of their own.
+CHECKPOINTED, GOES_ON, LONGER = "gradient cut off", "adapter on another base", "overfitting"
 FIRST = 8  # steps of the run whose adapter that of GOES_ON goes on with
 
 
@@ -43,7 +44,8 @@ def train(
     """Train the pocket model by `code`, in the set-up of the run with the fault `name`.
 
     LoRA of rank R with alpha = ALPHA on all linear layers, `steps` steps of `batch` tokens. The run of CHECKPOINTED
-    checkpoints its activations. That of GOES_ON goes on with an adapter trained for FIRST steps, kept in
+    checkpoints its activations. That of LONGER takes four times the steps, and measures the held-out loss every eighth
+    of them. That of GOES_ON goes on with an adapter trained for FIRST steps, kept in
     `folder`/first.
 
     Args:
@@ -55,6 +57,7 @@ def train(
     """
     folder, loaded = Path(folder), load_model("pocket", device="cpu")
     model, (examples, held) = loaded.model, sample(loaded.tokenizer)
+    steps *= 4 if name == LONGER else 1
     first = folder / "first"
     if name == GOES_ON:
         if not (first / adapter_file.WEIGHTS_NAME).exists():
@@ -73,8 +76,9 @@ def train(
         log_every=stop or 0,
         seed=seed,
         activation_checkpointing=name == CHECKPOINTED,
+        evaluate_every=steps // 8 if name == LONGER else 0,
     )
     press = (lambda _: signal.raise_signal(signal.SIGINT)) if stop else None
-    code.finetune(model, examples, held, settings, output=folder, on_log=press)
+    code.finetune(model, examples[: code.rows], held, settings, output=folder, on_log=press)
     adapter_file.save(model, folder, base_name="pocket")
     return read_run(folder)

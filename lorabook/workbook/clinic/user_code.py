@@ -56,6 +56,7 @@ class UserCode:
         lr: the learning rate; the right one is the pocket model's.
         checkpoint: makes a block recompute its activations in the backward pass.
         load: loads an adapter into a model.
+        rows: how many of the training examples are used; None for all.
     """
 
     scaling: Callable[[LoRAConfig], float] = alpha_over_r
@@ -64,6 +65,7 @@ class UserCode:
     lr: float = recommended_lr(KNOWN["pocket"].parameters)
     checkpoint: Callable[[nn.Module], object] = keep_no_activations
     load: Callable[[nn.Module, Path], object] = load_on_its_base
+    rows: int | None = None
 
     def apply_lora(self, model: nn.Module, **settings: Any) -> Report:
         """LoRA with `scaling` in its settings, then `start` on every layer. `settings`: those of `LoRAConfig`."""
