@@ -213,7 +213,7 @@ LORA_MERGE = Exercise(
 def lora_merge(W, A, B, alpha, merged):
     """The weight with (alpha / r) B A in it, as a new tensor of W's shape and dtype.
 
-    W: (d, k), maybe fp16. A: (r, k) and B: (d, r), fp32. merged: whether W includes the update already.
+    W: (d, k), maybe fp16. A: (r, k) and B: (d, r), fp32. merged: whether W includes the update already; then return it.
     The sum is formed in fp32 and rounded to W's dtype once.
     """
     raise NotImplementedError

@@ -13,11 +13,11 @@ BROWN = "#8a5a00"  # orange, dark enough for text
 def training(losses: Sequence[float], held_out: Mapping[int, float]) -> Figure:
     """The loss of every training step, and the held-out loss by the steps taken."""
     figure, axes = new_figure(7.2, 3.2)
-    axes.plot(range(1, len(losses) + 1), losses, ".", color=GREY, ms=5)
+    axes.plot(range(len(losses)), losses, ".", color=GREY, ms=5)  # the first before any update
     steps, values = list(held_out), list(held_out.values())
     axes.plot(steps, values, "o-", color=ORANGE, lw=2)
     for place, side in ((0, "left"), (-1, "right")):
-        axes.annotate(f"{values[place]:.2f}", (steps[place], values[place]), xytext=(0, -16), color=BROWN, ha=side,
+        axes.annotate(f"{values[place]:.2f}", (steps[place], values[place]), xytext=(0, 9), color=BROWN, ha=side,
                       textcoords="offset points", weight="bold")  # fmt: skip
     axes.annotate("held-out", (steps[-1], values[-1]), xytext=(10, 0), textcoords="offset points", va="center",
                   color=BROWN, annotation_clip=False)  # fmt: skip
@@ -48,8 +48,8 @@ def which_factor(found: Mapping[str, Any]) -> Figure:
     Args:
         found: the stored result "from_scratch/which_factor".
     """
-    figure, panes = new_panes(7.6, 3.0)
-    for axes, part, label in zip(panes, ("layer", "model"), ("relative error of ΔW x", "loss (nats per answer token)")):
+    figure, panes = new_panes(7.6, 3.2)
+    for axes, part, label in zip(panes, ("layer", "model"), ("relative squared error", "loss (nats per answer token)")):
         for place, (start, colour) in enumerate((("B zero", BLUE), ("A zero", ORANGE))):
             values = found[part][start]["test"]
             mean = sum(values) / len(values)
@@ -60,5 +60,5 @@ def which_factor(found: Mapping[str, Any]) -> Figure:
         axes.set_xticks([0, 1], ["B zero", "A zero"])
         axes.set(xlim=(-0.4, 1.6), ylabel=label, title={"layer": "one layer", "model": "whole model"}[part])
     panes[0].set_ylim(0, 1.1 * max(found["layer"]["A zero"]["test"]))
-    figure.suptitle("One layer: B at zero is better. The whole model: the same loss")
+    figure.suptitle("One layer: B at zero is better. The whole model: no clear difference")
     return figure

@@ -28,7 +28,7 @@ def test_the_right_answer_is_a_choice():
 
 
 def test_the_answers_of_notebook_00_are_what_its_cells_compute():
-    d, k, r = 2304, 2048, 8
+    d, k, r = 2304, 2048, 16
     assert f"{r * (d + k):,}" in questions.lora_parameters().why
     from lorabook import LoRAConfig, apply_lora
     from lorabook.models import load_model
