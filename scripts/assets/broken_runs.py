@@ -3,9 +3,10 @@
     python -m scripts.assets.broken_runs
 
 The faults are those of `lorabook/workbook/clinic/faults.py`, the runs those of `short_run.py` beside it: LoRA on all
-linear layers, 24 steps of 1,024 tokens of the bundled sample (96 where it overfits). A case is a fault and a seed, which draws the factors and
-the order of the rows: two a fault, three where the verdict depends on the draw. Stored is what `lorabook doctor --run`
-reads in the folder that a run left, rounded to four digits, without the fingerprints' samples.
+linear layers, 24 steps of 1,024 tokens of the bundled sample (96 where it overfits). A case is a fault and a seed,
+which draws the factors and the order of the rows: two a fault, three where the verdict depends on the draw. Stored is
+what `lorabook doctor --run` reads in the folder that a run left, rounded to four digits, without the fingerprints'
+samples.
 
 Finished runs are kept in build/broken_runs and not repeated: after an interruption start it again. Writes
 lorabook/assets/results/clinic/broken_runs.json, with the CPU seconds of all runs. About 6 minutes of CPU.
