@@ -19,6 +19,7 @@ from lorabook.workbook.kit.figures import (
     new_figure,
     new_panes,
 )
+from lorabook.workbook.rank_and_alpha.tuned import Tuned
 
 LOOKS = {
     "full": ("black", "D"),
@@ -39,21 +40,20 @@ METHODS = {
 }
 
 
-def rate_curves(panels: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Figure:
+def rate_curves(runs: Mapping[str, Tuned], title: str) -> Figure:
     """Loss over the learning rate, one panel per scaling rule, one curve per rank, the best rate of each filled.
 
     Args:
-        panels: by panel, by curve, the validation loss by learning rate; curves are called as in LOOKS.
+        runs: those of `tuned_runs`.
         title: what to see.
     """
+    panels = {"α/r": "scaling α/r, α = 32", "α/√r": "scaling α/√r, α = 8"}
     figure, panes = new_panes(8.4, 3.7, len(panels), sharex=True, sharey=True)
-    for axes, (name, curves) in zip(panes, panels.items()):
-        for label, losses in curves.items():
-            colour, marker = LOOKS[label]
-            points = sorted((float(lr), loss) for lr, loss in losses.items())
-            best = min(points, key=lambda point: point[1])
-            axes.plot(*zip(*points), marker + "-", color=colour, ms=5, mfc="white", label=label)
-            axes.plot(*best, marker, color=colour, ms=7)
+    for axes, (rule, name) in zip(panes, panels.items()):
+        for label, (colour, marker) in LOOKS.items():
+            run = runs["full fine-tuning" if label == "full" else f"{label}, {rule}"]
+            axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="white", label=label)
+            axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
         axes.set_xscale("log")
         axes.set_xticks(TICKS, [f"{lr:g}" for lr in TICKS])
         axes.minorticks_off()
@@ -75,6 +75,7 @@ def budget_dots(losses: Mapping[str, Sequence[float]], level: tuple[str, float],
     axes.annotate(level[0], (level[1], 0), xycoords=("data", "axes fraction"), xytext=(4, 5), color=DARK_VERMILION,
                   textcoords="offset points", fontsize=9)  # fmt: skip
     axes.set_yticks(range(len(losses)), list(losses))
+    axes.margins(y=0.15)
     axes.invert_yaxis()
     axes.set(xlabel="test loss (nats per answer token)", title=title)
     return figure

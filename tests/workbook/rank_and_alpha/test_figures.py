@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.rank_and_alpha import figures as figures_03
 from lorabook.workbook.rank_and_alpha.figures import Series
 from lorabook.workbook.rank_and_alpha.sweep import Run, Sweep, all_methods, by_rate, tuned
+from lorabook.workbook.rank_and_alpha.tuned import tuned_runs
 
 
 def run(lr: float, loss: float, seed: int = 0, **fields) -> Run:
@@ -39,13 +41,23 @@ def test_a_scaling_is_found_although_it_is_no_round_number():
 
 
 def test_rate_curves_fill_the_best_rate_of_each_curve():
-    curves = {"full": {"0.001": 3.0, "0.002": 2.5, "0.0005": 2.7}, "r = 4": {"0.004": 2.4, "0.008": 2.6}}
-    left, right = figures_03.rate_curves({"one": curves, "two": curves}, "see").axes
+    runs = tuned_runs()
+    left, right = figures_03.rate_curves(runs, "see").axes
     best = [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.get_lines() if len(line.get_xdata()) == 1]
-    assert best == [(2e-3, 2.5), (4e-3, 2.4)]
-    assert list(left.get_lines()[0].get_xdata()) == [0.0005, 0.001, 0.002]
-    assert [t.get_text() for t in right.get_legend().get_texts()] == list(curves)
-    assert right.get_title() == "two" and left.get_legend() is None
+    full = runs["full fine-tuning"]
+    assert best[0] == (full.lr, min(full.rates.values())) and len(best) == 5
+    assert best[3] == (0.008, min(runs["r = 16, α/r"].rates.values()))
+    assert list(left.get_lines()[0].get_xdata()) == sorted(full.rates)
+    assert [t.get_text() for t in right.get_legend().get_texts()] == ["full", "r = 1", "r = 4", "r = 16", "r = 64"]
+
+
+def test_tuned_runs_are_those_of_the_stored_result():
+    rules = stored("rank_and_alpha", "rules")["models"]["pocket"]
+    runs = tuned_runs()
+    assert runs["r = 4, α/√r"].losses == [run["test"] for run in rules["ranks"]["alpha / sqrt(r)"]["4"]["runs"]]
+    assert runs["wte at 1/16"].losses == [run["test"] for run in rules["targets"]["all linear + embeddings"]["0.0625"]]
+    for name, run in runs.items():
+        assert len(run.losses) == 3 and (name.startswith("wte") or run.rates[run.lr] == min(run.rates.values())), name
 
 
 def test_budget_dots_stand_in_the_order_given_with_their_mean():

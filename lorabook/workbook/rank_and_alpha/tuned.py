@@ -1,0 +1,46 @@
+"""The stored fine-tunes of notebook 03, each at its best learning rate, by a name that a reader can type."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lorabook.workbook.kit.stored import stored
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A way to fine-tune the pocket model: its best learning rate, and what came of it.
+
+    `rates` holds the validation loss by the learning rates that were tried, `losses` the test loss of each seed at the
+    best of them.
+    """
+
+    lr: float
+    rates: dict[float, float]
+    losses: list[float]
+
+
+def tuned_runs() -> dict[str, Tuned]:
+    """By name: "full fine-tuning", "r = 16, α/r", "r = 16, α/√r", "α = 8", "MLP, r = 6", "wte at 1/16", "article" …"""
+    rules = stored("rank_and_alpha", "rules")["models"]["pocket"]
+    ranks = rules["ranks"]
+    found = {"full fine-tuning": ranks["full"]}
+    for rule, written in (("alpha / r", "α/r"), ("alpha / sqrt(r)", "α/√r")):
+        found |= {f"r = {r}, {written}": each for r, each in ranks[rule].items()}
+    found |= {f"α = {alpha}": each for alpha, each in rules["alpha"].items()}
+    targets = dict(rules["targets"])
+    with_wte = targets.pop("all linear + embeddings")
+    found |= {f"{name}, r = {each['r']}": each for name, each in targets.items()}
+    runs = {name: _tuned(each["runs"], each["rates"]) for name, each in found.items()}
+    for factor, each in with_wte.items():
+        runs[f"wte at {_fraction(float(factor))}"] = _tuned(each, {})
+    return runs | {"article": _tuned(rules["article"]["article"]["runs"], rules["article"]["article"]["rates"])}
+
+
+def _tuned(runs: Sequence[dict[str, Any]], rates: dict[str, float]) -> Tuned:
+    tried = {float(lr): loss for lr, loss in rates.items()}
+    return Tuned(runs[0]["lr"], tried, [run["test"] for run in runs])
+
+
+def _fraction(factor: float) -> str:
+    return f"1/{1 / factor:.0f}" if factor < 1 else f"{factor:.0f}"
