@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lorabook.data.examples import Message, Pair, prompt
+from lorabook.data.examples import Message, Pair, encode_prompt, prompt
 from lorabook.data.split import split
 from lorabook.data.stackoverflow import Loaded, load
 from lorabook.errors import DataError
+from tests.kit.text import tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "Like this:\n\n```python\nif a < b:\n\tprint('&amp;')\n```"
@@ -126,6 +127,17 @@ def test_a_split_keeps_a_conversation_whole_and_tells_short_questions_apart(read
     train, held_out = split(read(*({"messages": talk} for talk in talks)).pairs, 3)
     sides = [{pair.question_id for pair in side} for side in (train, held_out)]
     assert (len(sides[0]), len(sides[1]), len(held_out)) == (7, 3, 6) and not sides[0] & sides[1]
+
+
+def test_a_prompt_that_is_too_long_loses_the_oldest_question_first():
+    said = [Message(role, f"{role} {i} " * 9) for i in range(3) for role in ("user", "assistant")]
+    whole = Pair(1, "", "last " * 9, "x", earlier=(Message("system", "Be brief."), *said))
+    shorter = Pair(1, "", whole.question, "x", earlier=(whole.earlier[0], *said[4:]))
+    ids = encode_prompt(shorter, tokenizer(), 10**4)
+    assert tokenizer().decode(ids) == prompt(shorter)
+    assert encode_prompt(whole, tokenizer(), len(ids)) == encode_prompt(whole, tokenizer(), len(ids) + 9) == ids
+    cut = tokenizer().decode(encode_prompt(whole, tokenizer(), 40))
+    assert cut.startswith("Be brief.\n\nQuestion: last last") and cut.endswith("\n\nAnswer:\n")
 
 
 def test_the_lines_in_readme_load(tmp_path: Path):
