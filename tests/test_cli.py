@@ -287,12 +287,11 @@ def test_an_argument_that_is_no_text_is_refused(tmp_path):
         ("--seed", "-1", "seed is -1"),
         ("--seed", "100000000000000000000", "seed is 1000"),
         ("--alpha", "1e308", "alpha"),
+        ("--data", "nowhere.jsonl", "nowhere.jsonl does not exist"),
         ("--r", "1000000000", "rank"),
     ],
 )
-def test_numbers_beyond_reason_are_refused_before_anything_is_loaded(
-    option, value, message, tmp_path, monkeypatch, capsys
-):
+def test_what_cannot_be_is_refused_before_a_model_is_loaded(option, value, message, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli, "_load_model", lambda *_: pytest.fail("loaded a model"))
     monkeypatch.setattr(sys, "argv", ["lorabook", "finetune", "--output", str(tmp_path / "out"), option, value])
     with pytest.raises(SystemExit) as exit:

@@ -7,7 +7,7 @@ a name is hidden from the template and tokenised apart.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lorabook.errors import DataError, SettingError
@@ -69,7 +69,7 @@ def _control_tokens(tokenizer) -> re.Pattern:
     return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)")
 
 
-def _rendered(messages: list[Mapping[str, str]], tokenizer, answer_next: bool) -> str:
+def _rendered(messages: list[dict[str, str]], tokenizer, answer_next: bool) -> str:
     if not tokenizer.chat_template:
         raise SettingError(
             "The tokenizer of this model has no chat template.",

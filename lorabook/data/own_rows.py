@@ -11,12 +11,13 @@ from lorabook.data.markup import Markup, RowError, one_line
 from lorabook.errors import shown
 
 ROLES = ("system", "user", "assistant")
-OWN, BODIES = {"question", "answer", "messages"}, {"question_body", "answer_body"}
+OWN, STACKOVERFLOW = {"question", "answer", "messages"}, {"question_body", "answer_body"}
+MOST_MESSAGES = 1000  # of a conversation: each of its pairs holds all that was said before
 
 
 def is_own(record: object) -> TypeGuard[dict[str, Any]]:
     """Whether a record has one of the columns of such rows, and none of StackOverflow's."""
-    return isinstance(record, dict) and bool(record.keys() & OWN) and not record.keys() & BODIES
+    return isinstance(record, dict) and bool(record.keys() & OWN) and not record.keys() & STACKOVERFLOW
 
 
 def own_pairs(record: Mapping[str, Any], number: int, markup: Markup) -> list[Pair]:
@@ -38,6 +39,8 @@ def own_pairs(record: Mapping[str, Any], number: int, markup: Markup) -> list[Pa
 def _conversation(messages: object, number: int, markup: Markup) -> list[Pair]:
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise RowError("messages is no list of messages", shown(messages))
+    if len(messages) > MOST_MESSAGES:
+        raise RowError("the conversation is too long", f"{len(messages):,} messages")
     said: list[Message] = []
     pairs: list[Pair] = []
     for message in messages:

@@ -137,6 +137,12 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         ("end token dropped", END_TOKEN, "tokenize(pair.answer, tokenizer)"),
         ("special tokens in posts obeyed", "split_special_tokens=not control", "split_special_tokens=False"),
     ],
+    "data/chat_template.py": [
+        ("control tokens that a message names obeyed", 'names.sub(hide, FORBIDDEN.sub("", text))', "text"),
+        ("turn ended by the end token", "    return found and found[0]", "    return None"),
+    ],
+    "data/markup.py": [("Markdown read as HTML", "2 * found >= len(texts)", "True")],
+    "data/own_rows.py": [("earlier turns forgotten", "earlier=tuple(said[:-2])", "earlier=()")],
     "data/batches.py": [
         ("label at its own position", LABEL_POSITIONS, LABEL_POSITIONS.replace(" - 1", "")),
         ("label two positions on", LABEL_POSITIONS, LABEL_POSITIONS.replace(" - 1", " - 2")),

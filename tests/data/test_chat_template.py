@@ -9,6 +9,8 @@ from tokenizers import processors
 
 from lorabook.data.chat_template import end_of_turn
 from lorabook.data.examples import Message, Pair, encode, encode_all, encode_prompt, end_token
+from lorabook.data.markup import Markup
+from lorabook.data.own_rows import own_pairs
 from lorabook.errors import DataError, SettingError
 from tests.kit import text
 from tests.kit.text import END
@@ -109,6 +111,20 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_questions_then_the_end_of_th
     written = made.decode(cut)
     assert len(cut) == len(fits) - 30 and written.endswith(TAILS[template])
     assert "Be brief." in written and "last question last" in written and "user 5" not in written
+
+
+def test_the_labels_of_a_conversation_are_what_transformers_masks_as_the_assistant_s():
+    made = tokenizer(
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+        "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}\n{% else %}{{ m.content }}<|im_end|>\n{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    said = [{"role": role, "content": f"{role} {i}"} for i in range(3) for role in ("user", "assistant")]
+    pairs = own_pairs({"messages": said}, 1, Markup(False, ""))
+    labels = [t for e in encode_all(pairs, made, 512, chat_template=True) for t in e.input_ids[e.answer_start :]]
+    whole = made.apply_chat_template(said, return_dict=True, return_assistant_tokens_mask=True)
+    assert labels == [t for t, ours in zip(whole["input_ids"], whole["assistant_masks"]) if ours]
+    assert len(pairs) == 3 and labels.count(made.convert_tokens_to_ids("<|im_end|>")) == 3
 
 
 def test_what_has_no_template_or_refuses_is_said_so():

@@ -95,6 +95,7 @@ WRONG = {
         say("u:q", "s:late", "a:a"),
         say("s:1", "s:2", "u:q", "a:a"),
     ],
+    "the conversation is too long": [say("u:q", "a:a") * 501],
     "the assistant says nothing": [[], say("s:s"), say("u:q")],
     "content is missing": [[{"role": "user"}]],
     "content is not text": [[{"role": "user", "content": [{"type": "text", "text": "q"}]}]],
