@@ -20,7 +20,7 @@ BODIES = ("question_body", "answer_body", "question", "answer")
 _CLOSED = re.compile(
     r"</(?:a|b|blockquote|code|div|em|h[1-6]|i|li|ol|p|pre|span|strong|t[dhr]|table|ul)>", re.IGNORECASE
 )
-_CODE = re.compile(r"(`+)(?!`)[^\n]+?(?<!`)\1(?!`)|^(?: {4}|\t)[^\n]*", re.MULTILINE)
+_CODE = re.compile(r"(?<!`)(`{1,2})(?!`)[^\n]+?(?<!`)\1(?!`)|^(?: {4}|\t)[^\n]*", re.MULTILINE)
 
 
 class RowError(DataError):

@@ -1,6 +1,7 @@
 """HTML told from Markdown by what is in a file; the bundled sample, written both ways, is the oracle."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,10 @@ def test_a_field_that_is_no_text_is_refused_by_name():
         with pytest.raises(RowError, match=f"answer .*{words}"):
             markdown.text("answer", value)
     assert markdown.text("answer", "x" * HTML_LIMIT)
+
+
+@pytest.mark.parametrize("unit", ["`", "` ", "`` ` ", "``` x\n", "</", "<p", " ".join("`" * n for n in range(1, 600))])
+def test_hostile_texts_take_seconds_at_most(unit: str):
+    started = time.process_time()
+    has_tags(unit * (HTML_LIMIT // len(unit)))
+    assert time.process_time() - started < 5
