@@ -36,7 +36,7 @@ PUT_MERGED = "layer.base_layer.weight = nn.Parameter(merged, requires_grad=False
 PUT_BACK = "layer.base_layer.weight = original\n"
 SUBTRACT = "original.data = (layer.base_layer.weight - layer.delta()).to(original.dtype)"
 LABEL_POSITIONS = "range(row * length + e.answer_start - 1, row * length + len(e.input_ids) - 1)"
-END_TOKEN = "[*tokenize(pair.answer, tokenizer), end_token(tokenizer)]"
+END_TOKEN = "[*tokenize(pair.answer, tokenizer), end_token(tokenizer, chat_template)]"
 FORMED = "softmax.to(weight.dtype) @ weight"
 LOSS_SCALE = 'self.accelerator.scaler.load_state_dict(stored["scaler"])'
 RESTORE_OPTIMIZER = "checkpoint.restore_optimizer(self.optimizer.optimizer, self.named, found.tensors)"
@@ -135,8 +135,14 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
     "atomic.py": [("spared: text not synced", "            os.fsync(f.fileno())\n", "")],
     "data/examples.py": [
         ("end token dropped", END_TOKEN, "tokenize(pair.answer, tokenizer)"),
-        ("special tokens in posts obeyed", "split_special_tokens=True", "split_special_tokens=False"),
+        ("special tokens in posts obeyed", "split_special_tokens=not control", "split_special_tokens=False"),
     ],
+    "data/chat_template.py": [
+        ("control tokens that a message names obeyed", 'names.sub(hide, FORBIDDEN.sub("", text))', "text"),
+        ("turn ended by the end token", "    return found and found[0]", "    return None"),
+    ],
+    "data/markup.py": [("Markdown read as HTML", "2 * found >= len(texts)", "True")],
+    "data/own_rows.py": [("earlier turns forgotten", "earlier=tuple(said[:-2])", "earlier=()")],
     "data/batches.py": [
         ("label at its own position", LABEL_POSITIONS, LABEL_POSITIONS.replace(" - 1", "")),
         ("label two positions on", LABEL_POSITIONS, LABEL_POSITIONS.replace(" - 1", " - 2")),

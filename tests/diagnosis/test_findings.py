@@ -18,7 +18,7 @@ from lorabook.peft_format import adapter_file
 from lorabook.step.optimizer import trained
 from lorabook.training.history import History, Step
 from lorabook.training.loop import finetune
-from lorabook.training.record import Labels, applied_scaling, tied_layers
+from lorabook.training.record import Labels, RunRecord, applied_scaling, tied_layers
 from lorabook.workbook.clinic.faults import FAULTS
 from lorabook.workbook.clinic.user_code import UserCode
 from tests.kit.adapters import adapted
@@ -184,6 +184,13 @@ def test_labels_are_read_off_the_batch():
     moved = {k: [Batch(b.input_ids, b.label_positions + 1 - k, b.labels) for b in batches] for k in (0, 1, 2)}
     assert {k: Labels.of(TRAIN[:6], part, {0}).distance for k, part in moved.items()} == {0: 0, 1: 1, 2: 2}
     assert Labels.of(TRAIN[:6], [moved[1][0], moved[2][1]], {0}).distance is None
+
+
+def test_an_end_of_turn_that_only_the_generation_settings_name_is_an_end():
+    model = lora_model()
+    model.config.eos_token_id, model.generation_config.eos_token_id = 63, [0, 62]  # the rows of TRAIN end in 0
+    labels = RunRecord.of(model, config(), TRAIN, [[[0, 1]]], collate).labels
+    assert (labels.whole_rows, labels.end_labels) == (2, 2)
 
 
 def test_labels_at_no_fixed_distance_are_told_too(healthy):
