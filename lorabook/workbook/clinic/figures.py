@@ -24,7 +24,8 @@ def run(broken: History, title: str, fixed: History | None = None) -> Figure:
     for history, colour, label in drawn:
         steps = [step.step for step in history.steps]
         left.plot(steps, history.losses, color=colour, lw=1.8, label=f"{label} training".strip())
-        left.plot(*zip(*history.held_out), "D--", color=colour, ms=6, lw=0.8, label=f"{label} held-out".strip())
+        joined = "D--" if len(history.held_out) > 2 else "D"  # two points are no curve
+        left.plot(*zip(*history.held_out), joined, color=colour, ms=6, lw=0.8, label=f"{label} held-out".strip())
         right.plot(steps, [step.grad_norm for step in history.steps], color=colour, lw=1.8)
     _number_the_ends(left, [(history, colour) for history, colour, _ in drawn])
     left.set_xlim(-0.06 * len(broken.steps), 1.14 * len(broken.steps))
