@@ -14,7 +14,7 @@ import torch
 
 from lorabook.diagnosis.adapter_folder import PICKLED, Adapter
 from lorabook.diagnosis.read_run import Run
-from lorabook.peft_format.adapter_config import ends, lora_config, targeted_among
+from lorabook.peft_format.adapter_config import CONFIG_NAME, ends, targeted_among
 from lorabook.peft_format.adapter_file import WEIGHTS_NAME
 
 Seen = tuple[bool | None, str]
@@ -57,25 +57,30 @@ def _empty(adapter: Adapter) -> Seen:
 
 def _misplaced(adapter: Adapter) -> Seen:
     assert adapter.tensors is not None
-    config, modules = adapter.config, {factor.module for factor in adapter.factors}
-    settings = lora_config(config, tuple(modules))
+    config, modules, settings = adapter.config, set(adapter.modules), adapter.settings
     keys = [key for key in adapter.tensors if re.search("lora_(A|B|embedding)", key) and not PLACE.fullmatch(key)]
     # A is (r, k), B is (d, r); DeepSpeed's shards are flat or empty
-    shaped = [f for f in adapter.factors if f.values.shape[f.which == "B" :][:1] != (settings.for_module(f.module).r,)]
-    alone = [module for module, count in Counter(f.module for f in adapter.factors).items() if count != 2]
+    shaped = [
+        f"{f.module}: {f.which} is {tuple(f.values.shape)}"
+        for f in adapter.factors
+        if f.values.shape[f.which == "B" :][:1] != (settings.for_module(f.module).r,)
+    ]
+    alone = [name for name, count in Counter(f.module for f in adapter.factors).items() if count != 2]
     others = [] if config.get("target_parameters") else sorted(modules - targeted_among(modules, config))
-    wrong = [*keys, *(f"{f.module}, {f.which} {tuple(f.values.shape)}" for f in shaped), *alone, *others]
-    seen = (
-        f"PEFT does not load {len(keys)} of {len(adapter.tensors)} keys, {len(shaped)} factors are not of their rank, "
-        f"{len(alone)} of {len(modules)} modules lack a factor, {len(others)} are not among target_modules"
-    )
-    return bool(wrong), f"{seen} ({wrong[0]} the first)" if wrong else seen
+    faults = {
+        f"of {len(adapter.tensors)} keys are none that PEFT loads": keys,
+        f"of {len(adapter.factors)} factors are not of rank {config['r']}": shaped,
+        f"of {len(modules)} modules have one factor of two": alone,
+        f"of {len(modules)} modules are not among target_modules": others,
+    }
+    seen = ", ".join(f"{len(found)} {what} ({found[0]})" for what, found in faults.items() if found)
+    return bool(seen), seen or f"all {len(adapter.tensors)} keys and their shapes fit {CONFIG_NAME}"
 
 
 def _unmatched(adapter: Adapter) -> Seen:
-    targets, found = adapter.config["target_modules"], {end for f in adapter.factors for end in ends(f.module)}
+    targets, found = adapter.config["target_modules"], {end for name in adapter.modules for end in ends(name)}
     if isinstance(targets, str):
-        return False, f"the pattern {targets!r} chose {len({f.module for f in adapter.factors})} modules"
+        return False, f"the pattern {targets!r} chose {len(adapter.modules)} modules"
     missed = sorted(set(targets) - found)
     return bool(missed), (
         f"{len(missed)} of {len(targets)} target_modules have no factors in the file{': ' if missed else ''}"
@@ -84,7 +89,7 @@ def _unmatched(adapter: Adapter) -> Seen:
 
 
 def _in_part(adapter: Adapter) -> Seen:
-    numbers = {int(m[1]) for f in adapter.factors if (m := LAYER.search(f.module))}
+    numbers = {int(m[1]) for name in adapter.modules if (m := LAYER.search(name))}
     if not numbers:
         return None, "no adapted module is in a numbered layer"
     config = adapter.base.config if adapter.base else {}
@@ -95,8 +100,8 @@ def _in_part(adapter: Adapter) -> Seen:
 
 
 def _attention_alone(adapter: Adapter) -> Seen:
-    last = sorted({f.module.rsplit(".", 1)[-1] for f in adapter.factors})
-    elsewhere = {f.module for f in adapter.factors if not re.search("attn|attention", f.module)}
+    last = sorted({name.rsplit(".", 1)[-1] for name in adapter.modules})
+    elsewhere = [name for name in adapter.modules if not re.search("attn|attention", name)]
     return not elsewhere, f"LoRA is on {', '.join(last)}; outside attention are {len(elsewhere)} modules"
 
 
@@ -108,13 +113,14 @@ def _whole(adapter: Adapter) -> Seen:
         if tensor.ndim > 1 and "lora_" not in key and "trainable_tokens" not in key
     ]
     share = sum(sizes[key] for key in whole) / max(1, sum(sizes.values()))
-    names = ", ".join(".".join(key.split(".")[-2:]) for key in whole)
-    return bool(whole), f"{len(whole)} full matrices take {share:.0%} of the file{': ' if whole else ''}{names}"
+    names = ", ".join(key.replace(".base_layer", "").split(".")[-2] for key in whole)
+    return bool(whole), f"in full in the file: {names or 'none'}, {share:.0%} of its bytes"
 
 
 def _scaled(adapter: Adapter) -> Seen:
-    config = lora_config(adapter.config, tuple({f.module for f in adapter.factors}) or ("",))
-    rule = f"{'α/√r' if config.rslora else 'α/r'} = {config.alpha:g}/{config.r} gives a scaling of {config.scaling:g}"
+    config = adapter.settings
+    root = "√" if config.rslora else ""
+    rule = f"α/{root}r = {config.alpha:g}/{root}{config.r} = {config.scaling:g}"
     return not LEAST <= config.scaling <= MOST, rule
 
 
@@ -143,16 +149,19 @@ def _resized(adapter: Adapter) -> Seen:
     rows = saved | ({base} if base else set())
     if not tokens or not rows:
         return None, "the folder has no tokenizer, or neither it nor its base tells how many rows the embedding has"
-    seen = f"the tokenizer has {tokens:,} tokens, the base's embedding {base or '?'} rows"
-    return tokens > min(rows) or len(rows) > 1, f"{seen}, the embeddings in the file {sorted(saved) or 'none'}"
+    seen = (
+        f"the tokenizer in the folder has {tokens:,} tokens, the base {f'{base:,}' if base else 'unknown'} rows for "
+        f"them, the adapter's file {' and '.join(f'{n:,}' for n in saved) or 'none'}"
+    )
+    return tokens > min(rows) or len(rows) > 1, seen
 
 
 def _templated(adapter: Adapter) -> Seen:
     if not adapter.files.tokenizer or not adapter.base or not adapter.base.tokenizer:
         return None, "no tokenizer is in the folder, or none beside a base on this machine"
-    lengths = [f"{len(files.template)} characters" for files in (adapter.files, adapter.base)]
-    seen = f"the chat template in the folder has {lengths[0]}, that of the base {lengths[1]}"
-    return adapter.files.template != adapter.base.template, seen
+    mine, base = adapter.files.template, adapter.base.template
+    seen = f"the chat template in the folder has {len(mine)} characters, that of the base {len(base)}"
+    return mine != base, seen
 
 
 def _padded(run: Run) -> Seen:
@@ -174,10 +183,9 @@ def _in_bits(adapter: Adapter) -> Seen:
 
 def describe(adapter: Adapter) -> str:
     """The adapter in a line: rank, α, modules, base."""
-    modules, config = {factor.module for factor in adapter.factors}, adapter.config
-    last = ", ".join(sorted({module.rsplit(".", 1)[-1] for module in modules}))
+    config, last = adapter.config, ", ".join(sorted({name.rsplit(".", 1)[-1] for name in adapter.modules}))
     return (
-        f"r = {config['r']}, α = {config['lora_alpha']} on {len(modules)} modules ({last or 'none'}) of "
+        f"r = {config['r']}, α = {config['lora_alpha']} on {len(adapter.modules)} modules ({last or 'none'}) of "
         f"{config.get('base_model_name_or_path') or 'a base without a name'}"
     )
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from lorabook.errors import CheckpointError
+from lorabook.lora import ALL_LINEAR, LoRAConfig
 from lorabook.peft_format import adapter_file
-from lorabook.peft_format.adapter_config import CONFIG_NAME, read_any_config
+from lorabook.peft_format.adapter_config import CONFIG_NAME, lora_config, read_any_config
 from lorabook.peft_format.fingerprint import Fingerprint
 
 PICKLED = "adapter_model.bin"
@@ -86,6 +87,16 @@ class Adapter:
             for suffix, kind in adapter_file.FACTORS.items()
             if key.endswith(f".{suffix}")
         ]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of those that have a factor in the file."""
+        return tuple(sorted({factor.module for factor in self.factors}))
+
+    @property
+    def settings(self) -> LoRAConfig:
+        """Rank, alpha and scaling by the config. Raises AdapterError where one is out of range."""
+        return lora_config(self.config, self.modules or (ALL_LINEAR,))
 
 
 def read_json(path: Path) -> Any:

@@ -160,16 +160,18 @@ def _tied(run: Run) -> Seen:
 
 def _not_finite(run: Run) -> Seen:
     steps, held_out, factors = run.history.steps, run.history.held_out, run.factors or {}
-    lost = sum(not s.loss or not math.isfinite(s.loss) for s in steps)  # Trainer logs 0 in the place of NaN
-    unknown = sum(not math.isfinite(loss) for _, loss in held_out)
-    broken = sum(not math.isfinite(norms.A + norms.B) for norms in factors.values())
     if not steps and not factors:
         return NO_LOG
-    seen = (
-        f"the loss is 0 or not finite in {lost} of {len(steps)} logged steps, the held-out loss not finite {unknown} "
-        f"times of {len(held_out)}, A or B in {broken} of {len(factors)} layers"
-    )
-    return lost + unknown + broken > 0, seen
+    counts = {
+        f"of {len(steps)} logged losses are 0 or not finite": sum(
+            not s.loss or not math.isfinite(s.loss) for s in steps
+        ),  # Trainer logs 0 in the place of NaN
+        f"of {len(held_out)} held-out losses are not finite": sum(not math.isfinite(loss) for _, loss in held_out),
+        f"of {len(factors)} layers have an A or B that is not finite": sum(
+            not math.isfinite(norms.A + norms.B) for norms in factors.values()
+        ),
+    }
+    return any(counts.values()), ", ".join(f"{count} {what}" for what, count in counts.items())
 
 
 def _skipping(run: Run) -> Seen:
@@ -208,7 +210,10 @@ def _flat(run: Run) -> Seen:
     scale = count * stdev(losses) / stdev(range(count))
     r = correlation(range(count), losses) if scale else 0.0
     fall, error = -r * scale, scale * math.sqrt((1 - r * r) / (count - 2))
-    seen = f"the logged loss falls by {fall:.3f} ± {error:.3f} over the run, from {losses[0]:.3f}"
+    seen = (
+        f"the logged loss falls by {fall:.3f} ± {error:.3f} over the run, from {losses[0]:.3f}, at a learning rate of "
+        f"at most {max(s.lr for s in history.steps):.3g}"
+    )
     at_once = losses[0] - fmean(late) > FAR * stdev(late)
     if fall > 2 * error or at_once:
         return False, seen
@@ -334,7 +339,7 @@ CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
     (
         "loss flat",
         _flat,
-        "Raise the learning rate, or see whether anything that matters is trained.",
+        "Raise the learning rate if it is below 1e-4, or see whether anything that matters is trained.",
     ),
     (
         "overfitting",
@@ -357,6 +362,7 @@ CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
 # A symptom is no finding of its own where one of these is found.
 BEHIND = {
     "both factors zero": ("keys do not match",),
+    "never trained": ("keys do not match",),
     "gradient cut off": ("all labels masked", "loss NaN", "never trained"),
     "loss NaN": ("all labels masked",),
     "scaler skipping": ("loss NaN",),
