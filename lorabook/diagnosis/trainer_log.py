@@ -36,30 +36,21 @@ def read_log(folder: Path) -> TrainerLog | None:
         CheckpointError: a file cannot be read.
         KeyError, TypeError, ValueError, AttributeError: it is not what Trainer writes.
     """
-    states = [state for place in places(folder) if (state := read_json(place / STATE))]
+    states = [state for place in places(folder) if (state := read_json(place / STATE)) is not None]
     if not states:
         return None
     state = max(states, key=lambda state: state["global_step"])
-    history = History(stopped=f"{state['global_step']:,} of {state['max_steps']:,} done")
-    for entry in state["log_history"]:
-        # with several evaluation sets, the first
-        held = next((key for key in entry if re.fullmatch(r"eval_(.+_)?loss", key)), None)
+    history, entries = History(stopped=f"{state['global_step']:,} of {state['max_steps']:,} done"), state["log_history"]
+    # where there are several evaluation sets, of the first
+    held_out = next((key for entry in entries for key in entry if re.fullmatch(r"eval_(.+_)?loss", key)), "")
+    for entry in entries:
         if "loss" in entry:
-            norm = float(entry.get("grad_norm", math.nan))  # not logged where nothing is clipped
-            history.steps.append(
-                Step(
-                    step=entry["step"],
-                    loss=float(entry["loss"]),
-                    lr=float(entry.get("learning_rate", math.nan)),
-                    grad_norm=norm,
-                    tokens=0,  # this and what follows is not in every log, and not needed
-                    label_tokens=0,
-                    seconds=0.0,
-                    peak_bytes=0,
-                    skipped="grad_norm" in entry and not math.isfinite(norm),
-                )
-            )
-        elif held:
-            history.held_out.append((entry["step"], float(entry[held])))
-    trl = any("num_tokens" in entry for entry in state["log_history"])
+            norm = float(entry.get("grad_norm", math.nan))  # Transformers before 4.38 logged none
+            skipped = "grad_norm" in entry and not math.isfinite(norm)
+            rate = float(entry.get("learning_rate", math.nan))
+            # tokens, seconds and bytes, which are not in every log, are not needed
+            history.steps.append(Step(entry["step"], float(entry["loss"]), rate, norm, 0, 0, 0.0, 0, skipped))
+        elif held_out in entry:
+            history.held_out.append((entry["step"], float(entry[held_out])))
+    trl = any("num_tokens" in entry for entry in entries)
     return TrainerLog(history, float(state["epoch"] or 0), "TRL" if trl else "Trainer")

@@ -219,7 +219,7 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
     "diagnosis/findings.py": [
         ("twice shifted labels pass", "if labels.distance == 1:", "if labels.distance in (1, 2):"),
         ("a dead factor is two", "norms.A == norms.B == 0", "norms.A == 0"),
-        ("learned by heart in a first pass", "len(history.steps) <= run.record.epoch", "False"),
+        ("learned by heart in a first pass", "run.passes is not None and run.passes <= 1", "False"),
         ("a base that moves passes", "if saved and not saved.matches(base):", "if False:"),
     ],
     "workbook/clinic/faults.py": [

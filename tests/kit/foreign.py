@@ -88,3 +88,22 @@ def train(
     if save:
         trainer.save_model()
     return trainer
+
+
+def train_by_trl(folder: Path, base: Path, tokenizer: PreTrainedTokenizerBase | None = None, **changes: Any) -> None:
+    """A run of TRL's SFTTrainer on prompts and completions, of 10 steps with 2 evaluations."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
+
+    texts = [{"prompt": "import os " * (1 + i % 3), "completion": "import import os"} for i in range(12)]
+    usual = {"learning_rate": 1e-2, "max_steps": 10, "logging_steps": 1, "save_steps": 5, "eval_strategy": "steps"}
+    trainer = SFTTrainer(
+        str(base),
+        args=SFTConfig(str(folder), eval_steps=5, bf16=False, pad_token="os", **(usual | QUIET | changes)),
+        train_dataset=Dataset.from_list(texts[:8]),
+        eval_dataset=Dataset.from_list(texts[8:]),
+        processing_class=tokenizer or tokenizer_of(base),
+        peft_config=LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"),
+    )
+    trainer.train()
+    trainer.save_model()
