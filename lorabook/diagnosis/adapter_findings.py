@@ -7,8 +7,7 @@ for on the hub.
 import re
 from collections import Counter
 from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
+from os.path import isdir
 
 import torch
 
@@ -32,11 +31,7 @@ ROUNDED = re.compile(r"(?i)(4|8)-?bit|gptq|awq")  # in the name of a base
 
 
 def _of_adapter(check: Callable[[Adapter], Seen]) -> Callable[[Run], Seen]:
-    @wraps(check)
-    def checked(run: Run) -> Seen:
-        return check(run.adapter) if run.adapter else (None, "there is no adapter in the folder")
-
-    return checked
+    return lambda run: check(run.adapter) if run.adapter else (None, "there is no adapter in the folder")
 
 
 def _of_weights(check: Callable[[Adapter], Seen]) -> Callable[[Run], Seen]:
@@ -68,9 +63,9 @@ def _misplaced(adapter: Adapter) -> Seen:
     alone = [name for name, count in Counter(f.module for f in adapter.factors).items() if count != 2]
     others = [] if config.get("target_parameters") else sorted(modules - targeted_among(modules, config))
     faults = {
-        f"of {len(adapter.tensors)} keys are none that PEFT loads": keys,
+        f"of {len(adapter.tensors)} keys are not laid out as PEFT loads them": keys,
         f"of {len(adapter.factors)} factors are not of rank {config['r']}": shaped,
-        f"of {len(modules)} modules have one factor of two": alone,
+        f"of {len(modules)} modules have only one of A and B": alone,
         f"of {len(modules)} modules are not among target_modules": others,
     }
     seen = ", ".join(f"{len(found)} {what} ({found[0]})" for what, found in faults.items() if found)
@@ -102,7 +97,7 @@ def _in_part(adapter: Adapter) -> Seen:
 def _attention_alone(adapter: Adapter) -> Seen:
     last = sorted({name.rsplit(".", 1)[-1] for name in adapter.modules})
     elsewhere = [name for name in adapter.modules if not re.search("attn|attention", name)]
-    return not elsewhere, f"LoRA is on {', '.join(last)}; outside attention are {len(elsewhere)} modules"
+    return not elsewhere, f"LoRA is on {', '.join(last)}, with {len(elsewhere)} modules outside attention"
 
 
 def _whole(adapter: Adapter) -> Seen:
@@ -136,7 +131,7 @@ def _baseless(adapter: Adapter) -> Seen:
         known = "a" if adapter.saved_on else "no"
         return not adapter.saved_on, f"base_model_name_or_path is empty, the file has {known} fingerprint of its base"
     local = re.match(r"[./~\\]|[A-Za-z]:", name) or name.count("/") > 1
-    if local and not Path(name).is_dir():
+    if local and not isdir(name):
         return True, f"base_model_name_or_path is {name}, and there is no such folder here"
     return False, f"base_model_name_or_path is {name}"
 
@@ -183,11 +178,9 @@ def _in_bits(adapter: Adapter) -> Seen:
 
 def describe(adapter: Adapter) -> str:
     """The adapter in a line: rank, α, modules, base."""
-    config, last = adapter.config, ", ".join(sorted({name.rsplit(".", 1)[-1] for name in adapter.modules}))
-    return (
-        f"r = {config['r']}, α = {config['lora_alpha']} on {len(adapter.modules)} modules ({last or 'none'}) of "
-        f"{config.get('base_model_name_or_path') or 'a base without a name'}"
-    )
+    settings, last = adapter.settings, ", ".join(sorted({name.rsplit(".", 1)[-1] for name in adapter.modules}))
+    base = adapter.config.get("base_model_name_or_path") or "a base without a name"
+    return f"r = {settings.r}, α = {settings.alpha:g} on {len(adapter.modules)} modules ({last or 'none'}) of {base}"
 
 
 CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (

@@ -6,6 +6,7 @@ read like others. Nothing is unpickled: of `adapter_model.bin` it is noted that 
 
 import json
 from dataclasses import dataclass
+from os.path import isdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ class ModelFiles:
         ids = [len(stored["model"]["vocab"]), *(token["id"] + 1 for token in stored["added_tokens"])] if stored else []
         template = folder / "chat_template.jinja"  # beside the settings, and in older folders among them
         text = template.read_text(encoding="utf-8") if template.is_file() else tokenizer.get("chat_template") or ""
-        return cls(read_json(folder / "config.json") or {}, tokenizer, max(ids, default=0), text)
+        return cls(read_json(folder / "config.json") or {}, tokenizer, max(ids, default=0), str(text))
 
 
 class Factor(NamedTuple):
@@ -75,7 +76,7 @@ class Adapter:
         tensors, header = adapter_file.read_tensors(weights) if weights.exists() else (None, {})
         config = read_any_config(folder)
         base = config.get("base_model_name_or_path")
-        known = ModelFiles.of(Path(base)) if base and Path(base).is_dir() else None
+        known = ModelFiles.of(Path(base)) if base and isdir(base) else None
         return cls(config, tensors, pickled, adapter_file.base_in(header), ModelFiles.of(folder), known)
 
     @property

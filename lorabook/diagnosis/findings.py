@@ -31,7 +31,7 @@ ROUNDING = 0.01  # of a scaling measured in fp16
 FEW_STEPS = 8  # under which a flat or a climbing loss says nothing
 FLAT, FELL, CLIMB, GAP = 0.01, 0.1, 0.5, 1.0  # nats per answer token
 SKIPPED = 0.1  # share of steps; the first few are how a loss scaler finds its scale
-FAR = 3.0  # standard deviations above what follows: a loss that fell at once
+SMALL, FAR = 0.1, 3.0  # share of the first loss; standard deviations, by which a loss has fallen at once
 PASSES = 3  # over the rows, after which those trained on are better known than others
 
 
@@ -162,16 +162,14 @@ def _not_finite(run: Run) -> Seen:
     steps, held_out, factors = run.history.steps, run.history.held_out, run.factors or {}
     if not steps and not factors:
         return NO_LOG
-    counts = {
-        f"of {len(steps)} logged losses are 0 or not finite": sum(
-            not s.loss or not math.isfinite(s.loss) for s in steps
-        ),  # Trainer logs 0 in the place of NaN
-        f"of {len(held_out)} held-out losses are not finite": sum(not math.isfinite(loss) for _, loss in held_out),
-        f"of {len(factors)} layers have an A or B that is not finite": sum(
-            not math.isfinite(norms.A + norms.B) for norms in factors.values()
-        ),
-    }
-    return any(counts.values()), ", ".join(f"{count} {what}" for what, count in counts.items())
+    lost = sum(not s.loss or not math.isfinite(s.loss) for s in steps)  # Trainer logs 0 in the place of NaN
+    unknown = sum(not math.isfinite(loss) for _, loss in held_out)
+    broken = sum(not math.isfinite(norms.A + norms.B) for norms in factors.values())
+    seen = (
+        f"{lost} of {len(steps)} logged losses are 0 or not finite, and so are {sum(s.skipped for s in steps)} "
+        f"gradient norms, {unknown} of {len(held_out)} held-out losses, and A or B in {broken} of {len(factors)} layers"
+    )
+    return lost + unknown + broken > 0, seen
 
 
 def _skipping(run: Run) -> Seen:
@@ -197,15 +195,14 @@ def _too_fast(run: Run) -> Seen:
 
 
 def _flat(run: Run) -> Seen:
-    history = run.history
-    losses = history.losses
-    if len(losses) < FEW_STEPS or not all(map(math.isfinite, losses)):
+    history, losses = run.history, run.history.losses
+    if len(losses) < FEW_STEPS or not all(map(math.isfinite, losses)) or (run.record and len(history.held_out) < 2):
         return None, _too_few(history)
-    if _before(history) and len(history.held_out) > 1:
+    if run.record or (_before(history) and len(history.held_out) > 1):
         (_, before), (steps, after) = history.held_out[0], history.held_out[-1]
         seen = f"the held-out loss is {before:.3f} before and {after:.3f} after {steps} steps"
         return abs(after - before) < FLAT, seen
-    # a line fitted to the losses, and the standard error of its fall
+    # else a line fitted to the training losses, and the standard error of its fall
     count, late = len(losses), losses[len(losses) // 2 :]
     scale = count * stdev(losses) / stdev(range(count))
     r = correlation(range(count), losses) if scale else 0.0
@@ -215,9 +212,9 @@ def _flat(run: Run) -> Seen:
         f"at most {max(s.lr for s in history.steps):.3g}"
     )
     at_once = losses[0] - fmean(late) > FAR * stdev(late)
-    if fall > 2 * error or at_once:
+    if abs(fall) > 2 * error or at_once:
         return False, seen
-    return (True if fall + 2 * error <= FELL * losses[0] else None), seen
+    return (True if 2 * error + abs(fall) <= SMALL * losses[0] else None), seen
 
 
 def _by_heart(run: Run) -> Seen:
@@ -300,7 +297,7 @@ CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
         "Draw one factor at random: with both at zero neither has a gradient, for ever.",
     ),
     (
-        "loss NaN",
+        "NaN or zero loss",
         _not_finite,
         "Numbers ran out of fp16's range, or an evaluation had no labels: load the base and train in bf16, or in fp32 "
         "under fp16=True, and see that each row keeps labels after truncation.",
@@ -363,12 +360,12 @@ CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
 BEHIND = {
     "both factors zero": ("keys do not match",),
     "never trained": ("keys do not match",),
-    "gradient cut off": ("all labels masked", "loss NaN", "never trained"),
-    "loss NaN": ("all labels masked",),
-    "scaler skipping": ("loss NaN",),
-    "learning rate too high": ("scaling is not α/r", "loss NaN", "scaler skipping"),
-    "overfitting": ("scaling is not α/r", "loss NaN", "learning rate too high"),
-    "loss flat": ("all labels masked", "loss NaN", "both factors zero", "gradient cut off"),
+    "gradient cut off": ("all labels masked", "NaN or zero loss", "never trained"),
+    "NaN or zero loss": ("all labels masked",),
+    "scaler skipping": ("NaN or zero loss",),
+    "learning rate too high": ("scaling is not α/r", "NaN or zero loss", "scaler skipping"),
+    "overfitting": ("scaling is not α/r", "NaN or zero loss", "learning rate too high"),
+    "loss flat": ("all labels masked", "NaN or zero loss", "both factors zero", "gradient cut off"),
 }
 
 
@@ -402,7 +399,7 @@ def report(folder: str | Path) -> list[str]:
     if history.held_out:
         about.append(f"held-out loss: {' → '.join(f'{loss:.4f}' for _, loss in history.held_out)}")
     return [
-        f"written by: {run.writer}",
+        f"folder: {'an adapter in the format' if run.writer == 'PEFT' else 'a run'} of {run.writer}",
         *(about if run.writer != "PEFT" else ()),
         f"adapter: {adapter_findings.describe(run.adapter) if run.adapter else 'none'}",
         f"found: {', '.join(finding.name for finding in present) or 'nothing'}",

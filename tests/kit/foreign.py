@@ -74,7 +74,7 @@ def train(
     def collate(rows: list[Row]) -> dict[str, Tensor]:
         return {key: torch.tensor([row[key] for row in rows]) for key in ("input_ids", "labels")}
 
-    usual = {"learning_rate": 1e-2, "max_steps": 20, "logging_steps": 1, "save_steps": 4, "eval_strategy": "steps"}
+    usual = {"learning_rate": 1e-2, "max_steps": 20, "logging_steps": 1, "save_steps": 20, "eval_strategy": "steps"}
     arguments = TrainingArguments(output_dir=str(folder), **(usual | {"eval_steps": 5} | QUIET | changes))  # type: ignore[arg-type]
     trainer = Trainer(
         model,  # type: ignore[arg-type]
