@@ -161,8 +161,10 @@ def _templated(adapter: Adapter) -> Seen:
 
 def _padded(run: Run) -> Seen:
     tokenizer = run.adapter.files.tokenizer if run.adapter else {}
+    if run.writer == "TRL":
+        return False, "TRL masks padding by its length"
     if run.writer != "Trainer" or not tokenizer:
-        return None, "only Trainer's folders with a tokenizer tell"  # TRL masks padding by its length
+        return None, "only a folder of Trainer's with a tokenizer tells"
     pad, eos = tokenizer.get("pad_token"), tokenizer.get("eos_token")
     return pad is not None and pad == eos, f"pad_token is {pad!r}, eos_token is {eos!r}"
 

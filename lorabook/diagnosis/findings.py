@@ -211,9 +211,11 @@ def _flat(run: Run) -> Seen:
         f"the logged loss falls by {fall:.3f} ± {error:.3f} over the run, from {losses[0]:.3f}, at a learning rate of "
         f"at most {max(s.lr for s in history.steps):.3g}"
     )
-    at_once = losses[0] - fmean(late) > FAR * stdev(late)
-    if abs(fall) > 2 * error or at_once:
+    if abs(fall) > 2 * error or losses[0] - fmean(late) > FAR * stdev(late):
         return False, seen
+    held_out = [loss for _, loss in history.held_out]
+    if len(held_out) > 1 and max(held_out) - min(held_out) < FLAT:
+        return True, f"{seen}, and the held-out loss stays between {min(held_out):.3f} and {max(held_out):.3f}"
     return (True if 2 * error + abs(fall) <= SMALL * losses[0] else None), seen
 
 
@@ -358,8 +360,6 @@ CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
 )
 # A symptom is no finding of its own where one of these is found.
 BEHIND = {
-    "both factors zero": ("keys do not match",),
-    "never trained": ("keys do not match",),
     "gradient cut off": ("all labels masked", "NaN or zero loss", "never trained"),
     "NaN or zero loss": ("all labels masked",),
     "scaler skipping": ("NaN or zero loss",),

@@ -128,5 +128,6 @@ def _of_checkpoint(tensors: dict[str, Tensor], record: RunRecord | None) -> Iter
 def _norms(factors: Iterable[Factor]) -> dict[str, Norms]:
     found: dict[str, dict[str, Any]] = {}
     for name, which, embedding, values in factors:
-        found.setdefault(name, {"embedding": embedding})[which] = float(values.float().norm())
+        if values.numel():  # DeepSpeed leaves empty ones, if not gathered
+            found.setdefault(name, {"embedding": embedding})[which] = float(values.float().norm())
     return {name: Norms(**pair) for name, pair in found.items() if len(pair) == 3}

@@ -130,6 +130,7 @@ SICK = [
     ("half precision", lambda folder, base: trained(base).bfloat16().save_pretrained(folder)),
     ("base not found", without_base),
     ("base not found", base_gone),
+    ("base not found", named("runs/llama/base")),
     ("tokenizer resized", resized(save_embedding_layers=False)),
     ("chat template changed", templated),
     ("quantized base", quantized),

@@ -127,6 +127,36 @@ def test_what_a_history_alone_tells(facts, found):
     assert [finding.name for finding in find_faults(facts)] == found
 
 
+NOISE = [0.1, -0.1, 0.05, -0.05]
+
+
+@pytest.mark.parametrize(
+    ("losses", "held_out", "flat"),
+    [
+        ([3 + NOISE[i % 4] for i in range(40)], [], True),
+        ([3 - 0.01 * i + NOISE[i % 4] for i in range(40)], [], False),
+        ([3 + 0.01 * i + NOISE[i % 4] for i in range(40)], [], False),  # another fault
+        ([4.0, 3.5, *(3 + NOISE[i % 4] for i in range(400))], [], False),  # fell at once
+        ([3 + 10 * NOISE[i % 4] for i in range(10)], [], None),
+        ([3 + 10 * NOISE[i % 4] for i in range(10)], [(4, 3.0), (8, 3.005)], True),
+        ([3 + 10 * NOISE[i % 4] for i in range(10)], [(4, 3.0), (8, 2.9)], None),
+        ([3 + NOISE[i % 4] for i in range(40)], [(0, 3.0), (40, 2.5)], False),
+        ([3.0] * 7, [], None),
+        ([3.0] * 8, [], True),
+    ],
+)
+def test_what_a_log_of_another_library_tells_of_a_flat_loss(losses, held_out, flat):
+    log = history(losses)
+    run = Run(History(log.history.steps, held_out), writer="Trainer")
+    assert {finding.name: finding.present for finding in look(run)}["loss flat"] is flat
+
+
+@pytest.mark.parametrize(("epochs", "known"), [(None, None), (2.9, False), (3.0, True)])
+def test_rows_held_out_are_judged_after_three_passes(epochs, known):
+    run = replace(history([3 - 0.07 * i for i in range(40)], 3.0, 0.2), writer="Trainer", epochs=epochs)
+    assert {finding.name: finding.present for finding in look(run)}["evaluated on training data"] is known
+
+
 def test_nothing_is_learned_by_heart_in_a_first_pass(healthy):
     facts, record = history(FALLING, 3.0, 3.5), read_run(healthy).record
     assert record and record.epoch == len(epoch_plan([len(e.input_ids) for e in TRAIN], 50, 150, 0, 0))

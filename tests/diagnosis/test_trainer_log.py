@@ -144,6 +144,8 @@ def test_the_newest_checkpoint_is_read(sound, tmp_path):
     assert run == read_run(tmp_path / "run/checkpoint-20")
     shutil.rmtree(tmp_path / "run/checkpoint-20")
     assert read_run(tmp_path / "run").history.steps[-1].step == 16  # and not checkpoint-8
+    shutil.copy(sound / "checkpoint-8" / STATE, tmp_path / "run")  # of an earlier save_state()
+    assert read_run(tmp_path / "run").history.steps[-1].step == 16
 
 
 def test_full_fine_tuning_has_a_log_and_no_adapter(base, tmp_path):
