@@ -297,7 +297,10 @@ def memory(
 
 @app.command(epilog="Example: lorabook doctor --run my-adapter")
 def doctor(
-    run: Annotated[Path | None, typer.Option(help="Folder that `lorabook finetune` wrote a run to.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder that `lorabook finetune`, PEFT, Trainer or TRL wrote; nothing is unpickled."),
+    ] = None,
 ) -> None:
     """Say what this machine can run, and what is missing for StarCoder; with --run, what is wrong with that run."""
     from lorabook.diagnosis import findings, machine

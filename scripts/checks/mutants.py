@@ -219,8 +219,17 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
     "diagnosis/findings.py": [
         ("twice shifted labels pass", "if labels.distance == 1:", "if labels.distance in (1, 2):"),
         ("a dead factor is two", "norms.A == norms.B == 0", "norms.A == 0"),
-        ("learned by heart in a first pass", "len(history.steps) <= run.record.epoch", "False"),
+        ("learned by heart in a first pass", "run.passes is not None and run.passes <= 1", "False"),
         ("a base that moves passes", "if saved and not saved.matches(base):", "if False:"),
+    ],
+    "diagnosis/adapter_findings.py": [
+        ("a compiled model's keys pass", r"(?!_orig_mod\.|module\.)", ""),
+        ("a rank that differs passes", "!= (settings.for_module(f.module).r,)", '== "another"'),
+        ("the base's layers are not counted", "len(numbers) < depth or ", ""),
+        ("a local base that is gone passes", "if local and not isdir(name):", "if False:"),
+    ],
+    "diagnosis/trainer_log.py": [
+        ("checkpoint-8 is newer than checkpoint-20", "(int(m[1]), p)", "(m[1], p)"),
     ],
     "workbook/clinic/faults.py": [
         ("a fix is not put in", "self.wrong if piece is None else piece}", "self.wrong}"),
