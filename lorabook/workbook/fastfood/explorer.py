@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lorabook.subspace.fastfood import FastfoodProjection, fwht
-from lorabook.workbook.kit.controls import slider
-from lorabook.workbook.kit.explorer import Explorer
+from lorabook.workbook.kit.drawn_controls import slider
+from lorabook.workbook.kit.drawn_explorer import DrawnExplorer
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
 
 L = 64
@@ -39,7 +39,7 @@ PRESETS = {
 }
 
 
-class FastfoodExplorer(Explorer):
+class FastfoodExplorer(DrawnExplorer):
     """A spike, a step and switches → the vector after every factor of M = H G Π H B, for L = 64."""
 
     def __init__(self) -> None:

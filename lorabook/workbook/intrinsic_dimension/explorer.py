@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.controls import buttons
-from lorabook.workbook.kit.explorer import Explorer
+from lorabook.workbook.kit.drawn_controls import buttons
+from lorabook.workbook.kit.drawn_explorer import DrawnExplorer
 from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, VERMILION
 
 KINDS = {"line (d = 1)": 1, "plane (d = 2)": 2}
@@ -38,7 +38,7 @@ class SubspaceState:
 PRESETS = {"a plane": SubspaceState(), "a line": SubspaceState(kind=1), "another line": SubspaceState(1, 3, 30)}
 
 
-class SubspaceExplorer(Explorer):
+class SubspaceExplorer(DrawnExplorer):
     """A subspace, its direction and the point of view → does it meet the solutions, and do others."""
 
     def __init__(self) -> None:

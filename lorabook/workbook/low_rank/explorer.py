@@ -14,8 +14,8 @@ from torch import Tensor
 from lorabook.lora import matched
 from lorabook.models import load_model
 from lorabook.workbook.kit.break_even import break_even_rank
-from lorabook.workbook.kit.controls import slider
-from lorabook.workbook.kit.explorer import Explorer
+from lorabook.workbook.kit.drawn_controls import slider
+from lorabook.workbook.kit.drawn_explorer import DrawnExplorer
 from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION
 from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.kit.stored import stored
@@ -51,7 +51,7 @@ PRESETS = {
 }
 
 
-class RankExplorer(Explorer):
+class RankExplorer(DrawnExplorer):
     """Matrix and rank → the matrix, its part of rank r and the rest; energy kept, stored loss, bytes."""
 
     def __init__(self) -> None:

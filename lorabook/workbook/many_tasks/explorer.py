@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from lorabook.lora import ALL_LINEAR
 from lorabook.memory.families import shape_of
 from lorabook.memory.gpus import GPUS
-from lorabook.workbook.kit.controls import buttons, label, slider
-from lorabook.workbook.kit.explorer import Explorer
+from lorabook.workbook.kit.drawn_controls import buttons, label, slider
+from lorabook.workbook.kit.drawn_explorer import DrawnExplorer
 from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION
 from lorabook.workbook.kit.gpu_room import T4
 from lorabook.workbook.kit.labels import LINE, apart
@@ -52,7 +52,7 @@ PRESETS = {
 }
 
 
-class ServingExplorer(Explorer):
+class ServingExplorer(DrawnExplorer):
     """Model, tasks, r, targets, formats → bytes of copies, of one base with LoRA, of one with bottleneck adapters."""
 
     def __init__(self) -> None:

@@ -8,8 +8,8 @@ from matplotlib.patches import Rectangle
 
 from lorabook.memory.families import shape_of
 from lorabook.workbook.kit.break_even import break_even_rank
-from lorabook.workbook.kit.controls import buttons, slider
-from lorabook.workbook.kit.explorer import Explorer
+from lorabook.workbook.kit.drawn_controls import buttons, slider
+from lorabook.workbook.kit.drawn_explorer import DrawnExplorer
 from lorabook.workbook.kit.figures import GREY, ORANGE
 from lorabook.workbook.kit.sizes import size_text
 
@@ -35,7 +35,7 @@ class StartState:
     r: int = 16
 
 
-class StartExplorer(Explorer):
+class StartExplorer(DrawnExplorer):
     """Matrix and rank → W0, B and A drawn to one scale, and how many parameters are trained."""
 
     def __init__(self) -> None:
