@@ -1,8 +1,8 @@
 // The frame that every explorer has: controls, the drawing, what it says in words, what folds out.
 //
-// An explorer is {shown, draw}. `shown(state, data)` gives the title, the readout, the details, what to copy and the
+// An explorer is {shown, draw, prepared}. `shown(state, data)` gives the title, the readout, the details, what to copy and the
 // values that are drawn, or throws a Refusal; `draw(shown, width)` gives [elements, height]. `spec` comes from Python:
-// controls, presets, the state at the start, and the data that `shown` needs.
+// controls, presets, the state at the start, and the data that `shown` needs, which `prepared`, if there, unpacks.
 import { Refusal } from "./refusal.js";
 import { STYLE } from "./style.js";
 import { shape } from "./svg.js";
@@ -17,6 +17,9 @@ export function element(tag, properties = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+/** The data from Python as `shown` takes it. */
+export const prepare = async (explorer, data) => (explorer.prepared ? explorer.prepared(data) : data);
 
 /** What an explorer shows in a state, or {error}. */
 export function told(explorer, state, data) {
@@ -53,7 +56,7 @@ export function moved(spec, state, name, value) {
 }
 
 /** Put an explorer into `host`, which shows a picture until then. Returns a function that sets the state from outside. */
-export function mount(host, explorer, spec, state, changed) {
+export function mount(host, explorer, spec, data, state, changed) {
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   host.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the arrow keys to the controls
   for (const event of ["keydown", "keyup", "keypress"]) host.addEventListener(event, (e) => e.stopPropagation()); // so does the classic Notebook
@@ -91,7 +94,7 @@ export function mount(host, explorer, spec, state, changed) {
     if (own && same(next, state)) return;
     state = next;
     controls.forEach((control, i) => control.set(state[spec.controls[i].name], optionsOf(spec.controls[i], state)));
-    said = told(explorer, state, spec.data);
+    said = told(explorer, state, data);
     error.hidden = !said.error;
     error.textContent = said.error ?? "";
     figure.style.visibility = said.error ? "hidden" : "visible";
@@ -172,10 +175,11 @@ const makers = {
 
 /** The live version: anywidget's module, whose model holds `spec` and `state`. */
 export function widget(explorer) {
-  function render({ model, el }) {
+  async function render({ model, el }) {
     const host = element("div", { className: "lorabook-explorer" });
     el.append(host);
-    const set = mount(host, explorer, model.get("spec"), model.get("state"), (state) => {
+    const spec = model.get("spec");
+    const set = mount(host, explorer, spec, await prepare(explorer, spec.data), model.get("state"), (state) => {
       model.set("state", state);
       model.save_changes();
     });
@@ -187,13 +191,14 @@ export function widget(explorer) {
 }
 
 /** The static version: moves every explorer of that name which still shows its picture. */
-export function start(explorer, spec) {
+export async function start(explorer, spec) {
+  const data = await prepare(explorer, spec.data);
   let state = spec.state;
   try {
     const linked = JSON.parse(new URLSearchParams(location.hash.slice(1)).get(spec.name));
     if (linked && offered(spec, linked)) state = linked;
   } catch {} // a link to something else
   for (const host of document.querySelectorAll(`.lorabook-explorer[data-name="${spec.name}"]`)) {
-    if (!host.shadowRoot) mount(host, explorer, spec, state, () => {});
+    if (!host.shadowRoot) mount(host, explorer, spec, data, state, () => {});
   }
 }
