@@ -11,7 +11,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,18 +75,17 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def differences(explorer: Explorer, states: Iterator[Any], module: str | None = None) -> list[str]:
-    """The states where node and Python differ, with the first field that does."""
-    node, found = InNode(explorer, module), []
+def differences(explorer: Explorer, states: Iterable[Any], module: str | None = None) -> Iterator[str]:
+    """The states where node and Python differ, with a field that does."""
+    node = InNode(explorer, module)
     try:
         for state in states:
             ours, theirs = plain(explorer.shown(state)), node(state)
             names = [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
             if names:
-                found.append(f"{state}: {names[0]}\n  Python: {ours.get(names[0])}\n  module: {theirs.get(names[0])}")
+                yield f"{state}: {names[0]}\n  Python: {ours.get(names[0])}\n  module: {theirs.get(names[0])}"
     finally:
         node.close()
-    return found
 
 
 def main() -> None:
@@ -100,7 +99,7 @@ def main() -> None:
         if made is Explorer or not issubclass(made, Explorer):
             continue
         explorer = made()
-        found = differences(explorer, drawn_states(explorer, args.states, args.seed))
+        found = list(differences(explorer, drawn_states(explorer, args.states, args.seed)))
         wrong += len(found)
         print(f"{name:20}{args.states:8,} states, {args.states - len(found):8,} equal", *found[:3], sep="\n")
     sys.exit(1 if wrong else 0)

@@ -55,8 +55,11 @@ export function moved(spec, state, name, value) {
   return next;
 }
 
-/** Put an explorer into `host`, which shows a picture until then. Returns a function that sets the state from outside. */
-export function mount(host, explorer, spec, data, state, changed) {
+/**
+ * Put an explorer into `host`, which shows a picture until then. `changed(state)` hears of the reader's moves, and
+ * `link(state)`, if there, gives an address that leads to a state. Returns a function that sets the state from outside.
+ */
+export function mount(host, explorer, spec, data, state, changed, link) {
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   host.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the arrow keys to the controls
   for (const event of ["keydown", "keyup", "keypress"]) host.addEventListener(event, (e) => e.stopPropagation()); // so does the classic Notebook
@@ -100,7 +103,8 @@ export function mount(host, explorer, spec, data, state, changed) {
     figure.style.visibility = said.error ? "hidden" : "visible";
     title.textContent = said.title ?? "";
     readout.replaceChildren(...lines(said.readout));
-    folded.replaceChildren(...lines(said.details), ...Object.entries(said.copy ?? {}).map(copyLine));
+    const copied = { ...said.copy, ...(link && { "Link to this state": link(state) }) };
+    folded.replaceChildren(...lines(said.details), ...Object.entries(copied).map(copyLine));
     details.hidden = !folded.hasChildNodes();
     draw();
     if (own) changed(state);
@@ -198,7 +202,8 @@ export async function start(explorer, spec) {
     const linked = JSON.parse(new URLSearchParams(location.hash.slice(1)).get(spec.name));
     if (linked && offered(spec, linked)) state = linked;
   } catch {} // a link to something else
+  const link = (moved) => `${location.href.split("#")[0]}#${new URLSearchParams({ [spec.name]: JSON.stringify(moved) })}`;
   for (const host of document.querySelectorAll(`.lorabook-explorer[data-name="${spec.name}"]`)) {
-    if (!host.shadowRoot) mount(host, explorer, spec, data, state, () => {});
+    if (!host.shadowRoot) mount(host, explorer, spec, data, state, () => {}, window.top === window && link);
   }
 }

@@ -55,18 +55,26 @@ class RankExplorer(Explorer):
             "matrix": slider("matrix", {name: name for name in MATRICES}),  # beside a slider little text has room
             "r": slider("rank r", {str(r): r for r in RANKS}),
         }
-        every = b"".join(bytes(level - LOWEST for level in levels(m, r)) for m in MATRICES for r in (math.inf, *RANKS))
-        run = _run()["long"]["runs"][0]
-        data = {
-            "matrices": {matrix: _numbers(matrix) for matrix in MATRICES},
-            "levels": base64.b64encode(zlib.compress(every, 9)).decode(),
-            "lowest": LOWEST,
-            "ranks": RANKS,
-            "loss": {way: [losses[_run()["ranks"].index(r)] for r in RANKS] for way, losses in run["loss"].items()},
-            "none": {way: losses[0] for way, losses in run["loss"].items()},
-            "tuned": run["tuned"],
-        }
+        data = stored("low_rank", "explorer_data")["data"]
         super().__init__("low_rank/explorer.js", controls, RankState(), shown, PRESETS, data)
+
+
+def explorer_data() -> dict[str, Any]:
+    """What explorer.js needs: numbers of every matrix and, packed, the levels of the whole and of each rank's part.
+
+    It ships with the book, since how zlib packs and the last digits of a decomposition differ between machines.
+    """
+    every = b"".join(bytes(level - LOWEST for level in levels(m, r)) for m in MATRICES for r in (math.inf, *RANKS))
+    run = _run()["long"]["runs"][0]
+    return {
+        "matrices": {matrix: _numbers(matrix) for matrix in MATRICES},
+        "levels": base64.b64encode(zlib.compress(every, 9)).decode(),
+        "lowest": LOWEST,
+        "ranks": list(RANKS),
+        "loss": {way: [losses[_run()["ranks"].index(r)] for r in RANKS] for way, losses in run["loss"].items()},
+        "none": {way: losses[0] for way, losses in run["loss"].items()},
+        "tuned": run["tuned"],
+    }
 
 
 def label(matrix: str) -> str:
@@ -148,7 +156,7 @@ class _Decomposed:
 
 @cache
 def _decomposed(matrix: str) -> _Decomposed:
-    """In fp64, so that what is drawn is the same on every machine. Of the picture two by two pixels are one."""
+    """In fp64. Of the picture two by two pixels are one."""
     M = F.avg_pool2d(picture()[None], 2)[0].double() if matrix == PICTURE else _weights()[matrix].double()
     rows, columns = M.shape if matrix == PICTURE else (CORNER, CORNER)
     U, S, Vh = torch.linalg.svd(M, full_matrices=False)

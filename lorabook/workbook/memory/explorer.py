@@ -6,10 +6,10 @@ from typing import Any
 from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.gpus import GPUS, largest_batch
+from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.controls import buttons, label_of, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.gpu_room import T4, room_for, title_of
-from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.model_sizes import model_sizes
 from lorabook.workbook.kit.models import LOADABLE
 from lorabook.workbook.kit.sizes import size_text
@@ -57,7 +57,7 @@ PRESETS = {
 
 
 class MemoryExplorer(Explorer):
-    """Model, precision, optimizer, LoRA's rank, batch, sequence → what is alive at the peak, over the memory of GPUs."""
+    """Model, precision, optimizer, LoRA's rank, batch, sequence → what is alive at the peak, over GPUs."""
 
     def __init__(self) -> None:
         controls = step_controls(LOADABLE) | {

@@ -15,9 +15,6 @@ function shownLoRA(state, data) {
     how: labelOf(data.methods, state.method),
     modules: Object.fromEntries(data.targets[state.model].map((target, i) => [target, shape.modules[i]])),
   };
-  if (!setting.full && !state.targets.length) {
-    throw new Refusal(`No target module is ticked. LoRA needs at least one: tick ${data.usual[state.model][0]}, for example.`);
-  }
   const [full, chosen] = [estimated({ ...setting, full: true }), estimated(setting)];
   const beside = setting.full ? "" : ` Full fine-tuning: ${sizeText(full.peak)}.`;
   return {
@@ -37,6 +34,10 @@ function shownLoRA(state, data) {
 
 function estimated(setting) {
   if (setting.full) return estimate(setting.shape, { ...setting, lora: null });
+  if (!setting.targets.length) {
+    const usual = setting.data.usual[setting.model][0];
+    throw new Refusal(`No target module is ticked. LoRA needs at least one: tick ${usual}, for example.`);
+  }
   const modules = Object.keys(setting.modules).filter((target) => setting.targets.includes(target));
   const lora = { r: setting.r, modules: modules.map((target) => setting.modules[target]) };
   return estimate(setting.shape, { ...setting, lora, weights: setting.method === "lora4" ? "nf4" : setting.weights });

@@ -12,11 +12,11 @@ from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.families import shape_of
 from lorabook.memory.gpus import GPUS
 from lorabook.memory.shape import Module
+from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.controls import Control, buttons, label_of, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.gpu_room import room_for, title_of
-from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.model_sizes import model_sizes
 from lorabook.workbook.kit.models import LOADABLE, MODELS, USUAL_TARGETS
 from lorabook.workbook.kit.sizes import size_text
@@ -155,9 +155,10 @@ def _trained(state: LoRAState, chosen: Estimate) -> str:
     model, r, alpha = label_of(MODELS, state.model), state.r, state.alpha
     if state.method == "full":
         return f"{model}, full fine-tuning: all {chosen.parameters:,} parameters trained. r, α, targets do nothing."
+    share, how = 100 * chosen.trainable / chosen.parameters, label_of(METHODS, state.method)
     return (
-        f"{model}, {label_of(METHODS, state.method)}, r = {r}: {chosen.trainable:,} of {chosen.parameters:,} parameters "
-        f"trained, {100 * chosen.trainable / chosen.parameters:.4f}%. Scaling α/r = {alpha}/{r} = {alpha / r:.4g}."
+        f"{model}, {how}, r = {r}: {chosen.trainable:,} of {chosen.parameters:,} parameters trained, {share:.4f}%. "
+        f"Scaling α/r = {alpha}/{r} = {alpha / r:.4g}."
     )
 
 
