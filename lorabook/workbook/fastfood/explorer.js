@@ -47,7 +47,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
 /** A panel for each stage up to the state's step; the others are empty. */
 function drawFastfood({ stages, on, step }, width) {
   const columns = width < 600 ? 2 : 3;
-  const [wide, high, left] = [width / columns, 150, 44];
+  const [wide, high, left] = [width / columns, 150, 52];
   const drawn = stages.flatMap((values, i) => {
     const [x0, top] = [(i % columns) * wide + left, Math.floor(i / columns) * (high + 44) + 26];
     const [span, middle] = [wide - left - 10, top + high / 2];

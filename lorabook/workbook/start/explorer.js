@@ -23,12 +23,19 @@ const written = (x, y, strings) =>
 
 /** W0, and beside it B and A around the outline of their product: all to one scale, orange is trained. */
 function drawStart({ d, k, r }, width) {
-  const [height, top, label, gap, beside] = [370, 26, 40, 8, width < 600 ? 66 : 84];
+  const narrow = width < 600;
+  const [height, top, label, gap, beside] = [370, 26, narrow ? 56 : 40, 8, narrow ? 66 : 84];
   const scale = Math.min((height - top - label - gap) / (d + r), (width - 2 * beside - gap) / (2 * k + r));
   const [high, wide, thin] = [d * scale, k * scale, r * scale];
   const [y, left] = [top + label + thin + gap, wide + 2 * beside]; // the top of W0, B and BA; the left edge of B
   const product = left + thin + gap;
   const block = (x, at, w, h, colour, name) => rect(x, at, Math.max(w, 1), Math.max(h, 1), colour, { "data-part": name });
+  const above = (name, rows, columns, x, side) => {
+    const said = narrow ? [`${rows} × ${columns}`, "trained"] : [`${rows} × ${columns}, trained`];
+    return [name, ...said].map((string, i) =>
+      text(x, top + 14 + 17 * i, string, { "text-anchor": side, "font-weight": i ? 400 : 700 }),
+    );
+  };
   const size = wide < roomFor(`${d} × ${k}`) ? [`${d} ×`, `${k}`] : [`${d} × ${k}`];
   const middle = y + high / 2;
   const outline = { fill: COLOUR.track, stroke: COLOUR.orange, "stroke-dasharray": "5 4", "data-part": "BA" };
@@ -42,10 +49,8 @@ function drawStart({ d, k, r }, width) {
       block(product, top + label, wide, thin, COLOUR.orange, "A"),
       shape("rect", { x: product, y, width: wide, height: high, ...outline }),
       ...written(product + wide / 2, middle, ["B A", ...size, "not stored"]).map((t) => (t.setAttribute("fill", COLOUR.ink), t)),
-      text(left + thin, top + 14, "B", { "text-anchor": "end", "font-weight": 700 }),
-      text(left + thin, top + 31, `${d} × ${r}, trained`, { "text-anchor": "end" }),
-      text(product, top + 14, "A", { "font-weight": 700 }),
-      text(product, top + 31, `${r} × ${k}, trained`),
+      ...above("B", d, r, left + thin, "end"),
+      ...above("A", r, k, product, "start"),
     ],
     y + high + 4,
   ];
