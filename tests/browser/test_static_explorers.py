@@ -1,4 +1,4 @@
-"""The explorers' static versions in Chromium, with no kernel and no network: what they show, and that it can be read."""
+"""The explorers' static versions in Chromium, with no kernel and no network: what they show and how it reads."""
 
 import json
 from collections.abc import Iterator
@@ -155,7 +155,8 @@ def test_it_follows_the_theme_of_the_page(browser, explorer, tmp_path):
 
 ROOT = "document.querySelector('.lorabook-explorer').shadowRoot"
 READY = f"() => {ROOT}?.querySelector('section')"
-SHOWN = f"""() => JSON.stringify([{ROOT}.querySelector('.error').textContent, {ROOT}.querySelector('.title').textContent,
+SHOWN = f"""() => JSON.stringify([
+    {ROOT}.querySelector('.error').textContent, {ROOT}.querySelector('.title').textContent,
     {ROOT}.querySelector('.readout').textContent, {ROOT}.querySelector('svg')?.outerHTML,
     {ROOT}.querySelector('.details').textContent])"""
 ACTIVE = f"() => {ROOT}.activeElement.closest('.control').textContent"
