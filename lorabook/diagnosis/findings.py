@@ -29,7 +29,7 @@ from lorabook.training.record import FILE
 
 ROUNDING = 0.01  # of a scaling measured in fp16
 FEW_STEPS = 8  # under which a flat or a climbing loss says nothing
-FLAT, FELL, CLIMB, GAP = 0.01, 0.1, 0.5, 1.0  # nats per answer token
+FLAT, STILL, FELL, CLIMB, GAP = 0.01, 0.02, 0.1, 0.5, 1.0  # nats per answer token
 SKIPPED = 0.1  # share of steps; the first few are how a loss scaler finds its scale
 SMALL, FAR = 0.1, 3.0  # share of the first loss; standard deviations, by which a loss has fallen at once
 PASSES = 3  # over the rows, after which those trained on are better known than others
@@ -201,7 +201,7 @@ def _flat(run: Run) -> Seen:
     if run.record or (_before(history) and len(history.held_out) > 1):
         (_, before), (steps, after) = history.held_out[0], history.held_out[-1]
         seen = f"the held-out loss is {before:.3f} before and {after:.3f} after {steps} steps"
-        return abs(after - before) < FLAT, seen
+        return abs(after - before) < STILL, seen
     # else a line fitted to the training losses, and the standard error of its fall
     count, late = len(losses), losses[len(losses) // 2 :]
     scale = count * stdev(losses) / stdev(range(count))
