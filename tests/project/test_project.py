@@ -122,7 +122,7 @@ def test_notebooks_import_only_what_a_plain_install_brings():
 def test_import_lorabook_is_light():
     code = "import sys, lorabook; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    heavy = {"transformers", "datasets", "matplotlib", "ipywidgets", "peft", "bitsandbytes"}
+    heavy = {"torch", "transformers", "datasets", "matplotlib", "ipywidgets", "peft", "bitsandbytes"}
     assert "lorabook" in loaded.split() and heavy.isdisjoint(loaded.split())
 
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lorabook.memory.estimate import Estimate
+from lorabook.sizes import size_text, unit_of
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from lorabook.workbook.kit.labels import LINE, apart
-from lorabook.workbook.kit.sizes import size_text, unit_of
 
 ACTIVATIONS, WORKSPACE = "activations and loss", "optimizer's workspace"
 COLOURS = {

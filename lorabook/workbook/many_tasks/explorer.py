@@ -8,16 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from lorabook.lora import ALL_LINEAR
+from lorabook.lora_config import ALL_LINEAR
 from lorabook.memory.families import shape_of
 from lorabook.memory.gpus import GPUS
+from lorabook.sizes import UNITS, size_text
 from lorabook.workbook.kit.controls import buttons, label, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION
 from lorabook.workbook.kit.gpu_room import T4
 from lorabook.workbook.kit.labels import LINE, apart
 from lorabook.workbook.kit.models import MODELS, USUAL_TARGETS
-from lorabook.workbook.kit.sizes import UNITS, size_text
 from lorabook.workbook.many_tasks.bottleneck import trained_parameters, width_for
 
 # What the controls offer: what is shown, and what it stands for. A format is its bytes a number.

@@ -14,6 +14,7 @@ from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.families import shape_of
 from lorabook.memory.gpus import GPUS
 from lorabook.memory.shape import Module
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.check_boxes import CheckBoxes
 from lorabook.workbook.kit.controls import buttons, label, slider
@@ -21,7 +22,6 @@ from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.gpu_room import room_for, title_of
 from lorabook.workbook.kit.memory_bars import memory_bars
 from lorabook.workbook.kit.models import LOADABLE, MODELS, USUAL_TARGETS
-from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.kit.step_controls import OPTIMIZERS, PRECISIONS, plan_of, step_controls
 
 # What the controls offer: what is shown, and what it stands for.

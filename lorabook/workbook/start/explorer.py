@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lorabook.memory.families import shape_of
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.figures import GREY, ORANGE
-from lorabook.workbook.kit.sizes import size_text
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 # (d, k) by name: attention's first matrix and the MLP's, of StarCoderBase-1B and of the pocket model.

@@ -22,9 +22,9 @@ from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.memory_bars import COLOURS, at_peak
 from lorabook.workbook.kit.models import MODELS
-from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.rank_and_alpha import explorer as lora
 from lorabook.workbook.rank_and_alpha.explorer import ALPHAS, METHODS, PRESETS, RANKS, LoRAExplorer, LoRAState
 from tests.workbook.no_overlap import assert_no_text_cut_or_covered
