@@ -18,12 +18,11 @@ from pathlib import Path
 from statistics import fmean
 
 from lorabook.diagnosis.read_run import Run, read_run
-from lorabook.training.history import History
+from lorabook.training.history import CLIMB, FEW_STEPS, History
 from lorabook.training.record import FILE
 
 ROUNDING = 0.01  # of a scaling measured in fp16
-FEW_STEPS = 8  # under which a flat or a climbing loss says nothing
-FLAT, FELL, CLIMB, GAP = 0.01, 0.1, 0.5, 1.0  # nats per answer token
+FLAT, FELL, GAP = 0.01, 0.1, 1.0  # nats per answer token
 SKIPPED = 0.1  # share of steps; the first few are how a loss scaler finds its scale
 
 
