@@ -29,7 +29,7 @@ def said(capsys):
 
 def test_guess_and_value_stand_side_by_side(said):
     assert said(predict, "times", 10) == "your guess: 10"
-    assert said(reveal, "times", 1.0213, "×") == "you said 10×, it is 1.02×"
+    assert said(reveal, "times", 1.0213, "×") == "✗ you said 10×, it is 1.02×: 9.8 times too large"
 
 
 def test_without_a_guess_the_text_is_always_the_same(said):
@@ -45,18 +45,46 @@ def test_a_committed_notebook_reads_the_same_in_any_order_of_runs(said):
 
 def test_running_the_same_guess_again_changes_nothing(said):
     lines = [said(predict, "k", 10), said(reveal, "k", 5), said(predict, "k", 10), said(reveal, "k", 5)]
-    assert lines == ["your guess: 10", "you said 10, it is 5"] * 2
+    assert lines == ["your guess: 10", "✗ you said 10, it is 5: 2 times too large"] * 2
 
 
 def test_a_guess_after_the_reveal_is_allowed_and_marked(said):
     said(predict, "k", 10)
     said(reveal, "k", 5)
     assert said(predict, "k", 5) == "your guess: 5 (after the value was shown)"
-    assert said(reveal, "k", 5) == "you said 5 (after the value was shown), it is 5"
+    assert said(reveal, "k", 5) == "✓ you said 5 (after the value was shown), it is 5"
     assert said(predict, "k", 5) == "your guess: 5 (after the value was shown)"  # still late when run again
     said(predict, "other")
     said(reveal, "other", 1)
     assert "after the value was shown" in said(predict, "other", 1)
+
+
+def test_words_are_right_where_they_are_the_same(said):
+    said(predict, "case", "labels shifted")
+    assert said(reveal, "case", "labels shifted") == "✓ you said labels shifted, it is labels shifted"
+    assert said(reveal, "case", "loss flat") == "✗ you said labels shifted, it is loss flat"
+
+
+def test_a_guess_under_a_misspelt_key_is_found(said):
+    said(predict, "case 1", "loss flat")
+    assert said(reveal, "csae 1", "x") == "no guess under 'csae 1': Did you mean case 1? It is x"
+
+
+@pytest.mark.parametrize(
+    ("guess", "value", "told"),
+    [
+        (700, 70, "10 times too large"),
+        (7, 70, "10 times too small"),
+        (100, 70, "43% too large"),
+        (0, 70, "70 too small"),
+        (-2, 0.5, "2.5 too small"),
+        ("half", 70, ""),
+        (float("nan"), 70, ""),
+        (True, 70, ""),
+    ],
+)
+def test_how_far_a_guess_is_off(guess, value, told):
+    assert guesses.off_by(guess, value) == told
 
 
 def test_an_emptied_guess_is_taken_back(said):
@@ -68,7 +96,7 @@ def test_an_emptied_guess_is_taken_back(said):
 def test_keys_do_not_mix(said):
     said(predict, "a", 1)
     said(predict, "b", 2)
-    assert said(reveal, "b", 3) == "you said 2, it is 3"
+    assert said(reveal, "b", 3) == "✗ you said 2, it is 3: 33% too small"
     assert "after" not in said(predict, "a", 4)  # revealing b says nothing about a
 
 
@@ -102,16 +130,16 @@ def test_values_are_short_and_stable(said, value, unit, shown):
 @pytest.mark.parametrize("guess", [10, 10.0, "10", "10×", " 10 × ", np.int64(10), "1e1"])
 def test_a_guess_may_be_a_number_or_its_text(said, guess):
     said(predict, "k", guess)
-    assert said(reveal, "k", 1.02, unit="×") == "you said 10×, it is 1.02×"
+    assert said(reveal, "k", 1.02, unit="×") == "✗ you said 10×, it is 1.02×: 9.8 times too large"
 
 
 def test_words_and_thousands_are_kept(said):
     said(predict, "k", "about twice")
-    assert said(reveal, "k", 1.02, "×") == "you said about twice, it is 1.02×"
+    assert said(reveal, "k", 1.02, "×") == "✗ you said about twice, it is 1.02×"
     said(predict, "n", "69,632")
-    assert said(reveal, "n", 69632) == "you said 69,632, it is 69,632"
+    assert said(reveal, "n", 69632) == "✓ you said 69,632, it is 69,632"
     said(predict, "m", "16,95")  # a decimal comma, or a slip: not 1,695
-    assert said(reveal, "m", 16.95) == "you said 16,95, it is 16.9"
+    assert said(reveal, "m", 16.95) == "✗ you said 16,95, it is 16.9"
 
 
 def test_a_guess_that_is_an_array_or_odd_object_does_not_raise(said):
