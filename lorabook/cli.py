@@ -3,24 +3,26 @@
 Every result line reads `name: value`. Defaults are those of LoRAConfig, TrainConfig, Plan.
 """
 
+import json
 import os
-import shutil
 import sys
 import tempfile
 from dataclasses import replace
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lorabook import __version__
-from lorabook.atomic import only_writer, usual_permissions
+from lorabook.atomic import only_writer, replace_text, usual_permissions
 from lorabook.console import say
 from lorabook.errors import LorabookError, SaveError, SettingError
 from lorabook.lora_config import LoRAConfig
 from lorabook.memory.families import shape_of
 from lorabook.memory.plan import Plan
+from lorabook.reader_copy import unrun
 from lorabook.sizes import size_text
 from lorabook.step.config import TrainConfig, recommended_lr
 
@@ -312,22 +314,37 @@ def doctor(
 
 
 @app.command(epilog="Example: lorabook workbook my-workbook")
-def workbook(folder: Annotated[Path, typer.Argument(help="A folder for the notebooks, made if need be.")]) -> None:
-    """Write the workbook's notebooks into a folder of your own."""
+def workbook(
+    folder: Annotated[Path, typer.Argument(help="A folder for the notebooks, made if need be.")],
+    open_it: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the first notebook, if JupyterLab is installed.")
+    ] = sys.stdout.isatty(),
+) -> None:
+    """Write a reader's copy of the notebooks into a folder of your own, and open the first in JupyterLab.
+
+    A notebook that is there already stays as it is.
+    """
     package = Path(__file__).parent
     # In a wheel they are inside the package, in a checkout beside it.
     home = package / "notebooks" if (package / "notebooks").is_dir() else package.parent / "notebooks"
     sources = [*sorted(home.glob("*.ipynb")), home / "glossary.md"]
-    present = [source.name for source in sources if (folder / source.name).exists()]
-    if present:
-        raise SettingError(
-            f"{folder} already holds {present[0]}, perhaps with work of yours.", "Give another folder: nothing is lost."
-        )
+    missing = [source for source in sources if not (folder / source.name).exists()]
     _probe(folder)
-    for source in sources:
-        shutil.copyfile(source, folder / source.name)
-    _say(f"notebooks: {len(sources) - 1} in {folder}")
-    _say(f"to open them: jupyter lab {folder / sources[0].name}   (pip install jupyterlab)")
+    for source in missing:
+        text = source.read_text(encoding="utf-8")
+        if source.suffix == ".ipynb":
+            notebook = json.loads(text)
+            unrun(notebook["cells"])
+            text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        replace_text(folder / source.name, text)
+    first = folder / sources[0].name
+    _say(f"notebooks: {len(sources) - 1} in {folder}, {len(sources) - len(missing)} files were there already")
+    if find_spec("jupyterlab") is None:
+        _say(f"to open them: pip install jupyterlab, then: jupyter lab {first}")
+    elif open_it:
+        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(first)])
+    else:
+        _say(f"to open them: jupyter lab {first}")
 
 
 def _names(targets: str) -> tuple[str, ...]:

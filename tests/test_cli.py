@@ -22,7 +22,7 @@ from lorabook.models import load_model
 from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
 from tests.kit.hub_stub import LoopbackHub
-from tests.kit.notebooks import GLOSSARY, NOTEBOOKS
+from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, cells
 
 STARCODER = "bigcode/starcoderbase-1b"
 POCKET = Path(cli.__file__).parent / "assets" / "pocket"
@@ -356,15 +356,29 @@ def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_p
     with pytest.raises(SystemExit) as exit:
         cli.main()
     assert exit.value.code in (0, None)
-    assert f"notebooks: 10 in {folder}\n" in capsys.readouterr().out
-    written = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert written == {path.name: path.read_bytes() for path in [*NOTEBOOKS, GLOSSARY]}
+    out = capsys.readouterr().out
+    assert f"notebooks: 10 in {folder}, 0 files were there already\n" in out
+    assert f"jupyter lab {folder / NOTEBOOKS[0].name}\n" in out
+    assert {path.name for path in folder.iterdir()} == {path.name for path in [*NOTEBOOKS, GLOSSARY]}
+    assert (folder / GLOSSARY.name).read_bytes() == GLOSSARY.read_bytes()
+    for path in NOTEBOOKS:
+        assert [cell["source"] for cell in cells(folder / path.name)] == [cell["source"] for cell in cells(path)]
     (folder / NOTEBOOKS[0].name).unlink()
     (folder / NOTEBOOKS[1].name).write_text("my answers")
     with pytest.raises(SystemExit) as exit:
         cli.main()
-    assert exit.value.code == 2 and f"already holds {NOTEBOOKS[1].name}" in capsys.readouterr().err
-    assert (folder / NOTEBOOKS[1].name).read_text() == "my answers" and not (folder / NOTEBOOKS[0].name).exists()
+    assert exit.value.code in (0, None) and "10 files were there already" in capsys.readouterr().out
+    assert (folder / NOTEBOOKS[1].name).read_text() == "my answers" and (folder / NOTEBOOKS[0].name).exists()
+
+
+def test_workbook_opens_the_first_notebook(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(cli, "find_spec", lambda name: name == "jupyterlab")
+    monkeypatch.setattr(cli.os, "execv", lambda program, arguments: started.append(arguments))
+    run("workbook", str(tmp_path), "--no-open")
+    assert started == []
+    run("workbook", str(tmp_path), "--open")
+    assert started == [[sys.executable, "-m", "jupyterlab", str(tmp_path / NOTEBOOKS[0].name)]]
 
 
 def test_the_version_is_shown(capsys, monkeypatch):
