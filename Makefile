@@ -80,6 +80,7 @@ student: .venv/.lab ## write the notebooks for a class, not yet run and without 
 	$(BIN)/python -m scripts.notebooks.student
 
 screenshots: .venv/.test ## take pictures of the workbook in JupyterLab and on GitHub: build/screenshots
+	$(BIN)/python -m scripts.notebooks.readme_picture
 	$(BIN)/python -m scripts.notebooks.screenshots
 
 clean: ## remove caches and build outputs; keep .venv and build/pocket, which took hours of pre-training

@@ -327,7 +327,7 @@ def workbook(
     package = Path(__file__).parent
     # In a wheel they are inside the package, in a checkout beside it.
     home = package / "notebooks" if (package / "notebooks").is_dir() else package.parent / "notebooks"
-    sources = [*sorted(home.glob("*.ipynb")), home / "glossary.md"]
+    sources = [*sorted(home.glob("*.ipynb")), *sorted(home.glob("*.md"))]
     missing = [source for source in sources if not (folder / source.name).exists()]
     _probe(folder)
     for source in missing:
@@ -338,7 +338,7 @@ def workbook(
             text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
         replace_text(folder / source.name, text)
     first = folder / sources[0].name
-    _say(f"notebooks: {len(sources) - 1} in {folder}, {len(sources) - len(missing)} files were there already")
+    _say(f"notebooks: {folder}, {len(missing)} files written, {len(sources) - len(missing)} there already")
     if find_spec("jupyterlab") is None:
         _say(f"to open them: pip install jupyterlab, then: jupyter lab {first}")
     elif open_it:

@@ -22,7 +22,7 @@ from lorabook.models import load_model
 from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
 from tests.kit.hub_stub import LoopbackHub
-from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, cells
+from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, PAGES, cells
 
 STARCODER = "bigcode/starcoderbase-1b"
 POCKET = Path(cli.__file__).parent / "assets" / "pocket"
@@ -357,9 +357,9 @@ def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_p
         cli.main()
     assert exit.value.code in (0, None)
     out = capsys.readouterr().out
-    assert f"notebooks: 10 in {folder}, 0 files were there already\n" in out
+    assert f"notebooks: {folder}, 12 files written, 0 there already\n" in out
     assert f"jupyter lab {folder / NOTEBOOKS[0].name}\n" in out
-    assert {path.name for path in folder.iterdir()} == {path.name for path in [*NOTEBOOKS, GLOSSARY]}
+    assert {path.name for path in folder.iterdir()} == {path.name for path in PAGES}
     assert (folder / GLOSSARY.name).read_bytes() == GLOSSARY.read_bytes()
     for path in NOTEBOOKS:
         assert [cell["source"] for cell in cells(folder / path.name)] == [cell["source"] for cell in cells(path)]
@@ -367,7 +367,7 @@ def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_p
     (folder / NOTEBOOKS[1].name).write_text("my answers")
     with pytest.raises(SystemExit) as exit:
         cli.main()
-    assert exit.value.code in (0, None) and "10 files were there already" in capsys.readouterr().out
+    assert exit.value.code in (0, None) and "1 files written, 11 there already" in capsys.readouterr().out
     assert (folder / NOTEBOOKS[1].name).read_text() == "my answers" and (folder / NOTEBOOKS[0].name).exists()
 
 
