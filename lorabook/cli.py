@@ -426,7 +426,7 @@ def _load_model(name: str, quantize: Packing | None = None):
 
     launched = os.environ.get("WORLD_SIZE", "1") != "1" and torch.cuda.is_available()
     device = f"cuda:{os.environ['LOCAL_RANK']}" if launched and "LOCAL_RANK" in os.environ else None
-    loaded = load_model(name, device=device, quantize=quantize and quantize.value)
+    loaded = load_model(name, device=device, quantize="nf4" if quantize else None)
     _say(f"model: {loaded.name}")
     _say(f"revision: {loaded.revision}")
     packed = ", linear layers in 4 bits" if quantize else ""

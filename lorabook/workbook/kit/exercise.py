@@ -273,7 +273,8 @@ def _difference(seen: dict[str, Any], expected: dict[str, Any], exercise: Exerci
     if isinstance(seen.get(""), Raised):
         return f"your code raised {seen['']}"
     apart = [key for key in expected if key not in seen or not same(seen[key], expected[key], exercise.any_dtype)]
-    label = min(apart, key=_size)
+    inputs = [key for key in apart if key.startswith("for ")]
+    label = min(inputs, key=_size) if apart[0] in inputs else apart[0]
     mine, right = seen.get(label), expected[label]
     if isinstance(mine, Raised):
         return f"{label} your code raised {mine}"
@@ -296,9 +297,8 @@ def _difference(seen: dict[str, Any], expected: dict[str, Any], exercise: Exerci
 
 
 def _size(label: str) -> int:
-    """The largest number in the description of an input; 0 for a fact, whose order counts."""
-    numbers = re.findall(r"\d+", label.replace(",", ""))
-    return max(map(int, numbers), default=0) if label.startswith("for ") else 0
+    """The largest number in the description of an input."""
+    return max(map(int, re.findall(r"\d+", re.sub(r"(?<=\d),(?=\d)", "", label))), default=0)
 
 
 def describe(value: Any) -> str:

@@ -222,7 +222,7 @@ COPIED = [*PRESETS.values(), LoRAState(method="full", optimizer="sgd"), LoRAStat
 def test_the_command_predicts_the_peak_that_the_explorer_shows(state):
     words = shlex.split(line(state, "To predict this peak:"))
     assert words[:2] == ["lorabook", "memory"]
-    result = CliRunner().invoke(cli.app, words[1:], catch_exceptions=False)
+    result = CliRunner().invoke(cli.app, [*words[1:], "--bytes"], catch_exceptions=False)
     assert result.exit_code == 0
     peak = number(re.search(r"predicted peak: ([\d,]+)", result.output)[1])
     assert line(state, "Peak:").startswith(f"{size_text(peak)} with")
