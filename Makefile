@@ -94,7 +94,7 @@ clean: ## remove caches and build outputs; keep .venv and build/pocket, which to
 	@touch $@
 
 .venv/.test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --editable '.[lab,test]'
+	$(BIN)/python -m pip install --editable '.[lab,test,trl]'
 	@touch .venv/.lab $@
 
 # The first suitable Python: the one asked for (make PYTHON=...), then the one on the path, then by version.

@@ -1,115 +1,144 @@
-"""From a slider's move to the new picture, in a real browser: the explorers beside the usual way of making widgets.
+"""From an input to the painted picture, in a real browser: every explorer, by arrow keys and dragged with the mouse.
 
     python -m benchmarks.explorer_latency
-    python -m benchmarks.explorer_latency --screenshots build/explorers
+    python -m benchmarks.explorer_latency --live --screenshots build/explorers
 
-JupyterLab runs with the explorer in one cell and, in the next, `interact` with the same figure and the same slider:
-pyplot, `show`, an Output widget that is cleared and filled. The arrow keys move the two sliders in turn. The clock is
-the page's own: it starts at the key's event and stops at the first frame after the picture has loaded. Prints a table
-and writes `benchmarks/results/explorer_latency.json`. With `--screenshots` it also leaves a picture of each explorer
-in the light and in the dark theme.
+The static versions stand in pages of their own, with no kernel. The clock is the page's: it starts at the time stamp of
+the input's event, which the browser sets when it is told of the key or the mouse, and stops in the first task after the
+frame with the new picture. Only inputs that change the picture count. With `--live`, the same for the live versions in
+JupyterLab, which draw before they tell the kernel. `--screenshots` leaves a picture of each explorer in light and dark
+and at three widths. Prints a table and writes `benchmarks/results/explorer_latency.json`.
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 
-from lorabook.workbook import explorers
+from lorabook.workbook.kit.explorer import Explorer
 from scripts.assets import records
-from scripts.notebooks.browser import NotebookPage, find_chromium, jupyterlab, notebook_page
+from scripts.assets.explorer_pictures import every_explorer
+from scripts.notebooks.browser import FLAGS, find_chromium, jupyterlab, notebook_page
 
 RESULT = Path(__file__).parent / "results" / "explorer_latency.json"
-EXPLORERS = [name for name in explorers.__all__ if name != "Explorer"]
-THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-NAIVE = """import io
-from dataclasses import replace
-from PIL import Image
-from ipywidgets import interact
-from matplotlib import pyplot
-name, slider = next((n, c) for n, c in explorer.controls.items() if "Slider" in type(c).__name__)
-inches = [pixels / 100 for pixels in Image.open(io.BytesIO(explorer.picture.value)).size]
-def draw(value):
-    explorer.figure(replace(explorer.default, **{name: value}), pyplot.figure(figsize=inches, dpi=100))
-    pyplot.show()
-kept = {k: getattr(slider, k) for k in ("options", "min", "max", "step", "value") if slider.has_trait(k)}
-interact(draw, value=type(slider)(**kept));"""
+WIDTHS = (1400, 900, 420)
 
 
-def write_notebook(path: Path, explorer: str) -> None:
-    sources = (f"from lorabook.workbook import explorers\nexplorer = explorers.{explorer}()\nexplorer", NAIVE)
-    metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+@contextlib.contextmanager
+def static_page(browser, explorer: Explorer, width: int = 900, **options) -> Iterator:
+    """A page with the explorer's static version alone."""
+    page = browser.new_page(viewport={"width": width, "height": 1000}, **options)
+    page.set_content(f"<!doctype html><body>{explorer.static_html(b'')}")
+    page.wait_for_function(READY)
+    yield page
+    page.close()
 
 
-def measure(notebook: NotebookPage, moves: int) -> dict[str, list[float]]:
-    """Milliseconds from key to picture for each move: the explorer's and the naive widget's, taken in turn."""
-    page = notebook.page
-    areas = [page.locator(".jp-Cell").nth(index).locator(".jp-OutputArea").first for index in range(2)]
-    for area in areas:
-        area.evaluate(WATCH)
-    times: dict[str, list[float]] = {"explorer": [], "naive": []}
-    for move in range(moves + 2):
-        for name, area in zip(times, areas):
-            area.locator(".noUi-handle").first.focus()
-            page.evaluate("() => { window.began = window.drawn = 0; }")
-            page.keyboard.press("ArrowLeft" if move % 2 else "ArrowRight")
-            taken = page.wait_for_function("() => window.drawn && window.drawn - window.began", timeout=20_000)
-            if move > 1:  # the first pictures also load fonts and code
-                times[name].append(taken.json_value())
-            page.wait_for_timeout(150)
+def measure(page, moves: int) -> dict[str, list[float]]:
+    """Milliseconds from each input to the painted picture, for keys and while a slider's thumb is dragged."""
+    times: dict[str, list[float]] = {}
+    slider = page.locator(".lorabook-explorer input[type=range]").last
+    slider.scroll_into_view_if_needed()
+    page.evaluate(WATCH)
+    slider.focus()
+    steps = int(slider.get_attribute("max"))
+    page.keyboard.press("Home")
+    for move in range(moves + 5):
+        page.keyboard.press("ArrowLeft" if move // steps % 2 else "ArrowRight")
+        page.wait_for_timeout(40)
+    times["keys"] = page.evaluate("() => window.taken.splice(0)")[5:]  # the first ones also load fonts and code
+    box = slider.bounding_box()
+    left, y = box["x"] + 8, box["y"] + box["height"] / 2
+    page.mouse.move(left, y)
+    page.mouse.down()
+    for move in range(12 * moves):
+        share = abs((move / (2 * moves)) % 2 - 1)  # to and fro
+        page.mouse.move(left + (box["width"] - 16) * (1 - share), y)
+        page.wait_for_timeout(8)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+    times["dragging"] = page.evaluate("() => window.taken.splice(0)")
     return times
 
 
 def summary(times: list[float]) -> dict[str, float]:
-    return {"median": round(statistics.median(times), 1), "p90": round(statistics.quantiles(times, n=10)[-1], 1)}
+    quantiles = statistics.quantiles(times, n=10)
+    return {"inputs": len(times), "median": round(statistics.median(times), 1), "p90": round(quantiles[-1], 1)}
+
+
+def report(record: dict, place: str, explorer: Explorer, times: dict[str, list[float]]) -> None:
+    name = type(explorer).__name__
+    record.setdefault(place, {})[name] = {how: summary(values) for how, values in times.items()}
+    for how, found in record[place][name].items():
+        print(f"{place:8}{name:18}{how:10}{found['inputs']:7}{found['median']:8.1f}{found['p90']:8.1f}", flush=True)
+
+
+def measure_live(record: dict, moves: int) -> None:
+    metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        folder, own = Path(temporary, "notebooks"), Path(temporary, "own")
+        folder.mkdir()
+        own.mkdir()
+        for explorer in every_explorer():
+            name = type(explorer).__name__
+            source = f"from lorabook.workbook import explorers\nexplorer = explorers.{name}()\nexplorer"
+            cells = [nbformat.v4.new_code_cell(source)]
+            nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), folder / f"{name}.ipynb")
+        with jupyterlab(folder, own) as lab:
+            for explorer in every_explorer():
+                with notebook_page(lab, find_chromium(), f"{type(explorer).__name__}.ipynb") as notebook:
+                    notebook.run_all(120)
+                    notebook.page.wait_for_function(READY)
+                    report(record, "live", explorer, measure(notebook.page, moves))
 
 
 def main() -> None:
+    from playwright.sync_api import sync_playwright
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moves", type=int, default=40)
-    parser.add_argument("--screenshots", type=Path, help="folder for pictures in the light and the dark theme")
+    parser.add_argument("--live", action="store_true", help="in JupyterLab too")
+    parser.add_argument("--screenshots", type=Path, help="folder for pictures in light and dark, at three widths")
     args = parser.parse_args()
-    chromium, record = find_chromium(), {}
-    print(f"{'milliseconds from key to picture':34}{'median':>8}{'p90':>8}")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        folder = Path(temporary, "notebooks")
-        folder.mkdir()
-        for explorer in EXPLORERS:
-            write_notebook(folder / f"{explorer}.ipynb", explorer)
-        for theme, full_name in THEMES.items():
-            if theme == "dark" and not args.screenshots:
-                break
-            with jupyterlab(folder, Path(temporary, theme), full_name) as lab:
-                for explorer in EXPLORERS:
-                    with notebook_page(lab, chromium, f"{explorer}.ipynb") as notebook:
-                        notebook.run_all(120)
-                        if args.screenshots:
-                            args.screenshots.mkdir(parents=True, exist_ok=True)
-                            shown = notebook.page.locator(".jp-Cell").first
-                            shown.screenshot(path=args.screenshots / f"{explorer}_{theme}.png")
-                        if theme == "light":
-                            times = measure(notebook, args.moves)
-                            record[explorer] = {name: summary(values) for name, values in times.items()}
-                            for name, values in record[explorer].items():
-                                label = explorer if name == "explorer" else "  interact, same figure"
-                                print(f"{label:34}{values['median']:8.0f}{values['p90']:8.0f}", flush=True)
+    record: dict = {}
+    print(f"{'milliseconds from input to painted picture':36}{'inputs':>7}{'median':>8}{'p90':>8}")
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        for explorer in every_explorer():
+            with static_page(browser, explorer) as page:
+                report(record, "static", explorer, measure(page, args.moves))
+            for theme in ("light", "dark") if args.screenshots else ():
+                for width in WIDTHS:
+                    with static_page(browser, explorer, width, color_scheme=theme) as page:
+                        name = f"{type(explorer).__name__}_{theme}_{width}.png"
+                        page.locator(".lorabook-explorer").screenshot(path=args.screenshots / name)
+        browser.close()
+    if args.live:
+        measure_live(record, args.moves)
     machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
-    found = {"moves": args.moves, "machine": machine, "milliseconds": record}
-    records.write(RESULT, "benchmarks/explorer_latency.py", found)
+    records.write(RESULT, "benchmarks/explorer_latency.py", {"moves": args.moves, "machine": machine} | record)
 
 
-WATCH = """area => {
-    if (!window.watching) {
-        document.addEventListener('keydown', () => { window.began = performance.now(); }, true);
-        window.watching = true;
+READY = "() => document.querySelector('.lorabook-explorer')?.shadowRoot?.querySelector('svg')"
+WATCH = """() => {
+    const root = document.querySelector('.lorabook-explorer').shadowRoot;
+    const figure = root.querySelector('.figure'), channel = new MessageChannel();
+    let began = 0, waiting = 0;
+    window.taken = [];
+    channel.port1.onmessage = () => { window.taken.push(performance.now() - waiting); waiting = 0; };
+    for (const name of ['keydown', 'pointermove', 'pointerdown']) {
+        window.addEventListener(name, event => { began = event.timeStamp; }, true);
     }
-    const done = () => { window.drawn ||= performance.now(); };
-    area.addEventListener('load', event => window.began && requestAnimationFrame(done), true);
+    new MutationObserver(() => {
+        if (waiting || !began) return;
+        waiting = began;
+        requestAnimationFrame(() => channel.port2.postMessage(0));
+    }).observe(figure, { childList: true });
 }"""
 
 if __name__ == "__main__":

@@ -99,10 +99,17 @@ def finetune(
     data: Annotated[
         str,
         typer.Option(
-            help="'sample' (ships with lorabook), a .jsonl[.gz], .csv or .parquet file, a folder with Kaggle's "
-            "Questions.csv and Answers.csv, or a data set's hub id."
+            help="'sample' (ships with lorabook), a .jsonl[.gz], .csv or .parquet file with the columns question and "
+            "answer, or messages, or StackOverflow's, a folder with Kaggle's Questions.csv and Answers.csv, or a data "
+            "set's hub id."
         ),
     ] = "sample",
+    text_format: Annotated[
+        str, typer.Option(help="'html' or 'markdown' (or plain text, kept as it is); 'auto' tells by what is in it.")
+    ] = "auto",
+    chat_template: Annotated[
+        bool, typer.Option("--chat-template", help="Write prompts by the chat template of an instruct model.")
+    ] = False,
     rows: Annotated[int | None, typer.Option(min=1, help="Read only the first so many rows of the data.")] = None,
     held_out: Annotated[float, typer.Option(help="Share of the questions kept out of training.")] = 0.2,
     max_length: Annotated[int, typer.Option(min=64, help="Longest question and answer together, in tokens.")] = 512,
@@ -165,7 +172,7 @@ def finetune(
     from lorabook.training.loop import finetune as train
 
     preflight(model)
-    rows_read = load(data, rows=rows)
+    rows_read = load(data, rows=rows, text_format=text_format)
     _say(str(rows_read.report))
     pairs, kept_out = split(rows_read.pairs, held_out, seed)
     loaded = _load_model(model, quantize)
@@ -173,8 +180,7 @@ def finetune(
         training = replace(training, lr=recommended_lr(loaded.model.num_parameters()))
         _say(f"learning rate: {training.lr:g}")
     length = min(max_length, getattr(loaded.model.config, "max_position_embeddings", None) or max_length)
-    examples = encode_all(pairs, loaded.tokenizer, length)
-    held = encode_all(kept_out, loaded.tokenizer, length)
+    examples, held = (encode_all(some, loaded.tokenizer, length, chat_template) for some in (pairs, kept_out))
     _say(f"questions for training: {len(examples)}")
     _say(f"questions held out: {len(held)}")
     base = answer_loss(loaded.model, held).loss
@@ -185,7 +191,7 @@ def finetune(
     history = train(loaded.model, examples, held, training, output=output, resume=resume, copy_to=copy_to)
     if not _main_process():
         return
-    _save_adapter(loaded, output)
+    _save_adapter(loaded, output, loaded.tokenizer.get_chat_template() if chat_template else None)
     _say(f"step-0 loss: {history.held_out[0][1]:.4f}")
     _say(f"steps: {len(history.steps)}")
     _say(f"tokens per second: {history.tokens_per_second:.0f}")
@@ -206,15 +212,29 @@ def ask(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token every time.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
     quantize: QuantizeOption = None,
+    chat_template: Annotated[
+        bool,
+        typer.Option(
+            "--chat-template",
+            help="Write the prompt by the base's chat template. An adapter that was saved with one has it without.",
+        ),
+    ] = False,
 ) -> None:
     """Ask the tuned model a question."""
     from lorabook.data.examples import Pair
+    from lorabook.peft_format import adapter_file
     from lorabook.training.answers import answer, check_temperature
 
     check_temperature(temperature)
     loaded = _with_adapter(adapter, model, quantize)
+    if stored := adapter_file.read_chat_template(adapter):
+        loaded.tokenizer.chat_template = stored
+        chat_template = True
+    if chat_template:
+        _say("prompt: by the chat template")
     asked = Pair(0, "", question, "")
-    answer(loaded.model, loaded.tokenizer, asked, max_new_tokens, temperature, seed, on_text=_say_piece)
+    options = (max_new_tokens, temperature, seed)
+    answer(loaded.model, loaded.tokenizer, asked, *options, chat_template=chat_template, on_text=_say_piece)
     _say("")
 
 
@@ -304,7 +324,10 @@ def memory(
 
 @app.command(epilog="Example: lorabook doctor --run my-adapter")
 def doctor(
-    run: Annotated[Path | None, typer.Option(help="Folder that `lorabook finetune` wrote a run to.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder that `lorabook finetune`, PEFT, Trainer or TRL wrote; nothing is unpickled."),
+    ] = None,
 ) -> None:
     """Say what this machine can run, and what is missing for StarCoder; with --run, what is wrong with that run."""
     from lorabook.diagnosis import findings, machine
@@ -402,18 +425,18 @@ def _probe(folder: Path) -> None:
         raise SettingError(f"{folder} cannot be written ({error.strerror}).", "Give another folder.") from None
 
 
-def _save_adapter(loaded, output: Path) -> None:
+def _save_adapter(loaded, output: Path, chat_template: str | None) -> None:
     """Save the adapter to `output`, or where that fails to a new temporary folder, which the error then names."""
     from lorabook.peft_format import adapter_file
 
     try:
-        adapter_file.save(loaded.model, output, base_name=loaded.name, revision=loaded.revision)
+        adapter_file.save(loaded.model, output, loaded.name, loaded.revision, chat_template)
         return
     except SaveError as error:
         problem = error.problem
     try:
         spare = Path(tempfile.mkdtemp(prefix="lorabook-adapter-"))
-        adapter_file.save(loaded.model, spare, base_name=loaded.name, revision=loaded.revision)
+        adapter_file.save(loaded.model, spare, loaded.name, loaded.revision, chat_template)
     except OSError:
         raise SaveError(problem, "Free some space and run this again with --resume: the checkpoint is whole.") from None
     raise SaveError(problem, f"The adapter is in {spare} instead: move it to a place of your own.")

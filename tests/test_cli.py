@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from transformers import GenerationMixin
 from typer.testing import CliRunner
 
 from lorabook import __version__, cli
@@ -21,6 +23,7 @@ from lorabook.errors import SettingError
 from lorabook.models import load_model
 from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
+from lorabook.training import loop
 from tests.kit.hub_stub import LoopbackHub
 from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, PAGES, cells
 
@@ -109,6 +112,49 @@ def test_ask_answers_the_same_every_time(trained):
     assert answers[0] == answers[1] and len(answers[0].splitlines()) > 3  # three lines about the model, then the answer
 
 
+def test_ask_writes_the_prompt_that_was_trained_on_by_the_template_of_the_run(tmp_path, monkeypatch):
+    base, mine, out = tmp_path / "base", tmp_path / "mine.jsonl", tmp_path / "out"
+    shutil.copytree(POCKET, base)
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|endoftext|>{% endfor %}{{ '<assistant>' }}"
+    (base / "chat_template.jinja").write_text(template)
+    rows = [{"question": f"What is `{i} < {i + 1}`?", "answer": f"```\nTrue\n```\n{i}"} for i in range(12)]
+    mine.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seen, real, asked, generate = [], loop.finetune, [], GenerationMixin.generate
+    monkeypatch.setattr(
+        loop, "finetune", lambda model, train, *rest, **more: seen.extend(train) or real(model, train, *rest, **more)
+    )
+    options = ["--model", str(base), "--data", str(mine), "--chat-template", "--output", str(out)]
+    said = values(run("finetune", *QUICK, *options).stdout)
+    assert said["texts read as"] == "Markdown or plain text, since 0 of the first 24 hold HTML's tags"
+    assert (out / "chat_template.jinja").read_text() == template
+    (base / "chat_template.jinja").write_text("another one")
+
+    def listen(self, ids, **more):
+        asked.append(ids[0].tolist())
+        return generate(self, ids, **more)
+
+    monkeypatch.setattr(GenerationMixin, "generate", listen)
+    question = rows[seen[0].question_id - 1]["question"]
+    answered = run("ask", "--adapter", str(out), "--max-new-tokens", "4", question).stdout
+    assert "prompt: by the chat template" in answered
+    assert asked == [list(seen[0].input_ids[: seen[0].answer_start])]
+    (out / "chat_template.jinja").unlink()
+    (base / "chat_template.jinja").write_text(template)
+    for option, length in ((["--chat-template"], len(asked[0])), ([], None)):
+        run("ask", "--adapter", str(out), "--max-new-tokens", "4", question, *option)
+        assert (asked[-1] == asked[0]) == (length is not None)
+
+
+def test_every_option_that_readme_names_exists():
+    text = (Path(cli.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## From the command line\n")[1].split("\n## ")[0]
+    helped = "".join(
+        run(name, "--help").stdout for name in ("finetune", "ask", "merge", "memory", "doctor", "workbook")
+    )
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", section)) - {"--no-deps", "--multi_gpu", "--num_processes"}
+    assert len(named) > 10 and named <= set(re.findall(r"--[a-z][a-z-]*", helped))
+
+
 def test_merge_writes_a_plain_model_with_the_same_logits(trained, tmp_path):
     folder, _ = trained
     run("merge", "--adapter", str(folder), "--output", str(tmp_path / "merged"))
@@ -138,6 +184,8 @@ def test_help_shows_an_example(command):
     ("arguments", "message"),
     [
         (["--r", "0"], "The rank r is 0"),
+        (["--text-format", "rst"], "The text format is 'rst'"),
+        (["--chat-template"], "The tokenizer of this model has no chat template"),
         (["--lr", "-1"], "lr is -1"),
     ],
 )
@@ -244,6 +292,7 @@ def test_an_argument_that_is_no_text_is_refused(tmp_path):
         ("--seed", "-1", "seed is -1"),
         ("--seed", "100000000000000000000", "seed is 1000"),
         ("--alpha", "1e308", "alpha"),
+        ("--data", "nowhere.jsonl", "nowhere.jsonl does not exist"),
         ("--r", "1000000000", "rank"),
     ],
 )

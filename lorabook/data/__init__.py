@@ -1,4 +1,4 @@
-"""Data: from StackOverflow's HTML to the token ids that a model is trained on."""
+"""Data: from questions and answers, StackOverflow's or one's own, to the token ids that a model is trained on."""
 
 from lorabook.data.batches import collate
 from lorabook.data.examples import Pair, encode, encode_all, encode_prompt, prompt

@@ -1,7 +1,7 @@
-"""Where rows of StackOverflow come from: the bundled sample, files, Kaggle's folder, a set on the Hugging Face Hub.
+"""Where rows come from: the bundled sample, files, Kaggle's folder, a set on the Hugging Face Hub.
 
-Each source yields records one by one, in its own order. Bodies are HTML and may be anything: `stackoverflow.load`
-judges them. Only what is no record at all is marked here.
+Each source yields records one by one, in its own order. Their values may be anything: `stackoverflow.load` judges them.
+Only what is no record at all is marked here.
 """
 
 import csv
@@ -10,7 +10,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ COLUMNS = (
     *("title", "question_id", "question_body", "question_score", "question_date"),
     *("answer_id", "answer_body", "answer_score", "answer_date", "tags"),
 )
-REQUIRED = ("question_id", "question_body", "answer_body")
+# What a source must have, one or the other: StackOverflow's, a pair of one's own, or a conversation.
+NEEDED = (("question_id", "question_body", "answer_body"), ("question", "answer"), ("messages",))
+KNOWN_COLUMNS = "question and answer, or messages, or question_id, question_body and answer_body"
 
 UNREADABLE = "the line cannot be read"
 DUPLICATE = "the row is a duplicate"
@@ -80,13 +82,17 @@ def _file(path: Path) -> Iterator[Record]:
     raise DataError(f"{path} has an ending that is not known.", f"Give {', '.join(READERS)}.")
 
 
-def _require(where: object, columns: Iterable[str], required: Iterable[str]) -> None:
+def _require(where: object, columns: Iterable[str], choices: Sequence[Sequence[str]] = NEEDED) -> None:
+    """Refuse columns that hold none of `choices` whole; what the nearest of them lacks is named."""
     columns = list(columns)
-    if missing := [name for name in required if name not in columns]:
+    missing = [[name for name in needed if name not in columns] for needed in choices]
+    if all(missing):
+        nearest = max(zip(choices, missing), key=lambda each: len(each[0]) - len(each[1]))[1]
         seen = "".join(c for c in ", ".join(map(str, columns)) if c.isprintable())[:200]
+        wanted = KNOWN_COLUMNS if choices is NEEDED else ", ".join(choices[0])
         raise DataError(
-            f"{where} lacks {', '.join(missing)}; its columns are {seen or 'none'}.",
-            f"Give a source with the columns {', '.join(COLUMNS)}.",
+            f"{where} lacks {', '.join(nearest)}; its columns are {seen or 'none'}.",
+            f"Give a source with the columns {wanted}.",
         )
 
 
@@ -103,13 +109,13 @@ def _jsonl(path: Path) -> Iterator[Record]:
             yield record if isinstance(record, dict) else UNREADABLE
 
 
-def _csv(path: Path, encoding: str = "utf-8-sig", required: Sequence[str] = REQUIRED) -> Iterator[Record]:
+def _csv(path: Path, encoding: str = "utf-8-sig", choices: Sequence[Sequence[str]] = NEEDED) -> Iterator[Record]:
     limit = csv.field_size_limit(FIELD_LIMIT)
     try:
         with path.open(encoding=encoding, errors="replace", newline="") as file:
             reader = csv.reader(file)
             header = next(reader, [])
-            _require(path, header, required)
+            _require(path, header, choices)
             while True:
                 try:
                     values = next(reader)
@@ -131,8 +137,9 @@ def _parquet(path: Path) -> Iterator[Record]:
     try:
         with ParquetFile(path) as file:
             columns = file.schema_arrow.names
-            _require(path, columns, REQUIRED)
-            for batch in file.iter_batches(batch_size=1000, columns=[name for name in COLUMNS if name in columns]):
+            _require(path, columns)
+            wanted = [name for name in dict.fromkeys((*COLUMNS, *chain(*NEEDED))) if name in columns]
+            for batch in file.iter_batches(batch_size=1000, columns=wanted):
                 yield from batch.to_pylist()
     except DataError:
         raise
@@ -149,7 +156,7 @@ def _kaggle(folder: Path, rows: int) -> Iterator[Record]:
                 f"{folder} holds no {name}; there is {there}.", "Give the folder with both of Kaggle's files."
             )
     questions: dict[int, dict[str, Any]] = {}
-    for line in islice(_csv(folder / "Questions.csv", "latin-1", ("Id", "Title", "Body")), rows):
+    for line in islice(_csv(folder / "Questions.csv", "latin-1", [("Id", "Title", "Body")]), rows):
         number = None if isinstance(line, str) else whole(line["Id"])
         if isinstance(line, str) or number is None:
             yield UNREADABLE
@@ -158,7 +165,7 @@ def _kaggle(folder: Path, rows: int) -> Iterator[Record]:
         else:
             questions[number] = _renamed(line, "question") | {"title": line["Title"]}
     answered = set()
-    for line in _csv(folder / "Answers.csv", "latin-1", ("Id", "ParentId", "Body")):
+    for line in _csv(folder / "Answers.csv", "latin-1", [("Id", "ParentId", "Body")]):
         number = None if isinstance(line, str) else whole(line["ParentId"])
         if isinstance(line, str) or number is None:
             yield UNREADABLE
@@ -184,7 +191,7 @@ def _hub(name: str, revision: str | None) -> Iterator[Record]:
     try:
         stream = iter(load_dataset(name, split="train", streaming=True, revision=revision))
         first = next(stream, {})
-        _require(name, first, REQUIRED)
+        _require(name, first)
         yield first
         yield from stream
     except DataError:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from lorabook.data.examples import Pair
+from lorabook.data.examples import Pair, prompt
 from lorabook.errors import DataError, SettingError
 
 OWN_WORDS = 20  # a shorter answer may be a label or a phrase that many questions share
@@ -50,7 +50,7 @@ def _same_text(pairs: Sequence[Pair]) -> dict[int, set[int]]:
     group = {pair.question_id: {pair.question_id} for pair in pairs}
     first: dict[tuple[str, ...], int] = {}
     for pair in pairs:
-        question, answer = (tuple(t.lower().split()) for t in (f"{pair.title} {pair.question}", pair.answer))
+        question, answer = (tuple(t.lower().split()) for t in (prompt(pair), pair.answer))
         for text in (("question", *question), ("answer", *answer)):
             if text[0] == "answer" and len(answer) < OWN_WORDS:
                 continue

@@ -1,21 +1,22 @@
-"""What a training run left in its folder: what `findings` looks at."""
+"""What a training run left in its folder, by whatever program: what `findings` looks at."""
 
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lorabook.errors import CheckpointError, SettingError
-from lorabook.peft_format import adapter_file
+from lorabook.diagnosis.adapter_folder import Adapter, Factor, read_json
+from lorabook.diagnosis.trainer_log import STATE, places, read_log
+from lorabook.errors import CheckpointError, LorabookError, SettingError
+from lorabook.peft_format.adapter_config import CONFIG_NAME
 from lorabook.peft_format.fingerprint import Fingerprint
 from lorabook.training import checkpoint
 from lorabook.training.history import History
 from lorabook.training.record import FILE, RunRecord
 
-WHERE = "Give the folder that `finetune` had as its output."
+WHERE = "Give the folder that `lorabook finetune`, PEFT, Trainer or TRL wrote."
 
 
 class Norms(NamedTuple):
@@ -38,15 +39,29 @@ class Norms(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run leaves: its History, what went into it, its factors' norms by layer, the base they were saved on."""
+    """What a run leaves: its History, what went into it, its factors' norms by layer, the base they were saved on.
+
+    `writer` is "lorabook", "Trainer", "TRL", or "PEFT" for an adapter on its own, which has an empty History. `epochs`
+    are the passes over the rows, where a log tells. `adapter` is the adapter as it lies in the folder.
+    """
 
     history: History
     record: RunRecord | None = None
     factors: dict[str, Norms] | None = None
     saved_on: Fingerprint | None = None
+    writer: str = "lorabook"
+    epochs: float | None = None
+    adapter: Adapter | None = field(default=None, compare=False)
+
+    @property
+    def passes(self) -> float | None:
+        """Over the rows, where that is known."""
+        return len(self.history.steps) / self.record.epoch if self.record else self.epochs
 
     def to_json(self) -> dict:
-        return asdict(self)
+        """What `finetune` left, without the adapter itself."""
+        stored = asdict(replace(self, adapter=None))
+        return {name: stored[name] for name in ("history", "record", "factors", "saved_on")}
 
     @classmethod
     def from_json(cls, stored: dict) -> "Run":
@@ -60,13 +75,13 @@ class Run:
 
 
 def read_run(folder: str | Path) -> Run:
-    """What the run in `folder`, given to `finetune` as its output, left: finished, interrupted or failed.
+    """What the run in `folder` left: finished, interrupted or failed, by lorabook, PEFT, Trainer or TRL.
 
-    The longer History counts, of `history.json` and the newest checkpoint; the checkpoint's factors where no adapter
-    was saved.
+    The longest log counts, of the folder's and its newest checkpoints'; a checkpoint's factors where no adapter was
+    saved.
 
     Raises:
-        SettingError: there is no such folder, or no run in it.
+        SettingError: there is no such folder, or no run and no adapter in it.
         CheckpointError, AdapterError: a file of it cannot be read.
     """
     folder = Path(folder)
@@ -74,53 +89,45 @@ def read_run(folder: str | Path) -> Run:
         raise SettingError(f"There is no folder {folder}.", WHERE)
     kept = checkpoint.latest(folder / "checkpoints")
     try:
-        histories = [_read(folder / "history.json"), kept.state["history"] if kept else None]
+        histories = [read_json(folder / "history.json"), kept.state["history"] if kept else None]
         read = [History.from_json(stored) for stored in histories if stored]
-        if not read:
-            raise SettingError(f"There is no run in {folder}: neither history.json nor a checkpoint.", WHERE)
-        record = _read(folder / FILE)
-        longest = max(read, key=lambda history: len(history.steps))
-        run = Run(longest, RunRecord.from_json(record) if record else None)
-    except (KeyError, TypeError, AttributeError) as error:
+        record = read_json(folder / FILE)
+        log = None if read else read_log(folder)
+        adapter = next((found for place in places(folder) if (found := Adapter.of(place))), None)
+        if read:
+            longest = max(read, key=lambda history: len(history.steps))
+            run = Run(longest, RunRecord.from_json(record) if record else None)
+        elif log:
+            run = Run(log.history, writer=log.writer, epochs=log.epochs)
+        elif adapter:
+            run = Run(History(), writer="PEFT")
+        else:
+            raise SettingError(
+                f"There is no run or adapter in {folder}: no history.json of lorabook's, no {STATE} of Trainer's or "
+                f"TRL's, no {CONFIG_NAME} of PEFT's, neither there nor in a checkpoint.",
+                WHERE,
+            )
+    except LorabookError:  # some are ValueErrors
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(
             f"A file of the run in {folder} is not what was written ({error!r}).", "Look at another run."
         ) from None
-    weights = folder / adapter_file.WEIGHTS_NAME
-    if not weights.exists():
-        return replace(run, factors=_norms(_of_checkpoint(kept.tensors, run.record)) if kept else None)
-    tensors, header = adapter_file.read_tensors(weights)
-    return replace(run, factors=_norms(_of_file(tensors)), saved_on=adapter_file.base_in(header))
-
-
-Factor = tuple[str, str, bool, Tensor]  # layer, "A" or "B", whether of an embedding, values
-
-
-def _of_file(tensors: dict[str, Tensor]) -> Iterator[Factor]:
-    for key, tensor in tensors.items():
-        for suffix, (factor, embedding) in adapter_file.FACTORS.items():
-            if key.endswith(f".{suffix}"):
-                name = key.removeprefix(adapter_file.PREFIX).removesuffix(f".{suffix}")
-                yield name, factor, embedding, tensor
+    if adapter and adapter.tensors is not None:
+        return replace(run, factors=_norms(adapter.factors), saved_on=adapter.saved_on, adapter=adapter)
+    return replace(run, factors=_norms(_of_checkpoint(kept.tensors, run.record)) if kept else None, adapter=adapter)
 
 
 def _of_checkpoint(tensors: dict[str, Tensor], record: RunRecord | None) -> Iterator[Factor]:
     for key, tensor in tensors.items():
-        name, _, factor = key.removeprefix("model.").rpartition(".")
-        if key.startswith("model.") and factor in ("A", "B"):
-            yield name, factor, record is not None and name not in record.scalings, tensor
+        name, _, which = key.removeprefix("model.").rpartition(".")
+        if key.startswith("model.") and which in ("A", "B"):
+            yield Factor(name, which, record is not None and name not in record.scalings, tensor)
 
 
 def _norms(factors: Iterable[Factor]) -> dict[str, Norms]:
     found: dict[str, dict[str, Any]] = {}
-    for name, factor, embedding, tensor in factors:
-        found.setdefault(name, {"embedding": embedding})[factor] = float(tensor.float().norm())
+    for name, which, embedding, values in factors:
+        if values.numel():  # DeepSpeed leaves empty ones, if not gathered
+            found.setdefault(name, {"embedding": embedding})[which] = float(values.float().norm())
     return {name: Norms(**pair) for name, pair in found.items() if len(pair) == 3}
-
-
-def _read(path: Path) -> dict | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}).", "Look at another run.") from None

@@ -97,11 +97,31 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_config(folder: str | Path) -> dict:
-    """The `adapter_config.json` of `folder`.
+    """The `adapter_config.json` of `folder`, for an adapter that is to be loaded.
 
     Raises:
-        AdapterError: it is missing, unreadable or not LoRA; an option has a value of the wrong kind, is not known, or
-            asks for what these layers do not compute.
+        AdapterError: as `read_any_config`; or an option is not known, or asks for what these layers do not compute.
+    """
+    stored = read_any_config(folder)
+    for option, value in stored.items():
+        if option in INACTIVE and value not in INACTIVE[option]:
+            raise AdapterError(
+                f"This adapter sets {option}={shown(value)}, which lorabook's layers do not compute.",
+                "Load it with PEFT.",
+            )
+        if option not in INACTIVE.keys() | READ.keys() | IGNORED and value not in (None, False, "", [], {}):
+            raise AdapterError(
+                f"This adapter sets {shown(option)} to {shown(value)}, an option that lorabook does not know.",
+                "Load it with PEFT. If the option does not change what the adapter computes, delete it from the file.",
+            )
+    return stored
+
+
+def read_any_config(folder: str | Path) -> dict:
+    """The `adapter_config.json` of `folder`, whatever else than plain LoRA it asks for.
+
+    Raises:
+        AdapterError: it is missing, unreadable or not LoRA; an option that is read has a value of the wrong kind.
     """
     path = Path(folder) / CONFIG_NAME
     if not path.is_file():
@@ -117,17 +137,6 @@ def read_config(folder: str | Path) -> dict:
     kind = stored.get("peft_type") if isinstance(stored, dict) else stored
     if kind != "LORA" or not isinstance(stored, dict):
         raise AdapterError(f"{path} describes {shown(kind)}, not a LoRA adapter.", "Give a LoRA adapter's folder.")
-    for option, value in stored.items():
-        if option in INACTIVE and value not in INACTIVE[option]:
-            raise AdapterError(
-                f"This adapter sets {option}={shown(value)}, which lorabook's layers do not compute.",
-                "Load it with PEFT.",
-            )
-        if option not in INACTIVE.keys() | READ.keys() | IGNORED and value not in (None, False, "", [], {}):
-            raise AdapterError(
-                f"This adapter sets {shown(option)} to {shown(value)}, an option that lorabook does not know.",
-                "Load it with PEFT. If the option does not change what the adapter computes, delete it from the file.",
-            )
     for option, (fits, what) in READ.items():
         if (option in stored or option == "target_modules") and not fits(stored.get(option)):
             raise AdapterError(
@@ -186,14 +195,22 @@ def targeted(model: nn.Module, stored: dict) -> set[str]:
     Raises:
         AdapterError: it has a pattern that is no regular expression, or one that takes for ever.
     """
+    if str(stored["target_modules"]).lower() == ALL_LINEAR:
+        return targeted_among(set(matched(model, (ALL_LINEAR,))), stored)
+    return targeted_among({name for name, module in model.named_modules() if name and adaptable(module)}, stored)
+
+
+def targeted_among(names: set[str], stored: dict) -> set[str]:
+    """Those of `names`, modules that can be adapted, that a config adapts; "all-linear" stands for all of them.
+
+    Raises:
+        AdapterError: as `targeted`.
+    """
     targets, excluded = stored["target_modules"], stored.get("exclude_modules") or []
-    names = {name for name, module in model.named_modules() if name and adaptable(module)}
-    if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
-        chosen = set(matched(model, (ALL_LINEAR,)))
+    if isinstance(targets, str):
+        chosen = names if targets.lower() == ALL_LINEAR else _named(names, targets)
     else:
-        chosen = _named(names, targets)
-    if isinstance(targets, list):
-        chosen = {name for name in chosen if name in targets or _in_layers(name, stored)}
+        chosen = {name for name in _named(names, targets) if name in targets or _in_layers(name, stored)}
     return chosen - _named(names, excluded)
 
 

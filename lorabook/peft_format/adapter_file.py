@@ -24,7 +24,7 @@ from lorabook.peft_format.adapter_config import CONFIG_NAME, ends, lora_config, 
 from lorabook.peft_format.fingerprint import Fingerprint
 from lorabook.peft_format.limits import ignored_by_peft, lost_in_peft
 
-WEIGHTS_NAME = "adapter_model.safetensors"
+WEIGHTS_NAME, CHAT_TEMPLATE_NAME = "adapter_model.safetensors", "chat_template.jinja"
 PREFIX = "base_model.model."  # of every tensor's name
 BASE = "lorabook_base"  # the header's entry on the base
 COMPILED = "_orig_mod."  # what `torch.compile` puts into the names of a model's modules
@@ -38,12 +38,20 @@ BASES = {"base_layer.weight": "weight", "base_layer.bias": "bias"}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # in which factors are stored
 
 
-def save(model: nn.Module, folder: str | Path, base_name: str | None = None, revision: str | None = None) -> Path:
+def save(
+    model: nn.Module,
+    folder: str | Path,
+    base_name: str | None = None,
+    revision: str | None = None,
+    chat_template: str | None = None,
+) -> Path:
     """Write the LoRA layers of `model` to `folder`, each file replaced whole or not at all.
 
     Args:
         base_name: the base model's hub id or local name, stored as `base_model_name_or_path`.
         revision: the hub commit the base was loaded from.
+        chat_template: that of the prompts it was trained on, if they had one; written beside it, under the name by
+            which Transformers keeps a tokenizer's.
 
     Raises:
         SettingError: no LoRA layers, or they are merged (the base cannot be told from the update then); base weights
@@ -96,6 +104,8 @@ def save(model: nn.Module, folder: str | Path, base_name: str | None = None, rev
         write_tensors(partial, tensors, header)
         sync(partial)
         os.replace(partial, folder / WEIGHTS_NAME)
+        if chat_template:
+            replace_text(folder / CHAT_TEMPLATE_NAME, chat_template)
         # last, since a folder without it is no adapter
         replace_text(folder / CONFIG_NAME, json.dumps(stored, indent=2) + "\n")
     except (SafetensorError, OSError) as error:
@@ -217,6 +227,19 @@ def load(model: nn.Module, folder: str | Path, base_name: str | None = None) -> 
             layer.A.copy_(factors[name]["A"])
             layer.B.copy_(factors[name]["B"])
     return report
+
+
+def read_chat_template(folder: str | Path) -> str | None:
+    """The chat template beside an adapter, where `save`, TRL or `tokenizer.save_pretrained` wrote one; otherwise None.
+
+    Raises:
+        AdapterError: it cannot be read.
+    """
+    path = Path(folder) / CHAT_TEMPLATE_NAME
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{path} cannot be read ({error}).", "Save or download the adapter again.") from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -29,10 +29,10 @@ class Answer:
     ended: bool
 
     @classmethod
-    def of(cls, ids: list[int], tokenizer) -> "Answer":
-        """Of the ids that were generated, with or without an end token, which ends what counts."""
-        ended = tokenizer.eos_token_id in ids
-        tokens = ids.index(tokenizer.eos_token_id) if ended else len(ids)
+    def of(cls, ids: list[int], tokenizer, end: int) -> "Answer":
+        """Of the ids that were generated, with or without the end token `end`, which ends what counts."""
+        ended = end in ids
+        tokens = ids.index(end) if ended else len(ids)
         return cls(tokenizer.decode(ids[:tokens], skip_special_tokens=True).strip("\n"), tokens, ended)
 
 
@@ -44,10 +44,13 @@ def answer(
     temperature: float = 0.0,
     seed: int = 0,
     max_length: int | None = None,
+    chat_template: bool = False,
     on_text: Callable[[str], None] | None = None,
 ) -> str:
     """The text of the model's answer to one question; the arguments are those of `answers`."""
-    return answers(model, tokenizer, [question], max_new_tokens, temperature, seed, max_length, on_text=on_text)[0].text
+    options = (max_new_tokens, temperature, seed, max_length)
+    more = {"chat_template": chat_template, "on_text": on_text}
+    return answers(model, tokenizer, [question], *options, **more)[0].text
 
 
 def check_temperature(temperature: float) -> None:
@@ -67,6 +70,7 @@ def answers(
     seed: int = 0,
     max_length: int | None = None,
     batch: int = 16,
+    chat_template: bool = False,
     on_text: Callable[[str], None] | None = None,
 ) -> list[Answer]:
     """The model's answers to questions, in their order: greedy at temperature 0, sampled above.
@@ -74,10 +78,11 @@ def answers(
     Up to `batch` prompts of similar length are generated together, padded on the left (one at a time where the
     model's attention takes no mask). Sampling draws from its own seed and leaves the random state alone. The model's
     own generation settings are set aside. Each prompt is cut so that prompt and answer fit the model's positions
-    (`max_length`). For a single question, `on_text` is called with every piece of the text as soon as it is written.
+    (`max_length`). With `chat_template` prompt and end of an answer are those of the tokenizer's chat template. For a
+    single question, `on_text` is called with every piece of the text as soon as it is written.
 
     Raises:
-        SettingError: the temperature (`check_temperature`).
+        SettingError: the temperature (`check_temperature`); there is no chat template.
         DataError: the tokenizer has no end token.
     """
     from transformers import GenerationConfig, TextStreamer
@@ -86,11 +91,11 @@ def answers(
     host: Any = model
     positions = max_length or getattr(model.config, "max_position_embeddings", None) or 1024
     max_new_tokens = min(max_new_tokens, positions // 2)
-    prompts = [encode_prompt(question, tokenizer, positions - max_new_tokens) for question in questions]
+    prompts = [encode_prompt(asked, tokenizer, positions - max_new_tokens, chat_template) for asked in questions]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     size = 1 if host.config._attn_implementation == EXPANDED else max(1, batch)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-    end = end_token(tokenizer)
+    end = end_token(tokenizer, chat_template)
     settings = GenerationConfig(max_new_tokens=max_new_tokens, pad_token_id=end, eos_token_id=end, **sampling)
     own = host.generation_config  # its penalties and limits would change what is asked for here
     found: dict[int, Answer] = {}
@@ -108,7 +113,7 @@ def answers(
                 ids = torch.tensor([[end] * pad + prompts[i] for i, pad in zip(chosen, padding)], device=device)
                 mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in padding], device=device)
                 written = host.generate(ids, attention_mask=mask, streamer=streamer)[:, longest:].tolist()
-                found |= {i: Answer.of(new, tokenizer) for i, new in zip(chosen, written)}
+                found |= {i: Answer.of(new, tokenizer, end) for i, new in zip(chosen, written)}
         finally:
             host.generation_config = own
     return [found[i] for i in range(len(prompts))]

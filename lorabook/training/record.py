@@ -156,5 +156,7 @@ def tied_layers(model: nn.Module) -> tuple[str, ...]:
 
 
 def _end_tokens(model: nn.Module) -> set[int]:
-    named: Any = getattr(getattr(model, "config", None), "eos_token_id", None)
-    return set() if named is None else {named} if isinstance(named, int) else set(named)
+    # an instruct model may name what ends a turn in its generation settings alone
+    settings: Any = getattr(model, "config", None), getattr(model, "generation_config", None)
+    named = [getattr(each, "eos_token_id", None) for each in settings]
+    return {t for ids in named if ids is not None for t in ([ids] if isinstance(ids, int) else ids)}

@@ -1,4 +1,4 @@
-"""The explorers: one widget a file, each a thin shell on two pure functions of its state."""
+"""The explorers, each from the room of its notebook."""
 
 from lorabook.workbook.fastfood.explorer import FastfoodExplorer
 from lorabook.workbook.intrinsic_dimension.explorer import SubspaceExplorer

@@ -4,6 +4,7 @@ from inspect import getmembers, isfunction
 from typing import Any
 
 from lorabook.errors import did_you_mean, shown
+from lorabook.workbook.clinic import questions as clinic
 from lorabook.workbook.fastfood import questions as fastfood
 from lorabook.workbook.intrinsic_dimension import questions as intrinsic_dimension
 from lorabook.workbook.low_rank import questions as low_rank
@@ -12,7 +13,7 @@ from lorabook.workbook.memory import questions as memory
 from lorabook.workbook.rank_and_alpha import questions as rank_and_alpha
 from lorabook.workbook.start import questions as start
 
-ROOMS = (start, memory, rank_and_alpha, low_rank, intrinsic_dimension, fastfood, many_tasks)
+ROOMS = (start, memory, rank_and_alpha, low_rank, intrinsic_dimension, fastfood, many_tasks, clinic)
 QUESTIONS = {name: question for room in ROOMS for name, question in getmembers(room, isfunction)}
 
 

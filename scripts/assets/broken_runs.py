@@ -28,7 +28,7 @@ from scripts.assets.pocket_runs import kept
 
 RESULT = Path("lorabook/assets/results/clinic/broken_runs.json")
 RUNS = Path("build/broken_runs")
-# In the order of the clinic, which is not that of its list of names; the first seed is the one a reader meets.
+# The first seed is the one a reader meets.
 SEEDS = {
     "labels shifted": (0, 12),
     "gradient cut off": (1, 14),
@@ -63,7 +63,7 @@ def stored(run: Run) -> dict:
 def measured(name: str, sick: bool, seed: int) -> dict:
     """What one run left, and the CPU seconds it took, kept in a file of its own."""
     folder = RUNS / f"{list(FAULTS).index(name)}-{'broken' if sick else 'fixed'}-{seed}"
-    key = {"fault": name, "code": FAULTS[name].diff(), "steps": STEPS, "batch": BATCH}
+    key = {"fault": name, "steps": STEPS, "batch": BATCH}
 
     def measure() -> dict:
         began = time.process_time()

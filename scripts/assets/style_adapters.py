@@ -5,7 +5,8 @@
 For every style of `workbook.kit.styles`, LoRA of rank R on all linear layers is trained on the source in that style,
 for each of SEEDS, which draw the factors, the order of the examples and the completions. Before and after, the
 completions of the same prompts are counted for every style: how often each habit is kept, and how often it could be.
-The learning rate of a model is the one of RATES that keeps the habits of RATE_STYLES most, trained with seed 100.
+The learning rate of a model is the one of RATES that keeps the habits of RATE_STYLES most, trained with seed 100;
+SmolLM2's is the best one of `smollm2_run.py`. SmolLM2 also completes the comments of ASKED, the likeliest token each.
 
 Runs are kept in build/styles and not repeated. Writes lorabook/assets/results/many_tasks/style_adapters.json.
 """
@@ -14,7 +15,10 @@ import argparse
 import json
 from pathlib import Path
 
+import torch
+
 from lorabook import LoRAConfig, apply_lora
+from lorabook.data.examples import tokenize
 from lorabook.models.load import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.training.loop import finetune
@@ -25,11 +29,18 @@ from scripts.assets.pocket_runs import kept
 RESULT = Path("lorabook/assets/results/many_tasks/style_adapters.json")
 RUNS = Path("build/styles")
 R, ALPHA, BATCH_TOKENS = 4, 8, 1024
-RATES = {"pocket": (0.01, 0.02, 0.04), "smollm2": (1e-3, 2e-3, 4e-3)}
+RATES = {"pocket": (0.01, 0.02, 0.04), "smollm2": (2e-3,)}
 RATE_STYLES = ("camelCase", "two spaces")  # the two that are learned most slowly
 STEPS = {"pocket": 60, "smollm2": 30}
-SEEDS, RATE_SEED = {"pocket": (0, 1, 2), "smollm2": (0, 1)}, 100
-EACH, HELD, SHOWN = 4, 16, (0, 5, 10)  # completions a prompt, examples held out, prompts whose completions are stored
+SEEDS, RATE_SEED = {"pocket": (0, 1, 2), "smollm2": (0,)}, 100
+EACH = {"pocket": 4, "smollm2": 2}  # completions a prompt
+HELD, SHOWN = 16, (0, 5, 10)  # examples held out, prompts whose completions are stored
+ASKED = (
+    "# Count how often each word occurs in a text file.\ndef",
+    "# Return the ten largest files in a folder.\ndef",
+    "# Read a CSV file and return the mean of one column.\ndef",
+    "# Remove all lines that occur twice from a text.\ndef",
+)
 
 
 def one(model: str, style_name: str | None, lr: float, seed: int) -> dict:
@@ -47,9 +58,11 @@ def one(model: str, style_name: str | None, lr: float, seed: int) -> dict:
             facts = {"trainable": report.trainable, "tokens": history.tokens}
             facts["held_out"] = [round(loss, 4) for _, loss in history.held_out]
             facts["seconds"] = round(sum(step.seconds for step in history.steps), 1)
-        texts = completions(loaded.model, loaded.tokenizer, EACH, seed=seed)
+        texts = completions(loaded.model, loaded.tokenizer, EACH[model], seed=seed)
         facts["counts"] = rates(texts)
-        facts["shown"] = [texts[EACH * prompt] for prompt in SHOWN]
+        facts["shown"] = [texts[EACH[model] * prompt] for prompt in SHOWN]
+        if model == "smollm2":
+            facts["asked"] = [likeliest(loaded, text) for text in ASKED]
         print(model, style_name or "base", lr, seed, facts["counts"], flush=True)
         return facts
 
@@ -65,6 +78,18 @@ def one(model: str, style_name: str | None, lr: float, seed: int) -> dict:
     return kept(RUNS / f"{model}-{(style_name or 'base').replace(' ', '-')}-{lr:g}-{seed}.json", key, make)
 
 
+@torch.no_grad()
+def likeliest(loaded, text: str, new_tokens: int = 100) -> str:
+    """`text` and what the model writes after it, the likeliest token each."""
+    ids = torch.tensor([tokenize(text, loaded.tokenizer)])
+    end = loaded.tokenizer.eos_token_id
+    loaded.model.eval()
+    whole = loaded.model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens, do_sample=False, pad_token_id=end
+    )
+    return loaded.tokenizer.decode(whole[0], skip_special_tokens=True)
+
+
 def kept_share(run: dict, style_name: str) -> float:
     times, chances = run["counts"][style_name]
     return times / max(chances, 1)
@@ -72,10 +97,10 @@ def kept_share(run: dict, style_name: str) -> float:
 
 def experiment(model: str) -> dict:
     tried = {}
-    for lr in RATES[model]:
+    for lr in RATES[model] if len(RATES[model]) > 1 else ():
         shares = [kept_share(one(model, style, lr, RATE_SEED), style) for style in RATE_STYLES]
         tried[lr] = round(sum(shares) / len(shares), 4)
-    best = max(tried, key=lambda lr: tried[lr])
+    best = max(tried, key=lambda lr: tried[lr]) if tried else RATES[model][0]
     return {
         "steps": STEPS[model],
         "seeds": SEEDS[model],
@@ -95,7 +120,7 @@ def main() -> None:
     record = {
         "lora": {"r": R, "alpha": ALPHA, "targets": "all-linear"},
         "batch_tokens": BATCH_TOKENS,
-        "completions": EACH * len(CLASSES),
+        "completions": {model: EACH[model] * len(CLASSES) for model in found},
         "models": found,
     }
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/style_adapters.py', record):,} bytes")

@@ -36,7 +36,7 @@ PUT_MERGED = "layer.base_layer.weight = nn.Parameter(merged, requires_grad=False
 PUT_BACK = "layer.base_layer.weight = original\n"
 SUBTRACT = "original.data = (layer.base_layer.weight - layer.delta()).to(original.dtype)"
 LABEL_POSITIONS = "range(row * length + e.answer_start - 1, row * length + len(e.input_ids) - 1)"
-END_TOKEN = "[*tokenize(pair.answer, tokenizer), end_token(tokenizer)]"
+END_TOKEN = "[*tokenize(pair.answer, tokenizer), end_token(tokenizer, chat_template)]"
 FORMED = "softmax.to(weight.dtype) @ weight"
 LOSS_SCALE = 'self.accelerator.scaler.load_state_dict(stored["scaler"])'
 RESTORE_OPTIMIZER = "checkpoint.restore_optimizer(self.optimizer.optimizer, self.named, found.tensors)"
@@ -137,8 +137,14 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
     "atomic.py": [("spared: text not synced", "            os.fsync(f.fileno())\n", "")],
     "data/examples.py": [
         ("end token dropped", END_TOKEN, "tokenize(pair.answer, tokenizer)"),
-        ("special tokens in posts obeyed", "split_special_tokens=True", "split_special_tokens=False"),
+        ("special tokens in posts obeyed", "split_special_tokens=not control", "split_special_tokens=False"),
     ],
+    "data/chat_template.py": [
+        ("control tokens that a message names obeyed", 'names.sub(hide, FORBIDDEN.sub("", text))', "text"),
+        ("turn ended by the end token", "    return found and found[0]", "    return None"),
+    ],
+    "data/markup.py": [("Markdown read as HTML", "2 * found >= len(texts)", "True")],
+    "data/own_rows.py": [("earlier turns forgotten", "earlier=tuple(said[:-2])", "earlier=()")],
     "data/batches.py": [
         ("label at its own position", LABEL_POSITIONS, LABEL_POSITIONS.replace(" - 1", "")),
         ("label two positions on", LABEL_POSITIONS, LABEL_POSITIONS.replace(" - 1", " - 2")),
@@ -215,8 +221,17 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
     "diagnosis/findings.py": [
         ("twice shifted labels pass", "if labels.distance == 1:", "if labels.distance in (1, 2):"),
         ("a dead factor is two", "norms.A == norms.B == 0", "norms.A == 0"),
-        ("learned by heart in a first pass", "len(history.steps) <= run.record.epoch", "False"),
+        ("learned by heart in a first pass", "run.passes is not None and run.passes <= 1", "False"),
         ("a base that moves passes", "if saved and not saved.matches(base):", "if False:"),
+    ],
+    "diagnosis/adapter_findings.py": [
+        ("a compiled model's keys pass", r"(?!_orig_mod\.|module\.)", ""),
+        ("a rank that differs passes", "!= (settings.for_module(f.module).r,)", '== "another"'),
+        ("the base's layers are not counted", "len(numbers) < depth or ", ""),
+        ("a local base that is gone passes", "if local and not isdir(name):", "if False:"),
+    ],
+    "diagnosis/trainer_log.py": [
+        ("checkpoint-8 is newer than checkpoint-20", "(int(m[1]), p)", "(m[1], p)"),
     ],
     "workbook/clinic/faults.py": [
         ("a fix is not put in", "self.wrong if piece is None else piece}", "self.wrong}"),

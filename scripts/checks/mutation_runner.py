@@ -46,7 +46,7 @@ MORE_TESTS = {
     "merging.py": ("test_adapters.py",),
     "adapters.py": ("test_mixed_batch.py",),
     "atomic.py": ("training/test_checkpoint.py",),
-    "data/examples.py": ("training/test_answers.py",),
+    "data/examples.py": ("data/test_chat_template.py", "data/test_own_rows.py", "training/test_answers.py"),
     "data/batches.py": ("step/test_loss.py",),
     "data/stackoverflow.py": ("data/test_sources.py",),
     "memory/dry_run.py": ("memory/test_estimate.py",),

@@ -41,21 +41,18 @@ def explorer(chromium: str, theme: str, folder: Path) -> bytes:
     path = ROOT / "notebooks" / EXPLORER
     cells = nbformat.read(path, as_version=4).cells
     first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
-    copy_blank(path, notebooks, lambda i, cell: i == first or "explorer" in cell["metadata"].get("tags", []))
+    copy_blank(path, notebooks, lambda i, cell: i == first or "LoRAExplorer()" in "".join(cell["source"]))
     own = folder / "own"
     own.mkdir()
     with jupyterlab(notebooks, own, theme) as lab, notebook_page(lab, chromium, EXPLORER) as notebook:
         notebook.run_all(120)
         root = notebook.page.locator(".lorabook-explorer")
-        root.locator("img").wait_for()
+        root.locator("svg").wait_for()
         notebook.page.set_viewport_size({"width": 1300, "height": 1400})  # the whole explorer in view
-        root.locator("button.widget-button").first.click()
-        notebook.page.wait_for_timeout(1500)
-        handle = root.locator(".noUi-handle").first
-        handle.focus()
+        root.locator(".presets button").first.click()
+        root.locator("input[type=range]").first.focus()
         for _ in range(2):
             notebook.page.keyboard.press("ArrowRight")
-            notebook.page.wait_for_timeout(800)
         return root.screenshot()
 
 

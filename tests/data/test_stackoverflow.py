@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from lorabook.data.examples import ANSWER_MARK, Pair, prompt
 from lorabook.data.fences import code_blocks
+from lorabook.data.markup import Markup
 from lorabook.data.split import split
-from lorabook.data.stackoverflow import NOT_BEST, Row, RowCounts, RowError, _row, load, to_text
+from lorabook.data.stackoverflow import NOT_BEST, Loaded, Row, RowError, _row, load, to_text
 from lorabook.errors import DataError, SettingError
 
 ROW = {
@@ -44,6 +45,10 @@ def read(tmp_path: Path):
         return load(path, **options)
 
     return read
+
+
+def counts(loaded: Loaded) -> tuple[int, int, dict[str, int]]:
+    return loaded.report.read, loaded.report.kept, loaded.report.dropped
 
 
 def test_a_row_becomes_prompt_and_answer(read) -> None:
@@ -80,7 +85,7 @@ def test_the_best_answer_is_kept(read) -> None:
         3: "answer 1",
         4: "answer 0",
     }
-    assert (loaded.report.read, loaded.report.kept, loaded.report.dropped) == (9, 4, {NOT_BEST: 5})
+    assert counts(loaded) == (9, 4, {NOT_BEST: 5})
 
 
 def test_an_empty_better_answer_does_not_win(read) -> None:
@@ -108,7 +113,7 @@ def test_malformed_rows_are_dropped_and_counted(read, reason: str) -> None:
     bad = MALFORMED[reason]
     loaded = read(row(question_id=1), *bad, row(question_id=2))
     assert sorted(pair.question_id for pair in loaded.pairs) == [1, 2]
-    assert loaded.report == RowCounts(read=2 + len(bad), kept=2, dropped={reason: len(bad)})
+    assert counts(loaded) == (2 + len(bad), 2, {reason: len(bad)})
 
 
 def test_duplicates_are_counted(read) -> None:
@@ -138,6 +143,7 @@ def test_the_report_reads_plainly(read) -> None:
     report = read(ROW, ROW, "{").report
     assert str(report).splitlines() == [
         "rows read: 3",
+        "texts read as: HTML, since 4 of the first 4 hold HTML's tags",
         "pairs kept: 1",
         "rows dropped because the row is a duplicate: 1",
         "rows dropped because the line cannot be read: 1",
@@ -146,7 +152,7 @@ def test_the_report_reads_plainly(read) -> None:
 
 def test_rows_counts_rows_read_and_seed_shuffles(read) -> None:
     rows = ["{", *(row(question_id=i) for i in range(20))]
-    assert read(*rows, rows=5).report == RowCounts(5, 4, {"the line cannot be read": 1})
+    assert counts(read(*rows, rows=5)) == (5, 4, {"the line cannot be read": 1})
     orders = [[pair.question_id for pair in read(*rows, seed=seed).pairs] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == sorted(orders[2]) == list(range(20))
     with pytest.raises(SettingError, match="rows is 0"):
@@ -160,7 +166,7 @@ def test_no_usable_row_says_what_was_seen(read) -> None:
 
 def test_to_text_says_why_it_refuses() -> None:
     with pytest.raises(RowError, match="answer_body holds no text") as caught:
-        to_text(Row("t", 1, "<p>q</p>", None, None, None, "<p> </p>", None, None, ()))
+        to_text(Row("t", 1, "<p>q</p>", None, None, None, "<p> </p>", None, None, ()), Markup(True, "as asked"))
     assert caught.value.reason == "answer_body holds no text"
     assert caught.value.advice == "Leave it out, as load() does."
 

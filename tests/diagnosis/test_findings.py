@@ -11,14 +11,14 @@ from torch import nn
 
 from lorabook import LoRAConfig, LoRALinear, apply_lora, cli, lora_layers
 from lorabook.data.batches import Batch, collate, epoch_plan
-from lorabook.diagnosis.findings import CHECKS, find_faults, look, report
+from lorabook.diagnosis.findings import find_faults, look, report
 from lorabook.diagnosis.read_run import Norms, Run, read_run
 from lorabook.errors import AdapterError, CheckpointError, SettingError, TrainingError
 from lorabook.peft_format import adapter_file
 from lorabook.step.optimizer import trained
 from lorabook.training.history import History, Step
 from lorabook.training.loop import finetune
-from lorabook.training.record import Labels, applied_scaling, tied_layers
+from lorabook.training.record import Labels, RunRecord, applied_scaling, tied_layers
 from lorabook.workbook.clinic.faults import FAULTS
 from lorabook.workbook.clinic.user_code import UserCode
 from tests.kit.adapters import adapted
@@ -87,9 +87,9 @@ def test_a_run_with_the_fault_is_told_and_nothing_else_is(fault, tmp_path, monke
     assert SICK[fault](tmp_path, monkeypatch) == [fault]
 
 
-def test_every_check_has_its_sick_run_and_answers_no_for_the_healthy(healthy):
-    assert [name for name, _, _ in CHECKS] == list(SICK)
-    assert {finding.name: finding.present for finding in look(read_run(healthy))} == dict.fromkeys(SICK, False)
+def test_every_check_of_a_sick_run_answers_no_for_the_healthy(healthy):
+    present = {finding.name: finding.present for finding in look(read_run(healthy))}
+    assert {name: present[name] for name in SICK} == dict.fromkeys(SICK, False)
 
 
 def test_an_embedding_that_no_gradient_reached_keeps_the_other_factor_at_zero(healthy):
@@ -125,6 +125,36 @@ LEAPING = [3.0, 3.0, *[5.0] * 20, *[2.0] * 20]
 )
 def test_what_a_history_alone_tells(facts, found):
     assert [finding.name for finding in find_faults(facts)] == found
+
+
+NOISE = [0.1, -0.1, 0.05, -0.05]
+
+
+@pytest.mark.parametrize(
+    ("losses", "held_out", "flat"),
+    [
+        ([3 + NOISE[i % 4] for i in range(40)], [], True),
+        ([3 - 0.01 * i + NOISE[i % 4] for i in range(40)], [], False),
+        ([3 + 0.01 * i + NOISE[i % 4] for i in range(40)], [], False),  # another fault
+        ([4.0, 3.5, *(3 + NOISE[i % 4] for i in range(400))], [], False),  # fell at once
+        ([3 + 10 * NOISE[i % 4] for i in range(10)], [], None),
+        ([3 + 10 * NOISE[i % 4] for i in range(10)], [(4, 3.0), (8, 3.005)], True),
+        ([3 + 10 * NOISE[i % 4] for i in range(10)], [(4, 3.0), (8, 2.9)], None),
+        ([3 + NOISE[i % 4] for i in range(40)], [(0, 3.0), (40, 2.5)], False),
+        ([3.0] * 7, [], None),
+        ([3.0] * 8, [], True),
+    ],
+)
+def test_what_a_log_of_another_library_tells_of_a_flat_loss(losses, held_out, flat):
+    log = history(losses)
+    run = Run(History(log.history.steps, held_out), writer="Trainer")
+    assert {finding.name: finding.present for finding in look(run)}["loss flat"] is flat
+
+
+@pytest.mark.parametrize(("epochs", "known"), [(None, None), (2.9, False), (3.0, True)])
+def test_rows_held_out_are_judged_after_three_passes(epochs, known):
+    run = replace(history([3 - 0.07 * i for i in range(40)], 3.0, 0.2), writer="Trainer", epochs=epochs)
+    assert {finding.name: finding.present for finding in look(run)}["evaluated on training data"] is known
 
 
 def test_nothing_is_learned_by_heart_in_a_first_pass(healthy):
@@ -186,6 +216,13 @@ def test_labels_are_read_off_the_batch():
     assert Labels.of(TRAIN[:6], [moved[1][0], moved[2][1]], {0}).distance is None
 
 
+def test_an_end_of_turn_that_only_the_generation_settings_name_is_an_end():
+    model = lora_model()
+    model.config.eos_token_id, model.generation_config.eos_token_id = 63, [0, 62]  # the rows of TRAIN end in 0
+    labels = RunRecord.of(model, config(), TRAIN, [[[0, 1]]], collate).labels
+    assert (labels.whole_rows, labels.end_labels) == (2, 2)
+
+
 def test_labels_at_no_fixed_distance_are_told_too(healthy):
     facts = read_run(healthy)
     assert facts.record
@@ -224,9 +261,10 @@ def test_a_run_that_fails_leaves_its_history(tmp_path):
 def test_a_run_without_its_record_is_looked_at_as_far_as_can_be(healthy, tmp_path):
     (tmp_path / "history.json").write_bytes((healthy / "history.json").read_bytes())
     findings = {finding.name: finding.present for finding in look(read_run(tmp_path))}
-    told = {"scaler skipping", "learning rate too high", "loss flat", "overfitting"}
-    assert findings == {name: False if name in told else None for name in SICK}
-    assert any(line.startswith("labels shifted: cannot be told, ") for line in report(tmp_path))
+    told = {"all labels masked", "scaler skipping", "learning rate too high", "loss flat", "overfitting"}
+    assert {name: findings[name] for name in SICK} == {name: False if name in told else None for name in SICK}
+    no_record = "the run has no run.json, which only lorabook writes"
+    assert any(line.startswith(f"cannot be told, {no_record}: labels shifted, ") for line in report(tmp_path))
 
 
 def test_facts_travel_as_json(healthy):
@@ -247,7 +285,7 @@ def spoil(name: str, text: str):
     ("place", "error", "words"),
     [
         (lambda folder: folder / "nowhere", SettingError, "There is no folder"),
-        (lambda folder: folder, SettingError, "There is no run in"),
+        (lambda folder: folder, SettingError, "There is no run or adapter in .*: no history.json"),
         (spoil("history.json", "{"), CheckpointError, "cannot be read"),
         (spoil("history.json", '{"steps": 3}'), CheckpointError, "not what was written"),
         (
@@ -273,6 +311,8 @@ def test_the_command_prints_findings_or_what_it_looked_at(healthy, tmp_path, mon
             cli.main()
         printed[folder] = capsys.readouterr()
     sound, sick = (printed[folder].out.splitlines() for folder in (healthy, tmp_path))
-    assert sound[0] == "run: 16 steps, finished" and sound[2] == "found: nothing" and len(sound) == 3 + len(SICK)
-    assert sick[2] == "found: labels shifted" and "two places on" in sick[3] and len(sick) == 4
+    assert sound[:2] == ["folder: a run of lorabook", "run: 16 steps, finished"] and sound[4] == "found: nothing"
+    assert {line.partition(":")[0] for line in sound} >= SICK.keys()
+    assert sick[4] == "found: labels shifted" and "two places on" in sick[5]
+    assert all(line.startswith("cannot be told, ") for line in sick[6:])
     assert printed[tmp_path / "none"].err.startswith("lorabook: There is no folder")

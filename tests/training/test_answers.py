@@ -99,6 +99,25 @@ def test_an_answer_says_whether_it_ended_by_itself_and_how_long_it_is():
     assert (cut.tokens, cut.ended) == (10, False)
 
 
+def test_an_answer_by_a_chat_template_follows_on_the_prompt_of_training_and_ends_with_its_turn(monkeypatch):
+    model, chat, said = writer(), tokenizer.__wrapped__(), []
+    chat.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    end, words = chat.convert_tokens_to_ids("<|im_end|>"), tokenizer()("sorted").input_ids
+    chat.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|im_end|>{% endfor %}<assistant>"
+
+    def generate(ids, **more):
+        said.append((ids[0].tolist(), model.generation_config.eos_token_id))
+        return torch.cat([ids, torch.tensor([[*words, end, 40]])], dim=1)
+
+    monkeypatch.setattr(model, "generate", generate)
+    assert answers(model, chat, [pair("x")], 10, chat_template=True) == [Answer("sorted", len(words), True)]
+    assert answer(model, chat, pair("x"), 10, chat_template=True) == "sorted"
+    example = encode(pair("x"), chat, 512, chat_template=True)
+    assert said == 2 * [(list(example.input_ids[: example.answer_start]), end)]
+    assert example.input_ids[-1] == end != chat.eos_token_id
+    assert answers(model, chat, [pair("x")], 10)[0].ended is False and said[-1][1] == chat.eos_token_id
+
+
 @pytest.mark.parametrize("temperature", [1e-40, -1.0, math.inf, math.nan])
 def test_a_temperature_that_cannot_be_divided_by_is_refused(temperature):
     with pytest.raises(SettingError, match="temperature is"):

@@ -1,10 +1,9 @@
 """LoRA's family beside the layer that notebook 01 writes: DoRA and PiSSA each differ from it in a line or two.
 
-`LoRALinear` is that notebook's layer. NAMES tells what the same setting is called in lorabook, PEFT, torchtune and TRL.
+`LoRALinear` is that notebook's layer.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -54,36 +53,3 @@ class PiSSALinear(LoRALinear):
         root = (S[:r] / self.scaling).sqrt()
         self.B.data, self.A.data = U[:, :r] * root, root[:, None] * Vh[:r]
         base.weight.data -= self.scaling * self.B.data @ self.A.data
-
-
-@dataclass(frozen=True)
-class Names:
-    """What one setting is called: in lorabook, in PEFT's `LoraConfig`, in torchtune's builders, in TRL's `ModelConfig`.
-
-    None where the library has no such setting there. torchtune's and TRL's are from their documentation: neither is
-    installed beside this workbook, so no test holds them to it. torchtune's active development stopped in July 2025.
-    """
-
-    lorabook: str | None
-    peft: str | None
-    torchtune: str | None
-    trl: str | None
-
-
-NAMES = {
-    "rank": Names("r", "r", "lora_rank", "lora_r"),
-    "α": Names("alpha", "lora_alpha", "lora_alpha", "lora_alpha"),
-    "dropout": Names("dropout", "lora_dropout", "lora_dropout", "lora_dropout"),
-    "target modules": Names(
-        "targets",
-        "target_modules",
-        "lora_attn_modules, apply_lora_to_mlp, apply_lora_to_output",
-        "lora_target_modules",
-    ),
-    "α/√r": Names("rslora", "use_rslora", None, "use_rslora"),
-    "start of A and B": Names(None, "init_lora_weights", None, None),
-    "seed": Names("seed", None, None, None),
-    "DoRA": Names(None, "use_dora", "use_dora", "use_dora"),
-    "modules trained whole": Names(None, "modules_to_save", None, "lora_modules_to_save"),
-    "base in 4 bits": Names(None, None, "quantize_base", "load_in_4bit"),
-}

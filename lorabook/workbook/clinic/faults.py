@@ -1,13 +1,9 @@
 """Ten faults that end real fine-tunes, each a piece of code in the place of the right one.
 
-fault = FAULTS["both factors zero"]
-print(fault.diff())                                       # the faulty code beside the right
-run = train("both factors zero", fault.code(), folder)    # `short_run.train`: a short run, and what it left
+code = FAULTS["both factors zero"].code()
+run = train("both factors zero", code, folder)    # `short_run.train`: a short run, and what it left
 """
 
-import difflib
-import inspect
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,35 +71,9 @@ class Fault:
     piece: str
     wrong: Any
 
-    @property
-    def right(self) -> Any:
-        """What stands there where nothing is wrong."""
-        return getattr(UserCode(), self.piece)
-
-    def code(self, piece: Any = None) -> UserCode:
-        """The code of a fine-tune with the fault in it, or with `piece` in its place."""
-        return UserCode(**{self.piece: self.wrong if piece is None else piece})
-
-    @property
-    def source(self) -> str:
-        """The faulty code as text."""
-        return _source(self.wrong)
-
-    def diff(self, piece: Any = None) -> str:
-        """The faulty code beside the right one, or beside `piece`: the lines of the one marked -, of the other +."""
-        before, after = (_source(each).splitlines() for each in (self.wrong, self.right if piece is None else piece))
-        lines = list(difflib.unified_diff(before, after, n=len(before), lineterm=""))[3:]
-        return "\n".join(f"{line[0]} {line[1:]}" for line in lines or [f" {line}" for line in before])
-
-
-def _source(piece: Any) -> str:
-    """The source of a function, where Python knows it; a learning rate as it is given."""
-    if not callable(piece):
-        return f"lr={piece!r}"
-    try:
-        return textwrap.dedent(inspect.getsource(piece)).rstrip()
-    except (OSError, TypeError):
-        return getattr(piece, "__name__", repr(piece))
+    def code(self) -> UserCode:
+        """The code of a fine-tune with the fault in it."""
+        return UserCode(**{self.piece: self.wrong})
 
 
 FAULTS = {

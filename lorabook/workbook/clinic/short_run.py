@@ -1,6 +1,5 @@
 """A short fine-tune of the pocket model by the code of a user, right or faulty."""
 
-import signal
 from functools import cache
 from pathlib import Path
 
@@ -38,7 +37,6 @@ def train(
     seed: int = 0,
     steps: int = STEPS,
     batch: int = BATCH,
-    stop: int | None = None,
     other_base: bool = False,
 ) -> Run:
     """Train the pocket model by `code`, in the set-up of the run with the fault `name`.
@@ -49,7 +47,6 @@ def train(
     `folder`/first.
 
     Args:
-        stop: the stop button is pressed after this step.
         other_base: GOES_ON goes on from a base into which its adapter has been merged already.
 
     Raises:
@@ -73,12 +70,11 @@ def train(
         code.lr,
         steps=steps,
         batch_tokens=batch,
-        log_every=stop or 0,
+        log_every=0,
         seed=seed,
         activation_checkpointing=name == CHECKPOINTED,
         evaluate_every=steps // 8 if name == LONGER else 0,
     )
-    press = (lambda _: signal.raise_signal(signal.SIGINT)) if stop else None
-    code.finetune(model, examples[: code.rows], held, settings, output=folder, on_log=press)
+    code.finetune(model, examples[: code.rows], held, settings, output=folder)
     adapter_file.save(model, folder, base_name="pocket")
     return read_run(folder)

@@ -86,7 +86,6 @@ class UserCode:
         config: TrainConfig,
         *,
         output: Path,
-        on_log: Callable[[History], None] | None = None,
     ) -> History:
         """`finetune` with `collate`; where it asks for checkpointing, `checkpoint` on all blocks but the last."""
 
@@ -95,4 +94,4 @@ class UserCode:
                 self.checkpoint(block)
 
         model.activation_checkpointing_enable = checkpoint_blocks  # what `finetune` calls
-        return finetune(model, train, held_out, config, output=output, on_log=on_log, collate=self.collate)
+        return finetune(model, train, held_out, config, output=output, collate=self.collate)

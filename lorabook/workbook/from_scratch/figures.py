@@ -10,23 +10,17 @@ from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, new_figure, new_pa
 BROWN = "#8a5a00"  # orange, dark enough for text
 
 
-def training(losses: Sequence[float], held_out: Mapping[int, float]) -> Figure:
-    """The loss of every training step, and the held-out loss by the steps taken."""
+def training(held_out: Mapping[int, tuple[float, float, float]], title: str) -> Figure:
+    """The held-out loss by the steps taken: of tokens on docstring lines, of the others, and of all."""
     figure, axes = new_figure(7.2, 3.2)
-    axes.plot(range(len(losses)), losses, ".", color=GREY, ms=5)  # the first before any update
-    steps, values = list(held_out), list(held_out.values())
-    axes.plot(steps, values, "o-", color=ORANGE, lw=2)
-    for place, side in ((0, "left"), (-1, "right")):
-        axes.annotate(f"{values[place]:.2f}", (steps[place], values[place]), xytext=(0, 9), color=BROWN, ha=side,
-                      textcoords="offset points", weight="bold")  # fmt: skip
-    axes.annotate("held-out", (steps[-1], values[-1]), xytext=(10, 0), textcoords="offset points", va="center",
-                  color=BROWN, annotation_clip=False)  # fmt: skip
-    axes.annotate("dots: one training batch each", (0.99, 0.97), xycoords="axes fraction", ha="right", va="top",
-                  color="#555555")  # fmt: skip
-    axes.set(
-        xlabel="training step", ylabel="loss (nats per token)", title="Training A and B alone lowers the held-out loss"
-    )
-    axes.set_xlim(-0.02 * len(losses), 1.02 * len(losses))
+    looks = (("docstring lines", ORANGE, BROWN), ("other tokens", BLUE, BLUE), ("all tokens", GREY, "#555555"))
+    for (label, colour, text), losses in zip(looks, zip(*held_out.values())):
+        axes.plot(list(held_out), losses, "o-", color=colour, lw=2)
+        below = -12 if label == "other tokens" else 0
+        axes.annotate(f"{label}, {losses[0]:.2f} → {losses[-1]:.2f}", (max(held_out), losses[-1]), xytext=(10, below),
+                      textcoords="offset points", va="center", color=text, annotation_clip=False)  # fmt: skip
+    axes.set(xlabel="training step", ylabel="held-out loss (nats per token)", title=title)
+    axes.set_xlim(-1, 1.02 * max(held_out))
     return figure
 
 

@@ -1,167 +1,136 @@
-"""What every explorer is: controls → a state → a picture and a text, redrawn in place."""
+"""What every explorer is: a state that controls move, shown by a module that runs in the reader's browser.
 
+The module is JavaScript, so it moves without a kernel. Python says first what it is to show: `shown(state)` is the
+truth, and the tests hold the module's `shown` to it, integer by integer. How the parts fit:
+
+    kit/frame.js        controls, drawing, readout; `widget` is the live version, `start` the static one
+    <room>/explorer.js  `explorer`: what is shown in a state, and how it is drawn
+    <room>/explorer.py  the state, its controls, `shown`, and a subclass of `Explorer` that names them
+"""
+
+import base64
 import html
-import io
-import traceback
+import json
 from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
+from dataclasses import asdict
+from importlib.resources import files
 from typing import Any
 
-import ipywidgets as widgets
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+import traitlets
 
-from lorabook.errors import LorabookError
-from lorabook.workbook.kit import figures
+from lorabook.errors import LorabookError, SettingError
+from lorabook.workbook.kit.controls import Control
+from lorabook.workbook.kit.module import inlined
 
-DPI = 100
+try:
+    from anywidget import AnyWidget
+except ImportError:  # the static version is shown in place of the live one
+    AnyWidget: Any = traitlets.HasTraits
 
 
-class Explorer(widgets.VBox):
-    """Controls, and below them what `figure` draws and `readout` says of the state they are in.
-
-    The picture is one Matplotlib figure outside pyplot, drawn anew into one image of fixed size: nothing flickers, and
-    no figure stays open. There is no Output widget. Whatever drawing raises is shown in the explorer until the next
-    change, in place of a picture that would belong to another state: raised in a callback, it would be lost in a log.
+class Explorer(AnyWidget):
+    """An explorer with its live version, a widget, and its static version, HTML that moves without a kernel.
 
     Args:
-        controls: for every field of the state its widget, with a `value` and a description, in the order shown.
-            Sliders, ToggleButtons, Checkbox and `CheckBoxes` work from the keyboard everywhere. A list or radio buttons
-            do not: JupyterLab takes the arrow keys to go to another cell. Setting a state moves them in this order.
-        default: the state at the start, a frozen dataclass. A control must offer its field's value.
-        figure: `figure(state, on)` clears `on`, draws the state there and returns it; on None, on a figure of its own.
-        readout: `readout(state)` is what the picture shows, in plain text of a few lines.
-        details: `details(state)` is more of it, which folds out below; None for nothing.
+        module: the JavaScript file, relative to the workbook.
+        controls: for every field of the state its control, in the order shown.
+        default: the state at the start, a frozen dataclass.
+        shown: `shown(state)` is what the module shows, as JSON: "title", "readout" of a few lines, perhaps "details"
+            that fold out, "copy" with texts to copy by name, and the values that are drawn. It may raise a
+            LorabookError, whose message is then shown.
         presets: named states, each of which gets a button.
-        size: width and height of the picture in pixels.
+        data: what the module's `shown` needs beside the state, as JSON.
 
     Attributes:
-        state: what the controls are in. Setting it moves them all and draws once.
-        picture, text, more, error: the widgets that show the picture, the readout, its details and what went wrong.
+        state: what the controls are in. Setting it moves them; whoever observes it is told of the reader's moves.
+
+    Raises:
+        SettingError: a state is set that no control offers.
     """
+
+    state: Any = traitlets.Any().tag(
+        sync=True,
+        to_json=lambda state, _: asdict(state),
+        from_json=lambda values, explorer: explorer.state_of(values),
+    )
+    spec: Any = traitlets.Dict().tag(sync=True)
+    _esm = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
-        controls: Mapping[str, Any],
+        module: str,
+        controls: Mapping[str, Control],
         default: Any,
-        figure: Callable[[Any, Figure | None], Figure],
-        readout: Callable[[Any], str],
+        shown: Callable[[Any], dict[str, Any]],
         presets: Mapping[str, Any] | None = None,
-        size: tuple[int, int] = (840, 440),
-        details: Callable[[Any], str] | None = None,
+        data: Any = None,
     ):
-        self.controls, self.default, self.figure, self.readout = dict(controls), default, figure, readout
-        self.details = details
-        width, height = size
-        self._figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
-        FigureCanvasAgg(self._figure)  # a canvas that stays remembers how wide its texts were
-        self._drawn: Any = None
-        self._moving = False
-        # The attributes tell the browser the picture's shape, so that a narrow window shrinks it whole.
-        room = widgets.Layout(width=f"{width}px", height="auto", max_width="calc(100% - 4px)")
-        self.picture = widgets.Image(format="png", width=str(width), height=str(height), layout=room)
-        self.text, self.error = widgets.HTML(), widgets.HTML(layout=widgets.Layout(display="none"))
-        self.more = widgets.HTML()
-        self.fold = widgets.Accordion([self.more], selected_index=None)
-        self.fold.set_title(0, "details")
-        for text in (self.text, self.fold):
-            text.add_class("lorabook-readout")
-        self.error.add_class("lorabook-error")
-        buttons = [widgets.Button(description=name, layout=widgets.Layout(width="auto")) for name in presets or {}]
-        for button, state in zip(buttons, (presets or {}).values()):
-            button.on_click(partial(self._preset, state))
-        for control in self.controls.values():
-            control.layout.min_width = "min(415px, 100%)"
-            if hasattr(control, "style"):  # a group of boxes has none
-                control.style.description_width = "130px"
-            if isinstance(control, widgets.ToggleButtons):
-                control.style.button_width = "auto"
-                control.add_class("widget-inline-hbox")  # as all other controls: the description beside, not above
-            control.add_class("lorabook-control")
-        rows = [_row([widgets.Label("settings to try:"), *buttons])] if buttons else []
-        super().__init__([*rows, _row(list(self.controls.values())), self.error, self.picture, self.text])
-        if details:
-            self.children = (*self.children, self.fold)
-        self.add_class("lorabook-explorer")
-        self.state = default
-        for control in self.controls.values():
-            control.observe(self._redraw, names="value")
+        self.controls, self.default, self.module = dict(controls), default, inlined("kit/frame.js", module)
+        self._shown = shown
+        spec = {
+            "name": type(self).__name__,
+            "controls": [control.spec(name) for name, control in controls.items()],
+            "presets": {name: asdict(state) for name, state in (presets or {}).items()},
+            "state": asdict(default),
+            "data": data,
+        }
+        super().__init__(state=default, spec=spec, _esm=f"{self.module}\nexport default widget(explorer);\n")
 
-    @property
-    def state(self) -> Any:
-        return type(self.default)(**{name: control.value for name, control in self.controls.items()})
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        self._moving = True
+    def shown(self, state: Any) -> dict[str, Any]:
+        """What the module shows in `state`; {"error": message} where there is nothing to show."""
         try:
-            for name, control in self.controls.items():
-                control.value = getattr(state, name)
-        finally:
-            self._moving = False
-        self._redraw()
+            return self._shown(state)
+        except LorabookError as error:
+            return {"error": str(error)}
+
+    def state_of(self, values: Mapping[str, Any]) -> Any:
+        """The state of these values, whose lists JSON made of tuples."""
+        return type(self.default)(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    @traitlets.validate("state")
+    def _offered(self, proposal: Any) -> Any:
+        state = proposal["value"]
+        if not isinstance(state, type(self.default)):
+            raise SettingError(f"The state is {state!r}.", f"Give a {type(self.default).__name__}.")
+        for name, control in self.controls.items():
+            value, offered = getattr(state, name), control.offered(state)
+            if not (set(value) <= set(offered) if control.kind == "boxes" else value in offered):
+                raise SettingError(f"{name} is {value!r}.", f"Choose among {', '.join(map(repr, offered))}.")
+        return state
+
+    def static_html(self, picture: bytes) -> str:
+        """HTML that shows a PNG of the default state, and in its place the explorer where scripts run."""
+        name, said = type(self).__name__, html.escape(self.shown(self.default)["readout"])
+        spec = json.dumps(self.spec, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+        return (
+            f'<div class="lorabook-explorer" data-name="{name}"><img width="840" alt="{said}" src="{source}"></div>\n'
+            f'<script type="module">\n{self.module}\nstart(explorer, {spec});\n</script>'
+        )
+
+    def static_version(self) -> dict[str, Any]:
+        """The static version by kind: HTML, the picture, and what it says in the default state."""
+        picture = picture_of(type(self).__name__)
+        html_text, said = self.static_html(picture), self.shown(self.default)["readout"]
+        return {"text/html": html_text, "image/png": picture, "text/plain": said}
 
     def show_static(self) -> None:
-        """Show the default state's picture and readout as plain outputs, for readers where no widget runs."""
-        figures.show(self.figure(self.default, None), self.readout(self.default))
+        """Display the static version, and below it what it says, for readers where no script runs."""
+        from IPython.display import Markdown, display
+
+        found = self.static_version()
+        display(found, raw=True)
+        display(Markdown(f"*{found['text/plain']}*"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
-    def _preset(self, state: Any, button: widgets.Button) -> None:
-        self.state = state
-
-    def _redraw(self, change: Any = None) -> None:
-        if self._moving:
-            return
-        try:
-            state = self.state
-            if state == self._drawn:
-                return
-            self._drawn = None
-            text, picture = self.readout(state), to_fast_png(self.figure(state, self._figure))
-            more = self.details(state) if self.details else ""
-        except Exception as error:
-            self._show("", "", _message(error))
-            return
-        self._drawn = state
-        self.picture.value = picture
-        self._show(text, more, "")
-
-    def _show(self, text: str, more: str, error: str) -> None:
-        self.text.value = html_of(text) if text else ""
-        self.more.value = html_of(more) if more else ""
-        self.error.value = (
-            f'<div role="alert" style="border-left: 4px solid {figures.VERMILION}">{html_of(error)}</div>'
-        )
-        self.error.layout.display = None if error else "none"
-        self.picture.layout.visibility = "hidden" if error else None
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if AnyWidget is traitlets.HasTraits:
+            return self.static_version() | {"text/plain": repr(self)}
+        return super()._repr_mimebundle_(**kwargs)
 
 
-def _row(children: list[Any]) -> widgets.HBox:
-    return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap", padding="0 0 6px 0"))
-
-
-def html_of(text: str) -> str:
-    """`text` as HTML that shows it and renders nothing of it, line by line, wrapped where there is no room."""
-    return f'<div style="white-space: pre-wrap; padding: 2px 8px; line-height: 1.5">{html.escape(text)}</div>'
-
-
-def to_fast_png(figure: Figure) -> bytes:
-    """`figure` as PNG at its own size, a third faster than `figures.to_png` at some cost in sharpness and bytes."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"text.hinting": "none"}):  # hinted text takes a fifth longer to draw
-        figure.savefig(buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1})
-    return buffer.getvalue()
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, LorabookError):
-        return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"This is a fault of the explorer, at {Path(place.filename).name} line {place.lineno}: "
-        f"{type(error).__name__}: {error}\nChange a control to go on."
-    )
+def picture_of(name: str) -> bytes:
+    """A PNG of the explorer `name` in its default state, as `scripts/assets/explorer_pictures.py` took it."""
+    return files("lorabook").joinpath("assets", "explorers", f"{name}.png").read_bytes()

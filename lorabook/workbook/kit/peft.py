@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def peft_or_advice() -> Iterator[None]:
-    """Run a comparison with PEFT; where PEFT is missing or refuses to work, say what to do and go on after the block.
+    """Run a comparison with PEFT or TRL; where one is missing or refuses to work, say what to do and go on.
 
         with peft_or_advice():
             from peft import PeftModel
@@ -24,6 +24,6 @@ def peft_or_advice() -> Iterator[None]:
         if "torchao" in str(error):
             advice = "%pip uninstall -y torchao (nothing here needs it)"
         else:
-            advice = "%pip install -U peft"
-        print(f"PEFT cannot be used here: {error}")
+            advice = f"%pip install -U {error.name or 'peft'}"
+        print(f"This comparison cannot be made here: {error}")
         print(f"To compare, run {advice}, then this cell again.")

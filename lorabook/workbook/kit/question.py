@@ -2,16 +2,13 @@
 
 import html
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
 
 from lorabook.errors import SettingError, did_you_mean, shown
-from lorabook.workbook.kit.predictions import number_of, off_by
-
-POWERS = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
+from lorabook.workbook.kit.guess import amount, off_by
 
 
 class Question(widgets.VBox):
@@ -51,31 +48,23 @@ class Question(widgets.VBox):
 
         A number counts as the choice to which its ratio is smallest, where all choices are numbers.
         """
-        numbers = [amount(choice) for choice in self.choices]
-        number = amount(guess)
-        chosen = [choice for choice in self.choices if str(guess).strip().lower() in choice.lower()]
+        numbers = {choice: amount(choice) for choice in self.choices}
+        scale = {choice: number for choice, number in numbers.items() if number}  # of a question about an amount: all
+        number, said = amount(guess), str(guess).strip().lower()
         if guess in self.choices:
             chosen = [guess]
-        elif number and number > 0 and all(numbers):
-            chosen = [min(self.choices, key=lambda choice: abs(math.log(number / (amount(choice) or 1))))]
-        if len(chosen) != 1 or not str(guess).strip():
+        elif number and number > 0 and len(scale) == len(numbers):
+            chosen = [min(scale, key=lambda choice: abs(math.log(number / scale[choice])))]
+        else:
+            chosen = [choice for choice in self.choices if said and said in choice.lower()]
+        if len(chosen) != 1:
             near = did_you_mean(str(guess), self.choices)
             return f"{shown(guess)} is none of the choices. {near}Give one of: {', '.join(self.choices)}."
         if chosen[0] == self.right:
             return f"✓ {self.why}"
-        distance = off_by(number, amount(self.right)) if all(numbers) else ""
-        return f"✗ {distance[:1].upper()}{distance[1:]}{'. ' * bool(distance)}It is: {self.right}. {self.why}"
+        off = f"{off_by(number, scale[self.right])}. " if number and len(scale) == len(numbers) else ""
+        return f"✗ {off[:1].upper()}{off[1:]}It is: {self.right}. {self.why}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         found: Any = super()._repr_mimebundle_(**kwargs)
         return found | {"text/plain": f"{self.question}  [{' | '.join(self.choices)}]"}
-
-
-def amount(said: Any) -> float | None:
-    """The number that a guess or a choice names, such as 70_000, "about 70 thousand", "2.1 GiB"; None for none."""
-    number = number_of(said)
-    if not isinstance(said, str) or isinstance(number, float | int):
-        return number if isinstance(number, float | int) else None
-    found = re.search(r"(\d[\d,.]*)(?: (thousand|million|billion))?", said)
-    number = number_of(found[1].rstrip(",.")) if found else None
-    return number * POWERS.get(found[2], 1) if found and isinstance(number, float | int) else None

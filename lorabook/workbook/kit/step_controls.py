@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import ipywidgets as widgets
-
 from lorabook.lora import LoRAConfig
 from lorabook.memory.plan import Plan
-from lorabook.workbook.kit.controls import buttons, slider
+from lorabook.workbook.kit.controls import Control, buttons, check, slider
 
 # What the controls offer: what is shown, and what a Plan calls it.
 PRECISIONS = {"fp32": "fp32", "fp16 autocast": "fp16", "bf16 autocast": "bf16"}
@@ -16,15 +14,15 @@ BATCHES = {str(2**i): 2**i for i in range(9)}
 SEQUENCES = {str(2**i): 2**i for i in range(6, 14)}
 
 
-def step_controls(models: Mapping[str, str]) -> dict[str, Any]:
-    """Fresh controls for the model, the precision, the optimizer, the batch and checkpointing."""
+def step_controls(models: Mapping[str, str]) -> dict[str, Control]:
+    """Controls for the model, the precision, the optimizer, the batch and checkpointing."""
     return {
         "model": buttons("model", models),
         "weights": buttons("precision", PRECISIONS),
         "optimizer": buttons("optimizer", OPTIMIZERS),
-        "batch": slider("batch (rows)", BATCHES),
+        "batch": slider("batch (sequences)", BATCHES),
         "sequence": slider("sequence (tokens)", SEQUENCES),
-        "checkpointing": widgets.Checkbox(description="checkpointing"),
+        "checkpointing": check("checkpointing"),
     }
 
 

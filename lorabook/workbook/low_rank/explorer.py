@@ -1,14 +1,14 @@
 """The Rank explorer: a picture or a pre-trained matrix, what rank r keeps of it, and what it leaves out."""
 
+import base64
 import math
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import torch.nn.functional as F
 from torch import Tensor
 
 from lorabook.lora import matched
@@ -17,7 +17,6 @@ from lorabook.sizes import size_text
 from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.controls import slider
 from lorabook.workbook.kit.explorer import Explorer
-from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank.figures import picture
 from lorabook.workbook.low_rank.svd import energy_kept, rank_for_energy
@@ -27,12 +26,9 @@ RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BLOCK_MATRICES = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 # The picture, then the matrices of the pocket model as the stored run names them.
 MATRICES = (PICTURE, *(f"{block}.{name}" for block in range(4) for name in BLOCK_MATRICES), "wte", "wpe")
-# The lines for the picture and for a matrix: style, colour, a sign that goes before the name, and where the name is.
-LOOKS = {
-    True: (("-", BLUE, "—", 0.0), ("--", VERMILION, "- -", 0.17)),
-    False: (("o-", VERMILION, "●", 0.0), ("-", BLUE, "—", 0.34), ("-", GREY, "—", 0.63), (":", "black", "···", 0.81)),
-}
-CORNER = 64  # of a large matrix only so many rows and columns are drawn, so that an entry can be seen
+CORNER = 20  # of a matrix only so many rows and columns are drawn, so that an entry can be seen
+# An entry is drawn in one of a few colours: a grey level of the picture is 1/40, of a matrix 1/16 of its scale.
+GREYS, SHADES, LOWEST = 40, 16, -16
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,26 @@ class RankExplorer(Explorer):
             "matrix": slider("matrix", {name: name for name in MATRICES}),  # beside a slider little text has room
             "r": slider("rank r", {str(r): r for r in RANKS}),
         }
-        super().__init__(controls, RankState(), figure, readout, PRESETS, (840, 480))
+        data = stored("low_rank", "explorer_data")["data"]
+        super().__init__("low_rank/explorer.js", controls, RankState(), shown, PRESETS, data)
+
+
+def explorer_data() -> dict[str, Any]:
+    """What explorer.js needs: numbers of every matrix and, packed, the levels of the whole and of each rank's part.
+
+    It ships with the book, since how zlib packs and the last digits of a decomposition differ between machines.
+    """
+    every = b"".join(bytes(level - LOWEST for level in levels(m, r)) for m in MATRICES for r in (math.inf, *RANKS))
+    run = _run()["long"]["runs"][0]
+    return {
+        "matrices": {matrix: _numbers(matrix) for matrix in MATRICES},
+        "levels": base64.b64encode(zlib.compress(every, 9)).decode(),
+        "lowest": LOWEST,
+        "ranks": list(RANKS),
+        "loss": {way: [losses[_run()["ranks"].index(r)] for r in RANKS] for way, losses in run["loss"].items()},
+        "none": {way: losses[0] for way, losses in run["loss"].items()},
+        "tuned": run["tuned"],
+    }
 
 
 def label(matrix: str) -> str:
@@ -70,29 +85,27 @@ def label(matrix: str) -> str:
     return f"W0 of block {block}, {name}" if name else f"W0 of {matrix}"
 
 
-def figure(state: RankState, figure: Figure | None = None) -> Figure:
-    """The matrix, what rank r keeps and what it leaves out; below, shares over all ranks with r marked."""
-    figure = figure or Figure(figsize=(8.4, 4.8), dpi=100, facecolor="white")
-    figure.clear()
+def shown(state: RankState) -> dict[str, Any]:
+    """The matrix and what rank r keeps, as levels of colour; shares over all ranks; the readout."""
     whole = _decomposed(state.matrix)
     (d, k), (rows, columns) = whole.shape, whole.shown.shape
     r = min(state.r, d, k)
-    kept = (whole.U[:, :r] * whole.S[:r]) @ whole.Vh[:r]
-    gap = columns // 8
-    drawn = torch.ones(rows, 3 * columns + 2 * gap, 3)
-    corner = "" if (rows, columns) == (d, k) else f", the first {rows} × {columns}"
-    axes = figure.add_axes((0.075, 0.475, 0.9, 0.425))
-    names = f"{d} × {k}{corner}", f"its part of rank {r}", "left out"
-    for place, (name, M) in enumerate(zip(names, (whole.shown, kept, whole.shown - kept))):
-        left = place * (columns + gap)
-        drawn[:, left : left + columns] = _coloured(M, whole.scale, state.matrix == PICTURE and place < 2)
-        axes.text(left + columns / 2, -0.04 * rows, name, ha="center", fontsize=9)
-    axes.imshow(drawn.numpy(), interpolation="nearest")  # one image: an axes for each would take twice as long
-    axes.set_axis_off()
-    _curves(figure.add_axes((0.075, 0.11, 0.9, 0.27)), state.matrix, r)
-    energy = _percent(energy_kept(whole.S, r))
-    figure.text(0.01, 0.955, f"{label(state.matrix)}: rank {r} keeps {energy} of its energy", fontsize=11.5)
-    return figure
+    return {
+        "title": f"{label(state.matrix)}: rank {r} keeps {_percent(energy_kept(whole.S, r))} of its energy",
+        "readout": readout(state),
+        "names": [
+            f"{d} × {k}" + ("" if (rows, columns) == (d, k) else f", the first {rows} × {columns}"),
+            f"its part of rank {r}",
+            "left out",
+        ],
+        "rows": rows,
+        "columns": columns,
+        "levels": _levels_of(state.matrix),
+        "whole": levels(state.matrix, math.inf),
+        "kept": levels(state.matrix, state.r),
+        "curves": _lines(state.matrix),
+        "r": r,
+    }
 
 
 def readout(state: RankState) -> str:
@@ -143,12 +156,30 @@ class _Decomposed:
 
 @cache
 def _decomposed(matrix: str) -> _Decomposed:
-    M = picture() if matrix == PICTURE else _weights()[matrix]
+    """In fp64. Of the picture two by two pixels are one."""
+    M = F.avg_pool2d(picture()[None], 2)[0].double() if matrix == PICTURE else _weights()[matrix].double()
     rows, columns = M.shape if matrix == PICTURE else (CORNER, CORNER)
     U, S, Vh = torch.linalg.svd(M, full_matrices=False)
     shown = M[:rows, :columns]
-    scale = 0.5 if matrix == PICTURE else 2.5 * float(shown.std())
+    scale = 1.0 if matrix == PICTURE else 2.5 * float(shown.std())
     return _Decomposed((M.shape[0], M.shape[1]), S, shown, U[:rows], Vh[:, :columns], scale)
+
+
+def _levels_of(matrix: str) -> int:
+    return GREYS if matrix == PICTURE else SHADES
+
+
+@cache
+def levels(matrix: str, r: float) -> list[int]:
+    """The drawn entries of the part of rank r, row by row, as whole multiples of scale / `_levels_of(matrix)`.
+
+    A matrix's are cut at ± its scale, the picture's a little beyond black and white.
+    """
+    whole, most = _decomposed(matrix), _levels_of(matrix)
+    kept = whole.shown
+    if r < min(whole.shape):
+        kept = (whole.U[:, : int(r)] * whole.S[: int(r)]) @ whole.Vh[: int(r)]
+    return (kept / whole.scale * most).round().clamp(LOWEST, most - LOWEST).int().flatten().tolist()
 
 
 @cache
@@ -161,47 +192,49 @@ def _weights() -> dict[str, Tensor]:
 
 
 @cache
-def _lines(matrix: str) -> dict[str, tuple[list[int], list[float]]]:
-    """What is drawn over the rank: the energy kept, and the picture's error, or the loss and what is compared with."""
+def _lines(matrix: str) -> dict[str, list[list[float]]]:
+    """By name, [rank, share] of what is drawn over the rank: the energy kept, and what it is compared with."""
     whole = _decomposed(matrix)
-    ranks, energies = _energies(whole.S)
     if matrix == PICTURE:
-        errors = [math.sqrt(max(0.0, 1 - energy)) for energy in energies]
-        return {"energy kept": (ranks, energies), "error: norm left out / norm": (ranks, errors)}
+        energies = _energies(whole.S)
+        errors = [[r, round(math.sqrt(max(0.0, 1 - energy)), 4)] for r, energy in energies]
+        return {"energy kept": energies, "error: norm left out / norm": errors}
     d, k = whole.shape
     losses = _run()["long"]["runs"][0]["loss"][_way(matrix)]
-    back = [(losses[0] - loss) / (losses[0] - losses[-1]) for loss in losses]
+    back = [(losses[0] - losses[_run()["ranks"].index(r)]) / (losses[0] - losses[-1]) for r in RANKS]
     return {
-        "recovery, all updates cut to r": (_run()["ranks"][1:], back[1:]),
+        "recovery, all updates cut to r": [[r, round(share, 4)] for r, share in zip(RANKS, back)],
         "energy of its ΔW": _energies(torch.tensor(_run()["long"]["delta"][matrix])),
-        "energy of W0": (ranks, energies),
+        "energy of W0": _energies(whole.S),
         "energy of noise": _energies(torch.tensor(_run()["noise"][f"{d} x {k}"])),
     }
 
 
-def _energies(S: Tensor) -> tuple[list[int], list[float]]:
-    squares = S.double().square()
-    return list(range(1, len(S) + 1)), (squares.cumsum(0) / squares.sum()).tolist()
+def _energies(S: Tensor) -> list[list[float]]:
+    ranks = sorted({min(r, len(S)) for r in RANKS})
+    return [[r, round(energy_kept(S, r), 4)] for r in ranks]
 
 
-def _curves(axes: Axes, matrix: str, r: int) -> None:
-    for (name, (ranks, shares)), (style, colour, sign, place) in zip(_lines(matrix).items(), LOOKS[matrix == PICTURE]):
-        axes.plot([math.log2(rank) for rank in ranks], shares, style, color=colour, lw=1.6, ms=4)
-        axes.plot([math.log2(r)], [shares[ranks.index(r)]], "s", color=colour, ms=6, mec="black", mew=0.8)
-        # a name above the axes in its line's colour: a legend takes twice as long to draw
-        axes.text(place, 1.09, f"{sign} {name}", transform=axes.transAxes, color=colour, fontsize=9)
-    axes.axvline(math.log2(r), color="black", lw=0.8)
-    axes.set(xlim=(-0.1, 8.1), ylim=(0, 1.04), xlabel="rank r (logarithmic)", ylabel="share")
-    axes.set_xticks(range(9), [str(rank) for rank in RANKS], fontsize=9)
-    axes.set_yticks((0, 0.5, 1), ("0", "0.5", "1"), fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _coloured(M: Tensor, scale: float, grey: bool) -> Tensor:
-    """M as colours (rows, columns, 3): grey values from 0 to 1, or violet to orange from -scale to scale."""
-    if grey:
-        return M.clamp(0, 1)[..., None].expand(*M.shape, 3)
-    return torch.from_numpy(colormaps["PuOr"]((M / (2 * scale) + 0.5).numpy())[..., :3]).float()
+def _numbers(matrix: str) -> dict[str, Any]:
+    """What explorer.js needs to know of a matrix: energies at every rank offered, to nine digits, and its curves."""
+    whole = _decomposed(matrix)
+    (d, k), (rows, columns) = whole.shape, whole.shown.shape
+    spectra = {"energy": whole.S}
+    if matrix != PICTURE:
+        spectra["delta"] = torch.tensor(_run()["long"]["delta"][matrix])
+        spectra["noise"] = torch.tensor(_run()["noise"][f"{d} x {k}"])
+    energies = {name: [round(energy_kept(S, min(r, len(S))), 9) for r in RANKS] for name, S in spectra.items()}
+    return energies | {
+        "label": label(matrix),
+        "d": d,
+        "k": k,
+        "rows": rows,
+        "columns": columns,
+        "levels": _levels_of(matrix),
+        "rank90": rank_for_energy(whole.S, 0.9),
+        "way": "" if matrix == PICTURE else _way(matrix),
+        "curves": _lines(matrix),
+    }
 
 
 def _way(matrix: str) -> str:

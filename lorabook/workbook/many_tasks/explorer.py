@@ -1,22 +1,16 @@
 """The Serving explorer: many tasks on one base, as copies, as LoRA adapters and as bottleneck adapters, in bytes."""
 
-import math
 from dataclasses import dataclass
 from functools import cache
-
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
+from typing import Any
 
 from lorabook.lora_config import ALL_LINEAR
 from lorabook.memory.families import shape_of
 from lorabook.memory.gpus import GPUS
-from lorabook.sizes import UNITS, size_text
-from lorabook.workbook.kit.controls import buttons, label, slider
+from lorabook.sizes import size_text
+from lorabook.workbook.kit.controls import buttons, label_of, slider
 from lorabook.workbook.kit.explorer import Explorer
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION
 from lorabook.workbook.kit.gpu_room import T4
-from lorabook.workbook.kit.labels import LINE, apart
 from lorabook.workbook.kit.models import MODELS, USUAL_TARGETS
 from lorabook.workbook.many_tasks.bottleneck import trained_parameters, width_for
 
@@ -25,8 +19,6 @@ TASKS = {f"{tasks:,}": tasks for tasks in (1, 2, 3, 5, 10, 20, 30, 50, 100, 200,
 RANKS = {str(2**i): 2**i for i in range(9)}
 TARGETS = {"attention": "attention", "all linear": "linear", "linear, embeddings": "all"}
 FORMATS = {"fp32": 4, "fp16": 2}
-MOST = max(TASKS.values())
-BELOW, ABOVE = 0.11, 0.08  # room for a line of text below the lowest curve and above the highest
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,32 @@ class ServingExplorer(Explorer):
             "adapters": buttons("adapters in", FORMATS),
             "base": buttons("base in", FORMATS),
         }
-        super().__init__(controls, ServingState(), figure, readout, PRESETS, details=details)
+        data = {
+            "models": {model: _counts(model) for model in MODELS.values()},
+            "names": list(MODELS.items()),
+            "formats": list(FORMATS.items()),
+            "tasks": list(TASKS.values()),
+            "t4": GPUS[T4],
+            "paper": PAPER.model,
+        }
+        super().__init__("many_tasks/explorer.js", controls, ServingState(), shown, PRESETS, data)
+
+
+def _counts(model: str) -> dict[str, Any]:
+    """What explorer.js needs to know of a model: sizes, and for each choice of targets what LoRA adapts there."""
+    shape, hits = shape_of(model), {}
+    for choice in TARGETS.values():
+        targets = targets_of(ServingState(model, targets=choice))
+        matched = shape.matched(targets)
+        hits[choice] = {
+            "names": ", ".join(targets),
+            "rank1": sum(m.d + m.k for m in matched),
+            "weights": sum(m.d * m.k for m in matched),
+            "unties": shape.tied and shape.tables[0] in matched,
+        }
+    fields = {name: getattr(shape, name) for name in ("parameters", "width", "layers")}
+    head, norms = shape.head.parameters, shape.norm_parameters
+    return fields | {"head": head, "norms": norms, "buffers": shape.buffer_bytes, "targets": hits}
 
 
 @dataclass(frozen=True)
@@ -117,71 +134,29 @@ def sizes(state: ServingState) -> Sizes:
     )
 
 
-def figure(state: ServingState, figure: Figure | None = None) -> Figure:
-    """Bytes on disk over the number of tasks, both as logarithms, with the chosen number and the break-even marked."""
-    figure = figure or Figure(figsize=(8.4, 4.4), dpi=100, facecolor="white")
-    axes = _empty_axes(figure)
+def shown(state: ServingState) -> dict[str, Any]:
+    """Bytes on disk over the number of tasks, by way of keeping them."""
     size, tasks = sizes(state), list(TASKS.values())
-    curves = {
-        "a copy per task": ("-", VERMILION, 2, [n * size.copy for n in tasks]),
-        "one base, LoRA": ("-", BLUE, 4, [size.copy + n * size.lora for n in tasks]),
-        "one base, bottlenecks": ("--", ORANGE, 1.5, [size.copy + n * size.bottleneck for n in tasks]),
-        "the base alone": (":", GREY, 1.5, [size.copy for _ in tasks]),
+    return {
+        "title": _title(state, size),
+        "readout": readout(state),
+        "details": details(state),
+        "curves": {
+            "a copy per task": [n * size.copy for n in tasks],
+            "one base, LoRA": [size.copy + n * size.lora for n in tasks],
+            "one base, bottlenecks": [size.copy + n * size.bottleneck for n in tasks],
+            "the base alone": [size.copy for _ in tasks],
+        },
+        "tasks": tasks,
+        "chosen": state.tasks,
+        "even": size.copy / size.lora,
     }
-    ends = [math.log10(values[place]) for *_, values in curves.values() for place in (0, -1)]
-    span = (max(ends) - min(ends)) / (1 - BELOW - ABOVE)
-    low, high = min(ends) - BELOW * span, max(ends) + ABOVE * span
-    axes.set_ylim(low, high)
-    places = [(math.log10(n * unit), f"{n} {name}") for unit, name in UNITS for n in (1, 10, 100)]
-    axes.set_yticks(*zip(*[tick for tick in places if low <= tick[0] <= high]))
-    x, at = [math.log10(n) for n in tasks], tasks.index(state.tasks)
-    for style, colour, width, values in curves.values():
-        axes.plot(x, [math.log10(value) for value in values], style, color=colour, lw=width)
-    _names(axes, {name: (colour, values[at]) for name, (_, colour, _, values) in curves.items()}, x[at], low, high)
-    axes.text(x[at], high, f" {_tasks(state.tasks)} ", ha="left" if x[at] < 1.5 else "right", va="top", fontsize=9)
-    even = size.copy / size.lora
-    if 1 <= even <= MOST:
-        place = math.log10(even)
-        axes.plot([place, place], [low, math.log10(2 * size.copy)], "--", color=BLUE, lw=0.8)
-        text = f" {even:.0f} adapters weigh as much as the base "
-        axes.text(place, low + 0.01 * span, text, ha="left" if place < 1.5 else "right", va="bottom", fontsize=9)
-    axes.set_title(_title(state, size), fontsize=11, loc="left", x=-0.165, y=1.04)
-    return figure
-
-
-def _empty_axes(figure: Figure) -> Axes:
-    """The figure's axes with nothing on them, kept from drawing to drawing. Both scales are logarithms of values."""
-    if not figure.axes:
-        axes = figure.add_axes((0.11, 0.115, 0.61, 0.785))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-        axes.set_xticks(range(4), ["1", "10", "100", "1,000"])
-        axes.set(xlim=(-0.06, 3.06), xlabel="tasks (logarithmic)", ylabel="bytes on disk (logarithmic)")
-    (axes,) = figure.axes
-    for artist in (*axes.lines, *axes.texts, *axes.collections):
-        artist.remove()
-    return axes
-
-
-def _names(axes: Axes, points: dict[str, tuple[str, int]], x: float, low: float, high: float) -> None:
-    """Dots for the chosen number of tasks, and from each a line to what it is and its size, on the right."""
-    points = dict(sorted(points.items(), key=lambda point: point[1][1]))
-    middles = [math.log10(size) for _, size in points.values()]
-    right, line = axes.get_xlim()[1], LINE * (high - low)
-    heights = apart(middles, line, low + line, high - line)
-    for (name, (_, size)), height in zip(points.items(), heights):
-        axes.text(right + 0.1, height, f"{name}  {size_text(size)}", va="center", fontsize=9)
-    colours = [colour for colour, _ in points.values()]
-    lines = [[(x, y), (right, y), (right + 0.09, height)] for y, height in zip(middles, heights)]
-    axes.add_collection(LineCollection(lines, colors=colours, linewidths=1, clip_on=False), autolim=False)
-    axes.scatter([x] * len(middles), middles, 50, colours, zorder=3)
-    axes.plot([x, x], [middles[0], high], color="black", lw=0.8, zorder=0)
 
 
 def _title(state: ServingState, size: Sizes) -> str:
     copies, lora = state.tasks * size.copy, size.copy + state.tasks * size.lora
     verdict = "copies take" if lora < copies else "a copy takes only" if state.tasks == 1 else "copies take only"
-    setting = f"{_tasks(state.tasks)} on {label(MODELS, state.model)}"
+    setting = f"{_tasks(state.tasks)} on {label_of(MODELS, state.model)}"
     return f"{setting}: {size_text(lora)} with LoRA where {verdict} {size_text(copies)}"
 
 
@@ -191,9 +166,9 @@ def readout(state: ServingState) -> str:
     copies, one_base = tasks * size.copy, size.copy + tasks * size.lora
     saved, most = copies / one_base, size.copy / size.lora
     lines = [
-        f"{label(MODELS, state.model)}: {shape.parameters:,} parameters, {size_text(size.copy)} in "
-        f"{label(FORMATS, state.base)}. LoRA with r = {state.r} on {', '.join(targets_of(state))}: "
-        f"{size.lora // state.adapters:,} parameters, {size_text(size.lora)} in {label(FORMATS, state.adapters)}.",
+        f"{label_of(MODELS, state.model)}: {shape.parameters:,} parameters, {size_text(size.copy)} in "
+        f"{label_of(FORMATS, state.base)}. LoRA with r = {state.r} on {', '.join(targets_of(state))}: "
+        f"{size.lora // state.adapters:,} parameters, {size_text(size.lora)} in {label_of(FORMATS, state.adapters)}.",
         f"{_tasks(tasks)} on disk: {size_text(copies)} as copies of the model, {size_text(one_base)} as one base with "
         f"LoRA adapters, {f'{_digits(saved)} times less' if saved > 1 else 'which saves nothing'}.",
         f"A copy weighs as much as {_digits(most)} LoRA adapters. "

@@ -1,17 +1,17 @@
 """The Memory explorer: which part of a training step takes how much memory, and which GPU has room for it."""
 
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from typing import Any
 
 from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.gpus import GPUS, largest_batch
 from lorabook.sizes import size_text
-from lorabook.workbook.kit.controls import buttons, label, slider
+from lorabook.workbook.kit.alive import at_peak
+from lorabook.workbook.kit.controls import buttons, label_of, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.gpu_room import T4, room_for, title_of
-from lorabook.workbook.kit.memory_bars import memory_bars
+from lorabook.workbook.kit.model_sizes import model_sizes
 from lorabook.workbook.kit.models import LOADABLE
 from lorabook.workbook.kit.step_controls import plan_of, step_controls
 
@@ -57,7 +57,7 @@ PRESETS = {
 
 
 class MemoryExplorer(Explorer):
-    """Model, precision, optimizer, LoRA's rank, batch, sequence → stacked components under the memory of GPUs."""
+    """Model, precision, optimizer, LoRA's rank, batch, sequence → what is alive at the peak, over GPUs."""
 
     def __init__(self) -> None:
         controls = step_controls(LOADABLE) | {
@@ -66,16 +66,24 @@ class MemoryExplorer(Explorer):
             "loss": buttons("loss", LOSSES),
         }
         in_order = {name: controls[name] for name in vars(MemoryState())}
-        super().__init__(in_order, MemoryState(), figure, readout, PRESETS)
+        data = {
+            "models": {model: model_sizes(model) for model in LOADABLE.values()},
+            "names": list(LOADABLE.items()),
+            "ranks": list(RANKS.items()),
+            "moments": MOMENTS,
+            "gpus": GPUS,
+            "spare": SPARE,
+        }
+        super().__init__("memory/explorer.js", in_order, MemoryState(), shown, PRESETS, data)
 
 
-def figure(state: MemoryState, figure: Figure | None = None) -> Figure:
-    """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the GPUs."""
+def shown(state: MemoryState) -> dict[str, Any]:
+    """What is alive at the peak of full fine-tuning, and beside it of `state`, in bytes by component."""
     full, chosen = _estimates(state)
-    bars, how = {"full fine-tuning": full}, label(RANKS, state.r)
-    if state.r:
-        bars[how] = chosen
-    return memory_bars(bars, GPUS, title_of(label(LOADABLE, state.model), how, chosen, full), figure)
+    how = label_of(RANKS, state.r)
+    bars = {"full fine-tuning": at_peak(full)} | ({how: at_peak(chosen)} if state.r else {})
+    title = title_of(label_of(LOADABLE, state.model), how, chosen, full)
+    return {"title": title, "readout": readout(state), "bars": bars, "gpus": GPUS}
 
 
 def readout(state: MemoryState) -> str:
@@ -85,7 +93,7 @@ def readout(state: MemoryState) -> str:
     moment = next(MOMENTS[name] for name, size in chosen.moments.items() if size == peak)
     most = largest_batch(state.model, plan_of(state, method(state.r)), GPUS[T4] - SPARE)
     lines = [
-        f"{label(LOADABLE, state.model)}, {label(RANKS, state.r)}: {chosen.trainable:,} of {chosen.parameters:,} "
+        f"{label_of(LOADABLE, state.model)}, {label_of(RANKS, state.r)}: {chosen.trainable:,} of {chosen.parameters:,} "
         f"parameters trained ({chosen.trainable / chosen.parameters:.2%}).",
         f"Peak: {size_text(peak)}, {moment}. Full fine-tuning: {size_text(full.predicted_peak)}.",
         room_for(peak),

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from lorabook.memory.estimate import Estimate
+from lorabook.workbook.kit.alive import ACTIVATIONS, COLOURS, alive
 from lorabook.workbook.kit.figures import GREY, ORANGE, new_figure
-from lorabook.workbook.kit.memory_bars import ACTIVATIONS, COLOURS, alive
 
 GIB = 2**30
 COPIES, GREEN_PALE = "fp16 copies of the weights", "#7fceb8"

@@ -3,10 +3,8 @@
 import json
 import shlex
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig
@@ -15,12 +13,12 @@ from lorabook.memory.families import shape_of
 from lorabook.memory.gpus import GPUS
 from lorabook.memory.shape import Module
 from lorabook.sizes import size_text
+from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.break_even import break_even_rank
-from lorabook.workbook.kit.check_boxes import CheckBoxes
-from lorabook.workbook.kit.controls import buttons, label, slider
+from lorabook.workbook.kit.controls import Control, buttons, label_of, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.gpu_room import room_for, title_of
-from lorabook.workbook.kit.memory_bars import memory_bars
+from lorabook.workbook.kit.model_sizes import model_sizes
 from lorabook.workbook.kit.models import LOADABLE, MODELS, USUAL_TARGETS
 from lorabook.workbook.kit.step_controls import OPTIMIZERS, PRECISIONS, plan_of, step_controls
 
@@ -58,26 +56,35 @@ PRESETS = {
 
 
 class LoRAExplorer(Explorer):
-    """r, alpha, targets, method, step → parameters, scaling, files; full fine-tuning and LoRA as stacked bars."""
+    """r, alpha, targets, method, step → parameters, scaling, files; what is alive at the peak, over memory of GPUs."""
 
     def __init__(self) -> None:
-        default = LoRAState()
         controls = step_controls(MODELS) | {
             "r": slider("rank r", RANKS),
             "alpha": slider("α", ALPHAS),
-            "targets": CheckBoxes("target modules", box_options(default.model), default.targets),
+            "targets": Control(
+                "boxes",
+                "target modules",
+                {model: box_options(model) for model in MODELS.values()},
+                by="model",
+                usual={model: USUAL_TARGETS[shape_of(model).family.name] for model in MODELS.values()},
+            ),
             "method": buttons("method", METHODS),
         }
-        controls["model"].observe(partial(_follow, controls["targets"]), names="value")
-        in_order = {name: controls[name] for name in vars(default)}
-        super().__init__(in_order, default, figure, readout, PRESETS, details=details)
-
-
-def _follow(boxes: CheckBoxes, change: Any) -> None:
-    """Offer the targets of the model that was chosen; what is ticked stays if the model has all of it."""
-    model = change["new"]
-    kept = set(boxes.value) <= modules(model).keys()
-    boxes.offer(box_options(model), boxes.value if kept else USUAL_TARGETS[shape_of(model).family.name])
+        in_order = {name: controls[name] for name in vars(LoRAState())}
+        data = {
+            "models": {model: model_sizes(model) for model in MODELS.values()},
+            "targets": {model: list(modules(model)) for model in MODELS.values()},
+            "usual": {model: USUAL_TARGETS[shape_of(model).family.name] for model in MODELS.values()},
+            "loadable": list(LOADABLE.values()),
+            "names": list(MODELS.items()),
+            "methods": list(METHODS.items()),
+            "optimizers": list(OPTIMIZERS.items()),
+            "precisions": list(PRECISIONS.items()),
+            "gpus": GPUS,
+            "tasks": TASKS,
+        }
+        super().__init__("rank_and_alpha/explorer.js", in_order, LoRAState(), shown, PRESETS, data)
 
 
 @cache
@@ -110,13 +117,18 @@ def estimated(state: LoRAState, method: str) -> Estimate:
     return estimate(state.model, replace(plan, weights="nf4") if method == "lora4" else plan)
 
 
-def figure(state: LoRAState, figure: Figure | None = None) -> Figure:
-    """The components of full fine-tuning, and beside them those of `state`, as stacked bars under the GPUs."""
-    full, chosen, how = estimated(state, "full"), estimated(state, state.method), label(METHODS, state.method)
-    bars = {"full fine-tuning": full}
-    if state.method != "full":
-        bars[f"{how}, α/r = {state.alpha / state.r:.4g}"] = chosen
-    return memory_bars(bars, GPUS, title_of(label(MODELS, state.model), how, chosen, full), figure)
+def shown(state: LoRAState) -> dict[str, Any]:
+    """What is alive at the peak of full fine-tuning, and beside it of `state`, in bytes by component; lines to copy."""
+    full, chosen, how = estimated(state, "full"), estimated(state, state.method), label_of(METHODS, state.method)
+    bars = {"full fine-tuning": at_peak(full)} | ({how: at_peak(chosen)} if state.method != "full" else {})
+    return {
+        "title": title_of(label_of(MODELS, state.model), how, chosen, full),
+        "readout": readout(state),
+        "details": details(state),
+        "copy": to_copy(state),
+        "bars": bars,
+        "gpus": GPUS,
+    }
 
 
 def readout(state: LoRAState) -> str:
@@ -133,20 +145,20 @@ def readout(state: LoRAState) -> str:
 
 
 def details(state: LoRAState) -> str:
-    """What folds out below: where the parameters are, what to say of the rank, files, and lines to copy."""
+    """What folds out below: where the parameters are, what to say of the rank, files."""
     full, chosen = estimated(state, "full"), estimated(state, state.method)
-    lines = [*(_targets(state) if state.method != "full" else []), _files(state, full, chosen), *_to_copy(state)]
-    return "\n".join(lines)
+    return "\n".join([*(_targets(state) if state.method != "full" else []), _files(state, full, chosen)])
 
 
 def _trained(state: LoRAState, chosen: Estimate) -> str:
     """How many parameters are trained, and the scaling."""
-    model, r, alpha = label(MODELS, state.model), state.r, state.alpha
+    model, r, alpha = label_of(MODELS, state.model), state.r, state.alpha
     if state.method == "full":
         return f"{model}, full fine-tuning: all {chosen.parameters:,} parameters trained. r, α, targets do nothing."
+    share, how = 100 * chosen.trainable / chosen.parameters, label_of(METHODS, state.method)
     return (
-        f"{model}, {label(METHODS, state.method)}, r = {r}: {chosen.trainable:,} of {chosen.parameters:,} parameters "
-        f"trained, {100 * chosen.trainable / chosen.parameters:.4f}%. Scaling α/r = {alpha}/{r} = {alpha / r:.4g}."
+        f"{model}, {how}, r = {r}: {chosen.trainable:,} of {chosen.parameters:,} parameters trained, {share:.4f}%. "
+        f"Scaling α/r = {alpha}/{r} = {alpha / r:.4g}."
     )
 
 
@@ -175,9 +187,9 @@ def _of_the_rank(r: int, matrices: dict[str, Module]) -> str:
 
 
 def _setting(state: LoRAState) -> str:
-    base = "a base in NF4 and fp16 arithmetic" if state.method == "lora4" else label(PRECISIONS, state.weights)
+    base = "a base in NF4 and fp16 arithmetic" if state.method == "lora4" else label_of(PRECISIONS, state.weights)
     return (
-        f"{label(OPTIMIZERS, state.optimizer)}, {base}, {state.batch} × {state.sequence} tokens, "
+        f"{label_of(OPTIMIZERS, state.optimizer)}, {base}, {state.batch} × {state.sequence} tokens, "
         f"{'with' if state.checkpointing else 'without'} checkpointing"
     )
 
@@ -206,25 +218,24 @@ def _files(state: LoRAState, full: Estimate, chosen: Estimate) -> str:
     )
 
 
-def _to_copy(state: LoRAState) -> list[str]:
+def to_copy(state: LoRAState) -> dict[str, str]:
     """PEFT's configuration, and what lorabook's command line calls this setting."""
-    options = "--full"
-    lines = []
+    options, found = "--full", {}
     if state.method != "full":
         targets = short_targets(state)
         options = f"--r {state.r} --alpha {state.alpha} --targets {','.join(targets)}"
-        lines.append(
-            f"PEFT: LoraConfig(r={state.r}, lora_alpha={state.alpha}, target_modules={json.dumps(targets)}, "
+        found["PEFT"] = (
+            f"LoraConfig(r={state.r}, lora_alpha={state.alpha}, target_modules={json.dumps(targets)}, "
             'task_type="CAUSAL_LM")'
         )
     model = shlex.quote(state.model)
     if state.method == "lora" and state.model in LOADABLE.values():
         tokens = f"--max-length {state.sequence} --micro-tokens {state.batch * state.sequence}"
-        lines.append(f"To train: lorabook finetune --model {model} {options} {tokens}")
+        found["To train"] = f"lorabook finetune --model {model} {options} {tokens}"
     weights = "nf4" if state.method == "lora4" else state.weights
     step = f"--batch {state.batch} --sequence {state.sequence} --weights {weights} --optimizer {state.optimizer}"
     checkpointing = " --checkpointing" if state.checkpointing else ""
-    return [*lines, f"To predict this peak: lorabook memory {model} {options} {step}{checkpointing}"]
+    return found | {"To predict this peak": f"lorabook memory {model} {options} {step}{checkpointing}"}
 
 
 def short_targets(state: LoRAState) -> list[str]:

@@ -3,7 +3,6 @@
 import copy
 import inspect
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from lorabook import LoRAConfig
-from lorabook.workbook.clinic.family import NAMES, DoRALinear, LoRALinear, PiSSALinear
+from lorabook.workbook.clinic.family import DoRALinear, LoRALinear, PiSSALinear
 
 R, ALPHA, D, K = 4, 6, 20, 32
 NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "01_lora_from_scratch.ipynb"
@@ -68,10 +66,3 @@ def test_output_and_gradients_are_pefts(ours, settings):
 def test_the_layer_is_the_notebooks():
     cells = ["".join(c["source"]) for c in json.loads(NOTEBOOK.read_text())["cells"] if c["cell_type"] == "code"]
     assert any(inspect.getsource(LoRALinear).strip() in cell for cell in cells)
-
-
-def test_names_are_the_libraries_own():
-    ours, theirs = ({f.name for f in fields(config)} for config in (LoRAConfig, LoraConfig))
-    patterns = {"rank_pattern", "alpha_pattern"}  # called as in PEFT, and in no notebook
-    assert {names.lorabook for names in NAMES.values()} - {None} == ours - patterns and patterns <= theirs
-    assert {names.peft for names in NAMES.values()} - {None} <= theirs

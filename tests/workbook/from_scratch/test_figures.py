@@ -3,12 +3,14 @@
 from lorabook.workbook.from_scratch.figures import fading_in, training, which_factor
 
 
-def test_training_draws_every_step_and_every_measurement():
-    (axes,) = training([3.0, 2.5, 2.6], {0: 2.9, 3: 2.4}).axes
-    one, other = axes.get_lines()
-    assert list(one.get_xdata()) == [1, 2, 3] and list(one.get_ydata()) == [3.0, 2.5, 2.6]
-    assert list(other.get_xdata()) == [0, 3] and list(other.get_ydata()) == [2.9, 2.4]
-    assert {t.get_text() for t in axes.texts} == {"2.90", "2.40", "dots: one training batch each", "held-out"}
+def test_training_draws_three_held_out_losses_over_the_steps():
+    (axes,) = training({0: (2.7, 2.6, 2.65), 30: (1.9, 2.5, 2.4)}, "see").axes
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[2.7, 1.9], [2.6, 2.5], [2.65, 2.4]]
+    assert [text.get_text() for text in axes.texts] == [
+        "docstring lines, 2.70 → 1.90",
+        "other tokens, 2.60 → 2.50",
+        "all tokens, 2.65 → 2.40",
+    ]
 
 
 def test_fading_in_writes_every_rate_over_its_strength():

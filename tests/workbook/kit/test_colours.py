@@ -7,6 +7,7 @@ distance of two colours is that of CIELAB.
 
 import ast
 import importlib
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -79,3 +80,17 @@ def test_the_palette_is_told_apart(eyes):
     seen["the page"] = lab(np.ones(3))
     near = {(a, b): np.linalg.norm(seen[a] - seen[b]) for a, b in combinations(seen, 2)}
     assert min(near.values()) > 10, min(near, key=near.get)
+
+
+def test_the_explorers_have_this_palette_and_text_in_it_is_read():
+    svg, style = (FOLDER.joinpath("kit", name).read_text(encoding="utf-8") for name in ("svg.js", "style.js"))
+    ours = dict(re.findall(r'(\w+): "(#\w{6})"', svg))
+    assert ours == {name.lower(): getattr(figures, name) for name in (*PALETTE, "SKY", "PURPLE")}
+    assert contrast("white", ours["blue"]) > 4.5  # the sizes in a bar: white on blue, black on the others
+    assert all(contrast("black", colour) > 4.5 for name, colour in ours.items() if name != "blue")
+    themes = re.findall(r"--page: (#\w+); --text: (#\w+);", style)
+    assert len(themes) == 2
+    for page, text in themes:
+        muted = 0.72 * np.array(to_rgb(text)) + 0.28 * np.array(to_rgb(page))  # as style.js mixes it
+        assert contrast(text, page) > 10 and contrast(muted, page) > 4.5
+        assert all(contrast(colour, page) > 2 for colour in ours.values())

@@ -1,169 +1,158 @@
-"""The explorers without a browser: the shell on a toy, and the pure functions of each over their whole range."""
+"""The explorers without a browser: the state, the static version, what is left without anywidget."""
 
 import io
-from dataclasses import dataclass, fields
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, fields, replace
 
-import ipywidgets as widgets
 import pytest
-from matplotlib import pyplot
-from matplotlib.image import imread
+from PIL import Image
 
 from lorabook.errors import SettingError
-from lorabook.workbook import explorers
-from lorabook.workbook.explorers import Explorer
-from lorabook.workbook.kit import figures
-from lorabook.workbook.kit.check_boxes import CheckBoxes
-from lorabook.workbook.kit.explorer import to_fast_png
+from lorabook.workbook.explorers import Explorer, LoRAExplorer
+from lorabook.workbook.kit.controls import Control, buttons, check, slider
+from scripts.assets.explorer_pictures import FOLDER, every_explorer, fingerprint
+
+LARGEST = 150_000  # bytes of a static version
 
 
 @dataclass(frozen=True)
 class Toy:
+    kind: str = "low"
     height: int = 3
     loud: bool = False
+    parts: tuple[str, ...] = ("a",)
 
 
-class Drawn:
-    """A figure function that keeps what it was asked for, and raises at some heights."""
-
-    def __init__(self):
-        self.asked: list = []
-
-    def __call__(self, state, figure=None):
-        self.asked.append((state, figure))
-        if state.height == 8:
-            raise SettingError("height is 8.", "Give another <b>one</b>.")
-        if state.height == 9:
-            return {}["missing"]
-        figure = figure or figures.new_figure(3, 2)[0]
-        figure.clear()
-        figure.add_subplot().bar(["toy"], [state.height])
-        return figure
+PARTS = {"low": {"a ×1": "a", "b ×2": "b"}, "high": {"b ×2": "b", "c ×1": "c"}}
 
 
-def said(state: Toy) -> str:
-    return f"<i>{state.height}</i>\nloud: {state.loud}"
+def shown(state: Toy) -> dict:
+    if state.height == 8:
+        raise SettingError("height is 8.", "Give another <b>one</b>.")
+    return {"title": "Toy", "readout": f"<i>{state.height}</i> </script>", "height": state.height}
 
 
 class ToyExplorer(Explorer):
     def __init__(self):
-        self.drawn = Drawn()
-        height = widgets.IntSlider(description="height", min=0, max=9)
-        controls = {"height": height, "loud": widgets.Checkbox(description="loud")}
-        presets = {"low": Toy(1), "high": Toy(7, True)}
-        super().__init__(controls, Toy(), self.drawn, said, presets, (300, 200))
+        controls = {
+            "kind": buttons("kind", {"low one": "low", "high one": "high"}),
+            "height": slider("height", {str(i): i for i in range(9)}),
+            "loud": check("loud"),
+            "parts": Control("boxes", "parts", PARTS, by="kind", usual={"low": ("a",), "high": ("c",)}),
+        }
+        super().__init__("start/explorer.js", controls, Toy(), shown, {"tall": Toy(height=7)}, {"mark": "</script>"})
 
 
-def tree(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from tree(child)
+@pytest.fixture
+def toy(monkeypatch) -> ToyExplorer:
+    monkeypatch.setattr("lorabook.workbook.kit.explorer.picture_of", lambda name: b"a picture")
+    return ToyExplorer()
 
 
-def buttons(explorer) -> dict:
-    return {w.description: w for w in tree(explorer) if isinstance(w, widgets.Button)}
+class TestState:
+    def test_it_is_set_and_read_and_observed(self, toy):
+        seen = []
+        toy.observe(lambda change: seen.append(change["new"]), names="state")
+        toy.state = replace(toy.state, height=5, loud=True)
+        assert toy.state == Toy(height=5, loud=True) == seen[0] and len(seen) == 1
 
-
-class TestShell:
-    @pytest.fixture
-    def toy(self) -> ToyExplorer:
-        return ToyExplorer()
-
-    def test_a_move_changes_state_picture_and_text(self, toy):
-        first = toy.picture.value
-        toy.controls["height"].value = 5
-        assert toy.state == Toy(5) and toy.picture.value != first
-        assert "&lt;i&gt;5&lt;/i&gt;\nloud: False" in toy.text.value and "<i>" not in toy.text.value
-        toy.controls["height"].value = 3
-        assert toy.picture.value == first
-
-    def test_the_picture_has_the_size_that_the_widget_keeps_for_it(self, toy):
-        assert imread(io.BytesIO(toy.picture.value)).shape[:2] == (200, 300)
-        assert (toy.picture.layout.width, toy.picture.layout.height) == ("300px", "auto")
-
-    def test_fifty_events_draw_on_one_figure_and_leave_none_open(self, toy):
-        for i in range(50):
-            toy.controls["height"].value = i % 7
-        assert len(toy.drawn.asked) == 51
-        assert len({id(figure) for _, figure in toy.drawn.asked}) == 1
-        assert pyplot.get_fignums() == []
-
-    def test_setting_the_state_draws_once_and_the_same_state_not_at_all(self, toy):
-        toy.state = Toy(6, True)
-        assert [state for state, _ in toy.drawn.asked] == [Toy(), Toy(6, True)]
-        toy.state = Toy(6, True)
-        assert len(toy.drawn.asked) == 2
-
-    def test_presets_are_buttons(self, toy):
-        buttons(toy)["high"].click()
-        assert toy.state == Toy(7, True) and "loud: True" in toy.text.value
+    def test_a_move_in_the_browser_arrives_as_a_state(self, toy):
+        """What ipywidgets does with a message: JSON in, JSON out."""
+        toy.set_state({"state": {"kind": "high", "height": 1, "loud": True, "parts": ["b", "c"]}})
+        assert toy.state == Toy("high", 1, True, ("b", "c"))
+        assert toy.get_state("state")["state"] == asdict(toy.state)
 
     @pytest.mark.parametrize(
-        ("height", "shown"),
-        [(8, "height is 8. Give another &lt;b&gt;one&lt;/b&gt;."), (9, "KeyError: &#x27;missing&#x27;")],
+        ("state", "message"),
+        [
+            (Toy(height=9), "height is 9. Choose among 0, 1, "),
+            (Toy("middle"), "kind is 'middle'. Choose among 'low', 'high'."),
+            (Toy("high", parts=("a",)), "parts is \\('a',\\). Choose among 'b', 'c'."),
+            ({"height": 3}, "The state is {'height': 3}. Give a Toy."),
+        ],
     )
-    def test_what_drawing_raises_is_shown_until_the_next_change(self, toy, height, shown):
-        toy.controls["height"].value = height
-        assert shown in toy.error.value and toy.error.layout.display is None
-        assert toy.picture.layout.visibility == "hidden" and toy.text.value == ""
-        toy.controls["height"].value = 3
-        assert toy.error.layout.display == "none" and toy.picture.layout.visibility is None
-        assert "3" in toy.text.value
+    def test_what_no_control_offers_is_refused_and_the_state_stays(self, toy, state, message):
+        with pytest.raises(SettingError, match=message):
+            toy.state = state
+        assert toy.state == Toy()
 
-    def test_a_fault_names_its_place(self, toy):
-        toy.controls["height"].value = 9
-        assert "at test_explorer.py line " in toy.error.value
+    def test_an_error_is_shown_in_place_of_a_picture(self, toy):
+        assert toy.shown(Toy(height=8)) == {"error": "height is 8. Give another <b>one</b>."}
 
-    def test_a_state_that_cannot_be_made_is_shown(self, toy, monkeypatch):
-        monkeypatch.setattr(Toy, "__init__", lambda self, **values: 1 / 0)
-        toy.controls["height"].value = 4
-        assert "ZeroDivisionError" in toy.error.value
-
-    def test_the_text_that_nbval_compares_is_short_and_stable(self, toy):
-        before = toy._repr_mimebundle_()["text/plain"] if hasattr(toy, "_repr_mimebundle_") else repr(toy)
-        toy.controls["height"].value = 5
-        assert before == repr(toy) == "ToyExplorer()"
-
-    def test_the_static_version_shows_the_default_state(self, toy, monkeypatch):
-        shown = []
-        monkeypatch.setattr(figures, "show", lambda figure, text: shown.append((figure, text)))
-        toy.controls["height"].value = 5
-        toy.show_static()
-        ((figure, text),) = shown
-        assert text == "<i>3</i>\nloud: False"
-        assert figure is not toy.drawn.asked[0][1] and figure.axes[0].patches[0].get_height() == 3
+    def test_its_text_for_nbval_is_short_and_stable(self, toy):
+        data = toy._repr_mimebundle_()
+        data = data[0] if isinstance(data, tuple) else data
+        toy.state = Toy(height=1)
+        assert data["text/plain"] == repr(toy) == "ToyExplorer()"
+        assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == toy.model_id
 
 
-# Every explorer
+class TestStaticVersion:
+    def test_it_shows_the_default_state_wherever_the_controls_are(self, toy, capsys):
+        toy.state = Toy(height=5)
+        found = toy.static_version()
+        assert found["text/plain"] == "<i>3</i> </script>" and found["image/png"] == b"a picture"
+        assert 'alt="&lt;i&gt;3&lt;/i&gt; &lt;/script&gt;"' in found["text/html"]
 
-MADE = [getattr(explorers, name) for name in explorers.__all__ if name != "Explorer"]
-# A list or radio buttons would lose the arrow keys to the notebook that they stand in (see test_browser_explorers.py).
-SLIDERS = (widgets.SelectionSlider, widgets.IntSlider, widgets.FloatSlider)
-BY_KEYBOARD = (*SLIDERS, widgets.ToggleButtons, widgets.Checkbox, CheckBoxes)
+    def test_nothing_in_it_ends_its_script(self, toy):
+        page = toy.static_html(b"")
+        assert page.count("</script>") == 1 and page.endswith("</script>")
+        (spec,) = re.findall(r"start\(explorer, (.*)\);\n</script>", page)
+        assert json.loads(spec) == json.loads(json.dumps(toy.spec))
 
 
-@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("explorer", every_explorer(), ids=lambda explorer: type(explorer).__name__)
 class TestEveryExplorer:
-    def test_its_controls_are_described_and_work_from_the_keyboard(self, made):
-        explorer = made()
+    def test_a_control_is_described_for_each_field(self, explorer):
         assert list(explorer.controls) == [field.name for field in fields(explorer.default)]
-        for control in explorer.controls.values():
-            assert control.description and isinstance(control, BY_KEYBOARD)
+        assert all(control.label for control in explorer.controls.values())
 
-    def test_it_has_core_widgets_and_no_output(self, made):
-        for widget in tree(made()):
-            assert isinstance(widget, (Explorer, CheckBoxes)) or type(widget).__module__.startswith("ipywidgets.")
-            assert not isinstance(widget, widgets.Output)
+    def test_it_takes_every_preset(self, explorer):
+        for values in explorer.spec["presets"].values():
+            state = explorer.state_of(values)
+            explorer.state = state
+            said = explorer.shown(explorer.state)
+            assert explorer.state == state and said["title"] and len(said["readout"].splitlines()) <= 4
 
-    def test_it_starts_at_its_default_without_an_error_and_takes_every_preset(self, made):
-        explorer = made()
-        assert explorer.state == explorer.default and explorer.error.layout.display == "none"
-        for button in buttons(explorer).values():
-            button.click()
-            assert explorer.error.layout.display == "none" and explorer.text.value
+    def test_its_static_version_is_small_and_asks_no_network_for_anything(self, explorer):
+        page = explorer.static_version()["text/html"]
+        assert len(page.encode()) <= LARGEST
+        assert set(re.findall(r"https?://[^\s\"'`]+", page)) <= {"http://www.w3.org/2000/svg"}  # a name, not an address
+        assert not re.search(r"\bimport\b|\bexport\b|\bfetch\(|XMLHttpRequest|@import|url\(", page)
 
-    def test_it_shows_what_its_pure_functions_give(self, made):
-        explorer = made()
-        for button in buttons(explorer).values():
-            button.click()
-            fresh = explorer.figure(explorer.state, None)
-            assert explorer.picture.value == to_fast_png(fresh), "the figure keeps something of earlier drawings"
+    def test_its_picture_is_of_what_the_module_draws_now(self, explorer):
+        """If this fails: python -m scripts.assets.explorer_pictures"""
+        picture = Image.open(FOLDER / f"{type(explorer).__name__}.png")
+        assert picture.info["source"] == fingerprint(explorer) and picture.width > 800
+
+    def test_the_static_version_is_the_same_every_time(self, explorer):
+        assert type(explorer)().static_html(b"") == explorer.static_html(b"")
+
+
+def test_without_anywidget_the_static_version_takes_its_place():
+    code = """
+import sys
+sys.modules["anywidget"] = None
+from lorabook.workbook.explorers import StartExplorer
+explorer = StartExplorer()
+explorer.state = type(explorer.state)(r=64)
+print(sorted(explorer._repr_mimebundle_()), explorer.state.r, explorer._repr_mimebundle_()["text/plain"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "['image/png', 'text/html', 'text/plain'] 64 StartExplorer()"
+
+
+def test_show_static_displays_the_static_version_and_its_readout(capsys, monkeypatch):
+    import IPython.display
+
+    displayed = []
+    monkeypatch.setattr(IPython.display, "display", lambda what, raw=False: displayed.append((what, raw)))
+    explorer = LoRAExplorer()
+    explorer.show_static()
+    (bundle, raw), (caption, _) = displayed
+    assert raw and bundle.keys() == {"text/html", "image/png", "text/plain"}
+    assert caption.data == f"*{explorer.shown(explorer.default)['readout']}*"
+    assert Image.open(io.BytesIO(bundle["image/png"])).format == "PNG"

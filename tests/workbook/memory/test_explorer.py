@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,12 +10,11 @@ from lorabook.memory.estimate import estimate
 from lorabook.memory.gpus import GPUS
 from lorabook.memory.plan import Plan
 from lorabook.sizes import size_text
-from lorabook.workbook.kit.memory_bars import COLOURS, at_peak
+from lorabook.workbook.kit.alive import COLOURS, at_peak
 from lorabook.workbook.kit.models import LOADABLE
 from lorabook.workbook.kit.step_controls import BATCHES, OPTIMIZERS, PRECISIONS, SEQUENCES, plan_of
 from lorabook.workbook.memory import explorer as memory
 from lorabook.workbook.memory.explorer import MemoryExplorer, MemoryState
-from tests.workbook.no_overlap import assert_no_text_cut_or_covered
 
 STATES = st.builds(
     MemoryState,
@@ -43,20 +40,13 @@ FITTING = STATES.filter(lambda state: state.sequence <= PLACES.get(state.model, 
 @settings(max_examples=60, deadline=None)
 @given(FITTING)
 def test_bars_are_what_is_alive_at_the_peak(state):
-    (axes,) = memory.figure(state).axes
-    unit = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}[axes.get_ylabel()[8:11]]
     methods = [1.0, memory.method(state.r)] if state.r else [1.0]
     books = [estimate(state.model, plan_of(state, method)) for method in methods]
-    bars = np.array([patch.get_height() * unit for patch in axes.patches]).reshape(len(books), len(COLOURS))
-    for book, heights in zip(books, bars):
-        assert heights == pytest.approx([at_peak(book)[name] for name in COLOURS])
-        assert sum(heights) == pytest.approx(book.predicted_peak)
-
-
-@settings(max_examples=60, deadline=None)
-@given(FITTING)
-def test_no_text_is_cut_or_lies_on_another(state):
-    assert_no_text_cut_or_covered(memory.figure(state))
+    bars = memory.shown(state)["bars"]
+    assert list(bars) == ["full fine-tuning", f"LoRA, r = {state.r}"][: len(books)]
+    for book, parts in zip(books, bars.values(), strict=True):
+        assert parts == at_peak(book) and list(parts) == list(COLOURS)
+        assert sum(parts.values()) == book.predicted_peak
 
 
 @settings(max_examples=60, deadline=None)
@@ -85,16 +75,14 @@ def test_full_fine_tuning_of_starcoder_is_twenty_bytes_a_parameter_in_the_optimi
 def test_a_sequence_beyond_the_model_is_shown_as_an_error():
     explorer = MemoryExplorer()
     explorer.state = MemoryState("pocket", sequence=1024)
-    assert "pocket has 512 positions" in explorer.error.value and explorer.error.layout.display is None
-    explorer.state = MemoryState("pocket", sequence=512)
-    assert explorer.error.layout.display == "none"
+    assert "pocket has 512 positions" in explorer.shown(explorer.state)["error"]
+    assert "error" not in explorer.shown(MemoryState("pocket", sequence=512))
 
 
 def test_titles_tell_what_fits():
-    (axes,) = memory.figure(MemoryState()).axes
-    assert axes.get_title("left").endswith("it fits on a T4, full fine-tuning does not")
-    (axes,) = memory.figure(MemoryState("meta-llama/Llama-2-7b-hf", r=0)).axes
-    assert axes.get_title("left").startswith("Full fine-tuning of Llama-2-7B needs")
+    assert memory.shown(MemoryState())["title"].endswith("it fits on a T4, full fine-tuning does not")
+    title = memory.shown(MemoryState("meta-llama/Llama-2-7b-hf", r=0))["title"]
+    assert title.startswith("Full fine-tuning of Llama-2-7B needs")
 
 
 def test_states_are_plans():

@@ -10,24 +10,23 @@ from itertools import product
 import pytest
 import torch
 import typer
-from matplotlib import pyplot
 from peft import LoraConfig, LoraModel
 from torch import nn
 from transformers import AutoModelForCausalLM, GPTBigCodeConfig, LlamaConfig
 from typer.testing import CliRunner
 
 from lorabook import cli
+from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.sizes import size_text
-from lorabook.workbook.kit.memory_bars import COLOURS, at_peak
+from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.models import MODELS
 from lorabook.workbook.rank_and_alpha import explorer as lora
-from lorabook.workbook.rank_and_alpha.explorer import ALPHAS, METHODS, PRESETS, RANKS, LoRAExplorer, LoRAState
-from tests.workbook.no_overlap import assert_no_text_cut_or_covered
+from lorabook.workbook.rank_and_alpha.explorer import ALPHAS, METHODS, PRESETS, LoRAExplorer, LoRAState
 
 LLAMA, GPT3, TINY = "meta-llama/Llama-2-7b-hf", "GPT-3 175B", "bigcode/tiny_starcoder_py"
 STARCODERS = {
@@ -77,7 +76,8 @@ def gpt3(h: int = 12288) -> nn.Module:
 
 def told(state: LoRAState) -> str:
     """All that the explorer says, what folds out included."""
-    return f"{lora.readout(state)}\n{lora.details(state)}"
+    copied = "\n".join(f"{name}: {text}" for name, text in lora.to_copy(state).items())
+    return f"{lora.readout(state)}\n{lora.details(state)}\n{copied}"
 
 
 def line(state: LoRAState, start: str) -> str:
@@ -161,21 +161,14 @@ def plan(state: LoRAState, **changes) -> Plan:
 
 
 @pytest.mark.parametrize("model", MODELS.values())
-def test_every_state_is_drawn_and_told_as_the_estimate_has_it(model):
+def test_every_state_is_shown_and_told_as_the_estimate_has_it(model):
     for state in (*[s for s in RANGE if s.model == model], *[s for s in PRESETS.values() if s.model == model]):
         books = [estimate(model, plan(state, method=1.0, weights=state.weights))]
         if state.method != "full":
             books.append(estimate(model, plan(state)))
-        figure = lora.figure(state)
-        (axes,) = figure.axes
-        unit = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}[axes.get_ylabel()[8:11]]
-        heights = [patch.get_height() * unit for patch in axes.patches]
-        for book, drawn in zip(books, (heights[:7], heights[7:]), strict=False):
-            assert drawn == pytest.approx([at_peak(book)[name] for name in COLOURS])
-        assert len(heights) == 7 * len(books)
-        names = [label.get_text() for label in axes.get_xticklabels()]
-        assert names[0] == "full fine-tuning" and all(f"α/r = {state.alpha / state.r:.4g}" in n for n in names[1:])
-        assert_no_text_cut_or_covered(figure)
+        bars = lora.shown(state)["bars"]
+        assert list(bars.values()) == [at_peak(book) for book in books]
+        assert next(iter(bars)) == "full fine-tuning"
         peak = books[-1].predicted_peak
         assert line(state, "Peak:").startswith(f"{size_text(peak)} with AdamW, ")
         others = plan(replace(state, r=2 * state.r)), plan(state, batch=2 * state.batch)
@@ -255,54 +248,20 @@ def explorer() -> LoRAExplorer:
     return LoRAExplorer()
 
 
-def boxes(explorer: LoRAExplorer) -> dict[str, bool]:
-    return {box.description: box.value for box in explorer.controls["targets"].boxes.children}
-
-
 class TestWidget:
     @pytest.mark.parametrize("model", MODELS.values())
     def test_the_boxes_are_the_modules_of_the_model(self, explorer, model):
-        explorer.controls["model"].value = model
         leaves = [n for n, m in on_meta(model).named_modules() if isinstance(m, (nn.Linear, nn.Embedding))]
         hits = {t: sum(n == t or n.endswith("." + t) for n in leaves) for t in TARGETS[family(model)]}
         assert sum(hits.values()) == len(leaves)
-        assert list(boxes(explorer)) == [f"{target} ×{count}" for target, count in hits.items()]
+        boxes = explorer.controls["targets"].options[model]
+        assert boxes == {f"{target} ×{count}": target for target, count in hits.items()}
 
-    def test_what_is_ticked_stays_where_the_model_has_it_and_else_gives_way_to_the_usual(self, explorer):
-        explorer.state = LoRAState(targets=("c_attn", "mlp.c_proj"))
-        for model, targets in (
-            ("pocket", ("c_attn", "mlp.c_proj")),
-            (LLAMA, ("q_proj", "v_proj")),
-            (GPT3, ("q_proj", "v_proj")),
-            (TINY, ("c_attn",)),
-        ):
-            explorer.controls["model"].value = model
-            assert explorer.state.targets == targets and explorer.error.layout.display == "none"
-            assert [name.split()[0] for name, ticked in boxes(explorer).items() if ticked] == list(targets)
+    def test_targets_of_another_model_are_refused(self, explorer):
+        with pytest.raises(SettingError, match=r"targets is .*Choose among 'embed_tokens', 'q_proj'"):
+            explorer.state = replace(LoRAState(), model=LLAMA)
+        assert explorer.state == LoRAState()
 
-    def test_a_box_moves_the_state_once_and_picture_and_text_with_it(self, explorer):
-        explorer.state = LoRAState()
-        before, states = (explorer.picture.value, explorer.text.value), []
-        explorer.controls["targets"].observe(lambda change: states.append(change["new"]), names="value")
-        wpe = explorer.controls["targets"].boxes.children[1]
-        wpe.value = True
-        assert explorer.state == replace(LoRAState(), targets=("wpe", *LoRAState.targets))
-        assert explorer.picture.value != before[0] and explorer.text.value != before[1]
-        wpe.value = False
-        assert explorer.state == LoRAState() and len(states) == 2
-        assert (explorer.picture.value, explorer.text.value) == before
-
-    def test_without_a_target_it_says_so_until_one_is_ticked(self, explorer):
-        explorer.state = LoRAState(targets=())
-        assert "No target module is ticked. LoRA needs at least one" in explorer.error.value
-        assert explorer.picture.layout.visibility == "hidden"
-        explorer.controls["method"].value = "full"  # needs none
-        assert explorer.error.layout.display == "none"
-        explorer.state = LoRAState(targets=("c_attn",))
-        assert "No target" not in explorer.error.value
-
-    def test_fifty_events_leave_no_figure_open(self, explorer):
-        for r, alpha in list(product(RANKS.values(), ALPHAS.values()))[:25]:
-            explorer.controls["alpha"].value = alpha
-            explorer.controls["r"].value = r
-        assert pyplot.get_fignums() == [] and repr(explorer) == "LoRAExplorer()"
+    def test_without_a_target_it_says_so(self, explorer):
+        assert "No target module is ticked. LoRA needs at least one" in explorer.shown(LoRAState(targets=()))["error"]
+        assert "error" not in explorer.shown(LoRAState(targets=(), method="full"))  # needs none

@@ -1,0 +1,95 @@
+"""What notebook 08 asks: the cause of each case."""
+
+from lorabook.workbook.kit.question import Question
+
+CAUSE = "What is the cause?"
+
+
+def nan_loss() -> Question:
+    return Question(
+        CAUSE,
+        ("the learning rate is too high", "A and B are in fp16", "the batch has no labels"),
+        "A and B are in fp16",
+        "A rate of 0.001 is harmless here, and without labels the first loss would be NaN as well.",
+    )
+
+
+def loss_jumps() -> Question:
+    return Question(
+        CAUSE,
+        ("labels are shifted", "the learning rate is too high, or the scaling is wrong", "both, equally likely"),
+        "the learning rate is too high, or the scaling is wrong",
+        "With shifted labels the loss would be high from the first step on. This one starts where it should, and jumps.",
+    )
+
+
+def loss_flat() -> Question:
+    return Question(
+        CAUSE,
+        ("no gradient arrives", "all labels are masked", "the learning rate is too low", "the rank is too low"),
+        "the learning rate is too low",
+        "There are labels and a gradient, and a low rank would still learn something.",
+    )
+
+
+def no_labels() -> Question:
+    return Question(
+        "The template is in the text. Why was it not found?",
+        ("the tokenizer splits it differently in the text", "the text was cut", "its ids are not unique"),
+        "the tokenizer splits it differently in the text",
+        "A token may reach across the end of the template.",
+    )
+
+
+def never_stops() -> Question:
+    return Question(
+        CAUSE,
+        ("the answers in the data are too long", "the end token is never a label", "sampling is too random"),
+        "the end token is never a label",
+        "A model stops by writing its end token. It has to be trained to do so.",
+    )
+
+
+def other_prompt() -> Question:
+    return Question(
+        CAUSE,
+        ("overfitting", "the prompt is not the one of training", "the adapter was not loaded"),
+        "the prompt is not the one of training",
+        "The same examples and the same adapter give a better loss with the prompt of training.",
+    )
+
+
+def cut_off() -> Question:
+    return Question(
+        "Why is B still zero in three of the four blocks?",
+        ("the learning rate is too low", "no gradient reaches these blocks", "both factors started at zero"),
+        "no gradient reaches these blocks",
+        "A low rate would move B a little, and in every block. And the last block learned.",
+    )
+
+
+def loads_but_nothing() -> Question:
+    return Question(
+        CAUSE,
+        ("the names in the file do not match", "the adapter was trained for too few steps", "it is on another base"),
+        "the names in the file do not match",
+        "Too few steps, or another base, would still change the logits.",
+    )
+
+
+def overfits() -> Question:
+    return Question(
+        CAUSE,
+        ("the learning rate is too low", "too few examples, seen too often", "labels are shifted"),
+        "too few examples, seen too often",
+        "The model learns its examples by heart, and predicts others worse.",
+    )
+
+
+def worse_after_merging() -> Question:
+    return Question(
+        CAUSE,
+        ("rounding in the merged weights", "the update is in the model twice", "merging forgot α/r"),
+        "the update is in the model twice",
+        "Rounding costs far less, and a wrong scaling would show before merging, too.",
+    )

@@ -1,0 +1,73 @@
+// The Fastfood explorer: a spike on its way through B, H, Π, G and H, with each factor to be switched off.
+import { general } from "../kit/numbers.js";
+import { COLOUR, line, text } from "../kit/svg.js";
+
+const STAGES = [
+  ["θ: a spike", COLOUR.grey],
+  ["B: random signs", COLOUR.purple],
+  ["H: mixes", COLOUR.blue],
+  ["Π: shuffles", COLOUR.green],
+  ["G: scales at random", COLOUR.orange],
+  ["H: mixes again", COLOUR.vermilion],
+];
+
+/** The Walsh-Hadamard transform: H z, by sums and differences of halves. */
+function transformed(z) {
+  let found = z;
+  for (let h = 1; h < z.length; h *= 2) {
+    const before = found;
+    found = before.map((value, i) => (i & h ? before[i ^ h] - value : value + before[i ^ h]));
+  }
+  return found;
+}
+
+/** The same as `shown` in explorer.py. */
+function shownFastfood({ spike, step, B, H, Pi, G }, data) {
+  const stages = [data.B.map((_, i) => Number(i === spike))];
+  const factors = [
+    B && ((z) => z.map((value, i) => value * data.B[i])),
+    H && transformed,
+    Pi && ((z) => data.gather.map((from) => z[from])),
+    G && ((z) => z.map((value, i) => value * data.G[i])),
+    H && transformed,
+  ];
+  for (const factor of factors) stages.push(factor ? factor(stages.at(-1)) : stages.at(-1));
+  const present = stages[step].map(Math.abs).filter((value) => value > 1e-6);
+  const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
+  const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
+  return {
+    title: `A spike at ${spike}: ${present.length} of ${data.B.length} entries are not zero after ${data.steps[step]}`,
+    readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
+    stages: stages.map((stage) => stage.map((value) => value + 0)), // no negative zero
+    on: [true, B, H, Pi, G, H],
+    step,
+  };
+}
+
+/** A panel for each stage up to the state's step; the others are empty. */
+function drawFastfood({ stages, on, step }, width) {
+  const columns = width < 600 ? 2 : 3;
+  const [wide, high, left] = [width / columns, 150, 52];
+  const drawn = stages.flatMap((values, i) => {
+    const [x0, top] = [(i % columns) * wide + left, Math.floor(i / columns) * (high + 44) + 26];
+    const [span, middle] = [wide - left - 10, top + high / 2];
+    const [name, colour] = STAGES[i];
+    const parts = [text(x0, top - 8, on[i] ? name : `${name.split(":")[0]}: off`, { "font-weight": 600 })];
+    const x = (at) => x0 + (span * (at + 0.5)) / values.length;
+    const mark = (at, y, label, anchor) => text(at, y, label, { "font-size": 12, "text-anchor": anchor, fill: COLOUR.muted });
+    parts.push(line(x0, middle, x0 + span, middle, COLOUR.rule));
+    for (const at of [0, 32, 63]) parts.push(mark(x(at), top + high + 14, `${at}`, "middle"));
+    if (i > step) return parts;
+    const most = Math.max(1e-9, ...values.map(Math.abs));
+    for (const [sign, at] of [["", -1], ["", 0], ["−", 1]]) {
+      parts.push(mark(x0 - 5, middle + (at * high) / 2.2 + 4, at ? sign + general(most, 3) : "0", "end"));
+    }
+    values.forEach((value, at) => {
+      if (value) parts.push(line(x(at), middle, x(at), middle - (value / most) * (high / 2.2), colour, { "stroke-width": 2, "data-value": value }));
+    });
+    return parts;
+  });
+  return [drawn, Math.ceil(stages.length / columns) * (high + 44)];
+}
+
+export const explorer = { shown: shownFastfood, draw: drawFastfood };

@@ -1,0 +1,60 @@
+"""The explorers' pictures, for readers where no script runs: `lorabook/assets/explorers`, one PNG each.
+
+    python -m scripts.assets.explorer_pictures
+
+Chromium draws each explorer in its default state from the HTML of its static version, in the light theme. A picture
+carries a fingerprint of that HTML; a test asks for a new picture when the two no longer agree.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from playwright.sync_api import sync_playwright
+
+import lorabook
+from lorabook.workbook import explorers
+from lorabook.workbook.kit.explorer import Explorer
+from scripts.notebooks.browser import FLAGS, find_chromium
+
+FOLDER = Path(lorabook.__file__).parent / "assets" / "explorers"
+VIEW = {"width": 860, "height": 1000}
+
+
+def every_explorer() -> list[Explorer]:
+    made = [getattr(explorers, name) for name in explorers.__all__]
+    return [each() for each in made if issubclass(each, Explorer) and each is not Explorer]
+
+
+def fingerprint(explorer: Explorer) -> str:
+    """Of all that the picture is drawn from."""
+    return hashlib.sha256(explorer.static_html(b"").encode()).hexdigest()
+
+
+def small_png(picture: bytes, source: str) -> bytes:
+    """The picture in 64 colours, with the fingerprint of its source."""
+    note, buffer = PngInfo(), io.BytesIO()
+    note.add_text("source", source)
+    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    few.save(buffer, "PNG", optimize=True, pnginfo=note)
+    return buffer.getvalue()
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        page = browser.new_page(viewport=VIEW, device_scale_factor=1.5, color_scheme="light")
+        for explorer in every_explorer():
+            page.set_content(f"<!doctype html><body style='margin: 0'>{explorer.static_html(b'')}")
+            picture = page.locator(".lorabook-explorer svg").locator("xpath=..").screenshot()
+            path = FOLDER / f"{type(explorer).__name__}.png"
+            path.write_bytes(small_png(picture, fingerprint(explorer)))
+            print(f"{path.name}: {path.stat().st_size:,} bytes")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
