@@ -27,8 +27,8 @@ help: ## list the targets
 run: .venv/.lab ## run the final notebook on the pocket model: build/09_finetune_starcoder.html
 	$(BIN)/python -m scripts.notebooks.run notebooks/$(FINAL).ipynb build/$(FINAL).html
 
-lab: .venv/.lab ## open the workbook in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir notebooks
+lab: .venv/.lab ## open the workbook in JupyterLab, a copy of your own in workbook/
+	$(BIN)/lorabook workbook workbook --open
 
 test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
 	$(PYTEST) -m "not browser"
@@ -76,10 +76,11 @@ badges: .venv/.lab ## write where the project is published: make badges SLUG=own
 wheel: .venv/.lab ## build the package with its notebooks: dist/lorabook-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-student: .venv/.lab ## write the notebooks for a class, without outputs and answers: build/student
+student: .venv/.lab ## write the notebooks for a class, not yet run and without answers: build/student
 	$(BIN)/python -m scripts.notebooks.student
 
 screenshots: .venv/.test ## take pictures of the workbook in JupyterLab and on GitHub: build/screenshots
+	$(BIN)/python -m scripts.notebooks.readme_picture
 	$(BIN)/python -m scripts.notebooks.screenshots
 
 clean: ## remove caches and build outputs; keep .venv and build/pocket, which took hours of pre-training

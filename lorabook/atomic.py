@@ -6,10 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lorabook.errors import SettingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -38,7 +40,7 @@ def only_writer(folder: str | Path, wait: float = 0) -> Iterator[None]:
         yield
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(path: str | Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file with the permissions that any new file gets here; safetensors gives its owner's only.
 
     Raises:

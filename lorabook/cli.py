@@ -3,21 +3,27 @@
 Every result line reads `name: value`. Defaults are those of LoRAConfig, TrainConfig, Plan.
 """
 
+import json
 import os
-import shutil
 import sys
 import tempfile
+from dataclasses import replace
+from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lorabook import __version__
-from lorabook.atomic import only_writer, usual_permissions
+from lorabook.atomic import only_writer, replace_text, usual_permissions
 from lorabook.console import say
 from lorabook.errors import LorabookError, SaveError, SettingError
-from lorabook.lora import LoRAConfig, apply_lora
+from lorabook.lora_config import LoRAConfig
+from lorabook.memory.families import shape_of
 from lorabook.memory.plan import Plan
+from lorabook.reader_copy import unrun
+from lorabook.sizes import size_text
 from lorabook.step.config import TrainConfig, recommended_lr
 
 app = typer.Typer(
@@ -38,9 +44,18 @@ ROption = Annotated[int, typer.Option(help="Rank of the update.")]
 AlphaOption = Annotated[float, typer.Option(help="The update is scaled by alpha / r.")]
 DropoutOption = Annotated[float, typer.Option(help="Dropout on the input of the LoRA factors.")]
 TargetsOption = Annotated[str, typer.Option(help="Module names, separated by commas, or 'all-linear'.")]
+
+
+class Packing(StrEnum):
+    """The formats of `--quantize`."""
+
+    nf4 = "nf4"
+
+
 QuantizeOption = Annotated[
-    str | None, typer.Option(help="'nf4' holds the base's linear layers in 4 bits; needs lorabook[quantized].")
+    Packing | None, typer.Option(help="'nf4' holds the base's linear layers in 4 bits; needs lorabook[quantized].")
 ]
+INTERRUPTED = 130  # exit code, as the shell's for a command that Ctrl-C ended
 TARGETS = ",".join(LoRAConfig.targets)
 AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetune` or PEFT wrote an adapter to.")]
 
@@ -54,9 +69,10 @@ def main() -> None:
     except LorabookError as error:
         print(f"lorabook: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("lorabook: stopped. Add --resume to go on from the last checkpoint.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("lorabook: stopped.", file=sys.stderr)
+        raise
 
 
 def _version(asked: bool) -> None:
@@ -130,15 +146,6 @@ def finetune(
     ] = None,
 ) -> None:
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
-    from dataclasses import replace
-
-    from lorabook.data.examples import encode_all
-    from lorabook.data.split import split
-    from lorabook.data.stackoverflow import load
-    from lorabook.peft_format import adapter_file
-    from lorabook.training.evaluate import answer_loss
-    from lorabook.training.loop import finetune as train
-
     config = LoRAConfig(r, alpha, dropout, _names(targets), seed=seed)
     training = TrainConfig(
         lr=TrainConfig.lr if lr is None else lr,
@@ -152,13 +159,26 @@ def finetune(
     if _main_process():
         context.with_resource(only_writer(output))
     _prepare_output(output, copy_to, resume)
-    rows_read = load(data, rows=rows, text_format=text_format)  # before a model is downloaded
+    _check_targets(model, config.targets)
+    _say(f"loading: {model}, {data}")
+    # what is slow to import, once a mistake in the settings would have been told
+    from lorabook.data.examples import encode_all
+    from lorabook.data.split import split
+    from lorabook.data.stackoverflow import load
+    from lorabook.lora import apply_lora
+    from lorabook.models.load import preflight
+    from lorabook.peft_format import adapter_file
+    from lorabook.training.evaluate import answer_loss
+    from lorabook.training.loop import finetune as train
+
+    preflight(model)
+    rows_read = load(data, rows=rows, text_format=text_format)
+    _say(str(rows_read.report))
+    pairs, kept_out = split(rows_read.pairs, held_out, seed)
     loaded = _load_model(model, quantize)
     if lr is None:
         training = replace(training, lr=recommended_lr(loaded.model.num_parameters()))
         _say(f"learning rate: {training.lr:g}")
-    _say(str(rows_read.report))
-    pairs, kept_out = split(rows_read.pairs, held_out, seed)
     length = min(max_length, getattr(loaded.model.config, "max_position_embeddings", None) or max_length)
     examples, held = (encode_all(some, loaded.tokenizer, length, chat_template) for some in (pairs, kept_out))
     _say(f"questions for training: {len(examples)}")
@@ -179,8 +199,8 @@ def finetune(
     _say(f"adapter: {output}")
     if history.stopped == "interrupted":
         _say("stopped: interrupted, add --resume to go on")
-    else:
-        _say(f"held-out loss: {base:.4f} → {history.held_out[-1][1]:.4f}")
+        raise typer.Exit(INTERRUPTED)
+    _say(f"held-out loss: {base:.4f} → {history.held_out[-1][1]:.4f}")
 
 
 @app.command(epilog='Example: lorabook ask --adapter my-adapter "How do I reverse a list?"')
@@ -203,8 +223,9 @@ def ask(
     """Ask the tuned model a question."""
     from lorabook.data.examples import Pair
     from lorabook.peft_format import adapter_file
-    from lorabook.training.answers import answer
+    from lorabook.training.answers import answer, check_temperature
 
+    check_temperature(temperature)
     loaded = _with_adapter(adapter, model, quantize)
     if stored := adapter_file.read_chat_template(adapter):
         loaded.tokenizer.chat_template = stored
@@ -213,7 +234,8 @@ def ask(
         _say("prompt: by the chat template")
     asked = Pair(0, "", question, "")
     options = (max_new_tokens, temperature, seed)
-    _say(answer(loaded.model, loaded.tokenizer, asked, *options, chat_template=chat_template))
+    answer(loaded.model, loaded.tokenizer, asked, *options, chat_template=chat_template, on_text=_say_piece)
+    _say("")
 
 
 @app.command(epilog="Example: lorabook merge --adapter my-adapter --output my-model")
@@ -222,7 +244,8 @@ def merge(
     adapter: AdapterOption = Path("adapter"),
     model: Annotated[str | None, typer.Option(help="The base, if not the one the adapter names.")] = None,
     quantize: Annotated[
-        str | None, typer.Option(help="'nf4' merges into the base as 4 bits round it, where the adapter learned on it.")
+        Packing | None,
+        typer.Option(help="'nf4' merges into the base as 4 bits round it, where it was trained on."),
     ] = None,
 ) -> None:
     """Write base and adapter as one ordinary Transformers model, which loads without lorabook."""
@@ -270,10 +293,10 @@ def memory(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Also run the step on the meta device, which allocates nothing.")
     ] = False,
+    in_bytes: Annotated[bool, typer.Option("--bytes", help="Sizes in bytes, for scripts.")] = False,
     rehearse: Annotated[bool, typer.Option("--rehearse", hidden=True)] = False,
 ) -> None:
     """Predict the memory of a training step on a GPU, from sizes alone: nothing is downloaded or allocated."""
-    from lorabook.memory.dry_run import dry_run as run
     from lorabook.memory.estimate import estimate
     from lorabook.memory.gpus import GPUS, fits, largest_batch
 
@@ -283,11 +306,15 @@ def memory(
     plan = Plan(method, batch, sequence, weights, optimizer, attention, checkpointing)  # pyright: ignore[reportArgumentType]
     predicted = estimate(model, plan)
     peak = predicted.predicted_peak
-    _say(predicted.table())
-    _say(f"predicted peak: {peak:,} bytes ({peak / 2**30:.2f} GiB, for not all of the above is there at once)")
+    shown = (lambda size: f"{size} bytes") if in_bytes else size_text
+    for name, size in predicted.components.items():
+        _say(f"{name}: {shown(size)}")
+    _say(f"predicted peak: {shown(peak)} (not all of the above is there at once)")
     if dry_run or rehearse:
+        from lorabook.memory.dry_run import dry_run as run
+
         tried = run(model, plan)
-        _say(f"dry run peak: {tried.peak:,} bytes ({tried.peak / 2**30:.2f} GiB)")
+        _say(f"dry run peak: {shown(tried.peak)}")
         peak = max(peak, tried.peak)
     _say(f"trainable parameters: {predicted.trainable:,} of {predicted.parameters:,}")
     for gpu, size in GPUS.items():
@@ -310,26 +337,50 @@ def doctor(
 
 
 @app.command(epilog="Example: lorabook workbook my-workbook")
-def workbook(folder: Annotated[Path, typer.Argument(help="A folder for the notebooks, made if need be.")]) -> None:
-    """Write the workbook's notebooks into a folder of your own."""
+def workbook(
+    folder: Annotated[Path, typer.Argument(help="A folder for the notebooks, made if need be.")],
+    open_it: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the first notebook, if JupyterLab is installed.")
+    ] = sys.stdout.isatty(),
+) -> None:
+    """Write a reader's copy of the notebooks into a folder of your own, and open the first in JupyterLab.
+
+    A notebook that is there already stays as it is.
+    """
     package = Path(__file__).parent
     # In a wheel they are inside the package, in a checkout beside it.
     home = package / "notebooks" if (package / "notebooks").is_dir() else package.parent / "notebooks"
-    sources = [*sorted(home.glob("*.ipynb")), home / "glossary.md"]
-    present = [source.name for source in sources if (folder / source.name).exists()]
-    if present:
-        raise SettingError(
-            f"{folder} already holds {present[0]}, perhaps with work of yours.", "Give another folder: nothing is lost."
-        )
+    sources = [*sorted(home.glob("*.ipynb")), *sorted(home.glob("*.md"))]
+    missing = [source for source in sources if not (folder / source.name).exists()]
     _probe(folder)
-    for source in sources:
-        shutil.copyfile(source, folder / source.name)
-    _say(f"notebooks: {len(sources) - 1} in {folder}")
-    _say(f"to open them: jupyter lab {folder / sources[0].name}   (pip install jupyterlab)")
+    for source in missing:
+        text = source.read_text(encoding="utf-8")
+        if source.suffix == ".ipynb":
+            notebook = json.loads(text)
+            unrun(notebook["cells"])
+            text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        replace_text(folder / source.name, text)
+    first = folder / sources[0].name
+    _say(f"notebooks: {folder}, {len(missing)} files written, {len(sources) - len(missing)} there already")
+    if find_spec("jupyterlab") is None:
+        _say(f"to open them: pip install jupyterlab, then: jupyter lab {first}")
+    elif open_it:
+        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(first)])
+    else:
+        _say(f"to open them: jupyter lab {first}")
 
 
 def _names(targets: str) -> tuple[str, ...]:
     return tuple(t.strip() for t in targets.split(",") if t.strip())
+
+
+def _check_targets(model: str, targets: tuple[str, ...]) -> None:
+    """SettingError for a target that `model` lacks. A model whose sizes are not known is asked once it is loaded."""
+    try:
+        shape = shape_of(model)
+    except SettingError:
+        return
+    shape.matched(targets)
 
 
 def _main_process() -> bool:
@@ -348,6 +399,10 @@ def _say(text: str) -> None:
         say(text)
 
 
+def _say_piece(text: str) -> None:
+    say(text, end="")
+
+
 def _prepare_output(output: Path, copy_to: Path | None, resume: bool) -> None:
     """Refuse to write over an earlier run, or into a place that cannot be written, before any work is done."""
     if not resume and ((output / "adapter_config.json").exists() or (output / "checkpoints").exists()):
@@ -355,6 +410,8 @@ def _prepare_output(output: Path, copy_to: Path | None, resume: bool) -> None:
     if not resume and copy_to and any(copy_to.glob("step-*")):
         raise SettingError(f"{copy_to} holds the checkpoints of a run.", "Add --resume, or give another --copy-to.")
     _probe(output)
+    if copy_to:
+        _probe(copy_to)
 
 
 def _probe(folder: Path) -> None:
@@ -385,14 +442,14 @@ def _save_adapter(loaded, output: Path, chat_template: str | None) -> None:
     raise SaveError(problem, f"The adapter is in {spare} instead: move it to a place of your own.")
 
 
-def _load_model(name: str, quantize: str | None = None):
+def _load_model(name: str, quantize: Packing | None = None):
     import torch
 
     from lorabook.models import load_model
 
     launched = os.environ.get("WORLD_SIZE", "1") != "1" and torch.cuda.is_available()
     device = f"cuda:{os.environ['LOCAL_RANK']}" if launched and "LOCAL_RANK" in os.environ else None
-    loaded = load_model(name, device=device, quantize=quantize)  # pyright: ignore[reportArgumentType]
+    loaded = load_model(name, device=device, quantize="nf4" if quantize else None)
     _say(f"model: {loaded.name}")
     _say(f"revision: {loaded.revision}")
     packed = ", linear layers in 4 bits" if quantize else ""
@@ -400,7 +457,7 @@ def _load_model(name: str, quantize: str | None = None):
     return loaded
 
 
-def _with_adapter(folder: Path, model: str | None, quantize: str | None):
+def _with_adapter(folder: Path, model: str | None, quantize: Packing | None):
     from lorabook.peft_format import adapter_file
 
     stored = adapter_file.read_config(folder)

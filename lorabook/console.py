@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 
-def say(text: str, bar: Any = None) -> None:
+def say(text: str, bar: Any = None, end: str = "\n") -> None:
     """Print a line to standard output at once, above the progress bar `bar` if there is one.
 
     What the output cannot encode is replaced. Where the reading end of a pipe has been closed (`| head`), everything
@@ -19,7 +19,7 @@ def say(text: str, bar: Any = None) -> None:
     text = text.encode(encoding, "replace").decode(encoding)
     try:
         if bar is None:
-            print(text, flush=True)
+            print(text, end=end, flush=True)
         else:
             bar.write(text, file=out)
             out.flush()

@@ -4,6 +4,8 @@ Beside them stand the questions about a value that precede them.
 """
 
 import reprlib
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 120
@@ -26,6 +28,12 @@ def is_number(value: object) -> bool:
 def is_whole(value: object, least: int, most: float = float("inf")) -> bool:
     """Whether `value` is an int from `least` to `most`; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to put before the advice where `name` is nearly one of `known`; "" where it is not."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"Did you mean {near[0]}? " if near else ""
 
 
 class LorabookError(Exception):

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
 from lorabook.training import loop
 from tests.kit.hub_stub import LoopbackHub
-from tests.kit.notebooks import GLOSSARY, NOTEBOOKS
+from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, PAGES, cells
 
 STARCODER = "bigcode/starcoderbase-1b"
 POCKET = Path(cli.__file__).parent / "assets" / "pocket"
@@ -58,7 +59,7 @@ def run(*arguments: str):
 def test_finetune_prints_what_a_script_may_want(trained):
     folder, printed = trained
     said = values(printed)
-    assert said["model"] == "pocket"
+    assert printed.startswith("loading: pocket, sample\n") and said["model"] == "pocket"
     assert said["rows read"] == "30"
     assert int(said["questions for training"]) + int(said["questions held out"]) == int(said["pairs kept"])
     assert said["trainable parameters"].startswith("29,184 of ")  # 2 * (d + k) over the sixteen linears of pocket
@@ -182,14 +183,10 @@ def test_help_shows_an_example(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--targets", "q_proj"], "'q_proj' matches no linear layer or embedding"),
         (["--r", "0"], "The rank r is 0"),
-        (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
-        (["--model", "./nowhere"], "There is no folder"),
         (["--text-format", "rst"], "The text format is 'rst'"),
         (["--chat-template"], "The tokenizer of this model has no chat template"),
         (["--lr", "-1"], "lr is -1"),
-        (["--held-out", "1.5"], "held_out is 1.5"),
     ],
 )
 def test_a_mistake_ends_in_one_clear_message(arguments, message, tmp_path, monkeypatch, capsys):
@@ -234,13 +231,13 @@ def test_starcoder_by_name(tmp_path):
 
 def test_memory_estimates_and_runs_dry():
     article = ["--r", "16", "--alpha", "8", "--targets", "c_attn,c_proj,c_fc,wte,wpe"]
-    said = values(run("memory", STARCODER, *article, "--dry-run").output)
+    said = values(run("memory", STARCODER, *article, "--dry-run", "--bytes").output)
     assert said["trainable parameters"] == "12,091,392 of 1,149,298,688"
-    assert said["trainable weights"] == said["gradients"] == f"{4 * 12_091_392:,} bytes"
-    predicted, dry = (
-        int(said[f"{word} peak"].split(" bytes")[0].replace(",", "")) for word in ("predicted", "dry run")
-    )
+    assert said["trainable weights"] == said["gradients"] == f"{4 * 12_091_392} bytes"
+    predicted, dry = (int(said[f"{word} peak"].split(" bytes")[0]) for word in ("predicted", "dry run"))
     assert dry == pytest.approx(predicted, rel=0.05)
+    people = values(run("memory", STARCODER, *article).output)
+    assert people["trainable weights"] == "46.1 MiB" and people["frozen weights"] == "2.12 GiB"
     assert 2_274_414_592 < predicted < 14.75 * 2**30 and said["T4 (14.75 GiB)"].startswith("fits, largest batch ")
 
 
@@ -270,7 +267,7 @@ def test_a_pipe_that_is_closed_and_letters_it_lacks_end_no_run(tmp_path):
     line = f"{shlex.join(command)} | head -2; echo ${{PIPESTATUS[0]}}"
     env = os.environ | {"PYTHONIOENCODING": "cp1252"}
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=300, env=env)
-    assert done.stdout.splitlines()[0::2] == ["model: pocket", "0"] and "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[0::2] == ["loading: pocket, sample", "0"] and "Traceback" not in done.stderr
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
     whole = subprocess.run([*command[:-1], str(tmp_path / "whole")], capture_output=True, timeout=300, env=env)
     assert whole.returncode == 0 and whole.stdout.decode("cp1252").splitlines()[-1].startswith("held-out loss: ")
@@ -284,6 +281,14 @@ def test_an_argument_that_is_no_text_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
+        ("--targets", "c_atn", "Did you mean c_attn? Choose among: c_attn, c_fc"),
+        ("--targets", "q_proj", "'q_proj' matches no linear layer or embedding of pocket. Did you mean c_proj?"),
+        ("--data", "nowhere.jsonl", "nowhere.jsonl does not exist. Give"),
+        ("--data", "sampel", "Did you mean sample?"),
+        ("--model", "./nowhere", "There is no folder"),
+        ("--model", "poket", "Did you mean pocket?"),
+        ("--held-out", "1.5", "held_out is 1.5"),
+        ("--copy-to", "README.md", "README.md cannot be written"),
         ("--seed", "-1", "seed is -1"),
         ("--seed", "100000000000000000000", "seed is 1000"),
         ("--alpha", "1e308", "alpha"),
@@ -291,7 +296,7 @@ def test_an_argument_that_is_no_text_is_refused(tmp_path):
         ("--r", "1000000000", "rank"),
     ],
 )
-def test_what_cannot_be_is_refused_before_a_model_is_loaded(option, value, message, tmp_path, monkeypatch, capsys):
+def test_what_can_be_checked_is_checked_before_a_model_is_loaded(option, value, message, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli, "_load_model", lambda *_: pytest.fail("loaded a model"))
     monkeypatch.setattr(sys, "argv", ["lorabook", "finetune", "--output", str(tmp_path / "out"), option, value])
     with pytest.raises(SystemExit) as exit:
@@ -346,17 +351,37 @@ def test_a_merged_model_that_cannot_be_written_is_said_so(trained, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_of_two_runs_into_one_folder_the_second_is_refused_and_sigterm_saves_the_first(tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_of_two_runs_into_one_folder_the_second_is_refused_and_a_signal_saves_the_first(signum, tmp_path):
     command = [sys.executable, "-m", "lorabook", "finetune", "--output", str(tmp_path / "out"), *QUICK]
     first = subprocess.Popen([*command, "--steps", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not first.stdout.readline().startswith("step 10/5000"):
         assert first.poll() is None
     second = lorabook(*command[3:], "--resume")
     assert second.returncode == 2 and "Another run is writing" in second.stderr
-    first.terminate()
+    first.send_signal(signum)
     printed, error = first.communicate(timeout=300)
-    assert first.returncode == 0 and "stopped: interrupted, add --resume to go on" in printed, error
-    assert (tmp_path / "out" / "adapter_model.safetensors").exists()
+    assert first.returncode == 130 and "stopped: interrupted, add --resume to go on" in printed, error
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists() and "Traceback" not in error
+
+
+def test_an_interrupt_while_a_model_loads_takes_one_line(tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load_model", interrupt)
+    monkeypatch.setattr(sys, "argv", ["lorabook", "finetune", *QUICK, "--output", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 130 and capsys.readouterr().err.split() == ["lorabook:", "stopped."]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["finetune", "--help"], ["memory", STARCODER]])
+def test_help_version_and_memory_do_without_pytorch(arguments):
+    """Half a second instead of two."""
+    code = "import sys; from lorabook.cli import app; app(standalone_mode=False); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "False", done.stderr
 
 
 def test_an_adapter_that_could_not_be_saved_is_refused_before_it_is_trained(tmp_path, monkeypatch, capsys):
@@ -380,15 +405,29 @@ def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_p
     with pytest.raises(SystemExit) as exit:
         cli.main()
     assert exit.value.code in (0, None)
-    assert f"notebooks: 10 in {folder}\n" in capsys.readouterr().out
-    written = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert written == {path.name: path.read_bytes() for path in [*NOTEBOOKS, GLOSSARY]}
+    out = capsys.readouterr().out
+    assert f"notebooks: {folder}, 12 files written, 0 there already\n" in out
+    assert f"jupyter lab {folder / NOTEBOOKS[0].name}\n" in out
+    assert {path.name for path in folder.iterdir()} == {path.name for path in PAGES}
+    assert (folder / GLOSSARY.name).read_bytes() == GLOSSARY.read_bytes()
+    for path in NOTEBOOKS:
+        assert [cell["source"] for cell in cells(folder / path.name)] == [cell["source"] for cell in cells(path)]
     (folder / NOTEBOOKS[0].name).unlink()
     (folder / NOTEBOOKS[1].name).write_text("my answers")
     with pytest.raises(SystemExit) as exit:
         cli.main()
-    assert exit.value.code == 2 and f"already holds {NOTEBOOKS[1].name}" in capsys.readouterr().err
-    assert (folder / NOTEBOOKS[1].name).read_text() == "my answers" and not (folder / NOTEBOOKS[0].name).exists()
+    assert exit.value.code in (0, None) and "1 files written, 11 there already" in capsys.readouterr().out
+    assert (folder / NOTEBOOKS[1].name).read_text() == "my answers" and (folder / NOTEBOOKS[0].name).exists()
+
+
+def test_workbook_opens_the_first_notebook(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(cli, "find_spec", lambda name: name == "jupyterlab")
+    monkeypatch.setattr(cli.os, "execv", lambda program, arguments: started.append(arguments))
+    run("workbook", str(tmp_path), "--no-open")
+    assert started == []
+    run("workbook", str(tmp_path), "--open")
+    assert started == [[sys.executable, "-m", "jupyterlab", str(tmp_path / NOTEBOOKS[0].name)]]
 
 
 def test_the_version_is_shown(capsys, monkeypatch):

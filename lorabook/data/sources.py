@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from lorabook.errors import DataError, NetworkError
+from lorabook.errors import DataError, NetworkError, did_you_mean
 
 HUB_ID = "koutch/stackoverflow_python"
 SAMPLE = Path(__file__).parents[1] / "assets" / "python_qa.jsonl"
@@ -48,9 +48,11 @@ def whole(value: object) -> int | None:
 def records(source: str, rows: int | None, revision: str | None) -> Iterator[Record]:
     """The first `rows` records of a source, whichever kind it is."""
     path = SAMPLE if source == "sample" else Path(source)
+    beside: list[Path] = []
     try:
         path = path.expanduser()
         is_folder, exists = path.is_dir(), path.exists()
+        beside = [] if exists else list(path.parent.iterdir())
     except (OSError, RuntimeError):  # a name longer than names may be; the home of a user that nobody knows
         is_folder = exists = False
     if is_folder:
@@ -59,7 +61,11 @@ def records(source: str, rows: int | None, revision: str | None) -> Iterator[Rec
         return islice(_guarded(path, _file(path)), rows)
     if re.fullmatch(r"[\w.-]+/[\w-]+", source):
         return islice(_hub(source, revision), rows or DEFAULT_ROWS)
-    raise DataError(f"{path} does not exist.", f'Give "sample", a file, Kaggle\'s folder or a hub id such as {HUB_ID}.')
+    raise DataError(
+        f"{path} does not exist.",
+        f"{did_you_mean(path.name, ['sample', *(p.name for p in beside)])}"
+        f'Give "sample", a file, Kaggle\'s folder or a hub id such as {HUB_ID}.',
+    )
 
 
 def _guarded(path: Path, source: Iterator[Record]) -> Iterator[Record]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from lorabook.errors import CheckpointError
-from lorabook.lora import ALL_LINEAR, LoRAConfig
+from lorabook.lora_config import ALL_LINEAR, LoRAConfig
 from lorabook.peft_format import adapter_file
 from lorabook.peft_format.adapter_config import CONFIG_NAME, lora_config, read_any_config
 from lorabook.peft_format.fingerprint import Fingerprint

@@ -24,12 +24,11 @@ from statistics import correlation, fmean, stdev
 from lorabook.diagnosis import adapter_findings
 from lorabook.diagnosis.adapter_findings import Seen
 from lorabook.diagnosis.read_run import Run, read_run
-from lorabook.training.history import History
+from lorabook.training.history import CLIMB, FEW_STEPS, History
 from lorabook.training.record import FILE
 
 ROUNDING = 0.01  # of a scaling measured in fp16
-FEW_STEPS = 8  # under which a flat or a climbing loss says nothing
-FLAT, STILL, FELL, CLIMB, GAP = 0.01, 0.02, 0.1, 0.5, 1.0  # nats per answer token
+FLAT, STILL, FELL, GAP = 0.01, 0.02, 0.1, 1.0  # nats per answer token
 SKIPPED = 0.1  # share of steps; the first few are how a loss scaler finds its scale
 SMALL, FAR = 0.1, 3.0  # share of the first loss; standard deviations, by which a loss has fallen at once
 PASSES = 3  # over the rows, after which those trained on are better known than others

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from lorabook.lora import LoRAConfig
+from lorabook.lora_config import LoRAConfig
 from lorabook.memory.plan import Plan
 from lorabook.memory.shape import Module, Shape
 

@@ -13,7 +13,8 @@ from lorabook.errors import SettingError, TrainingError
 from lorabook.lora import adapters_of, count_parameters
 from lorabook.memory.estimate import estimate
 from lorabook.memory.gpus import largest_batch
-from lorabook.memory.plan import DTYPES, Plan
+from lorabook.memory.plan import Plan
+from lorabook.models.precision import DTYPES
 from lorabook.subspace.training import subspace_of
 
 MIB = 2**20

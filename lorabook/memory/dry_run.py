@@ -22,9 +22,10 @@ from lorabook.lora import LoRAConfig, apply_lora, count_parameters
 from lorabook.memory.autocast import GpuArithmetic, backward_under_modes
 from lorabook.memory.counter import StorageCounter
 from lorabook.memory.families import ModelLike, shape_of
-from lorabook.memory.plan import DTYPES, Plan
+from lorabook.memory.plan import Plan
 from lorabook.memory.shape import Shape
 from lorabook.models.attention import expanded_attention
+from lorabook.models.precision import DTYPES
 from lorabook.step.config import TrainConfig
 from lorabook.step.gradients import gradient_step, set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss

@@ -7,13 +7,13 @@ counted are tensors. The CUDA context, the work space of matrix libraries and wh
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lorabook.lora import LoRAConfig
+from lorabook.lora_config import LoRAConfig
 from lorabook.memory.activations import Block, Setting, block, norm
 from lorabook.memory.families import ModelLike, shape_of
 from lorabook.memory.plan import Plan
 from lorabook.memory.shape import Module, Shape
-from lorabook.models.quantized import nf4_bytes
-from lorabook.step.loss import chunk_rows
+from lorabook.models.nf4 import nf4_bytes
+from lorabook.step.chunk import chunk_rows
 
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "nf4": 2}  # of a frozen parameter that is not in 4 bits
 # bitsandbytes' 8-bit AdamW: 256 values of either moment share an fp32 scale; tensors below 4,096 keep fp32 moments
@@ -51,10 +51,6 @@ class Estimate:
         """Weights, buffers, gradients and optimizer state, which the batch does not change."""
         batch = ("activations", "logits and loss")
         return sum(size for name, size in self.components.items() if name not in batch)
-
-    def table(self) -> str:
-        """One line a component."""
-        return "\n".join(f"{name}: {size:,} bytes" for name, size in self.components.items())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lorabook.errors import SettingError, is_whole
+from lorabook.errors import SettingError, did_you_mean, is_whole
 from lorabook.memory.shape import Module, Shape
 from lorabook.models.known import ESTIMATED, KNOWN, known_model
 
@@ -220,7 +220,9 @@ def shape_of(model: ModelLike) -> Shape:
         return _KNOWN_SHAPES[name]
     file = Path(model).expanduser() / "config.json"
     if not file.is_file():
-        raise SettingError(f"The sizes of {str(model)!r} are not known.", _ADVICE)
+        raise SettingError(
+            f"The sizes of {str(model)!r} are not known.", f"{did_you_mean(str(model), _KNOWN_SHAPES)}{_ADVICE}"
+        )
     try:
         return _shape(file.parent.name, json.loads(file.read_text(encoding="utf-8")))
     except SettingError:

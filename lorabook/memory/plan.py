@@ -3,12 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
-import torch
-
 from lorabook.errors import SettingError, is_whole
-from lorabook.lora import LoRAConfig
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+from lorabook.lora_config import LoRAConfig
 
 
 @dataclass(frozen=True)

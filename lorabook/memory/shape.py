@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lorabook.errors import SettingError
-from lorabook.lora import select_names
+from lorabook.lora_config import select_names
 
 if TYPE_CHECKING:
     from lorabook.memory.families import Family

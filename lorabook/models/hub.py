@@ -7,11 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lorabook.errors import LicenceError, ModelError, NetworkError, NoTokenError
+from lorabook.errors import LicenceError, ModelError, NetworkError, NoTokenError, did_you_mean
 from lorabook.models.known import KNOWN
 
 T = TypeVar("T")
@@ -128,8 +127,7 @@ def explain(name: str, token: str | None, error: Exception) -> ModelError | None
     if isinstance(error, hub.GatedRepoError):
         return _gated(name, page, token)
     if isinstance(error, hub.RepositoryNotFoundError):
-        near = get_close_matches(name, KNOWN, n=2, cutoff=0.5)
-        advice = f"Did you mean {' or '.join(near)}?" if near else f"The workbook's models are {', '.join(KNOWN)}."
+        advice = f"{did_you_mean(name, KNOWN)}The workbook's models are {', '.join(KNOWN)}."
         return ModelError(f"The hub has no model {name}, or none that you may see.", advice)
     if isinstance(error, hub.RevisionNotFoundError):
         return ModelError(f"{name} has no such revision on the hub.", f"{page}/commits/main lists its revisions.")
@@ -139,7 +137,8 @@ def explain(name: str, token: str | None, error: Exception) -> ModelError | None
         offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the Hugging Face Hub cannot be reached"
         switch = "Switch Internet on in this notebook's settings" if on_kaggle() else "Run this again with a network"
         return NetworkError(
-            f"{name} is not on this machine, and {offline}.", f"{switch}, or use pocket, which ships with lorabook."
+            f"{name} is not on this machine, and {offline}.",
+            f"{did_you_mean(name, KNOWN)}{switch}, or use pocket, which ships with lorabook.",
         )
     if isinstance(error, hub.EntryNotFoundError):
         return ModelError(f"{name} holds no config.json, so it is no transformers model.", f"Look at {page}.")

@@ -14,8 +14,9 @@ from lorabook.models.attention import attention_for, refuse_padding
 from lorabook.models.folder import check_folder, count_weights, indexed_files, no_safetensors, weight_files
 from lorabook.models.hub import checksum, find_token, is_whole, patiently
 from lorabook.models.known import KNOWN, KnownModel, known_model
+from lorabook.models.nf4 import nf4_bytes
 from lorabook.models.precision import Precision, precision_for
-from lorabook.models.quantized import guard_cpu, loading_config, nf4_bytes
+from lorabook.models.quantized import guard_cpu, loading_config
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase

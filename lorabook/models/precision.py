@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 BFLOAT16_CAPABILITY = (8, 0)  # Ampere: the first CUDA generation with bfloat16 in hardware
 
 

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from lorabook.errors import SettingError
 from lorabook.lora import (
-    ALL_LINEAR,
     adapters_of,
     in_4_bits,
     is_conv1d,
@@ -31,14 +30,14 @@ from lorabook.lora import (
     replace_base_layers,
     replace_modules,
 )
+from lorabook.lora_config import ALL_LINEAR
+from lorabook.models.nf4 import BLOCK
 from lorabook.models.precision import precision_for
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
 
 LEAST = (0, 46)  # the first bitsandbytes that computes on a CPU
-BLOCK, SCALES = 64, 256  # weights that share a scale, scales that share an fp32 number
-TABLES = 4 * (16 + 256 + 1)  # fp32, of every layer: the levels of weights and of scales, and the mean scale
 
 
 def quantize(model: nn.Module, double: bool = True) -> None:
@@ -100,15 +99,6 @@ def dense_weight(layer: Any) -> Tensor:
     """The weight of a layer in 4 bits, unpacked, laid out as the layer that it was made from had it."""
     weight = bitsandbytes().functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
     return weight.T if _was_conv1d(layer) else weight
-
-
-def nf4_bytes(size: int) -> int:
-    """Bytes of one layer's weight of `size` numbers with double quantisation, as bitsandbytes stores it.
-
-    Half a byte a weight, one byte a scale, an fp32 number for 256 scales (section 3: 4.127 bits a weight), and tables.
-    """
-    scales = -(-size // BLOCK)
-    return -(-size // 2) + scales + 4 * -(-scales // SCALES) + TABLES
 
 
 def loading_config(device: torch.device) -> "BitsAndBytesConfig":

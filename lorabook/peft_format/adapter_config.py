@@ -15,7 +15,8 @@ import regex
 from torch import nn
 
 from lorabook.errors import AdapterError, SettingError, shown
-from lorabook.lora import ALL_LINEAR, LoRAConfig, adaptable, matched
+from lorabook.lora import LoRAConfig, adaptable, matched
+from lorabook.lora_config import ALL_LINEAR
 
 CONFIG_NAME = "adapter_config.json"
 CONFIG_LIMIT = 2**20  # bytes; the largest that PEFT writes name every module of a model

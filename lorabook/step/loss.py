@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lorabook.errors import SettingError
-
-CHUNK_LOGITS = 2**23  # logits alive at once: 32 MiB in fp32
-TILE = 128  # rows that a matrix product works on together
+from lorabook.step.chunk import chunk_rows
 
 
 class _FrozenHeadLoss(torch.autograd.Function):
@@ -50,12 +48,6 @@ class _FrozenHeadLoss(torch.autograd.Function):
         (grad,) = ctx.saved_tensors
         # In fp32: loss scale / labels can pass fp16's largest number while the product does not.
         return (grad_output * grad.float()).to(grad.dtype), None, None, None, None
-
-
-def chunk_rows(vocabulary: int) -> int:
-    """How many label positions pass the output head at once: whole tiles, or fewer rows than one, or a single row."""
-    rows = CHUNK_LOGITS // vocabulary
-    return max(1, rows - rows % TILE if rows > TILE else rows)
 
 
 def summed_cross_entropy(hidden: Tensor, head: nn.Module, labels: Tensor) -> Tensor:

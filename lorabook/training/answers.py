@@ -3,7 +3,7 @@
 import ast
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,20 @@ def answer(
     seed: int = 0,
     max_length: int | None = None,
     chat_template: bool = False,
+    on_text: Callable[[str], None] | None = None,
 ) -> str:
     """The text of the model's answer to one question; the arguments are those of `answers`."""
     options = (max_new_tokens, temperature, seed, max_length)
-    return answers(model, tokenizer, [question], *options, chat_template=chat_template)[0].text
+    more = {"chat_template": chat_template, "on_text": on_text}
+    return answers(model, tokenizer, [question], *options, **more)[0].text
+
+
+def check_temperature(temperature: float) -> None:
+    """SettingError for one that is negative, not finite, or so small that dividing by it overflows."""
+    if temperature != 0 and not LEAST_TEMPERATURE <= temperature < math.inf:
+        raise SettingError(
+            f"The temperature is {temperature!r}.", f"Give 0 for the likeliest tokens, or at least {LEAST_TEMPERATURE}."
+        )
 
 
 def answers(
@@ -61,25 +71,23 @@ def answers(
     max_length: int | None = None,
     batch: int = 16,
     chat_template: bool = False,
+    on_text: Callable[[str], None] | None = None,
 ) -> list[Answer]:
     """The model's answers to questions, in their order: greedy at temperature 0, sampled above.
 
     Up to `batch` prompts of similar length are generated together, padded on the left (one at a time where the
     model's attention takes no mask). Sampling draws from its own seed and leaves the random state alone. The model's
     own generation settings are set aside. Each prompt is cut so that prompt and answer fit the model's positions
-    (`max_length`). With `chat_template` prompt and end of an answer are those of the tokenizer's chat template.
+    (`max_length`). With `chat_template` prompt and end of an answer are those of the tokenizer's chat template. For a
+    single question, `on_text` is called with every piece of the text as soon as it is written.
 
     Raises:
-        SettingError: the temperature is negative, not finite, or so small that dividing by it overflows; there is no
-            chat template.
+        SettingError: the temperature (`check_temperature`); there is no chat template.
         DataError: the tokenizer has no end token.
     """
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, TextStreamer
 
-    if temperature != 0 and not LEAST_TEMPERATURE <= temperature < math.inf:
-        raise SettingError(
-            f"The temperature is {temperature!r}.", f"Give 0 for the likeliest tokens, or at least {LEAST_TEMPERATURE}."
-        )
+    check_temperature(temperature)
     host: Any = model
     positions = max_length or getattr(model.config, "max_position_embeddings", None) or 1024
     max_new_tokens = min(max_new_tokens, positions // 2)
@@ -91,6 +99,9 @@ def answers(
     settings = GenerationConfig(max_new_tokens=max_new_tokens, pad_token_id=end, eos_token_id=end, **sampling)
     own = host.generation_config  # its penalties and limits would change what is asked for here
     found: dict[int, Answer] = {}
+    streamer: Any = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True) if on_text else None
+    if on_text:
+        streamer.on_finalized_text = lambda text, stream_end=False: on_text(text)
     with evaluating(model) as device, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         try:
@@ -101,7 +112,7 @@ def answers(
                 padding = [longest - len(prompts[i]) for i in chosen]
                 ids = torch.tensor([[end] * pad + prompts[i] for i, pad in zip(chosen, padding)], device=device)
                 mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in padding], device=device)
-                written = host.generate(ids, attention_mask=mask)[:, longest:].tolist()
+                written = host.generate(ids, attention_mask=mask, streamer=streamer)[:, longest:].tolist()
                 found |= {i: Answer.of(new, tokenizer, end) for i, new in zip(chosen, written)}
         finally:
             host.generation_config = own

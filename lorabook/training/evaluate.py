@@ -13,6 +13,7 @@ from lorabook.data.examples import Example
 from lorabook.errors import DataError
 from lorabook.models.precision import precision_for
 from lorabook.step.loss import AnswerLoss
+from lorabook.training.progress import measuring
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def answer_loss(model: nn.Module, examples: Sequence[Example], micro_tokens: int
     with evaluating(model) as device:
         loss = AnswerLoss(model)
         loss.check()
-        for rows in length_batches([len(e.input_ids) for e in examples], micro_tokens):
+        for rows in measuring(length_batches([len(e.input_ids) for e in examples], micro_tokens)):
             batch = collate([examples[i] for i in rows]).to(device)
             total += loss(batch.input_ids, batch.label_positions, batch.labels).item()
             tokens += len(batch.labels)

@@ -3,8 +3,12 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 from lorabook.atomic import replace_text
+
+FEW_STEPS = 8  # under which a flat or a climbing loss says nothing
+CLIMB = 0.5  # nats per answer token by which a loss that climbs has left where it began
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,12 @@ class History:
     @property
     def peak_bytes(self) -> int:
         return max((s.peak_bytes for s in self.steps), default=0)
+
+    def climbed(self) -> bool:
+        """Whether the training loss, a mean over the last eighth of the steps, is well above where the run began."""
+        losses, width = self.losses, max(2, len(self.steps) // 8)
+        began = max([fmean(losses[:width]), *(loss for _, loss in self.held_out[:1])]) if losses else 0.0
+        return len(losses) >= FEW_STEPS and fmean(losses[-width:]) - began > CLIMB
 
     def to_json(self) -> dict:
         return asdict(self)

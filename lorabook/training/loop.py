@@ -112,6 +112,7 @@ class TrainingRun:
         epochs = config.epochs or (1 if config.minutes is None else None)
         self.total_steps = config.steps or (self.plan.steps_in(epochs) if epochs else None)
         self.identity = identity(model, self.named, train, held_out, config, self.world)
+        self.warned = False  # that the loss climbs
         # what moves with the steps: besides the weights, the optimizer and the random states, all that `state` keeps
         self.history = History()
         self.splits = 1  # pieces that a planned micro-batch is cut into, since memory ran out
@@ -322,12 +323,20 @@ class TrainingRun:
             self._measure()
             if self.is_main:
                 say(f"step {step}  held-out loss {self.history.held_out[-1][1]:.4f}", bar)
-        if every and step % every == 0 and self.is_main:
-            say(progress_line(self.history, self.total_steps), bar)
-            if self.on_log:
+        if every and self.is_main:
+            self._report(step, bar)
+            if self.on_log and step % every == 0:
                 self.on_log(self.history)
         if step % self.config.checkpoint_every == 0:
             self._save()
+
+    def _report(self, step: int, bar) -> None:
+        """Say where the run is: after its first step, then every `log_every` steps; once, that its loss climbs."""
+        if step == 1 or step % self.config.log_every == 0:
+            say(progress_line(self.history, self.total_steps), bar)
+        if not self.warned and self.history.climbed():
+            self.warned = True
+            say(f"step {step}  the loss is well above where it began: stop, and try a third of the learning rate", bar)
 
     def _save(self) -> None:
         """Write a checkpoint. Weights that are not finite reach none."""

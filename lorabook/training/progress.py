@@ -1,10 +1,14 @@
 """What a run shows of its progress: a bar, a line every few steps, the memory it has used so far."""
 
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 
 from lorabook.training.history import History
+
+T = TypeVar("T")
 
 
 def progress_bar(total: int | None, initial: int, main: bool):
@@ -13,6 +17,14 @@ def progress_bar(total: int | None, initial: int, main: bool):
 
     shown = main and ("ipykernel" in sys.modules or sys.stderr.isatty())
     return tqdm(total=total, initial=initial, unit="step", disable=not shown)
+
+
+def measuring(batches: Sequence[T]) -> Iterable[T]:
+    """`batches`, under a bar that a terminal shows after a second and that goes when they are done."""
+    from tqdm import tqdm
+
+    shown = "ipykernel" not in sys.modules and sys.stderr.isatty()
+    return tqdm(batches, desc="held-out loss", unit="batch", delay=1, leave=False, disable=not shown)
 
 
 def progress_line(history: History, total: int | None) -> str:

@@ -37,7 +37,8 @@ from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import collate
 from lorabook.data.examples import Example
 from lorabook.kernels import faster
-from lorabook.lora import ALL_LINEAR, count_parameters, matched
+from lorabook.lora import count_parameters, matched
+from lorabook.lora_config import ALL_LINEAR
 from lorabook.memory.counter import StorageCounter
 from lorabook.models import load_model
 from lorabook.step.config import TrainConfig

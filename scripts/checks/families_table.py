@@ -31,7 +31,8 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
 from lorabook.errors import LorabookError
-from lorabook.lora import ALL_LINEAR, LoRAConfig, adaptable, apply_lora, lora_layers
+from lorabook.lora import LoRAConfig, adaptable, apply_lora, lora_layers
+from lorabook.lora_config import ALL_LINEAR
 from lorabook.merging import merge, remove
 from lorabook.peft_format import adapter_file
 from lorabook.step.loss import AnswerLoss

@@ -48,11 +48,13 @@ WRITE = "        write_tensors(partial, tensors, header)\n"
 # By file: the mutant's name, a text of the file, and what it becomes. Those called "spared" are of a sample that was
 # drawn once: no test noticed them then.
 TABLE: dict[str, list[tuple[str, str, str]]] = {
-    "lora.py": [
+    "lora_config.py": [
         ("scaling is alpha", SCALING, "return self.alpha"),
         ("scaling is 1 / alpha / r", SCALING, "return 1 / self.alpha / self.r"),
         ("scaling forgets rslora", SCALING, "return self.alpha / self.r"),
         ("a pattern's last key wins", "in pattern.items():", "in reversed(pattern.items()):"),
+    ],
+    "lora.py": [
         ("scaling twice", UPDATE, "(self.scaling * self.scaling * self.BA(x))"),
         ("scaling missing from a linear layer's delta", "update = self.scaling * ", "update = "),
         ("scaling missing from an embedding's delta", "return self.scaling * (", "return ("),

@@ -32,6 +32,7 @@ REVIEWED = Path(__file__).parent / "mutants_reviewed.json"
 SAMPLE, SEED, WANTED = 200, 0, 0.9
 FILES = (
     "lora.py",
+    "lora_config.py",
     "kernels.py",
     "merging.py",
     "atomic.py",

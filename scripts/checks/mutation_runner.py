@@ -42,6 +42,7 @@ NOT_TESTED = "not tested"
 # The tests of a file that do not bear its name.
 MORE_TESTS = {
     "lora.py": ("test_adaptable.py", "test_merging.py", "test_adapters.py"),
+    "lora_config.py": ("test_lora.py",),
     "merging.py": ("test_adapters.py",),
     "adapters.py": ("test_mixed_batch.py",),
     "atomic.py": ("training/test_checkpoint.py",),

@@ -87,6 +87,8 @@ class Place:
         text = re.sub(rf"^(\| \[[^\]]+\]\([^)\s]*\))(?: +{RUN})", r"\1", text, flags=re.MULTILINE)
         text = re.sub(rf"(?<=\]\(){GITHUB}", "", text)
         row = re.compile(r"^(\| \[[^\]]+\]\(notebooks/(\w+\.ipynb)\))", re.MULTILINE)
+        address = f"https://github.com/{self.slug}" if self.slug else "THIS-REPOSITORY"
+        text = re.sub(r"^git clone \S+ ", f"git clone {address} ", text, flags=re.MULTILINE)
         text = row.sub(lambda match: f"{match[1]} {self.badges(match[2])}".rstrip(), text)
         if self.slug:
             link = r"\]\((?![a-z]+:|#)"

@@ -1,4 +1,4 @@
-"""Write the workbook as a class gets it: build/student/*.ipynb, with no outputs, no solutions and no guesses made.
+"""Write the workbook as a class gets it: build/student/*.ipynb, readers' copies with no solutions.
 
     python -m scripts.notebooks.student [folder]
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 
+from lorabook.reader_copy import unrun
 from lorabook.workbook.exercises import EXERCISES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,11 +31,11 @@ def unanswered(source: str, stub: str, check: str) -> str:
 
 
 def blank(notebook: nbformat.NotebookNode) -> None:
-    """Clear outputs and numbers, put every exercise back to its stub, take out calls of `solution` and `hint`."""
+    """Make it a reader's copy, put every exercise back to its stub, take out calls of `solution` and `hint`."""
+    unrun(notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        cell.outputs, cell.execution_count = [], None
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
         cell.source = SHOWN.sub("", cell.source).rstrip("\n")
         if found := CHECKED.search(cell.source):

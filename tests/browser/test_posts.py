@@ -21,7 +21,7 @@ CELLS = [
     "print(data.pairs[0].title)\nprint(data.pairs[0].answer)\ndata.pairs[0]",
     "from lorabook.workbook.kit.question import Question\n"
     "title = data.pairs[0].title\nQuestion(title, ['a', title], 'a', title)",
-    "from lorabook.workbook.kit.predictions import predict, reveal\npredict('x', data.pairs[0].title)\nreveal('x', 1)",
+    "from lorabook.workbook.questions import predict\npredict('toy', title)\npredict(title)",
     "from lorabook.errors import LorabookError\nfrom lorabook.data.stackoverflow import RowError, load\n"
     "from lorabook.workbook.kit import figures\n"
     "try:\n    load(Path('hostile.csv'))\nexcept LorabookError as error:\n    print(error)",

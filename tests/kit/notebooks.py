@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-GLOSSARY = ROOT / "notebooks" / "glossary.md"
+GLOSSARY, CHEAT_SHEET = ROOT / "notebooks" / "glossary.md", ROOT / "notebooks" / "cheat_sheet.md"
+PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY]  # what a reader gets
 
 
 def cells(notebook: Path) -> list[dict]:

@@ -7,7 +7,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from lorabook.lora import ALL_LINEAR, LoRAConfig, lora_layers
+from lorabook.lora import LoRAConfig, lora_layers
+from lorabook.lora_config import ALL_LINEAR
 
 
 def peft_config(model: nn.Module, config: LoRAConfig) -> LoraConfig:

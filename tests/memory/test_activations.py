@@ -15,8 +15,9 @@ from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.activations import Setting, block
 from lorabook.memory.autocast import GpuArithmetic
 from lorabook.memory.families import shape_of
-from lorabook.memory.plan import DTYPES, Plan
+from lorabook.memory.plan import Plan
 from lorabook.models.attention import attention_for
+from lorabook.models.precision import DTYPES
 from tests.kit.families import IDS, NO_DROPOUT
 
 H, HEADS = 256, 16

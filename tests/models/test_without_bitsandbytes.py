@@ -11,8 +11,9 @@ from scipy.stats import norm
 from lorabook.errors import ModelError, SettingError
 from lorabook.models import load as models
 from lorabook.models import load_model
+from lorabook.models.nf4 import nf4_bytes
 from lorabook.models.precision import precision_for
-from lorabook.models.quantized import nf4_bytes, packed_layers, quantize
+from lorabook.models.quantized import packed_layers, quantize
 from tests.kit import nf4
 from tests.kit.families import gpt_bigcode
 from tests.kit.untouched import assert_untouched, snapshot

@@ -122,7 +122,8 @@ def test_published_the_readme_s_links_are_absolute_and_lead_to_files(copy):
     blob, raw = f"https://github.com/{SLUG}/blob/main/", f"https://raw.githubusercontent.com/{SLUG}/main/"
     files = [link.removeprefix(blob).removeprefix(raw) for link in links(copy) if link.startswith((blob, raw))]
     assert len(files) > 10 and all((ROOT / file.partition("#")[0]).exists() for file in files)
-    assert [link for link in links(copy) if link.startswith(raw)] == [f"{raw}docs/explorer.png"]
+    assert f"\ngit clone https://github.com/{SLUG} lorabook " in (copy / "README.md").read_text(encoding="utf-8")
+    assert [link for link in links(copy) if link.startswith(raw)] == [f"{raw}docs/notebooks.png"]
 
 
 def test_on_pypi_the_first_cell_takes_this_series(copy):

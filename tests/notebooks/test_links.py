@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, ROOT, cells, headings, plain
+from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, PAGES, ROOT, cells, headings, plain
 
-PAGES = [*NOTEBOOKS, GLOSSARY, *sorted(ROOT.glob("*.md")), ROOT / "lorabook/assets/pocket/README.md"]
+LINKING = [*PAGES, *sorted(ROOT.glob("*.md")), ROOT / "lorabook/assets/pocket/README.md"]
 EACH = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -52,7 +52,7 @@ def faults(page: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("page", LINKING, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_relative_link_leads_to_a_file_and_a_heading(page):
     assert faults(page) == []
 

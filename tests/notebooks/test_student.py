@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from lorabook.reader_copy import QUESTION
 from lorabook.workbook.exercises import BY_ROOM, EXERCISES
 from scripts.notebooks.student import main
 from tests.kit.notebooks import NOTEBOOKS, ROOT
@@ -37,7 +38,9 @@ def exercises(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_opens_and_holds_no_output_and_no_answer(student, name):
     cells = code(student / name)
-    assert [cell for cell in cells if cell.outputs or cell.execution_count is not None] == []
+    assert [cell for cell in cells if cell.execution_count is not None] == []
+    kept = [output for cell in cells if not QUESTION.search(cell.source) for output in cell.outputs]
+    assert all("image/png" in output.data for output in kept), "pictures, and nothing that is printed"
     assert not any(re.search(r"^(solution|hint)\(", cell.source, re.M) for cell in cells)
     found = exercises(student / name)
     assert list(found) and set(found) == {e.name for e in list(BY_ROOM.values())[int(name[:2])]}

@@ -14,7 +14,8 @@ from transformers import CONFIG_MAPPING
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from lorabook.errors import AdapterError, SettingError
-from lorabook.lora import ALL_LINEAR, LoRAConfig, matched
+from lorabook.lora import LoRAConfig, matched
+from lorabook.lora_config import ALL_LINEAR
 from lorabook.peft_format import adapter_file
 from lorabook.peft_format.adapter_file import WEIGHTS_NAME, load, save
 from lorabook.peft_format.limits import EXPERTS

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 import lorabook
 from scripts.checks.mutants import MUTANTS
 from tests.kit.imports import imported
-from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, ROOT, cells
+from tests.kit.notebooks import NOTEBOOKS, PAGES, ROOT, cells
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -89,7 +89,7 @@ def test_wheel_holds_every_module_asset_and_notebook_and_nothing_else(wheel):
         entry_points = archive.read(f"lorabook-{lorabook.__version__}.dist-info/entry_points.txt").decode()
     copy = wheel.parent
     modules = {p.relative_to(copy).as_posix() for p in (copy / "lorabook").rglob("*") if p.is_file()}
-    assert packed == modules | {f"lorabook/notebooks/{path.name}" for path in [*NOTEBOOKS, GLOSSARY]}
+    assert packed == modules | {f"lorabook/notebooks/{path.name}" for path in PAGES}
     assert "lorabook = lorabook.cli:main" in entry_points
 
 
@@ -99,9 +99,7 @@ def test_what_a_wheel_unpacks_to_writes_its_notebooks(wheel, tmp_path):
     command = [sys.executable, "-m", "lorabook", "workbook", "mine"]
     place = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     subprocess.run(command, cwd=tmp_path, env=place, check=True, capture_output=True)
-    assert {p.name: p.read_bytes() for p in (tmp_path / "mine").iterdir()} == {
-        p.name: p.read_bytes() for p in [*NOTEBOOKS, GLOSSARY]
-    }
+    assert {p.name for p in (tmp_path / "mine").iterdir()} == {p.name for p in PAGES}
 
 
 def test_notebooks_import_only_what_a_plain_install_brings():
@@ -122,7 +120,7 @@ def test_notebooks_import_only_what_a_plain_install_brings():
 def test_import_lorabook_is_light():
     code = "import sys, lorabook; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    heavy = {"transformers", "datasets", "matplotlib", "ipywidgets", "peft", "bitsandbytes"}
+    heavy = {"torch", "transformers", "datasets", "matplotlib", "ipywidgets", "peft", "bitsandbytes"}
     assert "lorabook" in loaded.split() and heavy.isdisjoint(loaded.split())
 
 

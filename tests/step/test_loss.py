@@ -14,8 +14,9 @@ from lorabook.data.examples import Example
 from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.counter import StorageCounter
-from lorabook.step import loss as loss_module
-from lorabook.step.loss import AnswerLoss, chunk_rows, summed_cross_entropy
+from lorabook.step import chunk as chunk_module
+from lorabook.step.chunk import chunk_rows
+from lorabook.step.loss import AnswerLoss, summed_cross_entropy
 from tests.kit.adapters import fill_adapter
 from tests.kit.families import MODELS, gpt_bigcode, llama, token_ids
 
@@ -73,7 +74,7 @@ def value_and_gradients(loss: Tensor, hidden: Tensor, head: nn.Module) -> list[T
 @pytest.mark.parametrize("chunk", [1, 7, LABELS - 1, LABELS, 1000])
 @pytest.mark.parametrize("kind", HEADS)
 def test_equals_the_loss_of_full_logits(kind, chunk, monkeypatch):
-    monkeypatch.setattr(loss_module, "CHUNK_LOGITS", chunk * OUT)
+    monkeypatch.setattr(chunk_module, "CHUNK_LOGITS", chunk * OUT)
     head, hidden = HEADS[kind](), random(LABELS, WIDTH).requires_grad_()
     labels = token_ids(1, LABELS, below=OUT)[0]
     full = F.cross_entropy(head(hidden), labels, reduction="sum") / LABELS
@@ -144,7 +145,7 @@ def test_full_logits_never_exist(trained, monkeypatch):
         apply_lora(model, LoRAConfig(targets=("c_attn",)))
     ids = token_ids(rows, length)
     every = torch.arange(rows * length).view(rows, length)[:, :-1].flatten()
-    monkeypatch.setattr(loss_module, "CHUNK_LOGITS", chunk * vocabulary)
+    monkeypatch.setattr(chunk_module, "CHUNK_LOGITS", chunk * vocabulary)
     with Largest() as ours:
         AnswerLoss(model)(ids, every, ids[:, 1:].flatten()).backward()
     with Largest() as theirs:
@@ -175,7 +176,7 @@ def test_a_chunk_is_whole_tiles_or_less_than_one(vocabulary, rows):
 
 def test_one_chunk_of_logits_is_alive_at_a_time(monkeypatch):
     rows, vocabulary, chunk = 64, 4096, 16
-    monkeypatch.setattr(loss_module, "CHUNK_LOGITS", chunk * vocabulary)
+    monkeypatch.setattr(chunk_module, "CHUNK_LOGITS", chunk * vocabulary)
     head = nn.Linear(WIDTH, vocabulary, bias=False).requires_grad_(False)
     hidden, labels = random(rows, WIDTH).requires_grad_(), token_ids(1, rows)[0]
     with StorageCounter([head.weight, hidden, labels]) as counter:
@@ -185,7 +186,7 @@ def test_one_chunk_of_logits_is_alive_at_a_time(monkeypatch):
 
 
 def test_a_vocabulary_larger_than_a_chunk_passes_token_by_token(monkeypatch):
-    monkeypatch.setattr(loss_module, "CHUNK_LOGITS", OUT - 1)
+    monkeypatch.setattr(chunk_module, "CHUNK_LOGITS", OUT - 1)
     head, chunks = linear(bias=False), []
     head.register_forward_pre_hook(lambda _, inputs: chunks.append(len(inputs[0])))
     summed_cross_entropy(random(3, WIDTH), head, token_ids(1, 3, below=OUT)[0])

@@ -46,6 +46,13 @@ def test_a_greedy_answer_is_the_most_likely_token_again_and_again(question):
     assert found == decode(by_hand(model, encode_prompt(pair(question), tokenizer(), 54), 10)) != ""
 
 
+def test_an_answer_is_heard_while_it_is_written():
+    pieces, model = [], writer()
+    whole = answer(model, tokenizer(), pair(), max_new_tokens=12, on_text=pieces.append)
+    assert "".join(pieces).strip("\n") == whole and len([piece for piece in pieces if piece]) > 1
+    assert whole == answer(model, tokenizer(), pair(), max_new_tokens=12)
+
+
 def test_the_models_own_generation_settings_do_not_take_part():
     model, other = writer(), writer()
     for name, value in {"do_sample": True, "repetition_penalty": 1.5, "max_length": 30, "top_p": 0.1}.items():

@@ -32,6 +32,22 @@ def test_what_a_history_adds_up_to():
     assert History().tokens_per_second == 0 and History().peak_bytes == 0
 
 
+@pytest.mark.parametrize(
+    ("losses", "before", "climbed"),
+    [
+        ([3.0] * 6 + [4.0] * 2, [], True),
+        ([3.0] * 6 + [3.4] * 2, [], False),
+        ([3.0] * 6 + [4.0, 3.0], [], False),  # a single step is noise
+        ([3.0] * 6 + [4.0] * 2, [(0, 3.9)], False),  # the first steps were below where the run began
+        ([3.0] * 5 + [4.0] * 2, [], False),  # too few to tell
+        ([], [], False),
+    ],
+)
+def test_a_climb_is_told_from_noise(losses, before, climbed):
+    steps = [Step(i, loss, 1e-3, 0.5, 100, 40, 0.5, 2000) for i, loss in enumerate(losses, 1)]
+    assert History(steps, before).climbed() == climbed
+
+
 def test_a_history_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch):
     history().save(tmp_path / "history.json")
 

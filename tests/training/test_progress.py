@@ -10,7 +10,8 @@ import torch
 
 from lorabook.training import loop
 from lorabook.training.loop import finetune
-from lorabook.training.progress import peak_bytes, progress_bar
+from lorabook.training.progress import measuring, peak_bytes, progress_bar
+from tests.kit.families import gpt_bigcode
 from tests.kit.runs import HELD_OUT, TRAIN, config, lora_model
 
 
@@ -37,7 +38,17 @@ def test_the_bar_counts_every_step_and_begins_where_a_resumed_run_does(monkeypat
     assert (first.total, first.shown, first.main) == (2, 2, True)
     assert (again.total, again.shown) == (2, 2), "nothing was left to do"
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("step 2/2  loss ")
+    assert [line.split("  ")[0] for line in lines] == ["step 1/2", "step 2/2"]
+
+
+def test_a_loss_that_climbs_is_told_once_while_it_does(capsys):
+    finetune(gpt_bigcode(), TRAIN, HELD_OUT, config(lr=1.0, clip=1.0, steps=16, log_every=8))
+    lines = capsys.readouterr().out.splitlines()
+    (told,) = [number for number, line in enumerate(lines) if "above where it began" in line]
+    assert told < next(number for number, line in enumerate(lines) if line.startswith("step 16/16")), "while it climbs"
+    finetune(gpt_bigcode(), TRAIN, HELD_OUT, config(clip=1.0, steps=16, log_every=8))
+    finetune(gpt_bigcode(), TRAIN, HELD_OUT, config(lr=1.0, clip=1.0, steps=16))  # a run that is to print nothing
+    assert "above where it began" not in capsys.readouterr().out
 
 
 def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
@@ -48,6 +59,15 @@ def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
     bar = progress_bar(3, 1, True)
     assert not bar.disable and (bar.total, bar.n) == (3, 1)
     assert progress_bar(3, 0, False).disable, "a second process would draw over the first"
+
+
+def test_a_terminal_shows_how_far_the_held_out_loss_is_and_nobody_else_sees_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert list(measuring([[0], [1]])) == [[0], [1]] and not sys.stderr.getvalue()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = measuring([[0], [1]])
+    assert not bar.disable and not bar.leave and list(bar) == [[0], [1]]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the oracle is Linux's own account")

@@ -2,7 +2,7 @@
 
 The `mistakes.py` of each room adds its own with `@wrong(exercise, fragment)`; the function's or class's name says what
 it does wrong. `fragment` is a piece of the one message that fits. Values go in with `bank.add`. `load` and `said` are
-what the tests of the exercises share.
+what the tests of the exercises share. The `spellings.py` of each room holds right answers in the same way.
 """
 
 import re
@@ -39,6 +39,28 @@ class Bank(list[Wrong]):
             return answer
 
         return record
+
+
+class Spellings(list[tuple[str, str, Any]]):
+    """Right answers of one notebook, written otherwise than its solutions: exercise, what is different, the answer."""
+
+    def right(self, exercise: str) -> Callable[[Any], Any]:
+        """Decorator: the function or class below is a right answer."""
+
+        def record(answer: Any) -> Any:
+            self.add(exercise, answer.__name__, answer)
+            return answer
+
+        return record
+
+    def add(self, exercise: str, label: str, answer: Any) -> None:
+        super().append((exercise, label, answer))
+
+
+def all_spellings() -> list[tuple[str, str, Any]]:
+    """The right answers of every room."""
+    rooms = [import_module(f"tests.workbook.{room}.spellings") for room in BY_ROOM]
+    return [spelling for room in rooms for spelling in room.spellings]
 
 
 def whole_bank() -> list[Wrong]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lorabook.subspace import fastfood
-from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
 
 
 def _kind(x):
@@ -270,10 +270,10 @@ def _refused(answer):
     """What happens to 12 numbers where 8 have a place."""
     try:
         outcome = answer(drawn(12, seed=2), 8)
-    except ValueError:
-        outcome = "a ValueError"
+    except AssertionError:
+        outcome = "an AssertionError"
     except Exception:
-        outcome = attempt(answer, drawn(12, seed=2), 8)
+        outcome = "an error"
     return {"for theta of 12 numbers and L = 8": outcome}
 
 

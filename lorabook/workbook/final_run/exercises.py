@@ -638,6 +638,12 @@ def _overflowing(logits, labels):
     return -p.log()[labels[:, 1:] != -100].mean()
 
 
+def _underflowing(logits, labels):
+    chosen = labels[:, 1:].clamp(min=0)[..., None]
+    p = logits[:, :-1].softmax(-1).gather(-1, chosen)[..., 0]
+    return -p.log()[labels[:, 1:] != -100].mean()
+
+
 def _wrong_axis(axis):
     def loss(logits, labels):
         chosen = labels[:, 1:].clamp(min=0)[..., None]
@@ -667,7 +673,7 @@ LOSS_BY_HAND = Exercise(
 def loss_by_hand(logits, labels):
     """Mean of -ln p(next token) over the labels of the whole batch, in nats.
 
-    logits: (B, S, V); those at position t predict the token at position t + 1.
+    logits: (B, S, V), some in the hundreds; those at position t predict the token at position t + 1.
     labels: (B, S) token ids, -100 where there is no label; label t belongs to position t.
     """
     raise NotImplementedError
@@ -739,9 +745,9 @@ def loss_by_hand(logits, labels):
         ),
         Mistake("you took the logarithm of the mean probability. Take the mean of the logarithms.", (_log_of_mean,)),
         Mistake(
-            "exp overflows where logits are large, and the loss is not a number. log_softmax subtracts the largest "
-            "logit first.",
-            (_overflowing,),
+            "your exp overflows, or your softmax rounds to 0, where logits are large. log_softmax subtracts the "
+            "largest logit first.",
+            (_overflowing, _underflowing),
         ),
     ),
 )

@@ -12,11 +12,11 @@ from lorabook.errors import LorabookError, NetworkError, SettingError
 from lorabook.lora import LoRAConfig
 from lorabook.memory.dry_run import dry_run
 from lorabook.memory.estimate import estimate
-from lorabook.memory.plan import DTYPES, Plan
+from lorabook.memory.plan import Plan
 from lorabook.models.hub import UNGATED
 from lorabook.models.known import known_model
 from lorabook.models.load import preflight
-from lorabook.models.precision import precision_for
+from lorabook.models.precision import DTYPES, precision_for
 from lorabook.step.config import TrainConfig, recommended_lr
 
 GIB = 2**30

@@ -4,16 +4,14 @@ The answers outlive the kernel: they are kept in `statements.json` under `runs`,
 """
 
 import html
-import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 
-from lorabook.atomic import only_writer, replace_text
+from lorabook.workbook.kit import kept
 
+FILE = "statements.json"
 VERDICTS = ("true", "imprecise", "wrong")
 
 
@@ -115,18 +113,6 @@ def anchor(heading: str) -> str:
     return heading.replace(" ", "-")
 
 
-def record(n: int, verdict: str | None) -> None:
-    """Keep what the reader says of statement `n`. None takes an answer back."""
-    if verdict is None and not answers_file().exists():
-        return
-    with only_writer(answers_file().parent, wait=10):  # the notebook may be open twice
-        kept = read_answers()
-        kept.pop(str(n), None)
-        if verdict is not None:
-            kept[str(n)] = verdict
-        _keep(kept)
-
-
 class Board(widgets.VBox):
     """Every statement with a button for each verdict. A click is kept at once; the last one counts.
 
@@ -140,7 +126,7 @@ class Board(widgets.VBox):
         for n, statement in enumerate(STATEMENTS, 1):
             choice = widgets.ToggleButtons(options=VERDICTS, value=said.get(str(n)), layout={"width": "auto"})
             choice.style.button_width = "auto"
-            choice.observe(lambda change, n=n: record(n, change["new"]), names="value")
+            choice.observe(lambda change, n=n: kept.keep(FILE, str(n), change["new"]), names="value")
             self.choices.append(choice)
             rows += [widgets.HTML(f"<b>{n}.</b> {html.escape(statement.text)}"), choice]
         super().__init__(rows)
@@ -166,23 +152,6 @@ def verdicts() -> None:
     display(Markdown("\n".join(lines)))
 
 
-def answers_file() -> Path:
-    """In the folder that holds notebook 09's runs: `runs` beside the notebook, or beside LORABOOK_OUTPUT."""
-    return Path(os.environ.get("LORABOOK_OUTPUT", "runs/final")).parent / "statements.json"
-
-
 def read_answers() -> dict[str, str]:
-    """The kept verdicts by number. A file that is missing or spoiled holds nothing."""
-    try:
-        content: Any = json.loads(answers_file().read_text(encoding="utf-8"))
-        return {n: v for n, v in content.items() if v in VERDICTS}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
-
-
-def _keep(kept: dict[str, str]) -> None:
-    """Keep the answers; where there are none, no file is made, and an old one goes."""
-    if kept:
-        replace_text(answers_file(), json.dumps(kept, indent=1))
-    else:
-        answers_file().unlink(missing_ok=True)
+    """The kept verdicts by number."""
+    return {n: v for n, v in kept.read(FILE).items() if v in VERDICTS}

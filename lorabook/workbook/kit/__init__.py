@@ -1,1 +1,1 @@
-"""The kit that the rooms share: predictions, exercises, explorers, figures, stored results."""
+"""The kit that the rooms share: questions, exercises, explorers, figures, stored results."""

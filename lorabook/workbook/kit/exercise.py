@@ -3,28 +3,36 @@
 An exercise holds probes. A probe takes an answer and returns what it saw, label by label: values, whose labels begin
 with "for" ("for d = 6, k = 4": 2), or facts, which hold or do not ("W itself is left as it was": True). The first probe
 at which the answer differs from the reference decides. Where a known wrong answer also fails first at that probe, and
-in the same way, the learner is told that mistake; otherwise what was seen and what was expected. So the wrong answers
-of an exercise must differ where they first fail.
+in the same way, the learner is told that mistake. Then comes the smallest input at which values differ, with both. So
+the wrong answers of an exercise must differ where they first fail.
 """
 
 import contextlib
 import copy
+import linecache
 import math
 import random
 import re
+import sysconfig
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lorabook.workbook.kit.time_limit import TimeIsUp, time_limit
+
 Probe = Callable[[Any], dict[str, Any]]
 
 # The largest difference that is rounding, as a share of the largest number; half precision is compared exactly.
 ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4}
+SECONDS = 20.0  # after which an answer is stopped
+LIBRARIES = (str(Path(__file__).parents[2]), sysconfig.get_path("stdlib"))  # code that no reader wrote
 
 
 @dataclass(frozen=True)
@@ -61,21 +69,38 @@ class Exercise:
     probes: tuple[Probe, ...]
     mistakes: tuple[Mistake, ...]
 
+    @property
+    def any_dtype(self) -> bool:
+        """Whether floating-point answers may have another dtype than the reference's: the text promises none."""
+        return "dtype" not in self.stub
+
 
 @dataclass(frozen=True)
 class Raised:
-    """What an answer raised in place of a value."""
+    """What an answer raised in place of a value, and the line of the reader's own code that did."""
 
     kind: str
     text: str
+    line: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, error: Exception) -> "Raised":
         text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))  # one line; addresses differ between runs
-        return cls(type(error).__name__, text if len(text) <= 160 else f"{text[:160]}…")
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [at for at in frames if not at.filename.startswith(LIBRARIES) and "-packages" not in at.filename]
+        return cls(type(error).__name__, _cut(text, 160), _place(own[-1]) if own else "")
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.text}" if self.text else self.kind
+        return (f"{self.kind}: {self.text}" if self.text else self.kind) + self.line
+
+
+def _place(at: traceback.FrameSummary) -> str:
+    code = linecache.getline(at.filename, at.lineno or 0).strip()
+    return f" (line {at.lineno}: {_cut(code, 80)})" if code else f" (line {at.lineno})"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 # Trying an answer
@@ -148,24 +173,39 @@ def plain(value: Any) -> Any:
     return value
 
 
-def same(seen: Any, expected: Any) -> bool:
-    """Whether two plain values are equal but for rounding. A tensor may stand for a list of numbers."""
+def same(seen: Any, expected: Any, any_dtype: bool = False) -> bool:
+    """Whether two plain values are equal but for rounding, that of the coarser dtype where `any_dtype` will do.
+
+    A tensor may stand for a list of numbers. A whole number is another one than its
+    neighbour, however large.
+    """
     if isinstance(expected, dict):
         return (
-            isinstance(seen, dict) and seen.keys() == expected.keys() and all(same(seen[k], expected[k]) for k in seen)
+            isinstance(seen, dict)
+            and seen.keys() == expected.keys()
+            and all(same(seen[k], expected[k], any_dtype) for k in seen)
         )
     if isinstance(expected, list):
         seen = seen.tolist() if isinstance(seen, Tensor) else seen
-        return isinstance(seen, list) and len(seen) == len(expected) and all(map(same, seen, expected))
+        if not isinstance(seen, list) or len(seen) != len(expected):
+            return False
+        return all(same(s, e, any_dtype) for s, e in zip(seen, expected))
     if isinstance(expected, Tensor):
-        return _alike(seen, expected) and _distance(seen, expected) <= ROUNDING.get(expected.dtype, 0)
+        return _alike(seen, expected, any_dtype) and _distance(seen, expected) <= max(
+            ROUNDING.get(t.dtype, 0) for t in (seen, expected)
+        )
     if isinstance(seen, (int, float)) and isinstance(expected, (int, float)):
-        return seen == expected or math.isclose(seen, expected, rel_tol=1e-6) or (seen != seen and expected != expected)
+        if isinstance(expected, int) and abs(seen - expected) > 0.4:  # another count, however close
+            return False
+        return math.isclose(seen, expected, rel_tol=1e-5) or (seen != seen and expected != expected)
     return type(seen) is type(expected) and seen == expected
 
 
-def _alike(seen: Any, expected: Tensor) -> bool:
-    return isinstance(seen, Tensor) and seen.shape == expected.shape and seen.dtype == expected.dtype
+def _alike(seen: Any, expected: Tensor, any_dtype: bool) -> bool:
+    if not isinstance(seen, Tensor) or seen.shape != expected.shape:
+        return False
+    both_floating = seen.is_floating_point() and expected.is_floating_point()
+    return seen.dtype == expected.dtype or (any_dtype and both_floating)
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
@@ -191,34 +231,50 @@ def judge(exercise: Exercise, answer: Any) -> str:
         return f"✗ {name}: give the {kind} itself, not {describe(answer)}."
     if isinstance(answer, dict) and answer and all(v is ... for v in answer.values()):
         return not_attempted
+    try:
+        with untouched(), time_limit(SECONDS):
+            failure = first_failure(exercise, answer)
+    except TimeIsUp:
+        return f"✗ {name}: your code was stopped after {SECONDS:g} seconds. Is there a loop that never ends?"
+    except KeyboardInterrupt:
+        return f"{name}: stopped. Nothing was checked."
+    if failure is None:
+        return f"✓ {name}: {exercise.praise}"
+    if any(isinstance(v, Raised) and v.kind == "NotImplementedError" for v in failure[1].values()):
+        return not_attempted
+    place, seen = failure
     with untouched():
-        failure = first_failure(exercise, answer)
-        if failure is None:
-            return f"✓ {name}: {exercise.praise}"
-        if any(isinstance(v, Raised) and v.kind == "NotImplementedError" for v in failure[1].values()):
-            return not_attempted
-        for mistake in exercise.mistakes:
-            if any(same(plain(failure), plain(first_failure(exercise, wrong))) for wrong in mistake.wrong):
-                return f"✗ {name}: {mistake.message}"
-        place, seen = failure
         expected = observe(exercise.probes[place], reference)
-    return f"✗ {name}: {_difference(seen, expected, hide_expected=isinstance(reference, dict))}"
+        told = _known_mistake(exercise, failure)
+    difference = _difference(seen, expected, exercise)
+    if told and difference.startswith("for ") and not isinstance(reference, dict):
+        return f"✗ {name}: {told} F{difference[1:]}"
+    return f"✗ {name}: {told or difference}"
+
+
+def _known_mistake(exercise: Exercise, failure: tuple[int, dict[str, Any]]) -> str | None:
+    for mistake in exercise.mistakes:
+        if any(same(plain(failure), plain(first_failure(exercise, wrong))) for wrong in mistake.wrong):
+            return mistake.message
+    return None
 
 
 def first_failure(exercise: Exercise, answer: Any) -> tuple[int, dict[str, Any]] | None:
     """The place of the first probe at which `answer` differs from the reference, and what was seen there."""
     for place, probe in enumerate(exercise.probes):
         seen = observe(probe, answer)
-        if not same(seen, observe(probe, exercise.reference)):
+        if not same(seen, observe(probe, exercise.reference), exercise.any_dtype):
             return place, seen
     return None
 
 
-def _difference(seen: dict[str, Any], expected: dict[str, Any], hide_expected: bool) -> str:
-    """The first label under which the two differ, in words."""
+def _difference(seen: dict[str, Any], expected: dict[str, Any], exercise: Exercise) -> str:
+    """The smallest input at which the two differ, or the first fact that does not hold, in words."""
     if isinstance(seen.get(""), Raised):
         return f"your code raised {seen['']}"
-    label = next(label for label in expected if label not in seen or not same(seen[label], expected[label]))
+    apart = [key for key in expected if key not in seen or not same(seen[key], expected[key], exercise.any_dtype)]
+    inputs = [key for key in apart if key.startswith("for ")]
+    label = min(inputs, key=_size) if apart[0] in inputs else apart[0]
     mine, right = seen.get(label), expected[label]
     if isinstance(mine, Raised):
         return f"{label} your code raised {mine}"
@@ -226,17 +282,23 @@ def _difference(seen: dict[str, Any], expected: dict[str, Any], hide_expected: b
         return f"this does not hold: {label}."
     if mine is ...:
         return f"{label} is still to be filled in."
-    if hide_expected:
+    if isinstance(exercise.reference, dict):
         return f"{label} is not {describe(mine)}."
     if mine is None:
         return f"{label} your code gives None. Is a `return` missing?"
-    if isinstance(right, Tensor) and _alike(mine, right):
-        return (
-            f"{label} the numbers are wrong: they differ by up to {(mine.double() - right.double()).abs().max():.2g}."
-        )
+    if isinstance(right, Tensor) and _alike(mine, right, exercise.any_dtype):
+        gaps = (mine.double() - right.double()).abs().nan_to_num(math.inf, math.inf)
+        where = [int(i) for i in torch.unravel_index(gaps.argmax(), gaps.shape)]
+        a, b = mine[*where].item(), right[*where].item()
+        return f"{label} your code gives {a:.4g} at {where}, expected {b:.4g}."
     if isinstance(right, list) and isinstance(mine, Tensor):
         mine = mine.tolist()
     return f"{label} your code gives {describe(mine)}, expected {describe(right)}."
+
+
+def _size(label: str) -> int:
+    """The largest number in the description of an input."""
+    return max(map(int, re.findall(r"\d+", re.sub(r"(?<=\d),(?=\d)", "", label))), default=0)
 
 
 def describe(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from lorabook.memory.estimate import Estimate
 from lorabook.memory.gpus import GPUS, fits
-from lorabook.workbook.kit.sizes import size_text
+from lorabook.sizes import size_text
 
 T4 = "T4"
 

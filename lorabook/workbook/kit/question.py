@@ -1,12 +1,14 @@
-"""A question with buttons, for the reader to answer before the notebook does."""
+"""A question for the reader to answer before the notebook does, by a button or in code."""
 
 import html
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
 
-from lorabook.errors import SettingError
+from lorabook.errors import SettingError, did_you_mean, shown
+from lorabook.workbook.kit.guess import amount, off_by
 
 
 class Question(widgets.VBox):
@@ -37,10 +39,31 @@ class Question(widgets.VBox):
 
     def answer(self, choice: str) -> None:
         """What a click on `choice` does."""
-        mark = "✓" if choice == self.right else f"✗ It is: {self.right}."
         for button in self.buttons:
             button.button_style = ("success" if choice == self.right else "warning") * (button.description == choice)
-        self.verdict.value = html.escape(f"{mark} {self.why}")
+        self.verdict.value = html.escape(self.judge(choice))
+
+    def judge(self, guess: Any) -> str:
+        """What is to be said of a guess: a choice in words that tell it from the others, or a number near one.
+
+        A number counts as the choice to which its ratio is smallest, where all choices are numbers.
+        """
+        numbers = {choice: amount(choice) for choice in self.choices}
+        scale = {choice: number for choice, number in numbers.items() if number}  # of a question about an amount: all
+        number, said = amount(guess), str(guess).strip().lower()
+        if guess in self.choices:
+            chosen = [guess]
+        elif number and number > 0 and len(scale) == len(numbers):
+            chosen = [min(scale, key=lambda choice: abs(math.log(number / scale[choice])))]
+        else:
+            chosen = [choice for choice in self.choices if said and said in choice.lower()]
+        if len(chosen) != 1:
+            near = did_you_mean(str(guess), self.choices)
+            return f"{shown(guess)} is none of the choices. {near}Give one of: {', '.join(self.choices)}."
+        if chosen[0] == self.right:
+            return f"✓ {self.why}"
+        off = f"{off_by(number, scale[self.right])}. " if number and len(scale) == len(numbers) else ""
+        return f"✗ {off[:1].upper()}{off[1:]}It is: {self.right}. {self.why}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         found: Any = super()._repr_mimebundle_(**kwargs)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lorabook.lora import matched
 from lorabook.models import load_model
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.controls import slider
 from lorabook.workbook.kit.explorer import Explorer
-from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank.figures import picture
 from lorabook.workbook.low_rank.svd import energy_kept, rank_for_energy

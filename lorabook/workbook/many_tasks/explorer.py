@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from lorabook.lora import ALL_LINEAR
+from lorabook.lora_config import ALL_LINEAR
 from lorabook.memory.families import shape_of
 from lorabook.memory.gpus import GPUS
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.controls import buttons, label_of, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.gpu_room import T4
 from lorabook.workbook.kit.models import MODELS, USUAL_TARGETS
-from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.many_tasks.bottleneck import trained_parameters, width_for
 
 # What the controls offer: what is shown, and what it stands for. A format is its bytes a number.

@@ -6,13 +6,13 @@ from typing import Any
 from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.gpus import GPUS, largest_batch
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.controls import buttons, label_of, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.gpu_room import T4, room_for, title_of
 from lorabook.workbook.kit.model_sizes import model_sizes
 from lorabook.workbook.kit.models import LOADABLE
-from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.kit.step_controls import plan_of, step_controls
 
 # What the controls offer: what is shown, and what a Plan calls it.

@@ -12,6 +12,7 @@ from lorabook.memory.estimate import Estimate, estimate
 from lorabook.memory.families import shape_of
 from lorabook.memory.gpus import GPUS
 from lorabook.memory.shape import Module
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.controls import Control, buttons, label_of, slider
@@ -19,7 +20,6 @@ from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.gpu_room import room_for, title_of
 from lorabook.workbook.kit.model_sizes import model_sizes
 from lorabook.workbook.kit.models import LOADABLE, MODELS, USUAL_TARGETS
-from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.kit.step_controls import OPTIMIZERS, PRECISIONS, plan_of, step_controls
 
 # What the controls offer: what is shown, and what it stands for.

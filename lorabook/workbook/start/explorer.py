@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorabook.memory.families import shape_of
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
-from lorabook.workbook.kit.sizes import size_text
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 # (d, k) by name: attention's first matrix and the MLP's, of StarCoderBase-1B and of the pocket model.

@@ -151,10 +151,10 @@ def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
         (
             "lora_update",
             lambda x, A, B, alpha: x @ A.T,
-            "for r = 4 and α = 14 your code gives a tensor of shape (3, 4)",
+            "for r = 1 and α = 2 your code gives a tensor of shape (3, 1)",
         ),
-        ("transform", lambda x: 3 * x, "for x of shape (8,) the numbers are wrong"),
-        ("merge_head", lambda model, A, B, s: model.head.weight.zero_(), "the head's weight the numbers are wrong"),
+        ("transform", lambda x: 3 * x, "for x of shape (3, 4) your code gives "),
+        ("merge_head", lambda model, A, B, s: model.head.weight.zero_(), "the head's weight your code gives "),
         ("name_fault", lambda run: "bad luck", "for case 8 (seed 7) your code gives 'bad luck', expected 'all labels"),
     ],
 )

@@ -1,15 +1,10 @@
 """The ten statements: each leads to a section that exists, answers outlive the kernel, and no answer is stable."""
 
 import json
-import multiprocessing
-import os
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lorabook.workbook.final_run import statements
 from lorabook.workbook.final_run.statements import STATEMENTS, VERDICTS, Board, anchor, verdicts
 from tests.kit.notebooks import ROOT, cells, headings
 
@@ -96,42 +91,8 @@ def test_a_spoiled_file_holds_nothing(file, spoiled, shown):
     verdicts()
     assert all(row[1] == "–" for row in rows(shown[0]))
     Board().choices[2].value = "true"
-    assert json.loads(file.read_text("utf-8")) == {"3": "true"}
-
-
-def test_answers_lie_beside_the_runs(monkeypatch):
-    monkeypatch.delenv("LORABOOK_OUTPUT", raising=False)
-    assert statements.answers_file() == Path("runs/statements.json")
+    assert json.loads(file.read_text("utf-8"))["3"] == "true"
 
 
 def test_an_anchor_is_the_heading_with_hyphens():
     assert anchor("Does it go faster?") == "Does-it-go-faster?"
-
-
-def _answer_some(numbers: range, folder: str, together: Any) -> None:
-    os.environ["LORABOOK_OUTPUT"] = folder
-    read = statements.read_answers
-
-    def read_and_wait() -> dict:
-        kept = read()
-        time.sleep(0.05)  # the other kernel answers now
-        return kept
-
-    statements.read_answers = read_and_wait
-    together.wait(60)
-    for n in numbers:
-        statements.record(n, "true")
-
-
-def test_two_kernels_at_once_lose_no_answer(tmp_path):
-    """The notebook open twice: each answer is read, changed and written back."""
-    context = multiprocessing.get_context("spawn")
-    halves, together = [range(1, 6), range(6, 11)], context.Barrier(2)
-    folder = str(tmp_path / "runs" / "final")
-    kernels = [context.Process(target=_answer_some, args=(half, folder, together)) for half in halves]
-    for kernel in kernels:
-        kernel.start()
-    for kernel in kernels:
-        kernel.join(120)
-    kept = json.loads((tmp_path / "runs" / "statements.json").read_text())
-    assert kept == {str(n): "true" for n in range(1, 11)}

@@ -2,6 +2,7 @@
 
 import ast
 import random
+import re
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 from lorabook.errors import SettingError
 from lorabook.workbook.exercises import BY_ROOM, EXERCISES, check, hint, solution
 from lorabook.workbook.kit.exercise import Raised, first_failure, judge, observe, plain, same, untouched
-from tests.workbook.mistake_bank import Wrong, load, said, whole_bank
+from tests.workbook.mistake_bank import Wrong, all_spellings, load, said, whole_bank
 
 BANK = whole_bank()
+SPELLINGS = all_spellings()
 ALL = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
 WRONG = pytest.mark.parametrize("wrong", BANK, ids=[f"{w.exercise}-{w.label.replace(' ', '-')}" for w in BANK])
 
@@ -88,9 +90,21 @@ def test_unknown_name_lists_those_that_exist(call):
 def test_wrong_answer_is_told_its_own_message_every_time(wrong: Wrong, capsys):
     messages = [m.message for m in EXERCISES[wrong.exercise].mistakes]
     (own,) = [m for m in messages if wrong.fragment in m]  # the fragment fits one message and no other
-    assert said(capsys, wrong.exercise, wrong.answer) == f"✗ {wrong.exercise}: {own}"
+    line = said(capsys, wrong.exercise, wrong.answer)
+    assert line.startswith(f"✗ {wrong.exercise}: {own}")
+    assert re.fullmatch(r"| For .*", line.removeprefix(f"✗ {wrong.exercise}: {own}")), "the input at which it shows"
     torch.rand(1), random.random()
-    assert judge(EXERCISES[wrong.exercise], wrong.answer) == f"✗ {wrong.exercise}: {own}"
+    assert judge(EXERCISES[wrong.exercise], wrong.answer) == line
+
+
+@pytest.mark.parametrize(("name", "label", "answer"), SPELLINGS, ids=[f"{e}-{s}" for e, s, _ in SPELLINGS])
+def test_a_right_answer_passes_however_it_is_written(name, label, answer, capsys):
+    assert said(capsys, name, answer) == f"✓ {name}: {EXERCISES[name].praise}"
+
+
+@ALL
+def test_three_other_spellings_of_every_solution_are_tried(exercise):
+    assert sum(name == exercise.name for name, *_ in SPELLINGS) >= 3
 
 
 @ALL

@@ -4,8 +4,8 @@ import json
 import random
 import subprocess
 
+from lorabook.sizes import size_text, unit_of
 from lorabook.workbook.kit.module import inlined
-from lorabook.workbook.kit.sizes import size_text, unit_of
 from scripts.checks.explorer_vectors import NODE
 
 

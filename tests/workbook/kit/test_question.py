@@ -1,9 +1,13 @@
 """Questions with buttons: a click is answered, and a page without a kernel shows the question and no answer."""
 
+import html
+
+import numpy as np
 import pytest
 
 from lorabook.errors import SettingError
 from lorabook.workbook.kit.question import Question
+from lorabook.workbook.questions import QUESTIONS, predict
 from lorabook.workbook.start import questions
 
 
@@ -13,8 +17,53 @@ def test_a_click_says_whether_it_was_right_and_why():
     question.buttons[1].click()
     assert question.verdict.value.startswith("✓ Count &lt;b&gt;on")
     question.buttons[2].click()
-    assert question.verdict.value.startswith("✗ It is: 4.")
+    assert question.verdict.value.startswith("✗ 25% too large. It is: 4.")
     assert [b.button_style for b in question.buttons] == ["", "", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("name", "guess", "line"),
+    [
+        ("lora_parameters", 70_000, "✓ A has"),
+        ("lora_parameters", "70,000", "✓ A has"),
+        ("lora_parameters", "70 thousand", "✓ A has"),
+        ("lora_parameters", np.float32(69_632), "✓ A has"),
+        ("lora_parameters", 700_000, "✗ 10 times too large. It is: about 70 thousand. A has"),
+        ("four_tensors", "2.1 GiB", "✗ 8.1 times too small. It is: 17 GiB. 16 bytes"),
+        ("twice_alpha", "Not at all", "✓ α is"),
+        ("twice_alpha", "doubles", "✗ It is: not at all. α is"),  # words have no distance
+        ("twice_alpha", "about", "'about' is none of the choices. Give one of: not at all, about 40 MiB"),
+        ("twice_alpha", 3, "3 is none of the choices."),
+        ("digits", 0, "0 is none of the choices."),
+        ("digits", -200, "-200 is none of the choices."),
+        ("digits", [200], "[200] is none of the choices."),
+        ("digits", "", "'' is none of the choices."),
+        ("best_layers", "MPL", "'MPL' is none of the choices. Did you mean MLP?"),
+    ],
+)
+def test_a_guess_in_code_is_a_number_or_words(name, guess, line, capsys):
+    predict(name, guess)
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name}: {line}") and out.count("\n") == 1
+
+
+def test_without_a_guess_the_question_is_asked_and_a_misspelt_name_is_told(capsys):
+    for guess in (None, ...):
+        predict("toy", guess)
+        assert capsys.readouterr().out.startswith("toy: no guess yet. What is the smallest d")
+    predict("tyo", 10)
+    assert capsys.readouterr().out.startswith("There is no question 'tyo'. Did you mean toy? Choose among: ")
+    predict([1], 10)  # pyright: ignore[reportArgumentType]
+    assert capsys.readouterr().out.startswith("There is no question [1].")
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_button_is_answered_as_its_words_are(name):
+    question = QUESTIONS[name]()
+    for button in question.buttons:
+        button.click()
+        assert question.verdict.value == html.escape(question.judge(button.description))
+        assert question.verdict.value.startswith("✓") == (button.description == question.right)
 
 
 def test_the_static_version_is_the_question_with_its_choices_and_no_answer():

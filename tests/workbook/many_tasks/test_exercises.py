@@ -158,8 +158,8 @@ def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
             lambda A, B, alpha, new_r: (A, B, alpha),
             "the shapes of A and B your code gives '(4, 10) and (9, 4)', expected '(8, 10) and (9, 8)'.",
         ),
-        ("swap_merged", lambda weight, kept, old, new: weight.zero_(), "the weight the numbers are wrong"),
-        ("mixed_forward", lambda x, W, adapters, ids: x @ W.T, "and ids [2, 0, 1, 2, 0] the numbers are wrong"),
+        ("swap_merged", lambda weight, kept, old, new: weight.zero_(), "the weight your code gives "),
+        ("mixed_forward", lambda x, W, adapters, ids: x @ W.T, "and ids [2, 0, 1, 2, 0] your code gives "),
     ],
 )
 def test_an_unknown_mistake_is_shown_where_it_fails(name, answer, line, capsys):

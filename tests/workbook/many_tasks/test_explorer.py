@@ -12,7 +12,7 @@ from torch import nn
 
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.merging import merge
-from lorabook.workbook.kit.sizes import size_text
+from lorabook.sizes import size_text
 from lorabook.workbook.many_tasks import explorer as serving
 from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
 from lorabook.workbook.many_tasks.explorer import (

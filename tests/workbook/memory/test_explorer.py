@@ -9,9 +9,9 @@ from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import estimate
 from lorabook.memory.gpus import GPUS
 from lorabook.memory.plan import Plan
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.alive import COLOURS, at_peak
 from lorabook.workbook.kit.models import LOADABLE
-from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.kit.step_controls import BATCHES, OPTIMIZERS, PRECISIONS, SEQUENCES, plan_of
 from lorabook.workbook.memory import explorer as memory
 from lorabook.workbook.memory.explorer import MemoryExplorer, MemoryState

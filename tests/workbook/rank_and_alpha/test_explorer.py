@@ -22,9 +22,9 @@ from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
+from lorabook.sizes import size_text
 from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.models import MODELS
-from lorabook.workbook.kit.sizes import size_text
 from lorabook.workbook.rank_and_alpha import explorer as lora
 from lorabook.workbook.rank_and_alpha.explorer import ALPHAS, METHODS, PRESETS, LoRAExplorer, LoRAState
 
@@ -215,7 +215,7 @@ COPIED = [*PRESETS.values(), LoRAState(method="full", optimizer="sgd"), LoRAStat
 def test_the_command_predicts_the_peak_that_the_explorer_shows(state):
     words = shlex.split(line(state, "To predict this peak:"))
     assert words[:2] == ["lorabook", "memory"]
-    result = CliRunner().invoke(cli.app, words[1:], catch_exceptions=False)
+    result = CliRunner().invoke(cli.app, [*words[1:], "--bytes"], catch_exceptions=False)
     assert result.exit_code == 0
     peak = number(re.search(r"predicted peak: ([\d,]+)", result.output)[1])
     assert line(state, "Peak:").startswith(f"{size_text(peak)} with")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lorabook.workbook.kit.sizes import size_text
+from lorabook.sizes import size_text
 
 
 @pytest.mark.parametrize(

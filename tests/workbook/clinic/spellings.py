@@ -1,0 +1,218 @@
+"""Right answers to the exercises of notebook 08, as people write them."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lorabook.subspace.fastfood import fwht
+from tests.workbook.mistake_bank import Spellings
+
+spellings = Spellings()
+right, add = spellings.right, spellings.add
+
+
+# lora_update
+
+add("lora_update", "linear", lambda x, A, B, alpha: F.linear(F.linear(x, A), B) * alpha / len(A))
+add("lora_update", "einsum", lambda x, A, B, alpha: torch.einsum("bk,rk,dr->bd", x, A, B) * (alpha / B.shape[1]))
+add("lora_update", "product formed", lambda x, A, B, alpha: x @ (alpha / A.size(0) * B @ A).T)
+add(
+    "lora_update",
+    "in double",
+    lambda x, A, B, alpha: (alpha / len(A) * (x.double() @ A.double().T @ B.double().T)).to(x),
+)
+
+
+@right("lora_update")
+def direction_by_direction(x, A, B, alpha):
+    total = torch.zeros(len(x), len(B))
+    for a, b in zip(A, B.T):
+        total += torch.outer(x @ a, b)
+    return total * alpha / len(A)
+
+
+# transform
+
+
+def transform_by(backward):
+    class Other(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return fwht(x)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return backward(grad)
+
+    return lambda x: Other.apply(x)
+
+
+add("transform", "rows of H", transform_by(lambda grad: grad @ fwht(torch.eye(grad.shape[-1], dtype=grad.dtype))))
+add("transform", "contiguous", transform_by(lambda grad: fwht(grad.contiguous().clone())))
+add(
+    "transform",
+    "einsum",
+    transform_by(lambda grad: torch.einsum("ij,...j->...i", fwht(torch.eye(grad.size(-1), dtype=grad.dtype)), grad)),
+)
+
+
+@right("transform")
+def without_a_function_of_its_own(x):
+    return x @ fwht(torch.eye(x.shape[-1], dtype=x.dtype))
+
+
+# merge_head
+
+
+@right("merge_head")
+def a_new_linear_layer(model, A, B, scaling):
+    W0 = model.head.weight
+    head = nn.Linear(W0.shape[1], W0.shape[0], bias=False, dtype=W0.dtype)
+    with torch.no_grad():
+        head.weight.copy_(W0.float() + scaling * (B @ A))
+    model.head = head.requires_grad_(False)
+    model.config.tie_word_embeddings = False
+
+
+@right("merge_head")
+def cloned_and_written(model, A, B, scaling):
+    W0 = model.head.weight.detach()
+    model.head.weight = nn.Parameter(W0.clone())
+    model.head.weight.requires_grad = False
+    model.head.weight.data = torch.addmm(W0.float(), B, A, alpha=scaling).type_as(W0).detach()
+    model.config.tie_word_embeddings = False
+
+
+@right("merge_head")
+def row_by_row(model, A, B, scaling):
+    with torch.no_grad():
+        rows = [(w.float() + scaling * (b @ A)).to(w.dtype) for w, b in zip(model.head.weight, B)]
+        model.head.weight = nn.Parameter(torch.stack(rows), requires_grad=False)
+    model.config.__dict__["tie_word_embeddings"] = False
+
+
+@right("merge_head")
+def the_embedding_gets_the_copy(model, A, B, scaling):
+    original = model.embedding.weight.detach().clone()
+    merged = original.float() + scaling * torch.einsum("vr,rk->vk", B, A)
+    model.embedding.weight = nn.Parameter(original, requires_grad=False)
+    model.head.weight = nn.Parameter(merged.detach().to(original.dtype), requires_grad=False)
+    model.config.tie_word_embeddings = False
+
+
+# frozen_base
+
+
+@right("frozen_base")
+class ByLinear(nn.Module):
+    def __init__(self, base, r):
+        super().__init__()
+        self.base, d, k = base, *base.weight.shape
+        for p in self.base.parameters():
+            p.requires_grad = False
+        self.A, self.B = nn.Parameter(torch.empty(r, k)), nn.Parameter(torch.zeros(d, r))
+        nn.init.kaiming_uniform_(self.A)
+
+    def forward(self, x):
+        return self.base(x) + F.linear(F.linear(x, self.A), self.B)
+
+
+@right("frozen_base")
+class BaseByFunction(nn.Module):
+    def __init__(self, base, r):
+        super().__init__()
+        self.base = base
+        base.weight.requires_grad_(False)
+        if base.bias is not None:
+            base.bias.requires_grad_(False)
+        self.A = nn.Parameter(torch.rand(r, base.in_features))
+        self.register_parameter("B", nn.Parameter(torch.zeros(base.out_features, r)))
+
+    def forward(self, x):
+        return F.linear(x, self.base.weight, self.base.bias) + (self.B @ (self.A @ x.mT)).mT
+
+
+@right("frozen_base")
+class WeightFormed(nn.Module):
+    def __init__(self, base, r):
+        super().__init__()
+        self.base = base
+        self.base.requires_grad_(False)
+        self.A = nn.Parameter(torch.normal(0, 0.02, size=(r, base.in_features)))
+        self.B = nn.Parameter(torch.zeros((base.out_features, r)))
+
+    def forward(self, x):
+        h = F.linear(x, self.base.weight + self.B @ self.A)
+        return h if self.base.bias is None else h + self.base.bias
+
+
+@right("frozen_base")
+class ByEinsum(nn.Module):
+    def __init__(self, base, r):
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.A = nn.Parameter(torch.randn(r, base.weight.size(1)) / r)
+        self.B = nn.Parameter(torch.zeros(base.weight.size(0), r))
+
+    def forward(self, x):
+        return torch.einsum("...k,rk,dr->...d", x, self.A, self.B) + self.base(x)
+
+
+# name_fault
+
+
+@right("name_fault")
+def by_a_list(run):
+    scaling = run["alpha"] / run["r"]
+    causes = [
+        ("all labels masked", not run["labels"]),
+        ("labels shifted", run["distance"] not in (1, None)),
+        ("EOS never a label", run["labels"] and not run["end labels"]),
+        ("scaling is not α/r", not 0.99 < run["scaling"] / scaling < 1.01),
+        ("both factors zero", run["A zero"] and run["B zero"]),
+        ("gradient cut off", run["B zero"] and not run["A zero"]),
+        ("adapter on another base", run["trained on"] is not None and run["trained on"] != run["base"]),
+        ("learning rate too high", max(run["losses"]) - run["start"] > 0.5),
+    ]
+    return next((name for name, there in causes if there), "nothing")
+
+
+@right("name_fault")
+def by_elif(run):
+    if run["labels"] == 0:
+        name = "all labels masked"
+    elif run["distance"] in (0, 2):
+        name = "labels shifted"
+    elif run["end labels"] < 1:
+        name = "EOS never a label"
+    elif round(run["scaling"], 3) != round(run["alpha"] / run["r"], 3):
+        name = "scaling is not α/r"
+    elif run["B zero"] and run["A zero"]:
+        name = "both factors zero"
+    elif run["B zero"]:
+        name = "gradient cut off"
+    elif run["trained on"] and run["trained on"] != run["base"]:
+        name = "adapter on another base"
+    elif any(loss > 1.5 * run["start"] for loss in run["losses"]):
+        name = "learning rate too high"
+    else:
+        name = "nothing"
+    return name
+
+
+@right("name_fault")
+def symptoms_last(run):
+    name = "nothing"
+    if max(run["losses"]) > run["start"] + 1.0:
+        name = "learning rate too high"
+    if run["trained on"] is not None and run["trained on"] != run["base"]:
+        name = "adapter on another base"
+    if run["B zero"] > 0:
+        name = "both factors zero" if run["A zero"] > 0 else "gradient cut off"
+    if abs(run["scaling"] * run["r"] - run["alpha"]) > 0.02 * run["alpha"]:
+        name = "scaling is not α/r"
+    if run["end labels"] == 0:
+        name = "EOS never a label"
+    if run["distance"] != 1:
+        name = "labels shifted"
+    return name if run["labels"] else "all labels masked"

@@ -1,0 +1,172 @@
+"""Right answers to the exercises of notebook 06, as people write them."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.linalg import hadamard
+
+from lorabook.subspace import fastfood
+from tests.workbook.mistake_bank import Spellings
+
+spellings = Spellings()
+right, add = spellings.right, spellings.add
+
+
+# fwht
+
+
+@right("fwht")
+def recursive(x):
+    if len(x) == 1:
+        return x.clone()
+    a, b = recursive(x[: len(x) // 2]), recursive(x[len(x) // 2 :])
+    return torch.cat([a + b, a - b])
+
+
+@right("fwht")
+def stages_by_view(x):
+    n, h = len(x), 1
+    while h < n:
+        pairs = x.view(-1, 2, h)
+        x = torch.stack([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]], dim=1).reshape(n)
+        h *= 2
+    return x.clone()
+
+
+@right("fwht")
+def number_by_number(x):
+    values, h = x.tolist(), 1
+    while h < len(values):
+        for i in range(0, len(values), 2 * h):
+            for j in range(i, i + h):
+                values[j], values[j + h] = values[j] + values[j + h], values[j] - values[j + h]
+        h = 2 * h
+    return torch.tensor(values, dtype=x.dtype)
+
+
+@right("fwht")
+def by_the_matrix(x):
+    return torch.from_numpy(hadamard(len(x))).to(x.dtype) @ x
+
+
+@right("fwht")
+def by_kronecker_factors(x):
+    H = torch.ones(1, 1, dtype=x.dtype)
+    while len(H) < len(x):
+        H = torch.kron(torch.tensor([[1, 1], [1, -1]], dtype=x.dtype), H)
+    return H @ x
+
+
+@right("fwht")
+def largest_distance_first(x):
+    y = x.clone()
+    h = len(y) // 2
+    while h >= 1:
+        y = y.reshape(-1, 2, h)
+        y = torch.cat([y[:, :1] + y[:, 1:], y[:, :1] - y[:, 1:]], dim=1).flatten()
+        h //= 2
+    return y
+
+
+@right("fwht")
+def by_einsum(x):
+    n = len(x)
+    bits = n.bit_length() - 1
+    y = x.reshape([2] * bits) if bits else x.clone()
+    H = torch.tensor([[1.0, 1], [1, -1]], dtype=x.dtype)
+    for axis in range(bits):
+        y = torch.tensordot(H, y, dims=([1], [axis])).movedim(0, axis)
+    return y.reshape(n)
+
+
+# fastfood_adjoint
+
+
+@right("fastfood_adjoint")
+def inverse_by_argsort(w, B, Pi, G, d, c):
+    z = F.pad(w, (0, G.numel() - w.numel())) / c
+    z = fastfood.fwht(z) * G
+    z = z[torch.argsort(Pi)]
+    return (fastfood.fwht(z) * B)[:d]
+
+
+@right("fastfood_adjoint")
+def by_autograd(w, B, Pi, G, d, c):
+    theta = torch.zeros(d, dtype=w.dtype, requires_grad=True)
+    z = fastfood.fwht(B * F.pad(theta, (0, len(B) - d)))[Pi]
+    z = fastfood.fwht(G * z)[: len(w)] / c
+    (gradient,) = torch.autograd.grad(z, theta, w)
+    return gradient
+
+
+@right("fastfood_adjoint")
+def by_scatter(w, B, Pi, G, d, c):
+    L = len(G)
+    padded = torch.cat([w, w.new_zeros(L - len(w))])
+    z = G * fastfood.fwht(padded)
+    y = torch.zeros(L, dtype=w.dtype).scatter_(0, Pi, z)
+    return B[:d] * fastfood.fwht(y)[:d] / c
+
+
+@right("fastfood_adjoint")
+def by_the_dense_matrix(w, B, Pi, G, d, c):
+    columns = []
+    for i in range(d):
+        z = torch.zeros(len(B), dtype=w.dtype)
+        z[i] = 1
+        z = fastfood.fwht(G * fastfood.fwht(B * z)[Pi])
+        columns.append(z[: len(w)] / c)
+    return torch.stack(columns) @ w
+
+
+# pad_theta
+
+
+@right("pad_theta")
+def joined_with_zeros(theta, L):
+    if theta.shape[0] > L:
+        raise ValueError("d is larger than L")
+    return torch.cat([theta, torch.zeros(L - len(theta), dtype=theta.dtype)])
+
+
+@right("pad_theta")
+def copied_into_zeros(theta, L):
+    if L - len(theta) < 0:
+        raise OverflowError(f"{len(theta)} numbers do not fit into {L}")
+    padded = theta.new_zeros(L)
+    padded[: len(theta)] = theta
+    return padded
+
+
+@right("pad_theta")
+def by_a_list(theta, L):
+    if theta.numel() > L:
+        raise RuntimeError("too long")
+    return torch.tensor([theta[i].item() if i < len(theta) else 0.0 for i in range(L)], dtype=theta.dtype)
+
+
+@right("pad_theta")
+def torch_itself_refuses(theta, L):
+    padded = torch.zeros(L, dtype=theta.dtype)
+    padded[torch.arange(len(theta))] = theta  # an IndexError where there is no place
+    return padded
+
+
+# said_start
+
+add("said_start", "a list", lambda shapes, d: [torch.zeros(d - len(shapes)), torch.ones(len(shapes))])
+add("said_start", "full", lambda shapes, d: (torch.full((d - len(shapes),), 0.0), torch.full((len(shapes),), 1.0)))
+add("said_start", "a loop", lambda shapes, d: (torch.zeros(d - len(shapes)), torch.tensor([1.0 for _ in shapes])))
+add(
+    "said_start",
+    "split",
+    lambda shapes, d: torch.tensor([0.0] * (d - len(shapes)) + [1.0] * len(shapes)).split(
+        [d - len(shapes), len(shapes)]
+    ),
+)
+add(
+    "said_start",
+    "parameters",
+    lambda shapes, d: (torch.nn.Parameter(torch.zeros(d - len(shapes))), torch.nn.Parameter(torch.ones(len(shapes)))),
+)
+add("said_start", "NumPy", lambda shapes, d: (np.zeros(d - len(shapes), np.float32), np.ones(len(shapes), np.float32)))

@@ -1,0 +1,168 @@
+"""Right answers to the exercises of notebook 07, as people write them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.workbook.mistake_bank import Spellings
+
+spellings = Spellings()
+right, add = spellings.right, spellings.add
+
+
+# bottleneck_parameters
+
+
+@right("bottleneck_parameters")
+def built(d, m, blocks):
+    def adapter():
+        return [nn.Linear(d, m, device="meta"), nn.Linear(m, d, device="meta")]
+
+    layers = [nn.LayerNorm(d, device="meta")]
+    for _ in range(blocks):
+        layers += [*adapter(), *adapter(), nn.LayerNorm(d, device="meta"), nn.LayerNorm(d, device="meta")]
+    return sum(p.numel() for layer in layers for p in layer.parameters())
+
+
+@right("bottleneck_parameters")
+def block_by_block(d, m, blocks):
+    total = 2 * d
+    for _ in range(blocks):
+        for _ in ("attention", "MLP"):
+            total += m * d + m
+            total += d * m + d
+            total += 2 * d
+    return total
+
+
+add("bottleneck_parameters", "factored", lambda d, m, L: 2 * L * (m * (2 * d + 1) + d) + 2 * d * (2 * L + 1))
+add("bottleneck_parameters", "a float", lambda d, m, L: L * (4.0 * m * d + 2 * m + 6 * d) + 2 * d)
+
+# swap_merged
+
+
+@right("swap_merged")
+def by_slice(weight, kept, old, new):
+    A, B, alpha = new
+    with torch.no_grad():
+        weight[:] = (kept.float() + alpha / len(A) * torch.mm(B, A)).to(weight.dtype)
+
+
+@right("swap_merged")
+def by_data(weight, kept, old, new):
+    A, B, alpha = new
+    weight.data = (kept + alpha / B.shape[1] * (B @ A)).data.to(weight.dtype)
+
+
+@right("swap_merged")
+def by_data_copy(weight, kept, old, new):
+    A, B, alpha = new
+    weight.data.copy_(kept + torch.einsum("dr,rk->dk", B, A) * (alpha / A.size(0)))
+
+
+@right("swap_merged")
+def zeroed_and_added(weight, kept, old, new):
+    A, B, alpha = new
+    update = sum(torch.outer(B[:, i], A[i]) for i in range(len(A))) * alpha / len(A)
+    with torch.no_grad():
+        weight.zero_()
+        weight += (kept.to(update.dtype) + update).to(weight.dtype)
+
+
+@right("swap_merged")
+@torch.no_grad()
+def row_by_row(weight, kept, old, new):
+    A, B, alpha = new
+    for i in range(len(weight)):
+        weight[i] = kept[i] + alpha / len(A) * (B[i] @ A)
+
+
+# grow_rank
+
+
+@right("grow_rank")
+def copied_into_larger_ones(A, B, alpha, new_r):
+    r = len(A)
+    larger_A, larger_B = torch.randn(new_r, A.shape[1]), torch.zeros(len(B), new_r)
+    larger_A[:r] = A
+    larger_B[:, :r] = B
+    return larger_A, larger_B, alpha * new_r / r
+
+
+@right("grow_rank")
+def padded_with_zeros(A, B, alpha, new_r):
+    more = new_r - A.shape[0]
+    grown = F.pad(A, (0, 0, 0, more))
+    nn.init.kaiming_uniform_(grown[-more:], a=math.sqrt(5))
+    return [grown, F.pad(B, (0, more)), alpha / len(A) * new_r]
+
+
+@right("grow_rank")
+def random_columns_and_zero_rows(A, B, alpha, new_r):
+    more = new_r - len(A)
+    rows, columns = A.new_zeros(more, A.size(1)), 0.02 * torch.randn(B.size(0), more)
+    return torch.vstack((A, rows)), torch.hstack((B, columns)), new_r / len(A) * alpha
+
+
+@right("grow_rank")
+def scaled_within_b(A, B, alpha, new_r):
+    more = new_r - len(A)
+    rows = torch.rand(more, A.shape[1]) - 0.5
+    return torch.cat((A, rows)), torch.cat((B * new_r / len(A), torch.zeros(len(B), more)), -1), alpha
+
+
+@right("grow_rank")
+def parameters(A, B, alpha, new_r):
+    more = new_r - len(A)
+    A = nn.Parameter(torch.cat([A, torch.randn(more, A.shape[1])]))
+    B = nn.Parameter(torch.cat([B, torch.zeros(len(B), more)], dim=1))
+    return A, B, torch.tensor(alpha * new_r / (new_r - more))
+
+
+# mixed_forward
+
+
+@right("mixed_forward")
+def row_by_row_stacked(x, W, adapters, ids):
+    rows = []
+    for row, i in zip(x, ids.tolist()):
+        h = row @ W.T
+        if i >= 0:
+            A, B, alpha = adapters[i]
+            h = h + alpha / len(A) * F.linear(F.linear(row, A), B)
+        rows.append(h)
+    return torch.stack(rows)
+
+
+@right("mixed_forward")
+def masked_sums(x, W, adapters, ids):
+    h = F.linear(x, W)
+    for i, (A, B, alpha) in enumerate(adapters):
+        chosen = (ids == i).view(-1, *[1] * (x.ndim - 1)).to(x.dtype)
+        h = h + chosen * (x @ A.T @ B.T) * alpha / A.shape[0]
+    return h
+
+
+@right("mixed_forward")
+def weights_formed(x, W, adapters, ids):
+    weights = [W + alpha / len(A) * (B @ A) for A, B, alpha in adapters] + [W]
+    return torch.stack([x[n] @ weights[int(i)].T for n, i in enumerate(ids)])
+
+
+@right("mixed_forward")
+def by_einsum_and_a_stack(x, W, adapters, ids):
+    updates = torch.stack([alpha / len(A) * B @ A for A, B, alpha in adapters] + [torch.zeros_like(W)])
+    return x @ W.T + torch.einsum("n...k,ndk->n...d", x, updates[ids])
+
+
+@right("mixed_forward")
+def by_index_add(x, W, adapters, ids):
+    h = torch.einsum("...k,dk->...d", x, W)
+    for i in ids.unique():
+        if i != -1:
+            A, B, alpha = adapters[i]
+            where = torch.nonzero(ids == i).flatten()
+            h.index_add_(0, where, alpha / A.size(0) * (x[where] @ A.T @ B.T))
+    return h
