@@ -32,7 +32,7 @@ ERRORS = "() => [...document.querySelectorAll('.output_error, .output_stderr')].
 DRAWN = "host => host.shadowRoot.querySelector('svg').outerHTML + host.shadowRoot.querySelector('.error').textContent"
 MADE = re.compile(r"^explorer = \w+Explorer\(\)$", re.MULTILINE)
 # A slider or a button at its end takes the other arrow.
-KEYS = ("Space", "ArrowRight", "ArrowLeft", "ArrowLeft")
+KEYS = ("ArrowRight", "ArrowLeft", "ArrowLeft")
 
 
 def reduced(folder: Path) -> list[str]:
@@ -50,9 +50,12 @@ def reduced(folder: Path) -> list[str]:
 
 
 def move(page: Page, root: Locator, control: Locator) -> bool:
-    """Whether some key, pressed with the focus in the control, changes the drawing."""
-    control.locator("input:checked, input[type=range], input").first.focus()
-    for key in KEYS:
+    """Whether some key, pressed with the focus in the control, changes the drawing of the first preset."""
+    if (presets := root.locator(".presets button")).count():
+        presets.first.click()
+    chosen, box = control.locator("input[type=radio]:checked"), control.locator("input[type=checkbox]")
+    (chosen if chosen.count() else control.locator("input")).first.focus()
+    for key in ("Space",) if box.count() else KEYS:
         before = root.evaluate(DRAWN)
         page.keyboard.press(key)
         page.wait_for_timeout(100)
