@@ -19,7 +19,7 @@ def loss_jumps() -> Question:
         CAUSE,
         ("labels are shifted", "the learning rate is too high, or the scaling is wrong", "both, equally likely"),
         "the learning rate is too high, or the scaling is wrong",
-        "With shifted labels the loss would be high from the first step on. This one starts where it should, and jumps.",
+        "With shifted labels, the loss would be high from the first step on. This one starts well, and jumps.",
     )
 
 

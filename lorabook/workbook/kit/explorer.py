@@ -112,15 +112,13 @@ class Explorer(AnyWidget):
         """The static version by kind: HTML, the picture, and what it says in the default state."""
         picture = picture_of(type(self).__name__)
         html_text, said = self.static_html(picture), self.shown(self.default)["readout"]
-        return {"text/html": html_text, "image/png": picture, "text/plain": said}
+        return {"text/html": html_text, "image/png": picture, "text/markdown": f"*{said}*", "text/plain": said}
 
     def show_static(self) -> None:
-        """Display the static version, and below it what it says, for readers where no script runs."""
-        from IPython.display import Markdown, display
+        """Display the static version."""
+        from IPython.display import display
 
-        found = self.static_version()
-        display(found, raw=True)
-        display(Markdown(f"*{found['text/plain']}*"))
+        display(self.static_version(), raw=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
