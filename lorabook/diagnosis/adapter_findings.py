@@ -201,8 +201,8 @@ CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
     (
         "keys do not match",
         _of_weights(_misplaced),
-        "What PEFT does not expect it leaves out, and the model answers as its base: save the PeftModel, neither "
-        "compiled inside nor wrapped nor sharded, and keep both files of one run.",
+        "PEFT ignores a key that it does not expect, and the model answers as its base: unwrap the PeftModel before you "
+        "save it, and keep the two files of one run together.",
     ),
     (
         "target matches nothing",

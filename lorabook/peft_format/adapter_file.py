@@ -274,8 +274,9 @@ def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, dict[
         suffix = next((s for s in (*FACTORS, *BASES) if rest.endswith("." + s)), None)
         name = rest.removesuffix(f".{suffix}")
         if suffix is None or key == rest or name not in modules:
+            wrong_name = f" Names in PEFT's format begin with {PREFIX}" if key == rest else ""
             raise AdapterError(
-                f"The tensor {shown(key)} has no place in this model.", "Load the base it was trained on."
+                f"The tensor {shown(key)} has no place in this model.{wrong_name}", "Load the base it was trained on."
             )
         factor, embedding = FACTORS.get(suffix, ("", isinstance(modules[name], nn.Embedding)))
         if embedding != isinstance(modules[name], nn.Embedding) or not adaptable(modules[name]):

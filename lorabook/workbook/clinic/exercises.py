@@ -582,7 +582,7 @@ NAME_FAULT = Exercise(
 def name_fault(run):
     """One of the clinic's eight names, or "nothing", for a run of which you are told, in a dictionary:
 
-    "labels" and "end labels": how many there are in its first rows, and how many of them are the end token;
+    "labels": the number of label tokens in its first rows, "end labels": how many of them are the end token;
     "distance": from a position to the token that is its label, None if there is no label;
     "r", "alpha", and "scaling", by which B A x is truly multiplied;
     "layers", and of them "A zero" and "B zero": those where that factor is zero at the end;

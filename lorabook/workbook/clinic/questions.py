@@ -17,9 +17,9 @@ def nan_loss() -> Question:
 def loss_jumps() -> Question:
     return Question(
         CAUSE,
-        ("labels are shifted", "the learning rate is too high, or the scaling is wrong", "both, equally likely"),
-        "the learning rate is too high, or the scaling is wrong",
-        "With shifted labels, the loss would be high from the first step on. This one starts well, and jumps.",
+        ("labels are shifted", "each step is too large", "the gradient is cut off"),
+        "each step is too large",
+        "With shifted labels, the loss would be high from the first step on. This one starts well, and jumps. Two settings can do that.",
     )
 
 
