@@ -6,7 +6,7 @@ from typing import Any
 from lorabook.memory.families import shape_of
 from lorabook.memory.shape import Module
 from lorabook.models.nf4 import nf4_bytes
-from lorabook.step.loss import chunk_rows
+from lorabook.step.chunk import chunk_rows
 
 FIELDS = ("name", "vocabulary", "width", "layers", "heads", "kv_heads", "head_dim", "inner", "positions", "tied",
           "activation", "attention_dropout", "residual_dropout", "embedding_dropout", "parameters")  # fmt: skip
