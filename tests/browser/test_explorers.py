@@ -86,7 +86,7 @@ class ShownExplorer:
         return said
 
     def move(self, index: int) -> None:
-        """Change the control with a key in the first preset, where each does something; kernel and readout follow."""
+        """Change the control with a key in the first preset, where each changes something; the kernel follows."""
         if (presets := self.root.locator(".presets button")).count():
             presets.first.click()
         control = self.controls.nth(index)

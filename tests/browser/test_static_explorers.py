@@ -96,10 +96,10 @@ def test_it_moves_by_the_keyboard_with_no_kernel_and_no_network(browser, explore
         page.keyboard.press("Tab")
         kind = page.evaluate("() => document.querySelector('.lorabook-explorer').shadowRoot.activeElement?.type")
         if kind in ("range", "radio", "checkbox"):
-            before = page.evaluate(SHOWN)
+            before = page.evaluate(VALUES)
             for key in ("Space",) if kind == "checkbox" else ("ArrowRight", "ArrowLeft", "ArrowLeft"):
                 page.keyboard.press(key)
-                if page.evaluate(SHOWN) != before:
+                if page.evaluate(VALUES) != before:
                     break
             else:
                 pytest.fail(f"no key moves {page.evaluate(ACTIVE)}")
@@ -118,8 +118,18 @@ def test_it_moves_by_the_keyboard_with_no_kernel_and_no_network(browser, explore
 @EACH
 def test_a_link_leads_to_its_state(browser, explorer, tmp_path):
     page = open_page(browser, explorer, tmp_path)
-    state = list(drawn_states(explorer, 9, seed=5))[-1]
-    address = page.url
+    page.wait_for_function(READY)
+    address, state = page.url, list(drawn_states(explorer, 9, seed=5))[-1]
+    page.evaluate("() => { navigator.clipboard.writeText = async text => { window.copied = text; }; }")
+    first = page.evaluate(SHOWN)
+    page.locator("input[type=range]").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.evaluate(f"() => {ROOT}.querySelector('.link button').click()")
+    moved, link = page.evaluate(SHOWN), page.evaluate("() => window.copied")
+    page.goto("about:blank")
+    page.goto(link)
+    page.wait_for_function(READY)
+    assert page.evaluate(SHOWN) == moved != first
     page.goto("about:blank")
     page.goto(f"{address}#{type(explorer).__name__}={json.dumps(asdict(state))}")
     page.wait_for_function(READY)
@@ -157,19 +167,19 @@ ROOT = "document.querySelector('.lorabook-explorer').shadowRoot"
 READY = f"() => {ROOT}?.querySelector('section')"
 SHOWN = f"""() => JSON.stringify([
     {ROOT}.querySelector('.error').textContent, {ROOT}.querySelector('.title').textContent,
-    {ROOT}.querySelector('.readout').textContent, {ROOT}.querySelector('svg')?.outerHTML,
-    {ROOT}.querySelector('.details').textContent])"""
+    {ROOT}.querySelector('.readout').textContent, {ROOT}.querySelector('svg')?.outerHTML])"""
+VALUES = f"() => JSON.stringify([...{ROOT}.querySelectorAll('input')].map(input => [input.checked, input.value]))"
 ACTIVE = f"() => {ROOT}.activeElement.closest('.control').textContent"
 FOCUSABLE = f"() => {ROOT}.querySelectorAll('input, button, summary').length"
 SEEN = f"""() => {{
-    const root = {ROOT}, svg = root.querySelector('svg'), rest = root.querySelectorAll('.details p');
+    const root = {ROOT}, svg = root.querySelector('svg'), rest = root.querySelectorAll('.details p:not(.link)');
     const lines = name => [...root.querySelectorAll(name)].map(line => line.textContent);
     return {{
         error: root.querySelector('.error').textContent,
         visible: getComputedStyle(root.querySelector('.figure')).visibility === 'visible',
         title: root.querySelector('.title').textContent,
         readout: lines('.readout p'),
-        details: [...rest].map(p => p.textContent.replace(/copy$/, '')).filter(p => !p.startsWith('Link to this')),
+        details: [...rest].map(p => p.textContent.replace(/copy$/, '')),
         named: svg?.querySelector('title').textContent,
         described: svg?.querySelector('desc').textContent,
         bars: [...svg?.querySelectorAll('[data-bytes][data-part]') ?? []].map(bar => ({{

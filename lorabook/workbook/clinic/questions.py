@@ -19,7 +19,7 @@ def loss_jumps() -> Question:
         CAUSE,
         ("labels are shifted", "each step is too large", "the gradient is cut off"),
         "each step is too large",
-        "With shifted labels, the loss would be high from the first step on. This one starts well, and jumps. Two settings can do that.",
+        "With shifted labels, the loss would be high from the start. Two settings can make steps too large.",
     )
 
 

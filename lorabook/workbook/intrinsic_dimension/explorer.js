@@ -18,11 +18,11 @@ function eye(turn) {
   return { right: [-sin, cos, 0], up: [-high * cos, -high * sin, low], near: [low * cos, low * sin, high] };
 }
 
-function drawScene(shown, side) {
+function drawScene(shown, width) {
   const { basis, reach } = shown;
   const { right, up, near } = eye(shown.turn);
-  const unit = side / 4.5;
-  const flat = (point) => [side / 2 + unit * dot(point, right), side / 2 - unit * dot(point, up)];
+  const unit = width / 4.5;
+  const flat = (point) => [width / 2 + unit * dot(point, right), width / 2 - unit * dot(point, up)];
   const span = (vector, length) => [flat(along([0, 0, 0], vector, -length)), flat(along([0, 0, 0], vector, length))];
   const mark = (point, fill, name) => {
     const [cx, cy] = flat(point);
@@ -58,7 +58,9 @@ function drawScene(shown, side) {
   const seen = dot(shown.inside, shown.inside) <= reach ** 2;
   if (seen) front.push(mark(shown.inside, basis.length === 2 ? COLOUR.green : COLOUR.vermilion, "meeting"));
   const [x, y] = flat([0, 0, 0]);
-  front.push(mark([0, 0, 0], COLOUR.ink, "θ0"), text(x - 12, y + 20, "θ0", { "text-anchor": "end", "font-size": 14 }));
+  const side = seen && flat(shown.inside)[0] < x ? 1 : -1; // away from where they meet
+  const beside = { "text-anchor": side > 0 ? "start" : "end", "font-size": 14 };
+  front.push(mark([0, 0, 0], COLOUR.ink, "θ0"), text(x + 10 * side, y + 20, "θ0", beside));
   return [...back, ...middle, ...front];
 }
 

@@ -103,8 +103,8 @@ export function mount(host, explorer, spec, data, state, changed, link) {
     figure.style.visibility = said.error ? "hidden" : "visible";
     title.textContent = said.title ?? "";
     readout.replaceChildren(...lines(said.readout));
-    const copied = { ...said.copy, ...(link && { "Link to this state": link(state) }) };
-    folded.replaceChildren(...lines(said.details), ...Object.entries(copied).map(copyLine));
+    folded.replaceChildren(...lines(said.details), ...Object.entries(said.copy ?? {}).map(copyLine));
+    if (link) folded.append(element("p", { className: "link" }, copyButton("copy a link to this state", link(state))));
     details.hidden = !folded.hasChildNodes();
     draw();
     if (own) changed(state);
@@ -116,14 +116,17 @@ export function mount(host, explorer, spec, data, state, changed, link) {
 
 const lines = (said) => (said ? said.split("\n").map((textContent) => element("p", { textContent })) : []);
 
-function copyLine([name, textContent]) {
-  const button = element("button", { type: "button", textContent: "copy", "aria-label": `copy ${name}` });
+function copyButton(textContent, copied) {
+  const button = element("button", { type: "button", textContent });
   button.onclick = async () => {
-    await navigator.clipboard.writeText(textContent);
+    await navigator.clipboard.writeText(copied);
     button.textContent = "copied";
   };
-  return element("p", { className: "copy" }, element("span", { textContent: `${name}: ` }), element("code", { textContent }), button);
+  return button;
 }
+
+const copyLine = ([name, textContent]) =>
+  element("p", {}, element("span", { textContent: `${name}: ` }), element("code", { textContent }), copyButton("copy", textContent));
 
 // One maker for each kind of control: its element, and how to show a value among its options.
 const makers = {
