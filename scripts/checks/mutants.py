@@ -233,9 +233,6 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
     "diagnosis/trainer_log.py": [
         ("checkpoint-8 is newer than checkpoint-20", "(int(m[1]), p)", "(m[1], p)"),
     ],
-    "workbook/clinic/faults.py": [
-        ("a fix is not put in", "self.wrong if piece is None else piece}", "self.wrong}"),
-    ],
     "workbook/many_tasks/bottleneck.py": [
         ("no skip around the bottleneck", "return h + F.linear(", "return F.linear("),
         ("exact GELU in the bottleneck", 'approximate="tanh"', 'approximate="none"'),

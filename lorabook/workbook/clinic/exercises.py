@@ -67,136 +67,6 @@ def lora_update(x, A, B, alpha):
     ),
 )
 
-# transform
-
-
-def _hadamard(n):
-    H = torch.ones(1, 1, dtype=torch.float64)
-    while len(H) < n:
-        H = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64), H)
-    return H
-
-
-def _x(shape):
-    return drawn(*shape, dtype=torch.float64).requires_grad_()
-
-
-def _forward(*shapes):
-    return lambda answer: {f"for x of shape {shape}": answer(_x(shape)) for shape in shapes}
-
-
-def _backward(*shapes):
-    """The gradient for x of the sum of y times fixed numbers."""
-
-    def probe(answer):
-        seen = {}
-        for shape in shapes:
-            x, weights = _x(shape), drawn(*shape, seed=1, dtype=torch.float64)
-            y = answer(x)
-            what = f"for x of shape {shape}, the gradient for x"
-            seen[what] = torch.autograd.grad((y * weights).sum(), x)[0] if y.requires_grad else "none: y has no history"
-        return seen
-
-    return probe
-
-
-def _transform(back, forward=lambda y, n: y):
-    """A transform whose backward pass is `back(grad, n)`; `forward` may change its value y too."""
-
-    class Transform(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return forward(x @ _hadamard(x.shape[-1]), x.shape[-1])
-
-        @staticmethod
-        def backward(ctx, grad):
-            return back(grad, grad.shape[-1])
-
-    return Transform.apply
-
-
-TRANSFORM = Exercise(
-    name="transform",
-    task="A Hadamard transform with a backward pass of its own.",
-    stub='''\
-import torch
-
-from lorabook.subspace.fastfood import fwht
-
-
-class Transform(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return fwht(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        raise NotImplementedError
-
-
-def transform(x):
-    """y = H x on the last axis, (..., n) float64, with the gradient of just that. Mend `backward`, leave `forward`."""
-    return Transform.apply(x)
-''',
-    hint="For y = H x the gradient for x is Hᵀ times that for y. What is Hᵀ here, and is anything divided?",
-    solution="""\
-import torch
-
-from lorabook.subspace.fastfood import fwht
-
-
-class Transform(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return fwht(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return fwht(grad)
-
-
-def transform(x):
-    return Transform.apply(x)
-""",
-    praise="the transpose of what the forward pass does, no more: gradcheck would pass too.",
-    reference=lambda x: x @ _hadamard(x.shape[-1]),
-    probes=(_forward((8,), (3, 4)), _backward((8,), (3, 4), (2, 3, 16))),
-    mistakes=(
-        Mistake(
-            "your backward pass still divides by √n, and the forward pass does not.",
-            (_transform(lambda grad, n: grad @ _hadamard(n) / n**0.5),),
-        ),
-        Mistake(
-            "you divided by n. That is the inverse of H; a backward pass is the transpose.",
-            (_transform(lambda grad, n: grad @ _hadamard(n) / n),),
-        ),
-        Mistake(
-            "you multiplied by √n in place of dividing. Nothing is scaled.",
-            (_transform(lambda grad, n: grad @ _hadamard(n) * n**0.5),),
-        ),
-        Mistake(
-            "you scaled the forward pass. Asked is H x, as it was: the backward pass has to follow it.",
-            (
-                _transform(lambda grad, n: grad @ _hadamard(n) / n**0.5, lambda y, n: y / n**0.5),
-                _transform(lambda grad, n: grad @ _hadamard(n) / n, lambda y, n: y / n),
-            ),
-        ),
-        Mistake(
-            "your backward pass hands the gradient on as it is. It has to pass H too.",
-            (_transform(lambda grad, n: grad),),
-        ),
-        Mistake(
-            "your backward pass gives no gradient. Return one tensor, of x's shape.",
-            (_transform(lambda grad, n: None),),
-        ),
-        Mistake(
-            "your y has no history, so no gradient reaches x at all.", (lambda x: x.detach() @ _hadamard(x.shape[-1]),)
-        ),
-        Mistake("your gradient has the wrong sign.", (_transform(lambda grad, n: -grad @ _hadamard(n)),)),
-    ),
-)
-
-
 # merge_head
 
 
@@ -580,7 +450,7 @@ NAME_FAULT = Exercise(
     task="The name of what is wrong with a run, from what it left.",
     stub='''\
 def name_fault(run):
-    """One of the clinic's eight names, or "nothing", for a run of which you are told, in a dictionary:
+    """The name of the fault, or "nothing". `run` is a dictionary:
 
     "labels": the number of label tokens in its first rows, "end labels": how many of them are the end token;
     "distance": from a position to the token that is its label, None if there is no label;
@@ -664,4 +534,4 @@ def name_fault(run):
 )
 
 
-EXERCISES = (LORA_UPDATE, TRANSFORM, MERGE_HEAD, FROZEN_BASE, NAME_FAULT)
+EXERCISES = (LORA_UPDATE, MERGE_HEAD, FROZEN_BASE, NAME_FAULT)

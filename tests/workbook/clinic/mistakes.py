@@ -67,49 +67,6 @@ def two_always(x, A, B, alpha):
     return 2 * (x @ A.T @ B.T)
 
 
-# transform
-
-
-def signs(n):
-    """H from its definition: entry (i, j) is -1 to the number of ones that i and j have in common."""
-    return torch.tensor([[(-1.0) ** (i & j).bit_count() for j in range(n)] for i in range(n)], dtype=torch.float64)
-
-
-def function(name, back, scale=lambda n: 1.0):
-    """An answer called `name` whose backward pass is `back` and whose forward pass is scaled."""
-
-    def forward(ctx, x):
-        return x @ signs(x.shape[-1]) * scale(x.shape[-1])
-
-    def backward(ctx, grad):
-        return back(grad, grad.shape[-1])
-
-    both = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    return type(name, (torch.autograd.Function,), both).apply
-
-
-for label, fragment, answer in (
-    ("by the root", "still divides by √n", function("Root", lambda grad, n: grad @ signs(n) / math.sqrt(n))),
-    ("inverse", "the inverse of H", function("Inverse", lambda grad, n: torch.linalg.solve(signs(n), grad.mT).mT
-                                             if grad.ndim > 1 else torch.linalg.solve(signs(n), grad))),
-    ("times the root", "multiplied by √n", function("Times", lambda grad, n: math.sqrt(n) * grad @ signs(n))),
-    ("orthonormal", "scaled the forward pass", function("Both", lambda grad, n: grad @ signs(n) * n**-0.5,
-                                                        lambda n: n**-0.5)),
-    ("orthonormal without a function", "scaled the forward pass", lambda x: x @ signs(x.shape[-1]) / x.shape[-1]**0.5),
-    ("mean", "scaled the forward pass", lambda x: x @ signs(x.shape[-1]) / x.shape[-1]),
-    ("handed on", "hands the gradient on", function("Identity", lambda grad, n: grad.clone())),
-    ("nothing returned", "gives no gradient", function("Nothing", lambda grad, n: None)),
-    ("minus", "the wrong sign", function("Minus", lambda grad, n: -(grad @ signs(n)))),
-):  # fmt: skip
-    bank.add("transform", label, fragment, answer)
-
-
-@wrong("transform", "no history")
-@torch.no_grad()
-def under_no_grad(x):
-    return x @ signs(x.shape[-1])
-
-
 # merge_head
 
 

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lorabook.subspace.fastfood import fwht
 from tests.workbook.mistake_bank import Spellings
 
 spellings = Spellings()
@@ -29,36 +28,6 @@ def direction_by_direction(x, A, B, alpha):
     for a, b in zip(A, B.T):
         total += torch.outer(x @ a, b)
     return total * alpha / len(A)
-
-
-# transform
-
-
-def transform_by(backward):
-    class Other(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return fwht(x)
-
-        @staticmethod
-        def backward(ctx, grad):
-            return backward(grad)
-
-    return lambda x: Other.apply(x)
-
-
-add("transform", "rows of H", transform_by(lambda grad: grad @ fwht(torch.eye(grad.shape[-1], dtype=grad.dtype))))
-add("transform", "contiguous", transform_by(lambda grad: fwht(grad.contiguous().clone())))
-add(
-    "transform",
-    "einsum",
-    transform_by(lambda grad: torch.einsum("ij,...j->...i", fwht(torch.eye(grad.size(-1), dtype=grad.dtype)), grad)),
-)
-
-
-@right("transform")
-def without_a_function_of_its_own(x):
-    return x @ fwht(torch.eye(x.shape[-1], dtype=x.dtype))
 
 
 # merge_head

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import loralib
 import pytest
-import scipy.linalg
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
@@ -31,14 +30,6 @@ def test_lora_update_is_what_loralib_adds():
     x = random(4, 6)
     added = layer(x) - F.linear(x, layer.weight, layer.bias)
     torch.testing.assert_close(ANSWERS["lora_update"](x, layer.lora_A, layer.lora_B, 7), added)
-
-
-@pytest.mark.parametrize("n", [1, 2, 16])
-def test_transform_is_scipy_s_and_its_gradient_is_measured(n):
-    x = random(3, n, dtype=torch.float64).requires_grad_()
-    H = torch.from_numpy(scipy.linalg.hadamard(n)).double()
-    torch.testing.assert_close(ANSWERS["transform"](x), x @ H)
-    assert torch.autograd.gradcheck(ANSWERS["transform"], x)
 
 
 def test_merge_head_gives_the_unmerged_logits_after_a_reload_too(tmp_path):
@@ -135,7 +126,6 @@ def by_a_list(run):
     ("name", "answer"),
     [
         ("lora_update", lambda x, A, B, alpha: F.linear(F.linear(x, A), B) * alpha / B.shape[1]),
-        ("transform", lambda x: x @ torch.from_numpy(scipy.linalg.hadamard(x.shape[-1])).double()),
         ("merge_head", UntiedFirst()),
         ("frozen_base", Functional),
         ("name_fault", by_a_list),
@@ -153,7 +143,6 @@ def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
             lambda x, A, B, alpha: x @ A.T,
             "for r = 1 and α = 2 your code gives a tensor of shape (3, 1)",
         ),
-        ("transform", lambda x: 3 * x, "for x of shape (3, 4) your code gives "),
         ("merge_head", lambda model, A, B, s: model.head.weight.zero_(), "the head's weight your code gives "),
         ("name_fault", lambda run: "bad luck", "for case 8 (seed 7) your code gives 'bad luck', expected 'all labels"),
     ],

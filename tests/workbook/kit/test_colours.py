@@ -70,7 +70,7 @@ def test_contrast_is_that_of_wcag():
 
 def test_text_is_read_on_white():
     texts = [(path.name, line, colour) for path in FILES for line, colour in written(path)]
-    assert len(texts) > 5
+    assert texts
     assert [t for t in texts if t[2] != "white" and contrast(t[2], "white") < 4.5] == []
 
 

@@ -33,10 +33,10 @@ def test_every_exercise_has_its_place():
         "intrinsic_dimension": ["project_up", "read_d90", "dense_bytes"],
         "fastfood": ["fwht", "fastfood_adjoint", "pad_theta", "said_start"],
         "many_tasks": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],
-        "clinic": ["lora_update", "transform", "merge_head", "frozen_base", "name_fault"],
+        "clinic": ["lora_update", "merge_head", "frozen_base", "name_fault"],
         "final_run": ["encode_row", "answer_labels", "loss_by_hand", "split_rows", "perplexity", "did_it_train"],
     }
-    assert len(EXERCISES) == 37  # no name twice
+    assert len(EXERCISES) == 36  # no name twice
 
 
 @ALL

@@ -142,7 +142,7 @@ explorer.state = type(explorer.state)(r=64)
 print(sorted(explorer._repr_mimebundle_()), explorer.state.r, explorer._repr_mimebundle_()["text/plain"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[0] == "['image/png', 'text/html', 'text/plain'] 64 StartExplorer()"
+    assert done.stdout.split("\n")[0] == "['image/png', 'text/html', 'text/markdown', 'text/plain'] 64 StartExplorer()"
 
 
 def test_show_static_displays_the_static_version_and_its_readout(capsys, monkeypatch):
@@ -152,7 +152,7 @@ def test_show_static_displays_the_static_version_and_its_readout(capsys, monkeyp
     monkeypatch.setattr(IPython.display, "display", lambda what, raw=False: displayed.append((what, raw)))
     explorer = LoRAExplorer()
     explorer.show_static()
-    (bundle, raw), (caption, _) = displayed
-    assert raw and bundle.keys() == {"text/html", "image/png", "text/plain"}
-    assert caption.data == f"*{explorer.shown(explorer.default)['readout']}*"
+    ((bundle, raw),) = displayed
+    assert raw and bundle.keys() == {"text/html", "text/markdown", "image/png", "text/plain"}
+    assert bundle["text/markdown"] == f"*{explorer.shown(explorer.default)['readout']}*"
     assert Image.open(io.BytesIO(bundle["image/png"])).format == "PNG"
