@@ -11,12 +11,31 @@ from lorabook.training.history import History
 T = TypeVar("T")
 
 
-def progress_bar(total: int | None, initial: int, main: bool):
-    """A progress bar where someone can see it: a widget in a notebook, text in a terminal, nothing in a log file."""
-    from tqdm.auto import tqdm
+class _Output:
+    """A file in a notebook: what is written replaces one output, whose last state the saved notebook keeps."""
 
-    shown = main and ("ipykernel" in sys.modules or sys.stderr.isatty())
-    return tqdm(total=total, initial=initial, unit="step", disable=not shown)
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def write(self, text: str) -> None:
+        if self.handle and (line := text.strip()):
+            self.handle.update({"text/plain": line}, raw=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def progress_bar(total: int | None, initial: int, main: bool):
+    """A progress bar where someone can see it: below a notebook's cell, in a terminal, nothing in a log file."""
+    from tqdm import tqdm
+
+    notebook = main and "ipykernel" in sys.modules
+    file = _Output() if notebook else sys.stderr
+    return tqdm(
+        total=total, initial=initial, unit="step", file=file, disable=not main or not (notebook or file.isatty())
+    )
 
 
 def measuring(batches: Sequence[T]) -> Iterable[T]:

@@ -4,6 +4,7 @@ import io
 import resource
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,6 +50,17 @@ def test_a_loss_that_climbs_is_told_once_while_it_does(capsys):
     finetune(gpt_bigcode(), TRAIN, HELD_OUT, config(clip=1.0, steps=16, log_every=8))
     finetune(gpt_bigcode(), TRAIN, HELD_OUT, config(lr=1.0, clip=1.0, steps=16))  # a run that is to print nothing
     assert "above where it began" not in capsys.readouterr().out
+
+
+def test_a_bar_below_a_cell_is_one_output_of_text_that_ends_at_the_end(monkeypatch):
+    shown = []
+    handle = SimpleNamespace(update=lambda data, raw: shown.append(data["text/plain"]))
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    monkeypatch.setattr("IPython.display.display", lambda data, raw, display_id: handle)
+    with progress_bar(3, 1, True) as bar:
+        bar.update(2)
+    assert shown and "100%|" in shown[-1] and "3/3" in shown[-1]
+    assert progress_bar(3, 0, False).disable, "one process of several draws"
 
 
 def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
