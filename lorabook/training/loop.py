@@ -7,6 +7,7 @@ stop button that loses nothing, and a smaller micro-batch where memory runs out.
 
 import contextlib
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from lorabook.step.gradients import gradient_step, set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
 from lorabook.step.optimizer import make_optimizer, trained
 from lorabook.subspace.training import subspace_of
+from lorabook.threads import fastest_threads
 from lorabook.training import checkpoint
 from lorabook.training.accelerator import accelerator_for
 from lorabook.training.checkpoint import Checkpoint
@@ -83,7 +85,8 @@ def finetune(
         raise SettingError("There is a folder for copies and none for checkpoints.", "Give an output folder too.")
     check_rows(model, [*train, *held_out])
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=gpus), stop_button() as stop, faster(model):
+    threads = fastest_threads(model, config.micro_tokens)
+    with torch.random.fork_rng(devices=gpus), stop_button() as stop, faster(model), threads:
         run = TrainingRun(model, train, held_out, config, output, copy_to, on_log, collate, stop)
         with run.folder.only_writer():
             return run.go(resume)
@@ -191,6 +194,8 @@ class TrainingRun:
             self.history.held_out.pop()
         self.history.stopped = "running"
         self.splits, self.overflows = stored["splits"], stored["overflows"]
+        if stored.get("cores") == os.cpu_count():  # the same machine, where the last bits depend on the threads
+            torch.set_num_threads(stored["threads"])
         self.elapsed, self.evaluation_seconds = stored["elapsed"], stored["evaluation seconds"]
 
     def _begin(self) -> None:
@@ -361,6 +366,8 @@ class TrainingRun:
             "splits": self.splits,
             "overflows": self.overflows,
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
         }
 
 

@@ -11,31 +11,17 @@ from lorabook.training.history import History
 T = TypeVar("T")
 
 
-class _Output:
-    """A file in a notebook: what is written replaces one output, whose last state the saved notebook keeps."""
-
-    def __init__(self) -> None:
-        from IPython.display import display
-
-        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
-
-    def write(self, text: str) -> None:
-        if self.handle and (line := text.strip()):
-            self.handle.update({"text/plain": line}, raw=True)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-
 def progress_bar(total: int | None, initial: int, main: bool):
-    """A progress bar where someone can see it: below a notebook's cell, in a terminal, nothing in a log file."""
+    """A progress bar where someone can see it: below a notebook's cell, in a terminal, nothing in a log file.
+
+    It is text, so that a saved notebook keeps its last state. In a notebook, what goes to stderr would be red.
+    """
     from tqdm import tqdm
 
-    notebook = main and "ipykernel" in sys.modules
-    file = _Output() if notebook else sys.stderr
-    return tqdm(
-        total=total, initial=initial, unit="step", file=file, disable=not main or not (notebook or file.isatty())
-    )
+    notebook = "ipykernel" in sys.modules
+    shown = main and (notebook or sys.stderr.isatty())
+    file = sys.stdout if notebook else sys.stderr
+    return tqdm(total=total, initial=initial, unit="step", file=file, disable=not shown)
 
 
 def measuring(batches: Sequence[T]) -> Iterable[T]:
