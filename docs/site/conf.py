@@ -49,8 +49,9 @@ html_theme_options = {
     "show_toc_level": 2,
 }
 html_context = {"default_mode": "auto"}
-html_static_path = ["site.css"]
+html_static_path = ["site.css", "print.js"]
 html_css_files = ["site.css"]
+html_js_files = ["print.js"]
 html_show_copyright = False
 linkcheck_anchors = False
 linkcheck_retries = 3

@@ -31,7 +31,7 @@ CONTENTS = """
 
 cheat_sheet
 glossary
-api/lorabook
+The library <api/lorabook>
 ```
 """
 
