@@ -52,6 +52,7 @@ html_context = {"default_mode": "auto"}
 html_static_path = ["site.css", "print.js"]
 html_css_files = ["site.css"]
 html_js_files = ["print.js"]
+html_use_index = html_domain_indices = False  # the search finds every name
 html_show_copyright = False
 linkcheck_anchors = False
 linkcheck_retries = 3

@@ -71,8 +71,9 @@ def browser() -> Iterator:
 
 
 def broken_links(site: Path) -> list[str]:
-    """Links inside the site that lead to no file or to no place in it."""
-    pages = {path: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in site.rglob("*.html")}
+    """Links inside the site that lead to no file or to no place in it. The theme leaves templates in `_static`."""
+    paths = [path for path in site.rglob("*.html") if path.parent.name != "_static"]
+    pages = {path: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in paths}
     places = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
     found = []
     for path, page in pages.items():
@@ -126,7 +127,7 @@ def test_the_library_has_a_page_for_every_module(site):
 # In the browser
 
 
-@pytest.mark.parametrize("page", [*PAGES, Path("index"), Path("api/lorabook.lora")], ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", [*PAGES, Path("index"), Path("api/lorabook.memory.families")], ids=lambda path: path.stem)
 def test_a_page_loads_nothing_from_elsewhere_and_fits_a_phone(browser, address, page):
     name = page if page.parent == Path("api") else page.stem
     tab, asked, problems = browser.new_page(), [], []
@@ -134,7 +135,7 @@ def test_a_page_loads_nothing_from_elsewhere_and_fits_a_phone(browser, address, 
     tab.on("pageerror", lambda error: problems.append(str(error)))
     for width in WIDTHS:
         tab.set_viewport_size({"width": width, "height": 900})
-        tab.goto(f"{address}/{name}.html", wait_until="networkidle")
+        tab.goto(f"{address}/{name}.html")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert len(asked) > 5 and problems == []
     assert [url for url in asked if not url.startswith((address, "data:"))] == []
