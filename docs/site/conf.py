@@ -4,8 +4,9 @@ from docutils import nodes
 
 import lorabook
 from scripts.notebooks import site
+from scripts.notebooks.badges import place_of
 
-PLACE = site.place_of(site.ROOT)
+PLACE = place_of(site.ROOT)
 REPOSITORY = f"https://github.com/{PLACE.slug}" if PLACE.slug else ""
 
 project, version = "lorabook", lorabook.__version__

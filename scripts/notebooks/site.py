@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.notebooks.badges import Place, place_of
+from scripts.notebooks.badges import Place
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = """
@@ -113,7 +113,8 @@ def collect(source: Path) -> None:
     """Put the pages where Sphinx looks for them. A copy keeps its time, by which Sphinx knows what has changed."""
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
-    for path in (*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "notebooks").glob("*.md"), ROOT / "docs/notebooks.png"):
+    notebooks = ROOT / "notebooks"
+    for path in (*notebooks.glob("*.ipynb"), *notebooks.glob("*.md"), ROOT / "docs/notebooks.png"):
         shutil.copy2(path, source)
     (source / "index.md").write_text(front_page((ROOT / "README.md").read_text("utf-8")), "utf-8")
 
