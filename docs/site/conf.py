@@ -44,6 +44,7 @@ autodoc_inherit_docstrings = False
 html_theme = "sphinx_book_theme"
 html_theme_options = {
     "navbar_persistent": [],  # the search is in the sidebar
+    "footer_content_items": [],
     "use_fullscreen_button": False,
     "use_repository_button": bool(REPOSITORY),
     "repository_url": REPOSITORY,
