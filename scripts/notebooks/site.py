@@ -60,7 +60,7 @@ def as_page(notebook: str, name: str, place: Place) -> str:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             target = rf"[\1](https://github.com/{place.slug}/blob/main/\2)" if place.slug else r"\1"
-            source = re.sub(r"\[([^\]]*)\]\(\.\./([^)\s]+)\)", target, source)
+            source = re.sub(r"(?<!!)\[([^\]]*)\]\(\.\./([^)\s]+)\)", target, source)
         else:
             source = source.removeprefix("# NBVAL_IGNORE_OUTPUT\n")
             cell["outputs"] = [output for output in cell["outputs"] if not _names_an_explorer(output)]
@@ -99,7 +99,7 @@ def exports(package) -> Iterator[str]:
     """Lines that name what can be imported from a package, each with a link to where it is defined."""
     if hasattr(package, "__path__") and hasattr(package, "__all__"):
         links = (f":py:obj:`{name} <{getattr(package, name).__module__}.{name}>`" for name in package.__all__)
-        yield from ("", f"From here can be imported: {', '.join(links)}.", "")
+        yield from ("", f"This package exports {', '.join(links)}.", "")
 
 
 def mathml(tex: str, block: bool) -> str:
@@ -110,20 +110,24 @@ def mathml(tex: str, block: bool) -> str:
 
 
 def collect(source: Path) -> None:
-    """Put the pages where Sphinx looks for them. A copy keeps its time, by which Sphinx knows what has changed."""
-    shutil.rmtree(source, ignore_errors=True)
+    """Put the pages where Sphinx looks for them."""
     source.mkdir(parents=True)
     notebooks = ROOT / "notebooks"
     for path in (*notebooks.glob("*.ipynb"), *notebooks.glob("*.md"), ROOT / "docs/notebooks.png"):
-        shutil.copy2(path, source)
+        shutil.copy(path, source)
     (source / "index.md").write_text(front_page((ROOT / "README.md").read_text("utf-8")), "utf-8")
 
 
 def build(builder: str, site: Path) -> int:
-    """Write the site, or what another `builder` of Sphinx makes. A warning, such as of a broken link, is a failure."""
+    """Write the site, or what another `builder` of Sphinx makes. A warning, such as of a broken link, is a failure.
+
+    It starts afresh: Sphinx would not warn again of a page that has not changed.
+    """
     from sphinx.cmd.build import main as sphinx
 
     work = site.with_name(f"{site.name}-work")
+    for folder in (site, work):
+        shutil.rmtree(folder, ignore_errors=True)
     collect(work / "source")
     strict = ["--fail-on-warning", "--keep-going", "--quiet"]
     place = ["--conf-dir", str(ROOT / "docs/site"), "--doctree-dir", str(work / "doctrees")]
