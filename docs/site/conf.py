@@ -30,6 +30,7 @@ apidoc_modules = [
         "exclude_patterns": [str(site.ROOT / "lorabook/workbook"), "**/__main__.py"],
         "separate_modules": True,
         "module_first": True,
+        "max_depth": 2,
         "automodule_options": {"members", "show-inheritance"},
     }
 ]

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -39,7 +39,7 @@ sys.exit(build("html", Path(sys.argv[1])))
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     pytest.importorskip("myst_nb", reason="the site's packages are not installed: pip install -e '.[site]'")
-    folder = tmp_path_factory.mktemp("build") / "site"
+    folder = tmp_path_factory.mktemp("build").resolve() / "site"
     command = [sys.executable, "-c", BUILD, str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -71,10 +71,15 @@ def browser() -> Iterator:
 # Files
 
 
+@cache
+def parsed(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
 def broken_links(site: Path) -> list[str]:
     """Links inside the site that lead to no file or to no place in it. The theme leaves templates in `_static`."""
     paths = [path for path in site.rglob("*.html") if path.parent.name != "_static"]
-    pages = {path: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in paths}
+    pages = {path: parsed(path) for path in paths}
     places = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
     found = []
     for path, page in pages.items():
@@ -90,7 +95,7 @@ def broken_links(site: Path) -> list[str]:
 
 
 def test_no_link_inside_the_site_is_broken(site):
-    assert broken_links(site.resolve()) == []
+    assert broken_links(site) == []
 
 
 def test_broken_links_are_found(tmp_path):
@@ -102,14 +107,14 @@ def test_broken_links_are_found(tmp_path):
 def test_every_notebook_has_a_page_and_can_be_downloaded(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     for path in PAGES:
-        page = BeautifulSoup((site / f"{path.stem}.html").read_text("utf-8"), "html.parser")
+        page = parsed(site / f"{path.stem}.html")
         assert page.find("a", href=f"_sources/{path.name}") and f'"{path.stem}"' in index
         assert (site / "_sources" / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_page_has_the_sections_of_its_notebook(site, notebook):
-    page = BeautifulSoup((site / f"{notebook.stem}.html").read_text("utf-8"), "html.parser")
+    page = parsed(site / f"{notebook.stem}.html")
     found = [re.sub(r"#$", "", heading.get_text()) for heading in page.select("article :is(h1, h2, h3)")]
     straight = [heading.replace("’", "'").replace("“", '"').replace("”", '"') for heading in found]
     assert straight == [text for _, text in headings(notebook)]
@@ -120,7 +125,7 @@ def test_the_library_has_a_page_for_every_module(site):
     names = {".".join(parts).removesuffix(".__init__") for parts in modules if parts[-1] != "__main__"}
     library = {name for name in names if not name.startswith("lorabook.workbook")} | {"lorabook"}
     assert {path.stem for path in (site / "api").glob("*.html")} == library
-    page = BeautifulSoup((site / "api/lorabook.html").read_text("utf-8"), "html.parser")
+    page = parsed(site / "api/lorabook.html")
     assert page.find("a", href="lorabook.lora.html#lorabook.lora.apply_lora")
     assert 'id="lorabook.lora.apply_lora"' in (site / "api/lorabook.lora.html").read_text("utf-8")
 
