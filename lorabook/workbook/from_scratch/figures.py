@@ -45,7 +45,9 @@ def which_factor(found: Mapping[str, Any]) -> Figure:
         found: the stored result "from_scratch/which_factor".
     """
     figure, panes = new_panes(7.6, 3.2)
-    for axes, part, label in zip(panes, ("layer", "model"), ("squared error (lower is better)", "loss on held-out answers (nats per token)")):
+    for axes, part, label in zip(
+        panes, ("layer", "model"), ("squared error (lower is better)", "loss on held-out answers (nats per token)")
+    ):
         for place, (start, colour) in enumerate((("B zero", BLUE), ("A zero", ORANGE))):
             values = found[part][start]["test"]
             mean = sum(values) / len(values)
