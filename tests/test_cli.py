@@ -112,6 +112,24 @@ def test_ask_answers_the_same_every_time(trained):
     assert answers[0] == answers[1] and len(answers[0].splitlines()) > 3  # three lines about the model, then the answer
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="the processor's time of another process")
+def test_ask_takes_less_time_than_importing_what_it_needs_does_in_a_plain_python(trained):
+    """Processor time, the least of two runs in turns: of a plain Python a quarter goes into looking for garbage."""
+
+    def seconds(*command: str) -> float:
+        before = os.times()
+        subprocess.run([sys.executable, *command], capture_output=True, check=True)
+        after = os.times()
+        return after.children_user - before.children_user
+
+    ask = ("-m", "lorabook", "ask", "--adapter", str(trained[0]), "--max-new-tokens", "1", "x")
+    plain = ("-c", "import tokenizers; from transformers.models.gpt_bigcode import modeling_gpt_bigcode")
+    taken = [(seconds(*ask), seconds(*plain)) for _ in range(2)]
+    ours, theirs = map(min, zip(*taken))
+    assert ours < 0.9 * theirs, taken
+
+
 def test_ask_writes_the_prompt_that_was_trained_on_by_the_template_of_the_run(tmp_path, monkeypatch):
     base, mine, out = tmp_path / "base", tmp_path / "mine.jsonl", tmp_path / "out"
     shutil.copytree(POCKET, base)
