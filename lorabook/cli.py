@@ -27,6 +27,7 @@ from lorabook.memory.plan import Plan
 from lorabook.reader_copy import unrun
 from lorabook.sizes import size_text
 from lorabook.step.config import TrainConfig, recommended_lr
+from lorabook.step.engines import refuse_engines
 
 app = typer.Typer(
     add_completion=False,
@@ -149,6 +150,7 @@ def finetune(
     ] = None,
 ) -> None:
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
+    refuse_engines()
     config = LoRAConfig(r, alpha, dropout, _names(targets), seed=seed)
     training = TrainConfig(
         lr=TrainConfig.lr if lr is None else lr,
@@ -171,7 +173,6 @@ def finetune(
     from lorabook.lora import apply_lora
     from lorabook.models.load import preflight
     from lorabook.peft_format import adapter_file
-    from lorabook.training.evaluate import answer_loss
     from lorabook.training.loop import finetune as train
 
     preflight(model)
@@ -186,8 +187,6 @@ def finetune(
     examples, held = (encode_all(some, loaded.tokenizer, length, chat_template) for some in (pairs, kept_out))
     _say(f"questions for training: {len(examples)}")
     _say(f"questions held out: {len(held)}")
-    base = answer_loss(loaded.model, held).loss
-    _say(f"base loss: {base:.4f}")
     report = apply_lora(loaded.model, config)
     _say(str(report).splitlines()[-1])
     adapter_file.check_savable(loaded.model)
@@ -195,7 +194,8 @@ def finetune(
     if not _main_process():
         return
     _save_adapter(loaded, output, loaded.tokenizer.get_chat_template() if chat_template else None)
-    _say(f"step-0 loss: {history.held_out[0][1]:.4f}")
+    base, tuned = history.held_out[0][1], history.held_out[-1][1]  # the untrained adapter changed nothing
+    _say(f"base loss: {base:.4f}")
     _say(f"steps: {len(history.steps)}")
     _say(f"tokens per second: {history.tokens_per_second:.0f}")
     _say(f"peak memory: {history.peak_bytes / 2**30:.2f} GiB")
@@ -203,7 +203,7 @@ def finetune(
     if history.stopped == "interrupted":
         _say("stopped: interrupted, add --resume to go on")
         raise typer.Exit(INTERRUPTED)
-    _say(f"held-out loss: {base:.4f} → {history.held_out[-1][1]:.4f}")
+    _say(f"held-out loss: {base:.4f} → {tuned:.4f}")
 
 
 @app.command(epilog='Example: lorabook ask --adapter my-adapter "How do I reverse a list?"')
