@@ -214,7 +214,8 @@ class TrainingRun:
         """The held-out loss after the steps so far, unless it was measured already."""
         step = len(self.history.steps)
         if not self.history.held_out or self.history.held_out[-1][0] != step:
-            self.history.held_out.append((step, answer_loss(self.model, self.held_out).loss))
+            loss = answer_loss(self.model, self.held_out, accelerator=self.accelerator).loss
+            self.history.held_out.append((step, loss))
 
     def _clock(self) -> tuple[bool, bool, float]:
         """Whether the run was stopped, whether its time is up, and what share of its time is used.
@@ -307,8 +308,7 @@ class TrainingRun:
     def _batch(self, rows: list[int]) -> Batch:
         if rows:
             return self.collate([self.train[i] for i in rows])
-        filler = self.collate([self.train[0]])  # a process with nothing to do: a forward pass that counts no label
-        return Batch(filler.input_ids, filler.label_positions[:0], filler.labels[:0])
+        return self.collate([self.train[0]]).without_labels()
 
     def _split(self, micro: list[list[int]], step: int, failures: int) -> None:
         """Make the micro-batches half as large; after the last of FAILURES in a row, end the run with advice."""

@@ -1,8 +1,10 @@
 """What a run shows of its progress: a bar, a line every few steps, the memory it has used so far."""
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import torch
 
@@ -30,6 +32,24 @@ def measuring(batches: Sequence[T]) -> Iterable[T]:
 
     shown = "ipykernel" not in sys.modules and sys.stderr.isatty()
     return tqdm(batches, desc="held-out loss", unit="batch", delay=1, leave=False, disable=not shown)
+
+
+@contextlib.contextmanager
+def writing(tokens: int) -> Iterator[Any]:
+    """A `streamer` for `generate` that counts new tokens, of at most `tokens`, under a bar as that of `measuring`; None
+    where nobody would see it.
+    """
+    if "ipykernel" in sys.modules or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    def count(ids: torch.Tensor) -> None:
+        if ids.ndim == 1:  # one token of every row; the prompts (B, S) come first
+            bar.update(len(ids))
+
+    with tqdm(total=tokens, desc="answers", unit="token", delay=1, leave=False) as bar:
+        yield SimpleNamespace(put=count, end=lambda: None)
 
 
 def progress_line(history: History, total: int | None) -> str:
