@@ -94,6 +94,9 @@ ESTIMATED = {
         "num_attention_heads": 32,
         "max_position_embeddings": 4096,
     },
+    "bigcode/starcoderbase-3b": _gpt("gpt_bigcode", 49152, width=2816, layers=36, heads=22, positions=8192),
+    "bigcode/starcoderbase-7b": _gpt("gpt_bigcode", 49152, width=4096, layers=42, heads=32, positions=8192),
+    "bigcode/starcoderbase": _gpt("gpt_bigcode", 49152, width=6144, layers=40, heads=48, positions=8192),
     "GPT-3 175B": _gpt("gpt3", 50257, width=12288, layers=96, heads=96, positions=2048) | NO_DROPOUT,
 }
 

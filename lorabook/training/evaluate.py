@@ -44,8 +44,12 @@ def evaluating(model: nn.Module):
         model.train(was_training)
 
 
-def answer_loss(model: nn.Module, examples: Sequence[Example], micro_tokens: int = 4096) -> HeldOut:
+def answer_loss(
+    model: nn.Module, examples: Sequence[Example], micro_tokens: int = 4096, loss: nn.Module | None = None
+) -> HeldOut:
     """Loss of the answers given their questions: the sum over all answer tokens divided by their number.
+
+    A sharded model computes within the module that was sharded alone: `loss`, its AnswerLoss, checked before.
 
     Raises:
         DataError: there are no examples, or one does not fit the model (`check_rows`).
@@ -56,8 +60,9 @@ def answer_loss(model: nn.Module, examples: Sequence[Example], micro_tokens: int
     check_rows(model, examples)
     total, tokens = 0.0, 0
     with evaluating(model) as device:
-        loss = AnswerLoss(model)
-        loss.check()
+        if loss is None:
+            loss = AnswerLoss(model)
+            loss.check()
         for rows in measuring(length_batches([len(e.input_ids) for e in examples], micro_tokens)):
             batch = collate([examples[i] for i in rows]).to(device)
             total += loss(batch.input_ids, batch.label_positions, batch.labels).item()
