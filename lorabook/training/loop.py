@@ -21,7 +21,7 @@ from lorabook.data.batches import Batch, StepPlan, check_rows, share_of_rank, sp
 from lorabook.data.examples import Example
 from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.kernels import faster
-from lorabook.lora import gathered
+from lorabook.lora import gathered, is_sharded
 from lorabook.memory.advice import make_room, out_of_memory, too_large
 from lorabook.models.in_files import dtype_to_read
 from lorabook.step.config import TrainConfig, schedule
@@ -104,6 +104,11 @@ class TrainingRun:
         self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
         self.is_main = self.accelerator.is_main_process
         self.folder = RunFolder(output, copy_to, self.is_main)
+        if config.shard:
+            check_shardable(model, self.world)
+        elif is_sharded(model) or dtype_to_read(model):
+            where = "in shards" if is_sharded(model) else "still in their files"
+            raise SettingError(f"The weights of this model are {where}.", "Load it anew, without in_files.")
         torch.manual_seed(config.seed + self.rank)
         loss = AnswerLoss(model)
         self.lengths = [len(e.input_ids) for e in train]
@@ -129,13 +134,8 @@ class TrainingRun:
         """Set loss and optimizer up for autocast and for the processes, each with all of the model or its shard."""
         device = self.accelerator.device
         if self.config.shard:
-            check_shardable(self.model, self.world)
             shard(loss, device)
             self.named = trained(self.model)  # other parameters than before, under the same names
-        elif dtype_to_read(self.model):
-            raise SettingError(
-                "The weights of this model are still in their files.", "Set shard, or load it without in_files."
-            )
         loss.check()
         set_activation_checkpointing(self.model, self.config.activation_checkpointing, device)
         optimizer = make_optimizer(self.model, self.named, self.config)
@@ -157,6 +157,7 @@ class TrainingRun:
 
     def _train(self, resume: bool) -> None:
         found = self.folder.newest_checkpoint() if resume else None
+        self._check_all_found(found)
         if found:
             self.load_state(found)
         if self.record:
@@ -180,6 +181,16 @@ class TrainingRun:
         self.history.stopped = "interrupted" if stopped else "finished"
         self._save()
         self.model.eval()
+
+    def _check_all_found(self, found: Checkpoint | None) -> None:
+        """CheckpointError unless every process goes on from the same step."""
+        step = len(found.state["history"]["steps"]) if found else 0
+        steps = torch.as_tensor(self.accelerator.gather(torch.tensor([step], device=self.accelerator.device)))
+        if int(steps.min()) != int(steps.max()):
+            raise CheckpointError(
+                f"The processes of this run find checkpoints of different steps: {sorted(set(steps.tolist()))}.",
+                "Give an output folder that all of its machines share.",
+            )
 
     def load_state(self, found: Checkpoint) -> None:
         """Go back to where `found` was taken: what follows is then what followed there, on a CPU bit for bit.
