@@ -7,7 +7,8 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import nn
 
-from lorabook.errors import CheckpointError, SettingError
+from lorabook.data.batches import Batch, collate
+from lorabook.data.examples import Example
+from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.lora import LoRAConfig, apply_lora, gathered
 from lorabook.models.load import load_model
 from lorabook.peft_format import save
@@ -60,7 +63,7 @@ def own_memory() -> int:
 
 
 def read_in_shards(base: Path) -> dict[str, Any]:
-    """Train on the weights in `base` for a step; this process' memory, the local bytes and the formats."""
+    """Train on the weights in `base` for a step. What memory this process took to map them, and to cut them at most."""
     before, seen, cut = own_memory(), [], shard.fully_shard
 
     def watched(*arguments: Any, **options: Any) -> None:
@@ -73,12 +76,19 @@ def read_in_shards(base: Path) -> dict[str, Any]:
     finetune(model, TRAIN, HELD_OUT, settings(75, steps=1, shard=True))
     frozen = [p for p in model.parameters() if not p.requires_grad]
     return {
-        "loaded": seen[0] - before,
-        "peak": max(seen) - before,
+        "mapped": seen[0] - before,
+        "read": max(seen) - seen[0],
         "local": sum(p.to_local().nbytes for p in frozen),
         "whole": sum(p.numel() * p.element_size() for p in frozen),
         "formats": sorted({str(p.dtype) for p in model.parameters()}),
     }
+
+
+def no_memory(examples: Sequence[Example]) -> Batch:
+    """Collates, until the first step: then as on a GPU that is full."""
+    if any("_gradients" in frame.name for frame in traceback.extract_stack()):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    return collate(examples)
 
 
 def main(output: str, base: str) -> None:
@@ -97,9 +107,7 @@ def main(output: str, base: str) -> None:
 
     model = CASES[TIED]()  # the button is pressed in the main process alone: no other one logs
     paused = settings(75, shard=True, log_every=1)
-    said["paused"] = finetune(
-        model, TRAIN, HELD_OUT, paused, output=folder / "parts", on_log=stop_at(PAUSE)
-    ).to_json()
+    said["paused"] = finetune(model, TRAIN, HELD_OUT, paused, output=folder / "parts", on_log=stop_at(PAUSE)).to_json()
     dist.barrier()
     again = CASES[TIED]()
     said["resumed"] = finetune(again, TRAIN, HELD_OUT, paused, output=folder / "parts", resume=True).to_json()
@@ -116,6 +124,10 @@ def main(output: str, base: str) -> None:
         (folder / "parts").rename(folder / "apart-0") if rank == 0 else None
         finetune(CASES[TIED](), TRAIN, HELD_OUT, paused, output=folder / f"apart-{rank}", resume=True)
         said["resumed apart"] = True
+    try:
+        finetune(CASES[TIED](), TRAIN, HELD_OUT, training, collate=no_memory)
+    except TrainingError as error:
+        said["no memory"] = str(error)
     (folder / f"said-{rank}.json").write_text(json.dumps(said))
     dist.destroy_process_group()
 
