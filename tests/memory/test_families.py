@@ -127,6 +127,18 @@ def test_starcoderbase_is_the_real_one_and_hides_a_buffer_of_64_mib():
     assert sum(16 * (m.d + m.k) for m in shape.matched(ARTICLE_TARGETS)) == 12_091_392
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "billions"),
+    [("-3b", (2816, 36, 22), 3.0), ("-7b", (4096, 42, 32), 7.3), ("", (6144, 40, 48), 15.5)],
+)
+def test_larger_starcoderbases_are_the_real_ones(name, size, billions):
+    """Sizes as in their config.json on the hub."""
+    shape = shape_of(f"bigcode/starcoderbase{name}")
+    sizes = dict(zip(("n_embd", "n_layer", "n_head"), size), n_positions=8192)
+    assert_sizes(shape, build(GPTBigCodeConfig(**(IDS | {"vocab_size": 49152}), **sizes)))
+    assert round(shape.parameters / 1e9, 1) == billions
+
+
 def test_llama_2_is_what_transformers_builds_by_default():
     shape = shape_of("meta-llama/Llama-2-7b-hf")
     assert shape.parameters == 6_738_415_616

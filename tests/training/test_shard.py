@@ -16,6 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lorabook.errors import SettingError
+from lorabook.lora import LoRAConfig
+from lorabook.memory.estimate import estimate
+from lorabook.memory.plan import Plan
 from lorabook.models.load import load_model
 from lorabook.peft_format import save
 from lorabook.step.config import TrainConfig
@@ -106,6 +109,14 @@ def test_two_shards_are_one_process_with_twice_the_batch(name, one, two, said):
 @pytest.mark.parametrize("name", CASES)
 def test_each_process_holds_half_of_the_parameters(name, said):
     assert all(2 * held == whole for whole, held in (said[rank][name]["bytes"] for rank in range(2)))
+
+
+@pytest.mark.slow
+def test_the_estimate_knows_what_a_process_holds(said):
+    model = gpt_bigcode()
+    for name, method in ((TIED, LoRAConfig(r=4, targets=("all-linear", "wte"))), ("all weights", 1.0)):
+        parts = estimate(model.config, Plan(method, 1, 16, "fp32", gpus=2, shard=True)).components
+        assert parts["frozen weights"] + parts["trainable weights"] == said[0][name]["bytes"][1]
 
 
 @pytest.mark.slow
