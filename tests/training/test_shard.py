@@ -1,11 +1,13 @@
 """A model in shards: two gloo processes do what one does with twice the batch, and each holds half of it."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +39,14 @@ FINETUNE += ["--steps", "8", "--micro-tokens", "128"]
 LARGER = GPT2Config(vocab_size=4096, n_positions=32, n_embd=512, n_layer=6, n_head=8, bos_token_id=0, eos_token_id=0)
 
 
-def launch(folder: Path, *command: str) -> subprocess.Popen:
+def launch(folder: Path, *command: str, within: Sequence[str] = ()) -> subprocess.Popen:
+    """Python with `command` in `folder`, without a GPU; `within` a program that starts it."""
     folder.mkdir(exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home"), "CUDA_VISIBLE_DEVICES": ""}
     environment["MALLOC_MMAP_THRESHOLD_"] = "65536"  # glibc gives freed weights back at once
     environment["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
     return subprocess.Popen(
-        [sys.executable, *command],
+        [*within, sys.executable, *command],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -55,13 +58,29 @@ def launch(folder: Path, *command: str) -> subprocess.Popen:
 
 def run(folder: Path, *command: str) -> str:
     """What Python with `command` printed."""
-    process = launch(folder, *command)
+    return end(launch(folder, *command))
+
+
+def end(process: subprocess.Popen) -> str:
     try:
         said, _ = process.communicate(timeout=150)
     finally:
         process.terminate()
     assert process.returncode == 0, said[-4000:]
     return said
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> tuple[Path, str]:
+    """The folder and the words of a command line run in one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    return folder, run(folder, "-m", *FINETUNE, "--batch-tokens", "512")
+
+
+def assert_same_run(alone: tuple[Path, str], folder: Path, words: str) -> None:
+    said = [re.search(r"held-out loss: .*", text) for text in (alone[1], words)]
+    assert said[0] and said[1] and said[0][0] == said[1][0]
+    assert_close(*(load_file(each / "run/adapter_model.safetensors") for each in (alone[0], folder)), 1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -209,10 +228,9 @@ def test_weights_that_stay_in_their_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_the_command_line_goes_on(tmp_path):
+def test_ctrl_c_saves_and_the_command_line_goes_on(alone, tmp_path):
     """As in a terminal, SIGINT goes to the launcher's group. Another launcher goes on; the adapter is one run's."""
-    whole = run(tmp_path / "one", "-m", *FINETUNE, "--batch-tokens", "512")
-    process = launch(tmp_path / "two", *TORCHRUN, *FINETUNE, "--batch-tokens", "256", "--shard")
+    process = launch(tmp_path, *TORCHRUN, *FINETUNE, "--batch-tokens", "256", "--shard")
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -220,8 +238,42 @@ def test_ctrl_c_saves_and_the_command_line_goes_on(tmp_path):
         if line.startswith("step 1/"):
             os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) != 0 and "stopped: interrupted, add --resume to go on\n" in lines
-    assert (tmp_path / "two/run/adapter_model.safetensors").is_file()
-    rest = run(tmp_path / "two", *ACCELERATE, "-m", *FINETUNE, "--batch-tokens", "256", "--shard", "--resume")
-    said = [re.search(r"held-out loss: .*", text) for text in (whole, rest)]
-    assert said[0] and said[1] and said[0][0] == said[1][0]
-    assert_close(*(load_file(tmp_path / name / "run/adapter_model.safetensors") for name in ("one", "two")), 1e-4)
+    assert (tmp_path / "run/adapter_model.safetensors").is_file()
+    rest = run(tmp_path, *ACCELERATE, "-m", *FINETUNE, "--batch-tokens", "256", "--shard", "--resume")
+    assert_same_run(alone, tmp_path, rest)
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[str]]:
+    """Two network namespaces that a cable joins, as two machines; the first one's address is 10.77.0.1."""
+    names = [f"lorabook-{os.getpid()}-{i}" for i in range(2)]
+    ends = [f"lb{os.getpid()}{end}" for end in "ab"]
+    commands = [f"netns add {name}" for name in names]
+    commands.append(f"link add {ends[0]} netns {names[0]} type veth peer name {ends[1]} netns {names[1]}")
+    for i in range(2):
+        commands += [f"-n {names[i]} addr add 10.77.0.{i + 1}/24 dev {ends[i]}", f"-n {names[i]} link set lo up"]
+        commands.append(f"-n {names[i]} link set {ends[i]} up")
+    try:
+        for command in commands:
+            subprocess.run(["ip", *command.split()], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("network namespaces cannot be made here")
+    else:
+        yield [f"ip netns exec {name} env GLOO_SOCKET_IFNAME={end}" for name, end in zip(names, ends)]
+    finally:
+        for name in names:
+            with contextlib.suppress(OSError):
+                subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+@pytest.mark.slow
+def test_two_hosts_are_one_process_with_twice_the_batch(hosts, alone, tmp_path):
+    """Two network namespaces, and a folder for each: the adapter is on the first."""
+    processes = []
+    for rank, within in enumerate(hosts):
+        where = ["--nnodes", "2", "--node-rank", str(rank), "--master-addr", "10.77.0.1", "--master-port", "29500"]
+        command = ["-m", "torch.distributed.run", *where, "-m", "--", *FINETUNE, "--batch-tokens", "256", "--shard"]
+        processes.append(launch(tmp_path / str(rank), *command, within=within.split()))
+    words = [end(process) for process in processes]
+    assert_same_run(alone, tmp_path / "0", words[0])
+    assert not any((tmp_path / "1/run").iterdir()) and "step 1/" not in words[1]
