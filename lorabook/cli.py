@@ -143,6 +143,14 @@ def finetune(
     seed: Annotated[
         int, typer.Option(help="Of the split, the factors, the order of examples and dropout.")
     ] = TrainConfig.seed,
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Each process holds its part of the base, for one too large for a GPU; under torchrun or accelerate "
+            "launch.",
+        ),
+    ] = TrainConfig.shard,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --output.")] = False,
     output: Annotated[Path, typer.Option(help="Folder for the adapter, checkpoints and history.")] = Path("adapter"),
     copy_to: Annotated[
@@ -159,8 +167,13 @@ def finetune(
         minutes=minutes,
         batch_tokens=batch_tokens,
         micro_tokens=micro_tokens,
+        shard=shard,
         seed=seed,
     )
+    if shard:
+        from lorabook.training.shard import refuse_sharding
+
+        refuse_sharding(int(os.environ.get("WORLD_SIZE", "1")), packed=quantize is not None)
     if _main_process():
         context.with_resource(only_writer(output))
     _prepare_output(output, copy_to, resume)
@@ -179,7 +192,7 @@ def finetune(
     rows_read = load(data, rows=rows, text_format=text_format)
     _say(str(rows_read.report))
     pairs, kept_out = split(rows_read.pairs, held_out, seed)
-    loaded = _load_model(model, quantize)
+    loaded = _load_model(model, quantize, in_files=shard)
     if lr is None:
         training = replace(training, lr=recommended_lr(loaded.model.num_parameters()))
         _say(f"learning rate: {training.lr:g}")
@@ -191,9 +204,12 @@ def finetune(
     _say(str(report).splitlines()[-1])
     adapter_file.check_savable(loaded.model)
     history = train(loaded.model, examples, held, training, output=output, resume=resume, copy_to=copy_to)
+    template = loaded.tokenizer.get_chat_template() if chat_template else None
+    if shard or _main_process():
+        files = adapter_file.adapter_files(loaded.model, loaded.name, loaded.revision, template)
     if not _main_process():
         return
-    _save_adapter(loaded, output, loaded.tokenizer.get_chat_template() if chat_template else None)
+    _write_adapter(files, output)
     base, tuned = history.held_out[0][1], history.held_out[-1][1]  # the untrained adapter changed nothing
     _say(f"base loss: {base:.4f}")
     _say(f"steps: {len(history.steps)}")
@@ -294,6 +310,10 @@ def memory(
     optimizer: Annotated[str, typer.Option(help="adamw, adamw8bit or sgd.")] = Plan.optimizer,
     attention: Annotated[str, typer.Option(help="fused, math or eager.")] = Plan.attention,
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Recompute activations.")] = False,
+    gpus: Annotated[
+        int,
+        typer.Option(help="So many together too, each with a copy of the model (DDP) or its shard (FSDP, --shard)."),
+    ] = Plan.gpus,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Also run the step on the meta device, which allocates nothing.")
     ] = False,
@@ -308,12 +328,17 @@ def memory(
         print("lorabook: --rehearse is now called --dry-run; the old name goes with the next release.", file=sys.stderr)
     method = 1.0 if full else LoRAConfig(r, alpha, dropout, _names(targets))
     plan = Plan(method, batch, sequence, weights, optimizer, attention, checkpointing)  # pyright: ignore[reportArgumentType]
+    together = {"DDP": replace(plan, gpus=gpus)} if gpus != 1 else {}
+    if together and plan.weights != Packing.nf4:  # which is not sharded
+        together["FSDP"] = replace(plan, gpus=gpus, shard=True)
     predicted = estimate(model, plan)
     peak = predicted.predicted_peak
     shown = (lambda size: f"{size} bytes") if in_bytes else size_text
     for name, size in predicted.components.items():
         _say(f"{name}: {shown(size)}")
     _say(f"predicted peak: {shown(peak)} (not all of the above is there at once)")
+    for name, several in together.items():
+        _say(f"on each of {gpus} GPUs, {name}: {shown(estimate(model, several).predicted_peak)}")
     if dry_run or rehearse:
         from lorabook.memory.dry_run import dry_run as run
 
@@ -323,7 +348,9 @@ def memory(
     _say(f"trainable parameters: {predicted.trainable:,} of {predicted.parameters:,}")
     for gpu, size in GPUS.items():
         verdict = "fits" if gpu in fits(peak) else "does not fit"
-        _say(f"{gpu} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, size)}")
+        batches = [f"{largest_batch(model, several, size)} ({name})" for name, several in together.items()]
+        alone = f"{gpu} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, size)}"
+        _say(alone + (f", on each of {gpus}: {', '.join(batches)}" if batches else ""))
 
 
 @app.command(epilog="Example: lorabook doctor --run my-adapter")
@@ -429,31 +456,29 @@ def _probe(folder: Path) -> None:
         raise SettingError(f"{folder} cannot be written ({error.strerror}).", "Give another folder.") from None
 
 
-def _save_adapter(loaded, output: Path, chat_template: str | None) -> None:
-    """Save the adapter to `output`, or where that fails to a new temporary folder, which the error then names."""
-    from lorabook.peft_format import adapter_file
-
+def _write_adapter(files, output: Path) -> None:
+    """Write an adapter to `output`, or where that fails to a new temporary folder, which the error then names."""
     try:
-        adapter_file.save(loaded.model, output, loaded.name, loaded.revision, chat_template)
+        files.write(output)
         return
     except SaveError as error:
         problem = error.problem
     try:
         spare = Path(tempfile.mkdtemp(prefix="lorabook-adapter-"))
-        adapter_file.save(loaded.model, spare, loaded.name, loaded.revision, chat_template)
+        files.write(spare)
     except OSError:
         raise SaveError(problem, "Free some space and run this again with --resume: the checkpoint is whole.") from None
     raise SaveError(problem, f"The adapter is in {spare} instead: move it to a place of your own.")
 
 
-def _load_model(name: str, quantize: Packing | None = None):
+def _load_model(name: str, quantize: Packing | None = None, in_files: bool = False):
     import torch
 
     from lorabook.models import load_model
 
     launched = os.environ.get("WORLD_SIZE", "1") != "1" and torch.cuda.is_available()
     device = f"cuda:{os.environ['LOCAL_RANK']}" if launched and "LOCAL_RANK" in os.environ else None
-    loaded = load_model(name, device=device, quantize="nf4" if quantize else None)
+    loaded = load_model(name, device=device, quantize="nf4" if quantize else None, in_files=in_files)
     _say(f"model: {loaded.name}")
     _say(f"revision: {loaded.revision}")
     packed = ", linear layers in 4 bits" if quantize else ""

@@ -275,6 +275,17 @@ def adapters_of(model: nn.Module) -> ModelAdapters:
     return vars(getattr(model, "_orig_mod", model)).setdefault("lorabook_adapters", ModelAdapters())
 
 
+def gathered(tensor: Tensor) -> Tensor:
+    """The tensor itself; of one that is sharded over processes, the whole of it, for which every process must call."""
+    whole = getattr(tensor, "full_tensor", None)
+    return tensor if whole is None else whole()
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether each process holds a part of the parameters (FSDP's DTensors)."""
+    return any(hasattr(p, "full_tensor") for p in model.parameters())
+
+
 def base_values(model: nn.Module, count: int = 64) -> dict[str, Tensor]:
     """Up to 64 evenly spaced values of every parameter of the base, by its name, in its dtype, on the CPU.
 
@@ -284,7 +295,7 @@ def base_values(model: nn.Module, count: int = 64) -> dict[str, Tensor]:
     values = {}
     for name, p in model.named_parameters(remove_duplicate=False):
         if not p.is_meta and id(p) not in factors:
-            flat = p.detach().flatten()
+            flat = gathered(p.detach()).flatten()
             spaced = flat[:: max(1, flat.numel() // count)][:count].to("cpu", copy=True)
             values[name.replace(".base_layer.", ".").replace("_orig_mod.", "")] = spaced
     return values

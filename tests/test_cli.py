@@ -271,6 +271,30 @@ def test_memory_shows_what_does_not_fit():
     assert said["T4 (14.75 GiB)"] == "does not fit, largest batch 0"
 
 
+def test_memory_of_several_gpus():
+    """A copy on each (DDP) holds a little more than one alone, a shard (FSDP) less; 4 bits have no shards."""
+    arguments = ("bigcode/starcoderbase-7b", "--batch", "1", "--bytes", "--gpus", "4")
+    said = values(run("memory", *arguments).output)
+    alone, copy, part = (
+        int(said[name].split(" bytes")[0])
+        for name in ("predicted peak", "on each of 4 GPUs, DDP", "on each of 4 GPUs, FSDP")
+    )
+    assert alone / 4 < part < alone < copy == alone + int(said["gradients"].split(" bytes")[0])
+    assert re.fullmatch(r"does not fit, largest batch 0, on each of 4: 0 \(DDP\), \d+ \(FSDP\)", said["T4 (14.75 GiB)"])
+    packed = run("memory", *arguments, "--weights", "nf4").output
+    assert "DDP" in packed and "FSDP" not in packed
+
+
+@pytest.mark.parametrize(
+    ("more", "processes", "problem"),
+    [([], "1", "one process only"), (["--quantize", "nf4"], "2", "4 bits cannot be sharded")],
+)
+def test_what_is_not_sharded_is_refused_before_anything_is_loaded(more, processes, problem, tmp_path):
+    done = lorabook("finetune", "--shard", *more, "--output", "x", env=os.environ | {"WORLD_SIZE": processes})
+    assert done.returncode == 2 and problem in done.stderr and not done.stdout
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_stray_rank_in_the_environment_means_nothing(tmp_path):
     """It is one of the variables of a launcher; alone it made a run that trained, saved nothing and ended well."""
     done = lorabook("finetune", *QUICK, "--output", str(tmp_path), env=os.environ | {"RANK": "1"})
@@ -385,7 +409,7 @@ def test_of_two_runs_into_one_folder_the_second_is_refused_and_a_signal_saves_th
 
 
 def test_an_interrupt_while_a_model_loads_takes_one_line(tmp_path, monkeypatch, capsys):
-    def interrupt(*_):
+    def interrupt(*_, **more):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_load_model", interrupt)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lorabook.errors import SettingError, TrainingError
-from lorabook.lora import adapters_of, count_parameters
+from lorabook.lora import adapters_of, count_parameters, is_sharded
 from lorabook.memory.estimate import estimate
 from lorabook.memory.gpus import largest_batch
 from lorabook.memory.plan import Plan
@@ -50,7 +50,9 @@ def too_large(model: nn.Module, step: int, pieces: Sequence[Sequence[int]], trie
         problem = f"One example alone does not fit into memory, at step {step}: it has {longest} tokens."
         advice = f"Try {helps}."
     else:
-        problem = f"Memory ran out {tries} times in a row at step {step}, the last time with {batch} examples at once."
+        times = f"{tries} times in a row " if tries > 1 else ""
+        last = "the last time " if tries > 1 else ""
+        problem = f"Memory ran out {times}at step {step}, {last}with {batch} examples at once."
         advice = f"Set micro_tokens to {longest}; if that is not enough, try {helps}."
     try:
         return TrainingError(problem, f"{_estimates(model, batch, longest, again)} {advice}")
@@ -67,6 +69,8 @@ def _estimates(model: nn.Module, batch: int, longest: int, again: bool) -> str:
     adapter = adapters_of(model).active
     method = adapter.config if adapter else 1.0 if subspace_of(model) else trainable / total
     plan = Plan(method, batch, longest, weights)
+    if is_sharded(model):
+        plan = replace(plan, gpus=torch.distributed.get_world_size(), shard=True)
     said = []
     for checkpointing in sorted({again, True}):
         plans = [replace(plan, batch=n, checkpointing=checkpointing) for n in sorted({batch, 1}, reverse=True)]

@@ -59,8 +59,8 @@ def dry_run(model: ModelLike, plan: Plan) -> DryRun:
     the shape rules of PyTorch's efficient kernel, which keeps nothing for its dropout.
 
     Raises:
-        SettingError: a plan that only `estimate` can answer: 4-bit weights, an 8-bit optimizer, a share below 1, a
-            model that transformers does not have; more tokens than the model has positions.
+        SettingError: a plan that only `estimate` can answer: several GPUs, 4-bit weights, an 8-bit optimizer, a
+            share below 1, a model that transformers does not have; more tokens than the model has positions.
     """
     return _run(model, plan, torch.device("meta"))
 
@@ -75,6 +75,8 @@ def measure(model: ModelLike, plan: Plan, device: str | torch.device | None = No
 
 
 def _refuse(plan: Plan) -> None:
+    if plan.gpus > 1:
+        raise SettingError("A dry run is of one GPU.", "Use estimate for several.")
     for value, refused in ((plan.weights, "nf4"), (plan.optimizer, "adamw8bit")):
         if value == refused:
             raise SettingError(f"A step with {refused} cannot be run here.", "Use estimate, which knows its size.")

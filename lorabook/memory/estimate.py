@@ -4,6 +4,7 @@ Everything is arithmetic on a Shape: nothing is built or run, and a prediction t
 counted are tensors. The CUDA context, the work space of matrix libraries and what an allocator rounds up come on top.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -82,6 +83,10 @@ class _Work:
 def estimate(model: ModelLike, plan: Plan) -> Estimate:
     """Predict the memory of a training step of `plan`, from the second on, when the optimizer has its state.
 
+    With several GPUs it is the memory of each. DDP keeps a second copy of the gradients, its buckets. With `plan.shard`
+    a GPU holds 1/N of weights, gradients and optimizer state, and beside it, while the model runs, the whole weights of
+    what is outside of the blocks, of the block at hand and of the next, which is on its way.
+
     Trainable parameters and their gradients are fp32. With a share s of the parameters trained (no LoRA), s of every
     weight's bytes is counted as trained, and activations are s parts those of full fine-tuning and 1 - s parts those
     of a frozen model that the gradient only flows through.
@@ -106,23 +111,31 @@ def estimate(model: ModelLike, plan: Plan) -> Estimate:
         if plan.method < 1:
             work = work.blend(_work(shape, plan, full=False), plan.method)
     gradients, state = 4 * trainable, round(_state_bytes(tensors, plan) * trainable / sum(tensors))
-    held = frozen + shape.buffer_bytes + 4 * trainable + state
-    update = 0
+    trained, update, gathered, unreduced = 4 * trainable, 0, 0, -work.missing
     if plan.optimizer == "adamw":
         update = 4 * trainable if plan.weights != "fp32" else min(_update_bytes(tensors), 12 * trainable)
+    buckets = gradients if plan.gpus > 1 and not plan.shard else 0
+    if plan.shard:
+        sizes = (frozen, trained, gradients, state, update)
+        frozen, trained, gradients, state, update = (math.ceil(size / plan.gpus) for size in sizes)
+        gathered, unreduced = _gathered_bytes(shape, plan)
+    resting = frozen + shape.buffer_bytes + trained + state + buckets
+    held = resting + gathered
     moments = {
         "forward": held + work.forward,
         "loss": held + work.in_loss,
         "start of backward": held + work.first,
-        "end of backward": held + gradients + max(work.last - work.missing, work.tied),
-        "optimizer step": held + gradients + update,
+        "end of backward": held + gradients + max(work.last + unreduced, work.tied),
+        "optimizer step": resting + gradients + update,
     }
     components = {
         "frozen weights": frozen,
         "buffers": shape.buffer_bytes,
-        "trainable weights": 4 * trainable,
+        "trainable weights": trained,
         "gradients": gradients,
         "optimizer state": state,
+        **({"buckets of DDP": buckets} if buckets else {}),
+        **({"gathered weights": gathered} if gathered else {}),
         "activations": round(work.saved + work.working),
         "logits and loss": round(work.loss),
     }
@@ -162,6 +175,26 @@ def _frozen_bytes(shape: Shape, plan: Plan) -> int:
     sizes = [m.d * m.k for m in shape.linears]
     packed = shape.layers * sum(nf4_bytes(size) for size in sizes)
     return packed + BYTES["nf4"] * (shape.parameters - shape.layers * sum(sizes))
+
+
+def _gathered_bytes(shape: Shape, plan: Plan) -> tuple[int, int]:
+    """On a GPU that holds a shard: of the weights that it has whole, and of gradients before they are cut.
+
+    Whole are the tables with the last norm, and two blocks; their gradients, of one block, with a copy of the larger
+    of the two to reduce. Of the blocks that with most adapters counts.
+    """
+    norms = shape.norm_parameters // (2 * shape.layers + 1)
+    outside = sum(m.parameters for m in shape.tables) + norms
+    inside = sum(m.parameters for m in shape.linears) + 2 * norms
+    if isinstance(plan.method, LoRAConfig):
+        layers, others = _adapted(shape, plan.method.targets)
+        adapters = max(sum(m.d + m.k for m in shape.linears if m.name in names) for names in layers)
+        factors = [4 * plan.method.r * size for size in (sum(m.d + m.k for m in others), adapters)]
+        frozen = BYTES[plan.weights] * (outside + 2 * inside)
+    else:
+        factors = [round(4 * plan.method * size) for size in (outside, inside)]
+        frozen = round((1 - plan.method) * BYTES[plan.weights] * (outside + 2 * inside))
+    return frozen + factors[0] + 2 * factors[1], sum(factors) + max(factors)
 
 
 def _state_bytes(tensors: tuple[int, ...], plan: Plan) -> int:

@@ -128,12 +128,26 @@ def _gpt3_linears(s: Shape) -> tuple[Module, ...]:
     return (*attention, *_gpt_linears(s)[2:])
 
 
-def _llama_linears(s: Shape) -> tuple[Module, ...]:
+def _llama_attention(s: Shape) -> tuple[Module, ...]:
     return (
         Module("self_attn.q_proj", s.query_width, s.width, s.attention_bias),
         Module("self_attn.k_proj", s.kv_width, s.width, s.attention_bias),
         Module("self_attn.v_proj", s.kv_width, s.width, s.attention_bias),
         Module("self_attn.o_proj", s.width, s.query_width, s.attention_bias),
+    )
+
+
+def _starcoder2_linears(s: Shape) -> tuple[Module, ...]:
+    return (
+        *_llama_attention(s),
+        Module("mlp.c_fc", s.inner, s.width, s.mlp_bias),
+        Module("mlp.c_proj", s.width, s.inner, s.mlp_bias),
+    )
+
+
+def _llama_linears(s: Shape) -> tuple[Module, ...]:
+    return (
+        *_llama_attention(s),
         Module("mlp.gate_proj", s.inner, s.width, s.mlp_bias),
         Module("mlp.up_proj", s.inner, s.width, s.mlp_bias),
         Module("mlp.down_proj", s.width, s.inner, s.mlp_bias),
@@ -194,6 +208,22 @@ FAMILIES = {
         GPT2, name="gpt_bigcode", activation="gelu_pytorch_tanh", multi_query=True, mask_buffer=True
     ),
     "llama": LLAMA,
+    "starcoder2": replace(
+        LLAMA,
+        name="starcoder2",
+        keys={
+            **LLAMA.keys,
+            "attention_bias": "use_bias",
+            "mlp_bias": "use_bias",
+            "residual_dropout": "residual_dropout",
+            "embedding_dropout": "embedding_dropout",
+        },
+        linears=_starcoder2_linears,
+        activation="gelu_pytorch_tanh",
+        tied=True,
+        rms_norm=False,
+        gated=False,
+    ),
     "gpt3": replace(GPT2, name="gpt3", linears=_gpt3_linears, in_transformers=False),
 }
 

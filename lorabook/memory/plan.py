@@ -23,6 +23,8 @@ class Plan:
         loss: "chunked" is lorabook's, "plain" forms the logits of every position at once.
         labels: label tokens of the batch; None for every token.
         model_dropout: probability of the model's own dropouts; None for what its configuration says.
+        gpus: GPUs that train together, each on a batch of its own and with a copy of the model (DDP).
+        shard: each of the `gpus` holds its part of every parameter in place of a copy (FSDP, `training/shard.py`).
 
     Raises:
         SettingError: a value out of its range.
@@ -38,9 +40,11 @@ class Plan:
     loss: Literal["chunked", "plain"] = "chunked"
     labels: int | None = None
     model_dropout: float | None = None
+    gpus: int = 1
+    shard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch", "sequence"):
+        for name in ("batch", "sequence", "gpus"):
             value = getattr(self, name)
             if not is_whole(value, 1):
                 raise SettingError(f"{name} is {value!r}.", "Give a whole number of at least 1.")
@@ -49,6 +53,9 @@ class Plan:
                 raise SettingError(f"{name} is {getattr(self, name)!r}.", f"Choose among {', '.join(allowed)}.")
         if not isinstance(self.method, LoRAConfig) and not 0 < self.method <= 1:
             raise SettingError(f"The share trained is {self.method!r}.", "Give a number above 0 and at most 1.")
+        if self.shard and (self.gpus == 1 or self.weights == "nf4"):
+            problem = "shard is on, and there is one GPU only" if self.gpus == 1 else "A base in 4 bits is not sharded"
+            raise SettingError(f"{problem}.", "Give more gpus and weights in 16 or 32 bits, or leave shard off.")
         if isinstance(self.method, LoRAConfig) and self.method.rank_pattern:
             raise SettingError("The estimate knows one r for all modules.", "Leave out rank_pattern.")
         if self.labels is not None and not 0 <= self.labels <= self.tokens:

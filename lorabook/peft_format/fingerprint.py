@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lorabook.lora import lora_layers
+from lorabook.lora import gathered, lora_layers
 from lorabook.models.quantized import dense_weight, packed_layers
 
 PER_TENSOR, KEPT = 4096, 256  # values looked at, values kept
@@ -39,7 +39,7 @@ class Fingerprint:
         for name, p in model.named_parameters():
             if id(p) in factors:
                 continue
-            dense = dense_weight(packed[id(p)]) if id(p) in packed else p
+            dense = dense_weight(packed[id(p)]) if id(p) in packed else gathered(p.detach())
             plain = name.replace(".base_layer.", ".").replace("_orig_mod.", "")
             layout.update(f"{plain} {tuple(dense.shape)}\n".encode())
             dtype = dtype or str(dense.dtype).removeprefix("torch.")

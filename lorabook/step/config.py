@@ -18,6 +18,8 @@ class TrainConfig:
         micro_tokens: tokens that pass the model at once, padding included. It bounds memory and changes no gradient.
         clip: largest norm of the gradient; 0 for no clipping.
         lora_plus: learning rate of B as a multiple of A's in linear layers (LoRA+, arXiv 2402.12354); None for equal.
+        shard: each process holds its part of every parameter, for a base too large for one GPU (`training/shard.py`);
+            under torchrun or accelerate launch.
         activation_checkpointing: recompute activations in the backward pass; None for "on CUDA".
         checkpoint_every: steps between checkpoints, where an output folder is given.
         log_every: steps between progress lines; 0 for none.
@@ -36,6 +38,7 @@ class TrainConfig:
     clip: float = 1.0
     lora_plus: float | None = None
     activation_checkpointing: bool | None = None
+    shard: bool = False
     checkpoint_every: int = 50
     log_every: int = 10
     evaluate_every: int = 0

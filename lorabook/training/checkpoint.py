@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lorabook.atomic import sync, write_tensors
 from lorabook.errors import CheckpointError
@@ -180,6 +181,14 @@ def latest(*folders: str | Path) -> Checkpoint | None:
     return None
 
 
+def share(whole: Tensor, like: Tensor) -> Tensor:
+    """Of a tensor that every process has read, what `like` holds of it: its shard, or all of it. On its device."""
+    whole = whole.to(like.device)
+    if not isinstance(like, DTensor):
+        return whole
+    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer, named: Sequence[tuple[str, Tensor]]) -> dict[str, Tensor]:
     """The optimizer's state as tensors `optimizer.<kind>.<parameter>`, its parameters called as in `named`."""
     return {
@@ -197,7 +206,7 @@ def restore_optimizer(
         if key.startswith("optimizer."):
             _, kind, name = key.split(".", 2)
             p = parameters[name]
-            optimizer.state[p][kind] = value.clone() if kind == "step" else value.to(p.device, copy=True)
+            optimizer.state[p][kind] = value.clone() if kind == "step" else share(value, p).clone()
 
 
 def random_tensors() -> dict[str, Tensor]:

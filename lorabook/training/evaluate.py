@@ -46,12 +46,17 @@ def evaluating(model: nn.Module):
 
 
 def answer_loss(
-    model: nn.Module, examples: Sequence[Example], micro_tokens: int = 4096, accelerator: Any = None
+    model: nn.Module,
+    examples: Sequence[Example],
+    micro_tokens: int = 4096,
+    accelerator: Any = None,
+    loss: nn.Module | None = None,
 ) -> HeldOut:
     """Loss of the answers given their questions: the sum over all answer tokens divided by their number.
 
     With an `accelerator` of several processes, all of which must call this, each passes its share of every batch
-    through the model, and the sums of losses and of answer tokens are added up over the processes.
+    through the model, and the sums of losses and of answer tokens are added up over the processes. A sharded model
+    computes only within the module that was sharded: `loss`, its AnswerLoss, checked before.
 
     Raises:
         DataError: there are no examples, or one does not fit the model (`check_rows`).
@@ -63,8 +68,9 @@ def answer_loss(
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     total, tokens = 0.0, 0
     with evaluating(model) as device:
-        loss = AnswerLoss(model)
-        loss.check()
+        if loss is None:
+            loss = AnswerLoss(model)
+            loss.check()
         for rows in measuring(length_batches([len(e.input_ids) for e in examples], micro_tokens * world)):
             mine = [examples[i] for i in rows[rank::world]]
             batch = (collate(mine) if mine else collate(examples[:1]).without_labels()).to(device)

@@ -14,7 +14,7 @@ from lorabook.step.config import TrainConfig
 from lorabook.subspace.training import subspace_of
 
 # Settings that a resumed run may change: they change no gradient.
-NO_GRADIENT = ("micro_tokens", "activation_checkpointing", "checkpoint_every", "log_every", "evaluate_every")
+NO_GRADIENT = ("micro_tokens", "activation_checkpointing", "shard", "checkpoint_every", "log_every", "evaluate_every")
 
 
 def identity(

@@ -22,7 +22,9 @@ from lorabook.data.batches import Batch, StepPlan, check_rows, share_of_rank, sp
 from lorabook.data.examples import Example
 from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.kernels import faster
+from lorabook.lora import gathered, is_sharded
 from lorabook.memory.advice import make_room, out_of_memory, too_large
+from lorabook.models.in_files import dtype_to_read
 from lorabook.step.config import TrainConfig, schedule
 from lorabook.step.gradients import gradient_step, set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
@@ -38,6 +40,7 @@ from lorabook.training.identity import identity
 from lorabook.training.progress import peak_bytes, progress_bar, progress_line
 from lorabook.training.record import RunRecord
 from lorabook.training.run_folder import RunFolder
+from lorabook.training.shard import check_shardable, shard
 from lorabook.training.stop_button import stop_button
 
 FAILURES = 3  # to find memory for one step, each with micro-batches half as large, after which the run ends
@@ -99,22 +102,28 @@ class TrainingRun:
         self.model, self.train, self.held_out, self.config = model, train, held_out, config
         self.on_log, self.collate, self.stop = on_log, collate, stop
         self.named, self.subspace = trained(model), subspace_of(model)
-        device = next(model.parameters()).device
-        self.accelerator = accelerator_for(device)
+        shards = config.shard and torch.cuda.is_available()  # of a model that is still on the CPU, or in its files
+        self.accelerator = accelerator_for(torch.device("cuda") if shards else next(model.parameters()).device)
         self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
         self.is_main = self.accelerator.is_main_process
         self.folder = RunFolder(output, copy_to, self.is_main)
+        if config.shard:
+            check_shardable(model, self.world)
+        elif is_sharded(model) or dtype_to_read(model):
+            where = "in shards" if is_sharded(model) else "still in their files"
+            raise SettingError(f"The weights of this model are {where}.", "Load it anew, without in_files.")
         torch.manual_seed(config.seed + self.rank)
         loss = AnswerLoss(model)
-        loss.check()
-        set_activation_checkpointing(model, config.activation_checkpointing, device)
-        self.loss, self.optimizer = self.accelerator.prepare(loss, make_optimizer(model, self.named, config))
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.lengths = [len(e.input_ids) for e in train]
         self.plan = StepPlan(self.lengths, config.micro_tokens, config.batch_tokens * self.world, config.seed)
         epochs = config.epochs or (1 if config.minutes is None else None)
         self.total_steps = config.steps or (self.plan.steps_in(epochs) if epochs else None)
         self.identity = identity(model, self.named, train, held_out, config, self.world)
+        self.record = None
+        if self.folder.writes:
+            self.record = RunRecord.of(model, config, train, self.plan.epoch(0), collate)
+        self._prepare(loss)  # what is above looks at whole weights
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.warned = False  # that the loss climbs
         # what moves with the steps: besides the weights, the optimizer and the random states, all that `state` keeps
         self.history = History()
@@ -123,6 +132,19 @@ class TrainingRun:
         self.elapsed = 0.0  # seconds spent on steps before this process resumed the run
         self.began = time.monotonic()  # of its steps, had this process taken all of them
         self.evaluation_seconds = 0.0  # seconds that one held-out loss takes
+
+    def _prepare(self, loss: AnswerLoss) -> None:
+        """Set loss and optimizer up for autocast and for the processes, each with all of the model or its shard."""
+        device = self.accelerator.device
+        if self.config.shard:
+            shard(loss, device)
+            self.named = trained(self.model)  # other parameters than before, under the same names
+        loss.check()
+        set_activation_checkpointing(self.model, self.config.activation_checkpointing, device)
+        optimizer = make_optimizer(self.model, self.named, self.config)
+        # `evaluation_mode` is Accelerate's word for autocast without DDP
+        self.loss = self.accelerator.prepare_model(loss, evaluation_mode=self.config.shard)
+        self.optimizer = self.accelerator.prepare(optimizer)
 
     def go(self, resume: bool) -> History:
         """All of the run. Its History is written, however it ends."""
@@ -138,11 +160,11 @@ class TrainingRun:
 
     def _train(self, resume: bool) -> None:
         found = self.folder.newest_checkpoint() if resume else None
+        self._check_all_found(found)
         if found:
             self.load_state(found)
-        if self.folder.writes:
-            record = RunRecord.of(self.model, self.config, self.train, self.plan.epoch(0), self.collate)
-            self.folder.save_record(record)
+        if self.record:
+            self.folder.save_record(self.record)
         if not found:
             self._begin()
         self.began = time.monotonic() - self.elapsed
@@ -163,6 +185,16 @@ class TrainingRun:
         self._save()
         self.model.eval()
 
+    def _check_all_found(self, found: Checkpoint | None) -> None:
+        """CheckpointError unless every process goes on from the same step."""
+        step = len(found.state["history"]["steps"]) if found else 0
+        steps = torch.as_tensor(self.accelerator.gather(torch.tensor([step], device=self.accelerator.device)))
+        if int(steps.min()) != int(steps.max()):
+            raise CheckpointError(
+                f"The processes of this run find checkpoints of different steps: {sorted(set(steps.tolist()))}.",
+                "Give an output folder that all of its machines share.",
+            )
+
     def load_state(self, found: Checkpoint) -> None:
         """Go back to where `found` was taken: what follows is then what followed there, on a CPU bit for bit.
 
@@ -177,7 +209,7 @@ class TrainingRun:
             )
         with torch.no_grad():
             for name, p in self.named:
-                p.copy_(found.tensors[f"model.{name}"])
+                p.copy_(checkpoint.share(found.tensors[f"model.{name}"], p))
         if self.subspace:
             self.subspace.write()
         checkpoint.restore_optimizer(self.optimizer.optimizer, self.named, found.tensors)
@@ -214,8 +246,9 @@ class TrainingRun:
         """The held-out loss after the steps so far, unless it was measured already."""
         step = len(self.history.steps)
         if not self.history.held_out or self.history.held_out[-1][0] != step:
-            loss = answer_loss(self.model, self.held_out, accelerator=self.accelerator).loss
-            self.history.held_out.append((step, loss))
+            loss = self.loss if self.config.shard else None
+            found = answer_loss(self.model, self.held_out, accelerator=self.accelerator, loss=loss)
+            self.history.held_out.append((step, found.loss))
 
     def _clock(self) -> tuple[bool, bool, float]:
         """Whether the run was stopped, whether its time is up, and what share of its time is used.
@@ -266,7 +299,8 @@ class TrainingRun:
                 f"Lower the learning rate and start again; the weights are those before this step.{fp16}",
             )
         parameters = [p for _, p in self.named]
-        norm = torch.as_tensor(self.accelerator.clip_grad_norm_(parameters, self.config.clip or math.inf)).item()
+        norm = torch.as_tensor(self.accelerator.clip_grad_norm_(parameters, self.config.clip or math.inf))
+        norm = gathered(norm).item()
         self.overflows = 0 if math.isfinite(norm) else self.overflows + 1
         if self.overflows > (MOST_OVERFLOWS if scaled else 0):
             raise TrainingError(
@@ -295,8 +329,10 @@ class TrainingRun:
                 with contextlib.nullcontext() if last else self.accelerator.no_sync(self.loss):
                     total += gradient_step(self.loss, batch, self.world / label_tokens, self.accelerator.backward)
         except (RuntimeError, MemoryError) as error:
-            if self.world > 1 or not out_of_memory(error):
+            if not out_of_memory(error):
                 raise
+            if self.world > 1:  # the other processes wait within this step: the launcher ends them
+                raise self._too_large(micro, len(self.history.steps) + 1, 1) from error
             return None  # the caller tries again outside `except`, when the traceback no longer holds the tensors
         if self.subspace:
             self.subspace.pull()
@@ -313,13 +349,16 @@ class TrainingRun:
     def _split(self, micro: list[list[int]], step: int, failures: int) -> None:
         """Make the micro-batches half as large; after the last of FAILURES in a row, end the run with advice."""
         make_room()
-        lengths = [[self.lengths[i] for i in piece] for piece in self._pieces(micro)]
-        if failures == FAILURES or max(map(len, lengths)) == 1:
-            error = too_large(self.model, step, lengths, failures)
+        if failures == FAILURES or max(map(len, self._pieces(micro))) == 1:
+            error = self._too_large(micro, step, failures)
             self._save()  # of the step before, to go on from with smaller micro-batches
             raise error
         self.splits *= 2
         say(f"out of memory: micro-batches are now split in {self.splits}, the effective batch stays")
+
+    def _too_large(self, micro: list[list[int]], step: int, failures: int) -> TrainingError:
+        lengths = [[self.lengths[i] for i in piece] for piece in self._pieces(micro)]
+        return too_large(self.model, step, lengths, failures)
 
     def _after_step(self, bar) -> None:
         """Measure, report and save, each where it is due."""
@@ -346,18 +385,21 @@ class TrainingRun:
     def _save(self) -> None:
         """Write a checkpoint. Weights that are not finite reach none."""
         step = len(self.history.steps)
-        if not all(bool(p.isfinite().all()) for _, p in self.named):
+        if not all(bool(gathered(p.isfinite().all())) for _, p in self.named):
             raise TrainingError(
                 f"The trained weights are not finite after step {step}.",
                 "Lower the learning rate and start again; the last checkpoint is of an earlier step.",
             )
-        if self.folder.writes:
-            self.folder.save_checkpoint(step, *self.state())
+        if self.folder.writes or (self.folder.exists and self.config.shard):
+            state = self.state()  # of shards, gathered: all processes take part
+            if self.folder.writes:
+                self.folder.save_checkpoint(step, *state)
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
         """Tensors and JSON from which `load_state` lets another process go on as this one would have."""
-        tensors = {f"model.{name}": p for name, p in self.named} | checkpoint.random_tensors()
+        tensors = {f"model.{name}": p for name, p in self.named}
         tensors |= checkpoint.optimizer_tensors(self.optimizer.optimizer, self.named)
+        tensors = {name: gathered(tensor) for name, tensor in tensors.items()} | checkpoint.random_tensors()
         return tensors, {
             "identity": self.identity,
             "history": self.history.to_json(),

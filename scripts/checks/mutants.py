@@ -43,7 +43,7 @@ RESTORE_OPTIMIZER = "checkpoint.restore_optimizer(self.optimizer.optimizer, self
 TAKEN = "taken = sum(not s.skipped for s in self.history.steps)"
 STEP = "        self.optimizer.step()\n        if self.subspace:\n            self.subspace.write()\n"
 DOWN = "z = _select(z, self.inverse).unflatten(-1, (-1, self.small)).sum(-2)"
-WRITE = "        write_tensors(partial, tensors, header)\n"
+WRITE = "            write_tensors(partial, self.tensors, self.header)\n"
 
 # By file: the mutant's name, a text of the file, and what it becomes. Those called "spared" are of a sample that was
 # drawn once: no test noticed them then.
@@ -130,9 +130,9 @@ TABLE: dict[str, list[tuple[str, str, str]]] = {
         (
             "spared: config before the weights",
             WRITE,
-            f"        replace_text(folder / CONFIG_NAME, json.dumps(stored))\n{WRITE}",
+            f"            replace_text(folder / CONFIG_NAME, json.dumps(self.config))\n{WRITE}",
         ),
-        ("spared: weights of an adapter not synced", "        sync(partial)\n", ""),
+        ("spared: weights of an adapter not synced", "            sync(partial)\n", ""),
     ],
     "atomic.py": [("spared: text not synced", "            os.fsync(f.fileno())\n", "")],
     "data/examples.py": [

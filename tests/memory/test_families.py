@@ -8,7 +8,15 @@ import peft
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, GPTBigCodeConfig, LlamaConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    GPT2Config,
+    GPTBigCodeConfig,
+    LlamaConfig,
+    Qwen2Config,
+    Starcoder2Config,
+)
 
 import lorabook
 from lorabook.errors import SettingError
@@ -31,6 +39,7 @@ CONFIGS = {
     "multi-query Llama with biases": LlamaConfig(
         **IDS, **(LLAMA_SIZES | {"num_key_value_heads": 1}), attention_bias=True, mlp_bias=True
     ),
+    "StarCoder2": Starcoder2Config(**IDS, **LLAMA_SIZES),
     "multi-head Llama, tied, own head size": LlamaConfig(
         **IDS, **(LLAMA_SIZES | {"num_key_value_heads": 4}), head_dim=6, tie_word_embeddings=True
     ),
@@ -92,8 +101,9 @@ def test_a_new_family_is_one_entry(monkeypatch):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_targets_match_what_apply_lora_matches(name):
-    shape, llama = shape_of(CONFIGS[name]), "Llama" in name
-    ends = [("q_proj", "v_proj"), ("1.mlp.down_proj", "embed_tokens")] if llama else [("c_proj",), ("wte", "wpe")]
+    shape = shape_of(CONFIGS[name])
+    llama, down = shape.family.rotary, shape.linears[-1].name
+    ends = [("q_proj", "v_proj"), (f"1.{down}", "embed_tokens")] if llama else [("c_proj",), ("wte", "wpe")]
     for targets in (("all-linear",), *ends, ("lm_head", "0.self_attn.k_proj" if llama else "h.1.attn.c_attn")):
         model = build(CONFIGS[name])
         assert [m.name for m in shape.matched(targets)] == matched(model, targets)
@@ -125,6 +135,25 @@ def test_starcoderbase_is_the_real_one_and_hides_a_buffer_of_64_mib():
     assert shape.buffer_bytes == 64 * 2**20
     assert apply_lora(model, LoRAConfig(16, 8, targets=ARTICLE_TARGETS)).total == 1_149_298_688
     assert sum(16 * (m.d + m.k) for m in shape.matched(ARTICLE_TARGETS)) == 12_091_392
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "billions"),
+    [("-3b", (2816, 36, 22), 3.0), ("-7b", (4096, 42, 32), 7.3), ("", (6144, 40, 48), 15.5)],
+)
+def test_larger_starcoderbases_are_the_real_ones(name, size, billions):
+    """Sizes as in their config.json on the hub."""
+    shape = shape_of(f"bigcode/starcoderbase{name}")
+    sizes = dict(zip(("n_embd", "n_layer", "n_head"), size), n_positions=8192)
+    assert_sizes(shape, build(GPTBigCodeConfig(**(IDS | {"vocab_size": 49152}), **sizes)))
+    assert round(shape.parameters / 1e9, 1) == billions
+
+
+@pytest.mark.parametrize(("size", "billions"), [("3b", 3.0), ("7b", 7.2), ("15b", 16.0)])
+def test_starcoder2_is_what_transformers_builds(size, billions):
+    shape = shape_of(f"bigcode/starcoder2-{size}")
+    assert_sizes(shape, build(shape.family.config(shape)))
+    assert round(shape.parameters / 1e9, 1) == billions
 
 
 def test_llama_2_is_what_transformers_builds_by_default():
