@@ -79,7 +79,8 @@ def finetune(
         TrainingError: the loss is not finite; memory ran out for a single example, or three times in a row, each with
             micro-batches half as large. The weights are those before the step.
         CheckpointError: the checkpoint belongs to another run, the processes do not find the same one, or `output`
-            cannot be written when the run begins. Later a checkpoint that cannot be written is a warning, and the run goes on.
+            cannot be written when the run begins. Later a checkpoint that cannot be written is a warning, and the run
+            goes on.
     """
     if not train or not held_out:
         raise SettingError("There are no training examples or none held out.", "Give more examples.")
