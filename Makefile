@@ -1,5 +1,5 @@
 # GNU make; `make` alone lists the targets. Everything is installed into .venv, nothing outside this folder.
-.PHONY: help run lab test check lint bench tables docs faults mutants notebooks clean colab lowest badges wheel student \
+.PHONY: help run lab test check lint bench tables site links faults mutants notebooks clean colab lowest badges wheel student \
         screenshots
 .DEFAULT_GOAL := help
 
@@ -12,9 +12,6 @@ NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/n
          --nbval-cell-timeout 300
 
 BENCHMARKS = $(filter-out __init__, $(notdir $(basename $(wildcard benchmarks/*.py))))
-# The library's packages and modules, by their import names: every room but the workbook.
-LIBRARY = $(subst /,.,$(patsubst %/__init__,%, $(basename \
-          $(filter-out lorabook/workbook/% %/__main__.py, $(wildcard lorabook/*.py lorabook/*/*.py)))))
 
 run test check notebooks: export HF_HUB_OFFLINE := 1
 run test check notebooks: export LORABOOK_MODEL := pocket
@@ -56,9 +53,11 @@ mutants: .venv/.test ## break the library in many small ways, count what tests c
 tables: .venv/.lab ## rewrite the tables of README.md and benchmarks/README.md from the stored results
 	$(BIN)/python -m scripts.checks.tables
 
-docs: .venv/.lab ## build the API reference of the library from its docstrings: build/docs
-	$(BIN)/python -m pip install --quiet 'pdoc>=15'
-	$(BIN)/pdoc $(LIBRARY) --output-directory build/docs
+site: .venv/.site ## build the book as a site, with the reference of the library from its docstrings: build/site
+	$(BIN)/python -m scripts.notebooks.site
+
+links: .venv/.site ## ask for every address on the web that the book links to: build/site-linkcheck/output.txt
+	$(BIN)/python -m scripts.notebooks.site linkcheck
 
 notebooks: .venv/.lab ## run every notebook and store its outputs, cleaned
 	$(BIN)/python -m scripts.notebooks.execute
@@ -88,14 +87,18 @@ clean: ## remove caches and build outputs; keep .venv and build/pocket, which to
 	find lorabook tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name pocket -exec rm -rf {} +
 
-# One environment, two stages: the notebooks need fewer packages than the tests. A change to pyproject.toml reinstalls.
+# One environment in stages: the notebooks need fewer packages than the tests. A change to pyproject.toml reinstalls.
 .venv/.lab: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.[lab]'
 	@touch $@
 
+.venv/.site: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --editable '.[site]'
+	@touch $@
+
 .venv/.test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --editable '.[lab,test,trl]'
-	@touch .venv/.lab $@
+	$(BIN)/python -m pip install --editable '.[lab,site,test,trl]'
+	@touch .venv/.lab .venv/.site $@
 
 # The first suitable Python: the one asked for (make PYTHON=...), then the one on the path, then by version.
 $(BIN)/python:

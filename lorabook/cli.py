@@ -3,6 +3,8 @@
 Every result line reads `name: value`. Defaults are those of LoRAConfig, TrainConfig, Plan.
 """
 
+import atexit
+import gc
 import json
 import os
 import sys
@@ -25,6 +27,7 @@ from lorabook.memory.plan import Plan
 from lorabook.reader_copy import unrun
 from lorabook.sizes import size_text
 from lorabook.step.config import TrainConfig, recommended_lr
+from lorabook.step.engines import refuse_engines
 
 app = typer.Typer(
     add_completion=False,
@@ -62,6 +65,7 @@ AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetun
 
 def main() -> None:
     """Run the command line. An error that the user can fix ends with its two sentences and exit code 2."""
+    atexit.register(gc.freeze)  # else Python looks for garbage among all that was imported before it ends: a second
     try:
         if any("\ud800" <= character <= "\udfff" for argument in sys.argv for character in argument):
             raise SettingError("An argument holds bytes that are no UTF-8 text.", "Type it again, or rename the file.")
@@ -154,6 +158,7 @@ def finetune(
     ] = None,
 ) -> None:
     """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
+    refuse_engines()
     config = LoRAConfig(r, alpha, dropout, _names(targets), seed=seed)
     training = TrainConfig(
         lr=TrainConfig.lr if lr is None else lr,
@@ -181,7 +186,6 @@ def finetune(
     from lorabook.lora import apply_lora
     from lorabook.models.load import preflight
     from lorabook.peft_format import adapter_file
-    from lorabook.training.evaluate import answer_loss
     from lorabook.training.loop import finetune as train
 
     preflight(model)
@@ -196,22 +200,18 @@ def finetune(
     examples, held = (encode_all(some, loaded.tokenizer, length, chat_template) for some in (pairs, kept_out))
     _say(f"questions for training: {len(examples)}")
     _say(f"questions held out: {len(held)}")
-    # not before the base is in shards: then it is the loss of the first step's weights, whose update is zero
-    base = None if shard else answer_loss(loaded.model, held).loss
-    if base is not None:
-        _say(f"base loss: {base:.4f}")
     report = apply_lora(loaded.model, config)
     _say(str(report).splitlines()[-1])
     adapter_file.check_savable(loaded.model)
     history = train(loaded.model, examples, held, training, output=output, resume=resume, copy_to=copy_to)
-    base = history.held_out[0][1] if base is None else base
     template = loaded.tokenizer.get_chat_template() if chat_template else None
     if shard or _main_process():
         files = adapter_file.adapter_files(loaded.model, loaded.name, loaded.revision, template)
     if not _main_process():
         return
     _write_adapter(files, output)
-    _say(f"step-0 loss: {history.held_out[0][1]:.4f}")
+    base, tuned = history.held_out[0][1], history.held_out[-1][1]  # the untrained adapter changed nothing
+    _say(f"base loss: {base:.4f}")
     _say(f"steps: {len(history.steps)}")
     _say(f"tokens per second: {history.tokens_per_second:.0f}")
     _say(f"peak memory: {history.peak_bytes / 2**30:.2f} GiB")
@@ -219,7 +219,7 @@ def finetune(
     if history.stopped == "interrupted":
         _say("stopped: interrupted, add --resume to go on")
         raise typer.Exit(INTERRUPTED)
-    _say(f"held-out loss: {base:.4f} → {history.held_out[-1][1]:.4f}")
+    _say(f"held-out loss: {base:.4f} → {tuned:.4f}")
 
 
 @app.command(epilog='Example: lorabook ask --adapter my-adapter "How do I reverse a list?"')
@@ -240,6 +240,7 @@ def ask(
     ] = False,
 ) -> None:
     """Ask the tuned model a question."""
+    gc.set_threshold(100_000)  # else Python looks for garbage all the while it imports, half a second in all
     from lorabook.data.examples import Pair
     from lorabook.peft_format import adapter_file
     from lorabook.training.answers import answer, check_temperature

@@ -23,7 +23,9 @@ from lorabook.errors import SettingError
 from lorabook.models import load_model
 from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
+from lorabook.step.engines import SWITCHES
 from lorabook.training import loop
+from lorabook.training.evaluate import answer_loss
 from tests.kit.hub_stub import LoopbackHub
 from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, PAGES, cells
 
@@ -63,7 +65,6 @@ def test_finetune_prints_what_a_script_may_want(trained):
     assert said["rows read"] == "30"
     assert int(said["questions for training"]) + int(said["questions held out"]) == int(said["pairs kept"])
     assert said["trainable parameters"].startswith("29,184 of ")  # 2 * (d + k) over the sixteen linears of pocket
-    assert said["step-0 loss"] == said["base loss"]
     last = re.fullmatch(r"held-out loss: (\d+\.\d{4}) → (\d+\.\d{4})", printed.splitlines()[-1])
     assert last and last[1] == said["base loss"] and float(last[2]) < float(last[1])
     assert (folder / "adapter_model.safetensors").exists()
@@ -110,6 +111,24 @@ def test_ask_answers_the_same_every_time(trained):
     question = "How do I reverse a list?"
     answers = [run("ask", "--adapter", str(folder), "--max-new-tokens", "12", question).stdout for _ in range(2)]
     assert answers[0] == answers[1] and len(answers[0].splitlines()) > 3  # three lines about the model, then the answer
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="the processor's time of another process")
+def test_ask_takes_less_time_than_importing_what_it_needs_does_in_a_plain_python(trained):
+    """Processor time, the least of two runs in turns: of a plain Python a quarter goes into looking for garbage."""
+
+    def seconds(*command: str) -> float:
+        before = os.times()
+        subprocess.run([sys.executable, *command], capture_output=True, check=True)
+        after = os.times()
+        return after.children_user - before.children_user
+
+    ask = ("-m", "lorabook", "ask", "--adapter", str(trained[0]), "--max-new-tokens", "1", "x")
+    plain = ("-c", "import tokenizers; from transformers.models.gpt_bigcode import modeling_gpt_bigcode")
+    taken = [(seconds(*ask), seconds(*plain)) for _ in range(2)]
+    ours, theirs = map(min, zip(*taken))
+    assert ours < 0.9 * theirs, taken
 
 
 def test_ask_writes_the_prompt_that_was_trained_on_by_the_template_of_the_run(tmp_path, monkeypatch):
@@ -406,6 +425,28 @@ def test_help_version_and_memory_do_without_pytorch(arguments):
     code = "import sys; from lorabook.cli import app; app(standalone_mode=False); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_the_held_out_loss_is_measured_once_before_training_and_once_after(tmp_path, monkeypatch):
+    measured = []
+
+    def measure(*arguments, **more):
+        measured.append(answer_loss(*arguments, **more))
+        return measured[-1]
+
+    monkeypatch.setattr(loop, "answer_loss", measure)
+    monkeypatch.setattr("lorabook.training.evaluate.answer_loss", lambda *_, **more: pytest.fail("measured again"))
+    said = values(run("finetune", *QUICK, "--output", str(tmp_path)).stdout)
+    assert said["held-out loss"] == " → ".join(f"{m.loss:.4f}" for m in measured) and len(measured) == 2
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_an_engine_that_was_not_tested_is_refused_before_anything_is_loaded_or_written(tmp_path, monkeypatch, switch):
+    monkeypatch.setenv(switch, "true")
+    monkeypatch.setattr(cli, "_load_model", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(SettingError, match=rf"{switch} is set\), under which .*\. Use one process"):
+        run("finetune", *QUICK, "--output", str(tmp_path / "out"))
+    assert not any(tmp_path.iterdir())
 
 
 def test_an_adapter_that_could_not_be_saved_is_refused_before_it_is_trained(tmp_path, monkeypatch, capsys):

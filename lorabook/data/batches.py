@@ -27,6 +27,10 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         return Batch(self.input_ids.to(device), self.label_positions.to(device), self.labels.to(device))
 
+    def without_labels(self) -> "Batch":
+        """For a process with nothing to do while the others have: a forward pass that counts no label."""
+        return Batch(self.input_ids, self.label_positions[:0], self.labels[:0])
+
 
 def collate(examples: Sequence[Example], pad_id: int = 0) -> Batch:
     """Right-padded batch. The label of position t is the token at t + 1, for answer tokens only; padding has none."""

@@ -5,6 +5,8 @@ and values. On a T4 only the MATH backend takes that, and it stores every S x S 
 first keeps the efficient backend, whose memory grows with S instead of S^2.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -86,6 +88,20 @@ def refuse_padding(model: nn.Module) -> None:
     fixed size (its empty places would be). Right padding passes: no real position looks at what follows it.
     """
     model.register_forward_pre_hook(_check_padding, with_kwargs=True)
+
+
+@contextlib.contextmanager
+def masked_attention(model: nn.Module) -> Iterator[None]:
+    """Within the block a model that uses `EXPANDED` uses "sdpa", which masks reach: for batches padded on the left."""
+    host: Any = model
+    if host.config._attn_implementation != EXPANDED:
+        yield
+        return
+    host.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        host.set_attn_implementation(EXPANDED)
 
 
 def _check_padding(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

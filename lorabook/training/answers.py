@@ -1,6 +1,7 @@
 """What a model answers: its own words to a question, then what can be counted in them without judging."""
 
 import ast
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,11 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from lorabook.data.batches import length_batches
 from lorabook.data.examples import Pair, encode_prompt, end_token
 from lorabook.data.fences import code_blocks
 from lorabook.errors import DataError, SettingError
-from lorabook.models.attention import EXPANDED
+from lorabook.models.attention import masked_attention
 from lorabook.training.evaluate import evaluating
+from lorabook.training.progress import writing
 
 LEAST_STATEMENTS = 3
 LEAST_TEMPERATURE = 0.01
@@ -69,54 +72,64 @@ def answers(
     temperature: float = 0.0,
     seed: int = 0,
     max_length: int | None = None,
-    batch: int = 16,
+    batch_tokens: int = 8192,
     chat_template: bool = False,
     on_text: Callable[[str], None] | None = None,
 ) -> list[Answer]:
     """The model's answers to questions, in their order: greedy at temperature 0, sampled above.
 
-    Up to `batch` prompts of similar length are generated together, padded on the left (one at a time where the
-    model's attention takes no mask). Sampling draws from its own seed and leaves the random state alone. The model's
-    own generation settings are set aside. Each prompt is cut so that prompt and answer fit the model's positions
-    (`max_length`). With `chat_template` prompt and end of an answer are those of the tokenizer's chat template. For a
-    single question, `on_text` is called with every piece of the text as soon as it is written.
+    Prompts of similar length are generated together, padded on the left: as many as keep prompts * (longest +
+    `max_new_tokens`) <= `batch_tokens`, which bounds the keys and values kept, and at least one. Greedy answers are
+    those of one prompt at a time, to rounding. Sampling draws from its own seed and leaves the random state alone. The
+    model's own generation settings are set aside. Each prompt is cut so that prompt and answer fit the model's
+    positions (`max_length`). With `chat_template` prompt and end of an answer are those of the tokenizer's chat
+    template. For a single question, `on_text` is called with every piece of the text as soon as it is written.
 
     Raises:
         SettingError: the temperature (`check_temperature`); there is no chat template.
         DataError: the tokenizer has no end token.
     """
-    from transformers import GenerationConfig, TextStreamer
+    from transformers import GenerationConfig
 
     check_temperature(temperature)
     host: Any = model
     positions = max_length or getattr(model.config, "max_position_embeddings", None) or 1024
     max_new_tokens = min(max_new_tokens, positions // 2)
     prompts = [encode_prompt(asked, tokenizer, positions - max_new_tokens, chat_template) for asked in questions]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    size = 1 if host.config._attn_implementation == EXPANDED else max(1, batch)
+    groups = length_batches([len(ids) + max_new_tokens for ids in prompts], batch_tokens)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
     end = end_token(tokenizer, chat_template)
     settings = GenerationConfig(max_new_tokens=max_new_tokens, pad_token_id=end, eos_token_id=end, **sampling)
     own = host.generation_config  # its penalties and limits would change what is asked for here
     found: dict[int, Answer] = {}
-    streamer: Any = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True) if on_text else None
-    if on_text:
-        streamer.on_finalized_text = lambda text, stream_end=False: on_text(text)
-    with evaluating(model) as device, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with (
+        evaluating(model) as device,
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        writing(max_new_tokens * len(prompts)) if on_text is None else _heard(on_text, tokenizer) as streamer,
+    ):
         torch.manual_seed(seed)
         try:
             host.generation_config = settings
-            for start in range(0, len(order), size):
-                chosen = order[start : start + size]
+            for chosen in groups:
                 longest = max(len(prompts[i]) for i in chosen)
                 padding = [longest - len(prompts[i]) for i in chosen]
                 ids = torch.tensor([[end] * pad + prompts[i] for i, pad in zip(chosen, padding)], device=device)
                 mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in padding], device=device)
-                written = host.generate(ids, attention_mask=mask, streamer=streamer)[:, longest:].tolist()
+                with masked_attention(model) if any(padding) else contextlib.nullcontext():
+                    written = host.generate(ids, attention_mask=mask, streamer=streamer)[:, longest:].tolist()
                 found |= {i: Answer.of(new, tokenizer, end) for i, new in zip(chosen, written)}
         finally:
             host.generation_config = own
     return [found[i] for i in range(len(prompts))]
+
+
+def _heard(on_text: Callable[[str], None], tokenizer) -> contextlib.nullcontext[Any]:
+    """A streamer for `generate` that gives `on_text` every piece of the text."""
+    from transformers import TextStreamer
+
+    streamer: Any = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    streamer.on_finalized_text = lambda text, stream_end=False: on_text(text)
+    return contextlib.nullcontext(streamer)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,11 +46,17 @@ def evaluating(model: nn.Module):
 
 
 def answer_loss(
-    model: nn.Module, examples: Sequence[Example], micro_tokens: int = 4096, loss: nn.Module | None = None
+    model: nn.Module,
+    examples: Sequence[Example],
+    micro_tokens: int = 4096,
+    accelerator: Any = None,
+    loss: nn.Module | None = None,
 ) -> HeldOut:
     """Loss of the answers given their questions: the sum over all answer tokens divided by their number.
 
-    A sharded model computes within the module that was sharded alone: `loss`, its AnswerLoss, checked before.
+    With an `accelerator` of several processes, all of which must call this, each passes its share of every batch
+    through the model, and the sums of losses and of answer tokens are added up over the processes. A sharded model
+    computes only within the module that was sharded: `loss`, its AnswerLoss, checked before.
 
     Raises:
         DataError: there are no examples, or one does not fit the model (`check_rows`).
@@ -58,15 +65,20 @@ def answer_loss(
     if not examples:
         raise DataError("There are no answers to measure.", "Give more examples, or a larger maximum length.")
     check_rows(model, examples)
+    rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     total, tokens = 0.0, 0
     with evaluating(model) as device:
         if loss is None:
             loss = AnswerLoss(model)
             loss.check()
-        for rows in measuring(length_batches([len(e.input_ids) for e in examples], micro_tokens)):
-            batch = collate([examples[i] for i in rows]).to(device)
+        for rows in measuring(length_batches([len(e.input_ids) for e in examples], micro_tokens * world)):
+            mine = [examples[i] for i in rows[rank::world]]
+            batch = (collate(mine) if mine else collate(examples[:1]).without_labels()).to(device)
             total += loss(batch.input_ids, batch.label_positions, batch.labels).item()
             tokens += len(batch.labels)
+        if world > 1:
+            sums = accelerator.reduce(torch.tensor([total, tokens], dtype=torch.float64, device=device), "sum")
+            total, tokens = sums[0].item(), int(sums[1])
     return HeldOut(total / tokens, tokens, len(examples))
 
 

@@ -7,6 +7,7 @@ stop button that loses nothing, and a smaller micro-batch where memory runs out.
 
 import contextlib
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from lorabook.step.gradients import gradient_step, set_activation_checkpointing
 from lorabook.step.loss import AnswerLoss
 from lorabook.step.optimizer import make_optimizer, trained
 from lorabook.subspace.training import subspace_of
+from lorabook.threads import fastest_threads
 from lorabook.training import checkpoint
 from lorabook.training.accelerator import accelerator_for
 from lorabook.training.checkpoint import Checkpoint
@@ -88,7 +90,8 @@ def finetune(
         raise SettingError("There is a folder for copies and none for checkpoints.", "Give an output folder too.")
     check_rows(model, [*train, *held_out])
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=gpus), stop_button() as stop, faster(model):
+    threads = fastest_threads(model, config.micro_tokens)
+    with torch.random.fork_rng(devices=gpus), stop_button() as stop, faster(model), threads:
         run = TrainingRun(model, train, held_out, config, output, copy_to, on_log, collate, stop)
         with run.folder.only_writer():
             return run.go(resume)
@@ -226,6 +229,8 @@ class TrainingRun:
             self.history.held_out.pop()
         self.history.stopped = "running"
         self.splits, self.overflows = stored["splits"], stored["overflows"]
+        if stored.get("cores") == os.cpu_count():  # the same machine, where the last bits depend on the threads
+            torch.set_num_threads(stored["threads"])
         self.elapsed, self.evaluation_seconds = stored["elapsed"], stored["evaluation seconds"]
 
     def _begin(self) -> None:
@@ -244,10 +249,9 @@ class TrainingRun:
         """The held-out loss after the steps so far, unless it was measured already."""
         step = len(self.history.steps)
         if not self.history.held_out or self.history.held_out[-1][0] != step:
-            self.history.held_out.append((step, self._held_out_loss()))
-
-    def _held_out_loss(self) -> float:
-        return answer_loss(self.model, self.held_out, loss=self.loss if self.config.shard else None).loss
+            loss = self.loss if self.config.shard else None
+            found = answer_loss(self.model, self.held_out, accelerator=self.accelerator, loss=loss)
+            self.history.held_out.append((step, found.loss))
 
     def _clock(self) -> tuple[bool, bool, float]:
         """Whether the run was stopped, whether its time is up, and what share of its time is used.
@@ -343,8 +347,7 @@ class TrainingRun:
     def _batch(self, rows: list[int]) -> Batch:
         if rows:
             return self.collate([self.train[i] for i in rows])
-        filler = self.collate([self.train[0]])  # a process with nothing to do: a forward pass that counts no label
-        return Batch(filler.input_ids, filler.label_positions[:0], filler.labels[:0])
+        return self.collate([self.train[0]]).without_labels()
 
     def _split(self, micro: list[list[int]], step: int, failures: int) -> None:
         """Make the micro-batches half as large; after the last of FAILURES in a row, end the run with advice."""
@@ -408,6 +411,8 @@ class TrainingRun:
             "splits": self.splits,
             "overflows": self.overflows,
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
         }
 
 

@@ -1,8 +1,10 @@
 """What a run shows of its progress: a bar, a line every few steps, the memory it has used so far."""
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import torch
 
@@ -12,11 +14,16 @@ T = TypeVar("T")
 
 
 def progress_bar(total: int | None, initial: int, main: bool):
-    """A progress bar where someone can see it: a widget in a notebook, text in a terminal, nothing in a log file."""
-    from tqdm.auto import tqdm
+    """A progress bar where someone can see it: below a notebook's cell, in a terminal, nothing in a log file.
 
-    shown = main and ("ipykernel" in sys.modules or sys.stderr.isatty())
-    return tqdm(total=total, initial=initial, unit="step", disable=not shown)
+    It is text, so that a saved notebook keeps its last state. In a notebook, what goes to stderr would be red.
+    """
+    from tqdm import tqdm
+
+    notebook = "ipykernel" in sys.modules
+    shown = main and (notebook or sys.stderr.isatty())
+    file = sys.stdout if notebook else sys.stderr
+    return tqdm(total=total, initial=initial, unit="step", file=file, disable=not shown)
 
 
 def measuring(batches: Sequence[T]) -> Iterable[T]:
@@ -25,6 +32,24 @@ def measuring(batches: Sequence[T]) -> Iterable[T]:
 
     shown = "ipykernel" not in sys.modules and sys.stderr.isatty()
     return tqdm(batches, desc="held-out loss", unit="batch", delay=1, leave=False, disable=not shown)
+
+
+@contextlib.contextmanager
+def writing(tokens: int) -> Iterator[Any]:
+    """A `streamer` for `generate` that counts new tokens, of at most `tokens`, under a bar as that of `measuring`; None
+    where nobody would see it.
+    """
+    if "ipykernel" in sys.modules or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    def count(ids: torch.Tensor) -> None:
+        if ids.ndim == 1:  # one token of every row; the prompts (B, S) come first
+            bar.update(len(ids))
+
+    with tqdm(total=tokens, desc="answers", unit="token", delay=1, leave=False) as bar:
+        yield SimpleNamespace(put=count, end=lambda: None)
 
 
 def progress_line(history: History, total: int | None) -> str:

@@ -1,6 +1,7 @@
 """The explorers, each from the room of its notebook."""
 
 from lorabook.workbook.fastfood.explorer import FastfoodExplorer
+from lorabook.workbook.from_scratch.explorer import FadingExplorer
 from lorabook.workbook.intrinsic_dimension.explorer import SubspaceExplorer
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.low_rank.explorer import RankExplorer
@@ -11,6 +12,7 @@ from lorabook.workbook.start.explorer import StartExplorer
 
 __all__ = [
     "Explorer",
+    "FadingExplorer",
     "FastfoodExplorer",
     "LoRAExplorer",
     "MemoryExplorer",

@@ -111,6 +111,15 @@ def share() -> str:
     return markdown(("trained", "learning rate", "parameters", "held-out loss"), rows)
 
 
+def answers() -> str:
+    """Tokens a second of one contender over another's."""
+    rows = []
+    for name, case in result("answers")["cases"].items():
+        (low, middle, high), (first, second) = case["ratio"], case["tokens_per_second"]
+        rows.append((name, first, second, f"{middle:.2f} ({low:.2f}–{high:.2f})"))
+    return markdown(("", "rate of", "over that of", "median (quartiles)"), rows)
+
+
 def faults() -> str:
     """Every fault put in on purpose, and what came of it."""
     rows = (
@@ -145,7 +154,7 @@ def survivors() -> str:
     return markdown(("where", "was", "became", "lives because"), rows)
 
 
-TABLES = {f.__name__: f for f in (times, memory, run, growth, parts, share, faults, mutants, survivors)}
+TABLES = {f.__name__: f for f in (times, memory, run, growth, parts, share, answers, faults, mutants, survivors)}
 
 
 def filled(page: str) -> str:

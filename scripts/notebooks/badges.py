@@ -30,18 +30,19 @@ RUN = rf"{BADGE}(?: +{BADGE})*"
 GITHUB = r"https://(?:github\.com|raw\.githubusercontent\.com)/[^/\s)]+/[^/\s)]+/(?:blob/)?main/"
 
 FIRST_CELL = """\
-# Install lorabook if needed.
+# Install lorabook if needed.{hint}
 import glob
 import importlib.util
 
 if importlib.util.find_spec("lorabook") is None:
-    found = sorted(glob.glob("lorabook-*.whl"), reverse=True) or {otherwise}
+    found = sorted(glob.glob("lorabook-*.whl"))[::-1] or {otherwise}
 {refusal}    %pip install -q {{found[0]}}
 from lorabook.workbook.kit.setup import setup
 
 setup()"""
+HINT = " `make wheel` in a checkout makes its wheel."
 REFUSAL = """\
-    assert found, "lorabook is not installed. Put its wheel beside this notebook; `make wheel` in a checkout makes it."
+    assert found, "lorabook is not installed. Put its wheel beside this notebook."
 """
 
 
@@ -71,10 +72,10 @@ class Place:
         """The first code cell of every notebook: install lorabook where it is missing, then set up."""
         if self.pypi:
             series = ".".join(__version__.split(".")[:2])
-            return FIRST_CELL.format(otherwise=f"[\"'lorabook=={series}.*'\"]", refusal="")
+            return FIRST_CELL.format(otherwise=f"[\"'lorabook=={series}.*'\"]", hint="", refusal="")
         if self.slug:
-            return FIRST_CELL.format(otherwise=f'["git+https://github.com/{self.slug}"]', refusal="")
-        return FIRST_CELL.format(otherwise='(glob.glob("../lorabook") and [".."])', refusal=REFUSAL)
+            return FIRST_CELL.format(otherwise=f'["git+https://github.com/{self.slug}"]', hint="", refusal="")
+        return FIRST_CELL.format(otherwise='glob.glob("../lorabook/..")', hint=HINT, refusal=REFUSAL)
 
     def in_title(self, source: str, notebook: str) -> str:
         """A notebook's first cell with its badges, if there are any, as the paragraph below the title."""

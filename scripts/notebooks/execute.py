@@ -27,11 +27,25 @@ def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     return result
 
 
-def is_progress_bar(output: nbformat.NotebookNode) -> bool:
-    """Whether this is a bar's widget, which without a kernel would stand at 0% for ever."""
-    data = output.get("data", {})
-    widget = "application/vnd.jupyter.widget-view+json" in data
-    return widget and bool(re.match(r"\s*\d+%\|", data.get("text/plain", "")))
+BAR = re.compile(r"\s*\d+%\|")
+
+
+def without_bars(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The outputs without progress bars, which are of no interest to a reader and show other seconds each time.
+
+    Of a line that was written over, what was written last stays, as on a screen.
+    """
+    result = []
+    for output in outputs:
+        if output.output_type == "stream":
+            lines = [line.rpartition("\r")[2] for line in output.text.split("\n")]
+            output.text = "\n".join(line for line in lines if not BAR.match(line))
+            if not output.text:
+                continue
+        elif BAR.match(output.get("data", {}).get("text/plain", "")):
+            continue
+        result.append(output)
+    return result
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
@@ -45,7 +59,8 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
         cell.execution_count = count
         ignored = "nbval-ignore-output" in cell.metadata.get("tags", ())  # else nbval would miss the bar
-        cell.outputs = joined([output for output in cell.outputs if not (ignored and is_progress_bar(output))])
+        outputs = joined(cell.outputs)
+        cell.outputs = without_bars(outputs) if ignored else outputs
         for output in cell.outputs:
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             if output.output_type == "execute_result":

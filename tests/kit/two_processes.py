@@ -3,13 +3,18 @@
 python -m tests.kit.two_processes BATCH_TOKENS OUTPUT
 """
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch.nn.modules.module import register_module_forward_pre_hook
 
+from lorabook.step.loss import AnswerLoss
 from lorabook.training.accelerator import accelerator_for
+from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
 from tests.kit.runs import HELD_OUT, TRAIN, config, gradients_of, lora_model, stop_at, values
 
@@ -29,13 +34,29 @@ def random_states(model) -> list[torch.Tensor]:
     return states
 
 
+def measured(model, accelerator) -> list[dict]:
+    """The held-out loss, also of a single row; of each the answer tokens that passed the model in this process."""
+    found, labels = [], []
+
+    def count(module, arguments) -> None:
+        if isinstance(module, AnswerLoss):
+            labels.append(len(arguments[2]))
+
+    handle = register_module_forward_pre_hook(count)
+    for rows in (HELD_OUT, HELD_OUT[:1]):
+        labels.clear()
+        found.append(asdict(answer_loss(model, rows, 40, accelerator)) | {"passed": sum(labels)})
+    handle.remove()
+    return found
+
+
 def main(batch_tokens: str, output: str) -> None:
     import torch.distributed as dist
 
     model, again, histories = lora_model(), lora_model(), []
     states = {"whole": random_states(model), "resumed": random_states(again)}
     folder, settings = Path(output), config(batch_tokens=int(batch_tokens), **SETTINGS)
-    accelerator_for(next(model.parameters()).device)  # starts the process group, as the first run would
+    accelerator = accelerator_for(next(model.parameters()).device)  # starts the process group, as the first run would
     rank = dist.get_rank() if dist.is_initialized() else 0
 
     def whole() -> None:  # a folder for each process, of which only the main one's is to be made
@@ -48,6 +69,7 @@ def main(batch_tokens: str, output: str) -> None:
         dist.barrier()  # until the main process has written the checkpoint
     histories.append(finetune(again, TRAIN, HELD_OUT, settings, output=folder / "parts", resume=True))
 
+    (folder / f"measured-{rank}.json").write_text(json.dumps(measured(model, accelerator)))
     flat = {f"{i}.{name}": g for i, step in enumerate(seen) for name, g in step.items()}
     save_file(flat, folder / f"gradients-{rank}.safetensors")
     for name, trained in (("whole", model), ("resumed", again)):

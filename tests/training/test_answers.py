@@ -2,19 +2,26 @@
 
 import math
 import random
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import LlamaConfig
+from transformers import GenerationMixin, LlamaConfig
 
 from lorabook.data.examples import encode, encode_prompt
+from lorabook.data.stackoverflow import load
 from lorabook.errors import DataError, SettingError
+from lorabook.models import load_model
+from lorabook.models.attention import EXPANDED, attention_for, refuse_padding
 from lorabook.training.answers import Answer, AnswerQuality, ParseShare, answer, answers, parse_share
 from tests.kit.families import LLAMA_SIZES, build, gpt_bigcode
 from tests.kit.logs import logged
 from tests.kit.text import TEXT, pair, tokenizer
+
+T4 = (7, 5)
 
 
 def llama_writer() -> LlamaConfig:
@@ -76,15 +83,45 @@ def test_an_answer_repeats_and_leaves_random_state_and_mode_alone(temperature):
     assert not model.training
 
 
+@pytest.mark.parametrize("attention", ["sdpa", EXPANDED])
 @pytest.mark.parametrize("family", ["gpt_bigcode", "llama"])
-def test_answers_in_batches_are_those_of_one_at_a_time_in_the_order_asked(family):
+def test_answers_in_batches_are_those_of_one_at_a_time_in_the_order_asked(family, attention):
+    """Also where the attention for a T4, which hears of no mask, would take padding for text."""
+    attention_for("cuda", T4)
     model = writer() if family == "gpt_bigcode" else build(llama_writer())
+    model.set_attn_implementation(attention)
+    refuse_padding(model)
     asked = [pair(question) for question in ("word " * 300, *TEXT, "x")]
     alone = [answers(model, tokenizer(), [question], max_new_tokens=12)[0] for question in asked]
-    for batch in (1, 3, 16):
-        assert answers(model, tokenizer(), asked, max_new_tokens=12, batch=batch) == alone
-    assert len({a.text for a in alone}) > 2
+    for batch_tokens in (1, 3 * 64, 8192):
+        assert answers(model, tokenizer(), asked, max_new_tokens=12, batch_tokens=batch_tokens) == alone
+    assert len({a.text for a in alone}) > 2 and model.config._attn_implementation == attention
     assert answers(model, tokenizer(), [], max_new_tokens=12) == []
+
+
+def test_the_pocket_model_answers_in_batches_as_one_at_a_time():
+    """Sixteen real prompts of many lengths, of which some answers end before others."""
+    loaded = load_model("pocket", device="cpu")
+    asked, tokenizer = load("sample", rows=60).pairs[:16], loaded.tokenizer
+    first = [a.text for a in answers(loaded.model, tokenizer, asked, max_new_tokens=24)]
+    ends = Counter(t for text in first for t in set(tokenizer(text).input_ids[4:20]))
+    end = next(t for t, count in ends.most_common() if 4 <= count <= 12)
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+    alone = [answers(loaded.model, tokenizer, [question], max_new_tokens=24)[0] for question in asked]
+    assert answers(loaded.model, tokenizer, asked, max_new_tokens=24) == alone
+    assert {a.ended for a in alone} == {True, False} and len({a.tokens for a in alone}) > 3
+
+
+def test_a_batch_is_no_larger_than_its_tokens_allow(monkeypatch):
+    model, shapes, generate = writer(), [], GenerationMixin.generate
+    monkeypatch.setattr(
+        GenerationMixin, "generate", lambda self, ids, **more: shapes.append(ids.shape) or generate(self, ids, **more)
+    )
+    asked = [pair("word " * count) for count in (40, 1, 2, 3, 40, 40)]
+    answers(model, tokenizer(), asked, max_new_tokens=12, batch_tokens=120)
+    assert sum(rows for rows, _ in shapes) == 6 and max(rows for rows, _ in shapes) > 1
+    assert all(rows == 1 or rows * (longest + 12) <= 120 for rows, longest in shapes)
+    assert all(a <= b for (_, a), (_, b) in pairwise(shapes))
 
 
 def test_an_answer_says_whether_it_ended_by_itself_and_how_long_it_is():

@@ -4,15 +4,19 @@ import io
 import resource
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+import tqdm
 
 from lorabook.training import loop
+from lorabook.training.answers import answer, answers
 from lorabook.training.loop import finetune
 from lorabook.training.progress import measuring, peak_bytes, progress_bar
 from tests.kit.families import gpt_bigcode
 from tests.kit.runs import HELD_OUT, TRAIN, config, lora_model
+from tests.kit.text import TEXT, pair, tokenizer
 
 
 class Bar(io.StringIO):
@@ -51,6 +55,16 @@ def test_a_loss_that_climbs_is_told_once_while_it_does(capsys):
     assert "above where it began" not in capsys.readouterr().out
 
 
+def test_a_bar_below_a_cell_is_text_that_ends_at_the_end(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    with progress_bar(3, 1, True) as bar:
+        bar.update(2)
+    said = capsys.readouterr()
+    assert "100%|" in said.out.split("\r")[-1] and "3/3" in said.out
+    assert said.err == "", "what goes there is red in a notebook"
+    assert progress_bar(3, 0, False).disable, "one process of several draws"
+
+
 def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
@@ -68,6 +82,24 @@ def test_a_terminal_shows_how_far_the_held_out_loss_is_and_nobody_else_sees_it(m
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     bar = measuring([[0], [1]])
     assert not bar.disable and not bar.leave and list(bar) == [[0], [1]]
+
+
+def test_a_terminal_shows_how_many_tokens_are_written_and_nobody_else_sees_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    model, asked = gpt_bigcode(vocab_size=300, n_positions=64), [pair(question) for question in TEXT]
+    answers(model, tokenizer(), asked, max_new_tokens=5)
+    assert not sys.stderr.getvalue()
+    bars = []
+    monkeypatch.setattr(tqdm, "tqdm", lambda **about: bars.append((about, tqdm.std.tqdm(disable=True))) or bars[-1][1])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    answer(model, tokenizer(), asked[0], max_new_tokens=5, on_text=lambda text: None)
+    assert not bars  # the text shows it
+    counted = []
+    monkeypatch.setattr(tqdm.std.tqdm, "update", lambda self, n=1: counted.append(n))
+    answers(model, tokenizer(), asked, max_new_tokens=5)
+    ((about, _),) = bars
+    assert about["total"] == 5 * len(asked) == sum(counted) and not about["leave"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the oracle is Linux's own account")

@@ -71,6 +71,17 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
         ends = [load_file(two / f"{name}-{rank}.safetensors") for name in ("whole", "resumed")]
         assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])  # stopped and resumed, bit for bit
 
+    # the held-out loss is the same, of the same tokens, of which each process had a share; of a single row one had all
+    before, rows = (json.loads((folder / "measured-0.json").read_text()) for folder in (one, two))
+    other = json.loads((two / "measured-1.json").read_text())
+    for alone, first, second in zip(before, rows, other, strict=True):
+        assert first["loss"] == second["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+        assert first["tokens"] == second["tokens"] == alone["tokens"] == alone["passed"]
+        assert first["passed"] + second["passed"] == alone["tokens"]
+    assert 0 < other[0]["passed"] < before[0]["passed"] and other[1]["passed"] == 0
+    measured = [json.loads((folder / "whole-0.json").read_text())["held_out"] for folder in (one, two)]
+    assert [loss for _, loss in measured[1]] == pytest.approx([loss for _, loss in measured[0]], rel=1e-5)
+
     # dropout draws of its own for each process, and after resuming no process begins again with what it drew first
     files = [two / f"random-{name}-{rank}.safetensors" for name in ("whole", "resumed") for rank in range(2)]
     begins = [load_file(file)["first"] for file in files]
@@ -95,6 +106,7 @@ def test_the_command_line_under_accelerate_launch(tmp_path):
         start(two, *LAUNCH, *FINETUNE, "--batch-tokens", "256", "--output", "adapter"),
     ]
     others = ("tokens per", "peak", "[Gloo]")  # PyTorch 2.9 announces its process group
+    said = [re.sub(r"  [\d,]+ tokens/s.*", "", text) for text in said]
     lines = [[x for x in text.splitlines() if x and not x.startswith(others)] for text in said]
     assert lines[1] == lines[0] and lines[0][-1].startswith("held-out loss: ")
     adapters = [load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (one, two)]

@@ -30,7 +30,8 @@ LORA_UPDATE = Exercise(
     task="What LoRA adds to a layer's output, as every program that loads the adapter will.",
     stub='''\
 def lora_update(x, A, B, alpha):
-    """What LoRA adds to a layer's output, so that the same directions twice, with r doubled, add the same.
+    """What LoRA adds to a layer's output, so that the same directions twice, with r
+    doubled, add the same.
 
     x: (batch, k), A: (r, k), B: (d, r) -> (batch, d).
     """
@@ -138,11 +139,13 @@ from torch import nn
 
 
 def merge_head(model, A, B, scaling):
-    """Make model.head, an nn.Linear, multiply by W0 + scaling B A, and leave model.embedding as it is.
+    """Make model.head, an nn.Linear, multiply by W0 + scaling B A, and leave
+    model.embedding as it is.
 
-    Both hold one frozen tensor of shape (vocabulary, width), fp32 or fp16. A: (r, width) and B: (vocabulary, r), fp32.
-    Form the sum in fp32 and round it once. Nothing is returned; the head stays frozen, in its dtype.
-    A model whose ends are no longer tied says so: model.config.tie_word_embeddings is False.
+    Both hold one frozen tensor of shape (vocabulary, width), fp32 or fp16.
+    A: (r, width) and B: (vocabulary, r), fp32. Form the sum in fp32 and round it once.
+    Nothing is returned; the head stays frozen, in its dtype. A model whose ends are no
+    longer tied says so: model.config.tie_word_embeddings is False.
     """
     raise NotImplementedError
 ''',
@@ -312,11 +315,11 @@ from torch import nn
 
 
 class Layer(nn.Module):
-    """h = base(x) + B A x over `base`, an nn.Linear that may have a bias and sits in the middle of a model.
-
-    Attributes: base, the module it was given; A (r, inputs), random at the start, and B (outputs, r), zero.
-    A and B get gradients, base gets none, and the layers before this one get theirs.
-    """
+    """h = base(x) + B A x over `base`, an nn.Linear that may have a bias and sits in the
+    middle of a model.
+    Attributes: base, the module it was given; A (r, inputs), random at the start, and
+    B (outputs, r), zero. A and B get gradients, base gets none, and the layers before
+    this one get theirs."""
 
     def __init__(self, base, r):
         super().__init__()
@@ -452,11 +455,14 @@ NAME_FAULT = Exercise(
 def name_fault(run):
     """The name of the fault, or "nothing". `run` is a dictionary:
 
-    "labels": the number of label tokens in its first rows, "end labels": how many of them are the end token;
+    "labels": the number of label tokens in its first rows,
+    "end labels": how many of them are the end token;
     "distance": from a position to the token that is its label, None if there is no label;
     "r", "alpha", and "scaling", by which B A x is truly multiplied;
-    "layers", and of them "A zero" and "B zero": those where that factor is zero at the end;
-    "base": its weights' fingerprint, "trained on": that of the base of the adapter it went on with, None for a new one;
+    "layers", and of them "A zero" and "B zero":
+    those where that factor is zero at the end;
+    "base": its weights' fingerprint, "trained on": that of the base of the adapter it
+    went on with, None for a new one;
     "start": the held-out loss before the first step, "losses": those of all steps.
     """
     raise NotImplementedError

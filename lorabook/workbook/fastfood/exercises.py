@@ -66,10 +66,13 @@ import torch
 
 
 def fwht(x):
-    """H x for a vector x of n numbers, n a power of two: unscaled, as a new tensor of x's dtype.
+    """H x for a vector x of n numbers, n a power of two: unscaled, as a new tensor of
+    x's dtype.
 
-    For h = 1, 2, 4 ... n/2: every pair (a, b) of numbers at distance h becomes (a + b, a - b).
-    The pairs of a stage: blocks start at 0, 2h, 4h ...; within a block, place j is paired with j + h.
+    For h = 1, 2, 4 ... n/2: every pair (a, b) of numbers at distance h becomes
+    (a + b, a - b).
+    The pairs of a stage: blocks start at 0, 2h, 4h ...; within a block, place j is
+    paired with j + h.
     """
     raise NotImplementedError
 ''',
@@ -186,9 +189,10 @@ from lorabook.subspace.fastfood import fwht
 def fastfood_adjoint(w, B, Pi, G, d, c):
     """P^T w for the projection P whose forward pass is
 
-        z = pad(theta, L);  z = fwht(B * z);  z = z[Pi];  z = fwht(G * z);  return z[:D] / c
+        z = pad(theta, L); z = fwht(B * z); z = z[Pi]; z = fwht(G * z); return z[:D] / c
 
-    w: (D,). B and G: (L,), diagonals. Pi: (L,), a permutation as whole numbers. c: a number. Returns (d,).
+    w: (D,). B and G: (L,), diagonals. Pi: (L,), a permutation as whole numbers.
+    c: a number. Returns (d,).
     """
     raise NotImplementedError
 ''',
@@ -248,7 +252,7 @@ def fastfood_adjoint(w, B, Pi, G, d, c):
 
 def _pad(theta, L):
     if len(theta) > L:
-        raise ValueError(f"theta has {len(theta)} numbers, and at most L = {L} have a place.")
+        raise ValueError(f"theta has {len(theta)} numbers, at most L = {L} have a place.")
     return F.pad(theta, (0, L - len(theta)))
 
 
@@ -291,7 +295,8 @@ import torch.nn.functional as F
 def pad_theta(theta, L):
     """theta (d,) with zeros behind it, as a vector of L numbers.
 
-    If d > L there is no place for all of theta. What should happen then? F.pad with a negative amount crops.
+    If d > L there is no place for all of theta. What should happen then?
+    F.pad with a negative amount crops.
     """
     raise NotImplementedError
 ''',
@@ -302,7 +307,7 @@ import torch.nn.functional as F
 
 def pad_theta(theta, L):
     if len(theta) > L:
-        raise ValueError(f"theta has {len(theta)} numbers, and at most L = {L} have a place.")
+        raise ValueError(f"theta has {len(theta)} numbers, at most L = {L} have a place.")
     return F.pad(theta, (0, L - len(theta)))
 """,
     praise="what does not fit is refused, by name and number.",
@@ -368,10 +373,13 @@ import torch
 
 
 def said_start(shapes, d):
-    """What SAID trains, as it starts: (theta, lambdas), two vectors with d numbers between them.
+    """What SAID trains, as it starts: (theta, lambdas), two vectors with d numbers
+    between them.
 
-    theta_i^D = theta0_i + lambda_i (P theta)_i for each of the model's parameter tensors i.
-    shapes: the shape of every parameter tensor, such as [(24, 64), (24,)]. d: the whole budget.
+    theta_i^D = theta0_i + lambda_i (P theta)_i for each of the model's parameter
+    tensors i.
+    shapes: the shape of every parameter tensor, such as [(24, 64), (24,)].
+    d: the whole budget.
     """
     raise NotImplementedError
 ''',

@@ -87,10 +87,13 @@ MARK = "\\n\\nAnswer:\\n"
 
 
 def encode_row(question, answer, tokenize, eos, max_length):
-    """(ids, start): the ids of question, MARK, answer and `eos`, and the place of the answer's first id.
+    """(ids, start): the ids of question, MARK, answer and `eos`, and the place of the
+    answer's first id.
 
-    tokenize: turns text into a list of ids. The three texts are tokenised apart and joined as ids.
-    A row longer than max_length loses the end of its question; MARK, answer and eos stay whole.
+    tokenize: turns text into a list of ids. The three texts are tokenised apart and
+    joined as ids.
+    A row longer than max_length loses the end of its question; MARK, answer and eos
+    stay whole.
     """
     raise NotImplementedError
 ''',
@@ -249,8 +252,10 @@ import random
 def split_rows(rows, held_out, seed):
     """(train, held): every row on one side, and all answers to one question on the same.
 
-    rows: list of dictionaries with a "question_id"; several rows may answer one question. Leave the list as it is.
-    held_out: share of the questions to hold out. seed: decides which; the same seed gives the same split.
+    rows: list of dictionaries with a "question_id"; several rows may answer one question.
+    Leave the list as it is.
+    held_out: share of the questions to hold out.
+    seed: decides which; the same seed gives the same split.
     """
     raise NotImplementedError
 ''',
@@ -326,7 +331,8 @@ import math
 def perplexity(losses, tokens):
     """exp of the mean loss of all label tokens.
 
-    losses: mean loss of each batch, in nats per label token. tokens: how many label tokens each batch has.
+    losses: mean loss of each batch, in nats per label token.
+    tokens: how many label tokens each batch has.
     """
     raise NotImplementedError
 ''',
@@ -442,10 +448,12 @@ import torch
 
 
 def did_it_train(before, after):
-    """True if every layer's B changed and is finite, and no base weight changed by a single bit.
+    """True if every layer's B changed and is finite, and no base weight changed by a
+    single bit.
 
-    before, after: dictionaries with "loss", a number, and for each layer, "c_attn" and "c_fc", the tensors
-    "c_attn.base", "c_attn.A", "c_attn.B" and so on. `before` may be a fresh adapter or one that was trained already.
+    before, after: dictionaries with "loss", a number, and for each layer, "c_attn" and
+    "c_fc", the tensors "c_attn.base", "c_attn.A", "c_attn.B" and so on. `before` may be
+    a fresh adapter or one that was trained already.
     Whether the run made the model better is another question.
     """
     raise NotImplementedError
@@ -531,7 +539,8 @@ ANSWER_LABELS = Exercise(
 def answer_labels(ids, start, length):
     """Labels for a model that shifts them itself, one label for every id.
 
-    ids: list of token ids: question, answer, end token (id 0), then padding (id 0 as well).
+    ids: list of token ids: question, answer, end token (id 0), then padding
+    (id 0 as well).
     start: where the answer begins.
     length: how many tokens are real; what follows is padding.
     """
@@ -673,7 +682,8 @@ LOSS_BY_HAND = Exercise(
 def loss_by_hand(logits, labels):
     """Mean of -ln p(next token) over the labels of the whole batch, in nats.
 
-    logits: (B, S, V), some in the hundreds; those at position t predict the token at position t + 1.
+    logits: (B, S, V), some in the hundreds; those at position t predict the token at
+    position t + 1.
     labels: (B, S) token ids, -100 where there is no label; label t belongs to position t.
     """
     raise NotImplementedError

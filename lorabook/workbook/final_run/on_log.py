@@ -3,24 +3,29 @@
 import signal
 from collections.abc import Callable
 
-import ipywidgets as widgets
+from IPython import get_ipython
+from IPython.display import DisplayHandle, Image, display
 
 from lorabook.training.history import History
 from lorabook.workbook.kit.figures import loss_curve, to_png
 
 
-class LossPlot(widgets.Image):
-    """A picture of a running History. One image, redrawn in place."""
+class LossPlot:
+    """A picture of a running History below the cell that runs, redrawn in place. The saved notebook keeps the last."""
 
     def __init__(self, total: int | None = None):
         self.total = total
-        super().__init__(format="png", width="640", value=to_png(loss_curve(History(), "Not started yet", total)))
+        self.cell: int | None = None  # the one that it was last drawn below: a resumed run is drawn where one looks
+        self.handle: DisplayHandle | None = None
 
     def __call__(self, history: History) -> None:
-        self.value = to_png(loss_curve(history, f"Step {len(history.steps)}", self.total))
-
-    def __repr__(self) -> str:
-        return "LossPlot()"
+        curve = loss_curve(history, f"Step {len(history.steps)}", self.total)
+        picture = Image(to_png(curve), width=640)
+        cell = getattr(get_ipython(), "execution_count", None)
+        if self.handle and cell == self.cell:
+            self.handle.update(picture)
+        else:
+            self.cell, self.handle = cell, display(picture, display_id=True)
 
 
 def interrupt_at(step: int, then: Callable[[History], None] | None = None) -> Callable[[History], None]:

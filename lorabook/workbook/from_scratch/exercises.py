@@ -213,7 +213,8 @@ LORA_MERGE = Exercise(
 def lora_merge(W, A, B, alpha, merged):
     """The weight with (alpha / r) B A in it, as a new tensor of W's shape and dtype.
 
-    W: (d, k), maybe fp16. A: (r, k) and B: (d, r), fp32. merged: whether W includes the update already; then return it.
+    W: (d, k), maybe fp16. A: (r, k) and B: (d, r), fp32.
+    merged: whether W includes the update already; then return it.
     The sum is formed in fp32 and rounded to W's dtype once.
     """
     raise NotImplementedError
@@ -361,9 +362,9 @@ from torch import nn
 class LoRAEmbedding(nn.Module):
     """h = W0[token] + (alpha / r) B A[:, token] over a frozen nn.Embedding.
 
-    Attributes: A (r, vocabulary) and B (width, r), one of them zero at the start, the other standard normal.
-    p: dropout probability of the model's linear layers. A lookup has no input to drop from, so it is not used.
-    """
+    Attributes: A (r, vocabulary) and B (width, r), one of them zero at the start, the
+    other standard normal. p: dropout probability of the model's linear layers. A lookup
+    has no input to drop from, so it is not used."""
 
     def __init__(self, base, r, alpha, p):
         super().__init__()
@@ -464,8 +465,9 @@ TREE_SHAPES = Exercise(
     name="tree_shapes",
     task="The shapes and counts in StarCoderBase-1B with LoRA on five kinds of modules.",
     stub="""\
-# StarCoderBase-1B: width 2048, 24 blocks, 16 heads of 128 that share one key and one value head, MLP width 8192,
-# vocabulary 49152, lm_head tied to wte. LoRA: r = 16 on c_attn, c_proj, c_fc, wte and wpe.
+# StarCoderBase-1B: width 2048, 24 blocks, 16 heads of 128 that share one key and one
+# value head, MLP width 8192, vocabulary 49152, lm_head tied to wte.
+# LoRA: r = 16 on c_attn, c_proj, c_fc, wte and wpe.
 tree_shapes = {
     "c_attn.weight": ...,  # shapes as PyTorch stores them: (rows, columns)
     "c_attn.A": ...,

@@ -14,22 +14,24 @@ def training(held_out: Mapping[int, tuple[float, float, float]], title: str) -> 
     """The held-out loss by the steps taken: of tokens on docstring lines, of the others, and of all."""
     figure, axes = new_figure(7.2, 3.2)
     looks = (("docstring lines", ORANGE, BROWN), ("other tokens", BLUE, BLUE), ("all tokens", GREY, "#555555"))
+    of_all = list(held_out.values())[-1][2]
     for (label, colour, text), losses in zip(looks, zip(*held_out.values())):
         axes.plot(list(held_out), losses, "o-", color=colour, lw=2)
-        below = -12 if label == "other tokens" else 0
-        axes.annotate(f"{label}, {losses[0]:.2f} → {losses[-1]:.2f}", (max(held_out), losses[-1]), xytext=(10, below),
+        up = 0 if label == "docstring lines" else 7 if losses[-1] > of_all else -7  # two lines that end close together
+        axes.annotate(f"{label}, {losses[0]:.2f} → {losses[-1]:.2f}", (max(held_out), losses[-1]), xytext=(10, up),
                       textcoords="offset points", va="center", color=text, annotation_clip=False)  # fmt: skip
     axes.set(xlabel="training step", ylabel="held-out loss (nats per token)", title=title)
     axes.set_xlim(-1, 1.02 * max(held_out))
     return figure
 
 
-def fading_in(strengths: Sequence[float], rates: Sequence[float]) -> Figure:
-    """How often a habit is seen, by the factor on the LoRA update."""
+def fading_in(strengths: Sequence[float], counts: Sequence[tuple[int, int]]) -> Figure:
+    """How often a habit is seen, of how many chances, by the factor on the LoRA update."""
     figure, axes = new_figure(6.4, 2.9)
-    axes.plot(strengths, [100 * rate for rate in rates], "o-", color=ORANGE, lw=2)
-    for strength, rate in zip(strengths, rates):
-        axes.annotate(f"{rate:.0%}", (strength, 100 * rate), xytext=(0, 8), textcoords="offset points", ha="center")
+    percent = [100 * seen / chances for seen, chances in counts]
+    axes.plot(strengths, percent, "o-", color=ORANGE, lw=2)
+    for place, (seen, chances) in zip(zip(strengths, percent), counts):
+        axes.annotate(f"{seen} of {chances}", place, xytext=(0, 8), textcoords="offset points", ha="center")
     axes.set(xlabel="factor on the LoRA update", ylabel="functions with docstring (%)", ylim=(0, 115))
     axes.set_xticks(list(strengths))
     axes.set_title("The habit fades in with the update")
@@ -43,7 +45,9 @@ def which_factor(found: Mapping[str, Any]) -> Figure:
         found: the stored result "from_scratch/which_factor".
     """
     figure, panes = new_panes(7.6, 3.2)
-    for axes, part, label in zip(panes, ("layer", "model"), ("relative squared error", "loss (nats per answer token)")):
+    for axes, part, label in zip(
+        panes, ("layer", "model"), ("squared error (lower is better)", "loss on held-out answers (nats per token)")
+    ):
         for place, (start, colour) in enumerate((("B zero", BLUE), ("A zero", ORANGE))):
             values = found[part][start]["test"]
             mean = sum(values) / len(values)

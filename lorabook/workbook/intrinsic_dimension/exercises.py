@@ -66,9 +66,11 @@ PROJECT_UP = Exercise(
     task="The D parameters of a model whose d trained numbers are theta_d.",
     stub='''\
 def project_up(theta0, R, theta_d):
-    """theta0 + P theta_d. P is R with every column scaled to length 1, and is never trained.
+    """theta0 + P theta_d. P is R with every column scaled to length 1, and is never
+    trained.
 
-    theta0: (D,). R: (D, d), random numbers. theta_d: (d,), or None for its value before the first step.
+    theta0: (D,). R: (D, d), random numbers.
+    theta_d: (d,), or None for its value before the first step.
     Returns (D,), a new tensor. A gradient must reach theta_d, and none may reach R.
     """
     raise NotImplementedError
@@ -181,10 +183,12 @@ READ_D90 = Exercise(
     task="The intrinsic dimension d90 of a model's curve of held-out losses.",
     stub='''\
 def read_d90(runs, model):
-    """The smallest d measured that recovers at least 90% of full training's drop in loss; None if none does.
+    """The smallest d measured that recovers at least 90% of full training's drop in loss;
+    None if none does.
 
-    runs: for each model, "pretrained" and "random", its "start" (loss before training), "full" (loss after training
-    every parameter) and "curve" (loss after training in d dimensions, a dictionary by d, in any order).
+    runs: for each model, "pretrained" and "random", its "start" (loss before training),
+    "full" (loss after training every parameter) and "curve" (loss after training in d
+    dimensions, a dictionary by d, in any order).
     model: which of them is asked about.
     """
     raise NotImplementedError

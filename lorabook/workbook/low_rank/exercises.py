@@ -112,7 +112,8 @@ BREAK_EVEN = Exercise(
     task="The rank up to which LoRA trains no more numbers than the matrix has.",
     stub='''\
 def break_even(d, k):
-    """The largest whole rank r at which A (r × k) and B (d × r) have no more parameters in total than W0 (d × k)."""
+    """The largest whole rank r at which A (r × k) and B (d × r) have no more parameters
+    in total than W0 (d × k)."""
     raise NotImplementedError
 ''',
     hint="Write down the numbers in A and B together, set them equal to d·k, solve for r, and round to a whole rank.",
@@ -178,7 +179,8 @@ TRUNCATION_ERROR = Exercise(
     task="How far a matrix is from the closest one of rank r.",
     stub='''\
 def truncation_error(S, r):
-    """The Frobenius norm of what rank r leaves out, from all singular values S (a tensor, largest first)."""
+    """The Frobenius norm of what rank r leaves out, from all singular values S
+    (a tensor, largest first)."""
     raise NotImplementedError
 ''',
     hint="The Frobenius norm of a matrix is the root of the sum of its squared singular values. Which are left out?",
@@ -238,9 +240,11 @@ RANK_FOR_ENERGY = Exercise(
     task="The smallest rank that keeps a given share of a matrix's energy.",
     stub='''\
 def rank_for_energy(S, share):
-    """The smallest r that keeps at least `share` of the energy, the sum of the squared singular values S.
+    """The smallest r that keeps at least `share` of the energy, the sum of the squared
+    singular values S.
 
-    S: tensor of all singular values, largest first. share: between 0 and 1, for example 0.9.
+    S: tensor of all singular values, largest first.
+    share: between 0 and 1, for example 0.9.
     """
     raise NotImplementedError
 ''',

@@ -26,10 +26,12 @@ BOTTLENECK_PARAMETERS = Exercise(
     task="The numbers that bottleneck adapters train in a model.",
     stub='''\
 def bottleneck_parameters(d, m, blocks):
-    """Numbers trained with bottleneck adapters (Houlsby et al. 2019) in a GPT of `blocks` blocks and width d.
+    """Numbers trained with bottleneck adapters (Houlsby et al. 2019) in a GPT of `blocks`
+    blocks and width d.
 
-    An adapter is h + W_up f(W_down h + b_down) + b_up, from d numbers to m and back. Each block has one behind
-    attention and one behind the MLP. Every LayerNorm of the model is trained with them: two a block, one at the end.
+    An adapter is h + W_up f(W_down h + b_down) + b_up, from d numbers to m and back.
+    Each block has one behind attention and one behind the MLP. Every LayerNorm of the
+    model is trained with them: two a block, one at the end.
     """
     raise NotImplementedError
 ''',
@@ -192,10 +194,13 @@ import torch
 
 
 def swap_merged(weight, kept, old, new):
-    """Make `weight`, into which the adapter `old` is merged, W0 + (alpha / r) B A of the adapter `new`, in place.
+    """Make `weight`, into which the adapter `old` is merged, W0 + (alpha / r) B A of the
+    adapter `new`, in place.
 
-    weight: (d, k), maybe fp16: the frozen tensor that the model holds and goes on holding. Nothing is returned.
-    kept: a copy of W0 in weight's dtype. old, new: (A, B, alpha) with A (r, k) and B (d, r), parameters in fp32.
+    weight: (d, k), maybe fp16: the frozen tensor that the model holds and goes on
+    holding. Nothing is returned.
+    kept: a copy of W0 in weight's dtype.
+    old, new: (A, B, alpha) with A (r, k) and B (d, r), parameters in fp32.
     After a hundred swaps the weight must be what the first gives, to the bit.
     """
     raise NotImplementedError
@@ -386,7 +391,8 @@ import torch
 
 
 def grow_rank(A, B, alpha, new_r):
-    """(A, B, alpha) of rank new_r > r whose update (alpha / r) B A is what it was, and whose rank training can use.
+    """(A, B, alpha) of rank new_r > r whose update (alpha / r) B A is what it was, and
+    whose rank training can use.
 
     A: (r, k) -> (new_r, k). B: (d, r) -> (d, new_r).
     """
@@ -549,10 +555,13 @@ MIXED_FORWARD = Exercise(
     task="One batch in which every row has its own adapter.",
     stub='''\
 def mixed_forward(x, W, adapters, ids):
-    """h = W0 x + (alpha / r) B A x for every row of the batch, with the adapter of that row.
+    """h = W0 x + (alpha / r) B A x for every row of the batch, with the adapter of that
+    row.
 
-    x: (batch, ..., k). W: (d, k), shared by all. adapters: list of (A, B, alpha), whose ranks may differ.
-    ids: (batch,) whole numbers: the place in `adapters` of each row's own, or -1 for a row that has none.
+    x: (batch, ..., k). W: (d, k), shared by all.
+    adapters: list of (A, B, alpha), whose ranks may differ.
+    ids: (batch,) whole numbers: the place in `adapters` of each row's own, or -1 for a
+    row that has none.
     Returns (batch, ..., d), rows in the order of x.
     """
     raise NotImplementedError

@@ -84,7 +84,8 @@ LARGEST_BATCH = Exercise(
     task="How many sequences a training step can hold on a T4.",
     stub='''\
 def largest_batch(static, sequence, logits):
-    """The largest whole number of sequences in a batch on a T4, which offers 14.75 GiB; 0 if not even one fits.
+    """The largest whole number of sequences in a batch on a T4, which offers 14.75 GiB;
+    0 if not even one fits.
 
     static: bytes that do not depend on the batch.
     sequence: bytes of the activations of one sequence.

@@ -12,7 +12,9 @@ GIB = 2**30
 COPIES, GREEN_PALE = "fp16 copies of the weights", "#7fceb8"
 
 
-def two_peaks(found: Mapping[str, Estimate], copies: Mapping[str, int], gpu: tuple[str, int], title: str) -> Figure:
+def memory_at_peaks(
+    found: Mapping[str, Estimate], copies: Mapping[str, int], gpu: tuple[str, int], title: str
+) -> Figure:
     """Two stacked bars for every estimate, as the backward pass starts and in the optimizer step; a GPU's memory.
 
     The first of the two is the fullest point of the forward pass, the loss and the start of the backward pass.

@@ -104,11 +104,15 @@ SPREAD_BUDGET = Exercise(
     task="The targets and the rank for a budget of trained parameters.",
     stub='''\
 def spread_budget(shapes, blocks, budget):
-    """(targets, r): LoRA with at most `budget` parameters, spread over many matrices before it goes into rank.
+    """(targets, r): LoRA with at most `budget` parameters, spread over many matrices
+    before it goes into rank.
 
-    shapes: (d, k) of every kind of matrix, such as {"attn.c_attn": (2304, 2048)}. Each block has one of each kind.
-    targets: as many kinds as the budget pays for at r = 1, the cheapest first; a list in any order.
-    r: the same for all targets, as large as the budget allows, but no A and B may outgrow their matrix.
+    shapes: (d, k) of every kind of matrix, such as {"attn.c_attn": (2304, 2048)}.
+    Each block has one of each kind.
+    targets: as many kinds as the budget pays for at r = 1, the cheapest first;
+    a list in any order.
+    r: the same for all targets, as large as the budget allows, but no A and B may
+    outgrow their matrix.
     """
     raise NotImplementedError
 ''',
@@ -225,10 +229,13 @@ ADAPTER_BYTES = Exercise(
     task="The size of an adapter file.",
     stub='''\
 def adapter_bytes(shapes, r, dtype, base_dtype):
-    """Bytes of the tensors in adapter_model.safetensors. The file's header and the config are left out.
+    """Bytes of the tensors in adapter_model.safetensors. The file's header and the
+    config are left out.
 
-    shapes: (d, k) of every adapted matrix; of an embedding, its width and the vocabulary. r: the rank.
-    dtype: of A and B, such as torch.float32. base_dtype: of the base, such as torch.float16.
+    shapes: (d, k) of every adapted matrix; of an embedding, its width and the vocabulary.
+    r: the rank.
+    dtype: of A and B, such as torch.float32.
+    base_dtype: of the base, such as torch.float16.
     """
     raise NotImplementedError
 ''',
@@ -317,7 +324,8 @@ SAME_EFFECT = Exercise(
     task="The alpha at which the first step has the same effect at another rank.",
     stub='''\
 def same_effect(alpha, r, new_r, rslora):
-    """The alpha at which the first step at rank new_r does as much as it does at rank r with `alpha`.
+    """The alpha at which the first step at rank new_r does as much as it does at rank r
+    with `alpha`.
 
     The effect is proportional to the rank times the scaling.
     rslora: whether the scaling is rsLoRA's, alpha / sqrt(r), or LoRA's own, alpha / r.
@@ -463,10 +471,13 @@ COUNT_TARGETS = Exercise(
     task="How many modules a list of targets hits, and how many numbers LoRA trains in them.",
     stub='''\
 def count_targets(modules, targets, r):
-    """(modules matched, parameters trained) by LoRA of rank r on `targets`, a list such as ("c_proj", "wte").
+    """(modules matched, parameters trained) by LoRA of rank r on `targets`, a list such
+    as ("c_proj", "wte").
 
-    modules: (d, k) of every module by its full name, such as {"transformer.h.0.attn.c_proj": (256, 256)}.
-    A target matches the module of that name, and those whose name ends in a dot and the target.
+    modules: (d, k) of every module by its full name, such as
+    {"transformer.h.0.attn.c_proj": (256, 256)}.
+    A target matches the module of that name, and those whose name ends in a dot and the
+    target.
     """
     raise NotImplementedError
 ''',

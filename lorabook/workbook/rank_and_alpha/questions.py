@@ -26,7 +26,7 @@ def best_rate() -> Question:
 def best_layers() -> Question:
     """Of a budget of parameters."""
     return Question(
-        "Where will about the same number of parameters lower the test loss most?",
+        "Which of the four choices will lower the test loss most?",
         ("attention", "MLP", "all linear layers", "all linear layers and the embedding"),
         "MLP",
         "Closely followed by all linear layers.",

@@ -9,7 +9,8 @@ LORA_SIZE = Exercise(
     task="The parameters that LoRA trains next to one weight matrix.",
     stub='''\
 def lora_size(d, k, r):
-    """How many parameters LoRA of rank r trains next to a frozen weight W0 of shape d × k."""
+    """How many parameters LoRA of rank r trains
+    next to a frozen weight W0 of shape d × k."""
     raise NotImplementedError
 ''',
     hint="B is d × r and A is r × k. Count each, and add.",

@@ -1,6 +1,7 @@
 """What is called along the run: the live plot, and the stop button that presses itself."""
 
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,12 +14,24 @@ def history(steps: int) -> History:
     return History(done, [(0, 4.1), (steps, 3.2)])
 
 
-def test_live_plot_redraws_one_image_and_has_a_short_repr():
+def test_live_plot_redraws_one_picture_in_a_cell_and_begins_another_in_the_next(monkeypatch):
+    drawn = []
+    shell = SimpleNamespace(execution_count=7)
+    handle = SimpleNamespace(update=lambda picture: drawn.append(("again", picture.data)))
+
+    def display(picture, display_id):
+        drawn.append(("new", picture.data))
+        return handle
+
+    monkeypatch.setattr("lorabook.workbook.final_run.on_log.get_ipython", lambda: shell)
+    monkeypatch.setattr("lorabook.workbook.final_run.on_log.display", display)
     plot = LossPlot(20)
-    first = plot.value
-    plot(history(4))
-    assert plot.value != first and bytes(plot.value).startswith(b"\x89PNG")
-    assert repr(plot) == "LossPlot()"
+    for steps, cell in ((4, 7), (8, 7), (12, 8)):
+        shell.execution_count = cell
+        plot(history(steps))
+    assert [how for how, _ in drawn] == ["new", "again", "new"]
+    assert all(picture.startswith(b"\x89PNG") for _, picture in drawn)
+    assert len({picture for _, picture in drawn}) == 3
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ def test_training_draws_three_held_out_losses_over_the_steps():
     ]
 
 
-def test_fading_in_writes_every_rate_over_its_strength():
-    (axes,) = fading_in([0, 0.5, 1], [0.125, 0.5, 0.9]).axes
+def test_fading_in_writes_every_count_over_its_strength():
+    (axes,) = fading_in([0, 0.5, 1], [(1, 8), (2, 4), (9, 10)]).axes
     assert list(axes.get_lines()[0].get_ydata()) == [12.5, 50, 90]
-    assert [(t.xy[0], t.get_text()) for t in axes.texts] == [(0, "12%"), (0.5, "50%"), (1, "90%")]
+    assert [(t.xy[0], t.get_text()) for t in axes.texts] == [(0, "1 of 8"), (0.5, "2 of 4"), (1, "9 of 10")]
 
 
 def test_which_factor_draws_every_seed_and_the_means():

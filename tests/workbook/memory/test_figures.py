@@ -7,7 +7,7 @@ from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.workbook.kit.figures import GREY, ORANGE
-from lorabook.workbook.memory.figures import kept_by_case, two_peaks
+from lorabook.workbook.memory.figures import kept_by_case, memory_at_peaks
 
 CASES = {"full": 52.8, "all frozen": 28.8, "all": 53.8}
 
@@ -24,12 +24,12 @@ def test_cases_are_drawn_from_top_to_bottom_in_two_parts():
     assert [text.get_text().strip() for text in axes.texts][:3] == ["53.8", "28.8", "52.8"]
 
 
-def test_two_peaks_are_those_of_the_estimate():
+def test_memory_at_peaks_are_those_of_the_estimate():
     found = {
         "full": estimate("bigcode/starcoderbase-1b", Plan(1.0)),
         "LoRA": estimate("bigcode/starcoderbase-1b", Plan(LoRAConfig(r=16))),
     }
-    (axes,) = two_peaks(found, {"full": 2**31}, ("T4", 2**34), "see").axes
+    (axes,) = memory_at_peaks(found, {"full": 2**31}, ("T4", 2**34), "see").axes
     tops = {}
     for bar in axes.patches:
         place = round(bar.get_x() + bar.get_width() / 2, 2)

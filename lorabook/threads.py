@@ -1,0 +1,60 @@
+"""How many threads are fastest now: on a busy machine, small products are faster with one than with all."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+ROUNDS = 3
+NUMBERS = 8_000_000  # of the weights that are tried; a larger model is tried in part
+
+
+@contextmanager
+def fastest_threads(model: nn.Module, rows: int) -> Iterator[int]:
+    """Inside the block, PyTorch computes with one thread or with as many as before, whichever is faster just now.
+
+    Both are tried in turn on products x Wᵀ, x of shape (rows, k), with the model's own matrices W (d, k). Beside a busy
+    process, threads wait for each other, and a small model is several times faster with one. Afterwards the number is
+    what it was. Nothing is tried on a GPU, or where several processes share the machine.
+
+    Args:
+        rows: of x. Training: the tokens of a micro-batch. Generating: the sequences of a batch.
+
+    Yields:
+        The number of threads.
+    """
+    before = torch.get_num_threads()
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if before > 1 and alone and (weights := _some_weights(model)):
+        torch.set_num_threads(_faster(weights, rows, before))
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _some_weights(model: nn.Module) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    for p in model.parameters():
+        if p.device.type == "cpu" and p.ndim == 2 and p.is_floating_point():
+            found.append(p.detach())
+        if sum(w.numel() for w in found) > NUMBERS:
+            break
+    return found
+
+
+def _faster(weights: list[torch.Tensor], rows: int, most: int) -> int:
+    inputs = [torch.ones(rows, w.shape[1], dtype=w.dtype) for w in weights]
+    seconds = {1: 0.0, most: 0.0}
+    for turn in range(ROUNDS + 1):
+        for threads in seconds:
+            torch.set_num_threads(threads)
+            began = time.perf_counter()
+            for x, w in zip(inputs, weights):
+                _ = x @ w.T
+            if turn:  # the first turn starts the threads
+                seconds[threads] += time.perf_counter() - began
+    return min(seconds, key=lambda threads: seconds[threads])

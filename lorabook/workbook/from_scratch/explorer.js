@@ -1,0 +1,47 @@
+// The Fading explorer: what a model writes while its LoRA update is faded in.
+import { COLOUR, line, path, shape, text } from "../kit/svg.js";
+
+const [LINES, LINE] = [16, 18]; // room for so many lines of text, and the height of one
+
+/** The same as `shown` in explorer.py. */
+function shownFading({ tenths, prompt }, { counts, texts }) {
+  const [seen, functions] = counts[tenths];
+  const factor = `${Math.floor(tenths / 10)}.${tenths % 10}`;
+  return {
+    title: `Factor ${factor}: ${seen} of ${functions} functions have a docstring`,
+    readout:
+      `With the update multiplied by ${factor}, ${seen} of ${functions} functions in 44 texts begin with a docstring.`,
+    tenths,
+    percent: counts.map(([a, b]) => Math.round((100 * a) / b)),
+    lines: texts[tenths][prompt].split("\n"),
+  };
+}
+
+/** The text, its docstrings in orange, beside the curve; on a narrow page below it. */
+function drawFading({ tenths, percent, lines }, width) {
+  const narrow = width < 600;
+  const [left, top, tall] = [44, 30, 190];
+  const span = (narrow ? width : 300) - left - 14;
+  const x = (t) => left + (span * t) / (percent.length - 1);
+  const y = (p) => top + tall * (1 - p / 100);
+  const small = { "font-size": 12, fill: COLOUR.muted };
+  const drawn = [text(0, 14, "functions with a docstring (%)", small)];
+  for (const p of [0, 50, 100]) {
+    drawn.push(line(left, y(p), left + span, y(p), COLOUR.rule), text(left - 6, y(p) + 4, `${p}`, { ...small, "text-anchor": "end" }));
+  }
+  for (const t of [0, 5, 10, 15]) drawn.push(text(x(t), top + tall + 18, `${t / 10}`, { ...small, "text-anchor": "middle" }));
+  drawn.push(text(x(7.5), top + tall + 36, "factor on the update", { ...small, "text-anchor": "middle" }));
+  drawn.push(line(x(10), y(0), x(10), y(100), COLOUR.rule, { "stroke-dasharray": "4 4" }));
+  drawn.push(path(percent.map((p, t) => [x(t), y(p)]), COLOUR.orange));
+  drawn.push(shape("circle", { cx: x(tenths), cy: y(percent[tenths]), r: 6, fill: COLOUR.orange, "data-percent": percent[tenths] }));
+  const [from, start] = narrow ? [0, top + tall + 66] : [320, 20];
+  lines.slice(0, LINES).forEach((written, i) => {
+    const look = { "font-family": "monospace", "font-size": narrow ? 11 : 13, "xml:space": "preserve" };
+    const docstring = written.includes('"""') && { "font-weight": 700 };
+    if (docstring) drawn.push(shape("rect", { x: from - 4, y: start + LINE * i - 13, width: 4, height: LINE, fill: COLOUR.orange }));
+    drawn.push(text(from + 4, start + LINE * i, written.replaceAll(" ", "\u00a0"), { ...look, ...docstring }));
+  });
+  return [drawn, Math.max(top + tall + 44, start + LINE * LINES)];
+}
+
+export const explorer = { shown: shownFading, draw: drawFading };
