@@ -43,5 +43,6 @@ def check_engine(distributed_type: str) -> None:
 def _refusal(engine: str) -> SettingError:
     return SettingError(
         f"Accelerate would use {engine}, under which no run of lorabook was tested.",
-        "Use one process, or several with accelerate launch --multi_gpu or torchrun, with --shard if one GPU is too small.",
+        "Use one process, or several with accelerate launch --multi_gpu or torchrun; with --shard if one GPU is too "
+        "small.",
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lorabook.errors import SettingError
+from lorabook.lora import is_sharded
 from lorabook.step.chunk import chunk_rows
 
 
@@ -84,11 +85,16 @@ class AnswerLoss(nn.Module):
     label; labels (N,).
 
     Raises:
-        SettingError: the model has no output head of its own.
+        SettingError: the model has no output head of its own, or is in shards already.
     """
 
     def __init__(self, model: nn.Module):
         super().__init__()
+        if is_sharded(model):
+            raise SettingError(
+                "The weights of this model are in shards, which only the run that made them puts together.",
+                "Save the adapter, and load it on a base of its own.",
+            )
         if getattr(model, "get_output_embeddings", lambda: None)() is None:
             raise SettingError(f"{type(model).__name__} has no output head.", "Load a causal language model.")
         self.model: Any = model  # a transformers model: its head and its base are found by transformers' names

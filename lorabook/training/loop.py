@@ -22,7 +22,7 @@ from lorabook.data.batches import Batch, StepPlan, check_rows, share_of_rank, sp
 from lorabook.data.examples import Example
 from lorabook.errors import CheckpointError, SettingError, TrainingError
 from lorabook.kernels import faster
-from lorabook.lora import gathered, is_sharded
+from lorabook.lora import gathered
 from lorabook.memory.advice import make_room, out_of_memory, too_large
 from lorabook.models.in_files import dtype_to_read
 from lorabook.step.config import TrainConfig, schedule
@@ -63,7 +63,8 @@ def finetune(
 
     The held-out loss is measured before the first step, every `evaluate_every` steps, and after the last, by the same
     code. Ctrl-C, SIGTERM, or the stop button of a notebook finishes the step at hand, saves, and returns. The global
-    random state is left as it was.
+    random state is left as it was. With `config.shard` the model is in shards from then on: `peft_format.save`, called
+    by every process, gathers its adapter.
 
     Args:
         output: folder for checkpoints, `run.json` and `history.json`, written for a failed run too; None keeps nothing.
@@ -75,12 +76,13 @@ def finetune(
 
     Raises:
         SettingError: nothing to train, a merged model, trained weights that are not fp32; another process is writing
-            to `output`.
+            to `output`; a model that cannot be sharded (`check_shardable`).
         DataError: an example is longer than the model's positions, or holds a token outside its vocabulary.
         TrainingError: the loss is not finite; memory ran out for a single example, or three times in a row, each with
             micro-batches half as large. The weights are those before the step.
-        CheckpointError: the checkpoint belongs to another run, or `output` cannot be written when the run begins.
-            Later a checkpoint that cannot be written is a warning, and the run goes on.
+        CheckpointError: the checkpoint belongs to another run, the processes do not find the same one, or `output`
+            cannot be written when the run begins. Later a checkpoint that cannot be written is a warning, and the run
+            goes on.
     """
     if not train or not held_out:
         raise SettingError("There are no training examples or none held out.", "Give more examples.")
@@ -109,9 +111,10 @@ class TrainingRun:
         self.folder = RunFolder(output, copy_to, self.is_main)
         if config.shard:
             check_shardable(model, self.world)
-        elif is_sharded(model) or dtype_to_read(model):
-            where = "in shards" if is_sharded(model) else "still in their files"
-            raise SettingError(f"The weights of this model are {where}.", "Load it anew, without in_files.")
+        elif dtype_to_read(model):
+            raise SettingError(
+                "The weights of this model are still in their files.", "Set shard, or load it without in_files."
+            )
         torch.manual_seed(config.seed + self.rank)
         loss = AnswerLoss(model)
         self.lengths = [len(e.input_ids) for e in train]

@@ -12,7 +12,6 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from lorabook.errors import SettingError
-from lorabook.lora import is_sharded
 from lorabook.models.in_files import dtype_to_read, mark_read
 from lorabook.models.quantized import packed_layers
 from lorabook.step.loss import AnswerLoss
@@ -23,7 +22,7 @@ def check_shardable(model: nn.Module, processes: int) -> None:
     """Refuse a model that cannot be sharded.
 
     Raises:
-        SettingError: what `refuse_sharding` raises; a subspace; a model that is sharded already, or names no blocks.
+        SettingError: what `refuse_sharding` raises; a subspace; a model that names no blocks.
     """
     refuse_sharding(processes, packed=next(packed_layers(model), None) is not None)
     if subspace_of(model) is not None:
@@ -31,8 +30,6 @@ def check_shardable(model: nn.Module, processes: int) -> None:
             "A subspace keeps a whole copy of the parameters that it moves, so shards would save nothing.",
             "Leave shard off.",
         )
-    if is_sharded(model):
-        raise SettingError("This model is sharded already.", "Load it anew for another run.")
     if not blocks_of(model):
         raise SettingError(
             f"{type(model).__name__} does not name the blocks that would be sharded (`_no_split_modules`).",

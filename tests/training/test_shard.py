@@ -198,7 +198,7 @@ def test_minutes_end_a_run_at_the_same_step_everywhere(said):
 
 @pytest.mark.slow
 def test_what_several_processes_are_refused_or_told(said):
-    assert not any("sharded twice" in each for each in said)
+    assert not any({"sharded twice", "measured in shards"} & each.keys() for each in said)
     for each in said:
         assert each["no memory"].startswith("Memory ran out at step 1, with ") and "micro_tokens" in each["no memory"]
 
@@ -228,6 +228,7 @@ def test_weights_that_stay_in_their_files(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals a process group")
 def test_ctrl_c_saves_and_the_command_line_goes_on(alone, tmp_path):
     """As in a terminal, SIGINT goes to the launcher's group. Another launcher goes on; the adapter is one run's."""
     process = launch(tmp_path, *TORCHRUN, *FINETUNE, "--batch-tokens", "256", "--shard")
