@@ -6,11 +6,11 @@ const [LINES, LINE] = [16, 18]; // room for so many lines of text, and the heigh
 /** The same as `shown` in explorer.py. */
 function shownFading({ tenths, prompt }, { counts, texts }) {
   const [seen, functions] = counts[tenths];
-  const factor = `${Math.floor(tenths / 10)}.${tenths % 10}`;
+  const strength = `${Math.floor(tenths / 10)}.${tenths % 10}`;
   return {
-    title: `Factor ${factor}: ${seen} of ${functions} functions have a docstring`,
+    title: `Strength ${strength}: ${seen} of ${functions} functions have a docstring`,
     readout:
-      `With the update multiplied by ${factor}, ${seen} of ${functions} functions in 44 texts begin with a docstring.`,
+      `With the update at strength ${strength}, ${seen} of ${functions} functions in 44 texts begin with a docstring.`,
     tenths,
     percent: counts.map(([a, b]) => Math.round((100 * a) / b)),
     lines: texts[tenths][prompt].split("\n"),
@@ -30,7 +30,7 @@ function drawFading({ tenths, percent, lines }, width) {
     drawn.push(line(left, y(p), left + span, y(p), COLOUR.rule), text(left - 6, y(p) + 4, `${p}`, { ...small, "text-anchor": "end" }));
   }
   for (const t of [0, 5, 10, 15]) drawn.push(text(x(t), top + tall + 18, `${t / 10}`, { ...small, "text-anchor": "middle" }));
-  drawn.push(text(x(7.5), top + tall + 36, "factor on the update", { ...small, "text-anchor": "middle" }));
+  drawn.push(text(x(7.5), top + tall + 36, "strength of the update", { ...small, "text-anchor": "middle" }));
   drawn.push(line(x(10), y(0), x(10), y(100), COLOUR.rule, { "stroke-dasharray": "4 4" }));
   drawn.push(path(percent.map((p, t) => [x(t), y(p)]), COLOUR.orange));
   drawn.push(shape("circle", { cx: x(tenths), cy: y(percent[tenths]), r: 6, fill: COLOUR.orange, "data-percent": percent[tenths] }));

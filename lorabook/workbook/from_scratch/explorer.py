@@ -13,18 +13,18 @@ PROMPTS = {"Reader": 0, "Stack": 1, "Message": 2}
 
 @dataclass(frozen=True)
 class FadingState:
-    """The factor on the update in tenths, and which of the texts is shown."""
+    """The strength of the update in tenths, and which of the texts is shown."""
 
-    tenths: int = 0
+    tenths: int = 10
     prompt: int = 0
 
 
 class FadingExplorer(Explorer):
-    """A factor on the LoRA update → one text of the model, and how many functions begin with a docstring."""
+    """The strength of the LoRA update → one text of the model, and how many functions begin with a docstring."""
 
     def __init__(self) -> None:
         controls = {
-            "tenths": slider("factor on the update", {f"{t / 10:.1f}": t for t in TENTHS}),
+            "tenths": slider("strength of the update", {f"{t / 10:.1f}": t for t in TENTHS}),
             "prompt": buttons("text", PROMPTS),
         }
         found = stored("from_scratch", "fading")
@@ -36,10 +36,10 @@ def shown(state: FadingState) -> dict[str, Any]:
     """The lines of one text, and of every factor the percentage of functions that begin with a docstring."""
     found = stored("from_scratch", "fading")
     seen, functions = found["counts"][state.tenths]
-    factor = f"{state.tenths / 10:.1f}"
+    strength = f"{state.tenths / 10:.1f}"
     return {
-        "title": f"Factor {factor}: {seen} of {functions} functions have a docstring",
-        "readout": f"With the update multiplied by {factor}, {seen} of {functions} functions in 44 texts begin with a "
+        "title": f"Strength {strength}: {seen} of {functions} functions have a docstring",
+        "readout": f"With the update at strength {strength}, {seen} of {functions} functions in 44 texts begin with a "
         "docstring.",
         "tenths": state.tenths,
         "percent": [round(100 * seen / functions) for seen, functions in found["counts"]],

@@ -1,6 +1,6 @@
 """The figures of notebook 01: a layer trained from scratch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -25,19 +25,6 @@ def training(held_out: Mapping[int, tuple[float, float, float]], title: str) -> 
     return figure
 
 
-def fading_in(strengths: Sequence[float], counts: Sequence[tuple[int, int]]) -> Figure:
-    """How often a habit is seen, of how many chances, by the factor on the LoRA update."""
-    figure, axes = new_figure(6.4, 2.9)
-    percent = [100 * seen / chances for seen, chances in counts]
-    axes.plot(strengths, percent, "o-", color=ORANGE, lw=2)
-    for place, (seen, chances) in zip(zip(strengths, percent), counts):
-        axes.annotate(f"{seen} of {chances}", place, xytext=(0, 8), textcoords="offset points", ha="center")
-    axes.set(xlabel="factor on the LoRA update", ylabel="functions with docstring (%)", ylim=(0, 115))
-    axes.set_xticks(list(strengths))
-    axes.set_title("The habit fades in with the update")
-    return figure
-
-
 def which_factor(found: Mapping[str, Any]) -> Figure:
     """The held-out error of every seed for LoRA with B zero and with A zero at the start.
 
@@ -45,9 +32,7 @@ def which_factor(found: Mapping[str, Any]) -> Figure:
         found: the stored result "from_scratch/which_factor".
     """
     figure, panes = new_panes(7.6, 3.2)
-    for axes, part, label in zip(
-        panes, ("layer", "model"), ("squared error (lower is better)", "loss on held-out answers (nats per token)")
-    ):
+    for axes, part, label in zip(panes, ("layer", "model"), ("relative squared error", "held-out loss (nats)")):
         for place, (start, colour) in enumerate((("B zero", BLUE), ("A zero", ORANGE))):
             values = found[part][start]["test"]
             mean = sum(values) / len(values)

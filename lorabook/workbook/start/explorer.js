@@ -22,8 +22,9 @@ const written = (x, y, strings) =>
   strings.map((string, i) => text(x, y + 17 * (i - (strings.length - 1) / 2) + 4, string, { "text-anchor": "middle", fill: "#000" }));
 
 /** W0, and beside it B and A around the outline of their product: all to one scale, orange is trained. */
-function drawStart({ d, k, r }, width) {
-  const narrow = width < 600;
+function drawStart({ d, k, r }, page) {
+  const narrow = page < 600;
+  const [margin, width] = [12, page - 24];
   const [height, top, label, gap, beside] = [370, 26, narrow ? 56 : 40, 8, narrow ? 66 : 84];
   const scale = Math.min((height - top - label - gap) / (d + r), (width - 2 * beside - gap) / (2 * k + r));
   const [high, wide, thin] = [d * scale, k * scale, r * scale];
@@ -39,21 +40,19 @@ function drawStart({ d, k, r }, width) {
   const size = wide < roomFor(`${d} × ${k}`) ? [`${d} ×`, `${k}`] : [`${d} × ${k}`];
   const middle = y + high / 2;
   const outline = { fill: COLOUR.track, stroke: COLOUR.orange, "stroke-dasharray": "5 4", "data-part": "BA" };
-  return [
-    [
-      text(0, 18, "h = W0 x + (α/r) B A x", { "font-size": 14 }),
-      block(0, y, wide, high, COLOUR.grey, "W0"),
-      ...written(wide / 2, middle, ["W0", ...size, "frozen"]),
-      text(wide + beside, middle + 4, "+ (α/r) ·", { "text-anchor": "middle", "font-size": 14 }),
-      block(left, y, thin, high, COLOUR.orange, "B"),
-      block(product, top + label, wide, thin, COLOUR.orange, "A"),
-      shape("rect", { x: product, y, width: wide, height: high, ...outline }),
-      ...written(product + wide / 2, middle, ["B A", ...size, "not stored"]).map((t) => (t.setAttribute("fill", COLOUR.ink), t)),
-      ...above("B", d, r, left + thin, "end"),
-      ...above("A", r, k, product, "start"),
-    ],
-    y + high + 4,
+  const drawn = [
+    text(0, 18, "h = W0 x + (α/r) B A x", { "font-size": 14 }),
+    block(0, y, wide, high, COLOUR.grey, "W0"),
+    ...written(wide / 2, middle, ["W0", ...size, "frozen"]),
+    text(wide + beside, middle + 4, "+ (α/r) ·", { "text-anchor": "middle", "font-size": 14 }),
+    block(left, y, thin, high, COLOUR.orange, "B"),
+    block(product, top + label, wide, thin, COLOUR.orange, "A"),
+    shape("rect", { x: product, y, width: wide, height: high, ...outline }),
+    ...written(product + wide / 2, middle, ["B A", ...size, "not stored"]).map((t) => (t.setAttribute("fill", COLOUR.ink), t)),
+    ...above("B", d, r, left + thin, "end"),
+    ...above("A", r, k, product, "start"),
   ];
+  return [[shape("g", { transform: `translate(${margin} 0)` }, ...drawn)], y + high + 4];
 }
 
 export const explorer = { shown: shownStart, draw: drawStart };

@@ -1,6 +1,6 @@
 """The figures: the numbers given are the numbers drawn."""
 
-from lorabook.workbook.from_scratch.figures import fading_in, training, which_factor
+from lorabook.workbook.from_scratch.figures import training, which_factor
 
 
 def test_training_draws_three_held_out_losses_over_the_steps():
@@ -11,12 +11,6 @@ def test_training_draws_three_held_out_losses_over_the_steps():
         "other tokens, 2.60 → 2.50",
         "all tokens, 2.65 → 2.40",
     ]
-
-
-def test_fading_in_writes_every_count_over_its_strength():
-    (axes,) = fading_in([0, 0.5, 1], [(1, 8), (2, 4), (9, 10)]).axes
-    assert list(axes.get_lines()[0].get_ydata()) == [12.5, 50, 90]
-    assert [(t.xy[0], t.get_text()) for t in axes.texts] == [(0, "1 of 8"), (0.5, "2 of 4"), (1, "9 of 10")]
 
 
 def test_which_factor_draws_every_seed_and_the_means():
