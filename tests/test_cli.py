@@ -170,7 +170,12 @@ def test_every_option_that_readme_names_exists():
     helped = "".join(
         run(name, "--help").stdout for name in ("finetune", "ask", "merge", "memory", "doctor", "workbook")
     )
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", section)) - {"--no-deps", "--multi_gpu", "--num_processes"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", section)) - {
+        "--no-deps",
+        "--multi_gpu",
+        "--num_processes",
+        "--nproc-per-node",
+    }
     assert len(named) > 10 and named <= set(re.findall(r"--[a-z][a-z-]*", helped))
 
 

@@ -20,7 +20,7 @@ def progress_bar(total: int | None, initial: int, main: bool):
     """
     from tqdm import tqdm
 
-    notebook = "ipykernel" in sys.modules
+    notebook = type(sys.stdout).__module__.startswith("ipykernel")
     shown = main and (notebook or sys.stderr.isatty())
     file = sys.stdout if notebook else sys.stderr
     return tqdm(total=total, initial=initial, unit="step", file=file, disable=not shown)

@@ -4,7 +4,6 @@ import io
 import resource
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,12 +55,13 @@ def test_a_loss_that_climbs_is_told_once_while_it_does(capsys):
 
 
 def test_a_bar_below_a_cell_is_text_that_ends_at_the_end(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    output = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stdout", output)
     with progress_bar(3, 1, True) as bar:
         bar.update(2)
-    said = capsys.readouterr()
-    assert "100%|" in said.out.split("\r")[-1] and "3/3" in said.out
-    assert said.err == "", "what goes there is red in a notebook"
+    last = output.getvalue().split("\r")[-1]
+    assert "100%|" in last and "3/3" in last
+    assert capsys.readouterr().err == "", "what goes there is red in a notebook"
     assert progress_bar(3, 0, False).disable, "one process of several draws"
 
 

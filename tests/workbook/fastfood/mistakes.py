@@ -219,7 +219,7 @@ def asserted(theta, L):
 @wrong("pad_theta", "refused d = L")
 def strictly_less(theta, L):
     if not len(theta) < L:
-        raise ValueError(f"theta has {len(theta)} numbers, and at most L = 0 have a place.")
+        raise ValueError(f"theta has {len(theta)} numbers, at most L = 0 have a place.")
     return padded(theta, L)
 
 

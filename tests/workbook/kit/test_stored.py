@@ -1,6 +1,7 @@
 """The stored results: every file is read by its room and its name, is small, and says where it comes from."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,4 +20,5 @@ def test_a_stored_result_is_read_by_room_and_name(path):
     assert found == json.loads(text) and found is stored(path.parent.name, path.stem)
     assert (ROOT / "workbook" / path.parent.name).is_dir() and (ROOT.parent / found["script"]).is_file()
     assert len(text) < 500_000
-    assert not any(private in text for private in (".jsonl", "/home", "/work", "/tmp"))
+    private = re.compile(r"\.jsonl|/home/(?!user/)|/work|/tmp")  # a model wrote of /home/user
+    assert not private.search(text)

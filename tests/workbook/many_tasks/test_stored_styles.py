@@ -20,7 +20,8 @@ def share(runs: list[dict], style: str) -> float:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_seed_of_every_style_is_there(model):
     found = MODELS[model]
-    assert list(found["adapters"]) == NAMES and str(f"{found['lr']:g}") in found["rates"]
+    assert list(found["adapters"]) == NAMES and found["lr"] in script.RATES[model]
+    assert set(found["rates"]) == {f"{lr:g}" for lr in script.RATES[model]} or len(script.RATES[model]) == 1
     assert found["seeds"] == list(script.SEEDS[model]) and found["steps"] == script.STEPS[model]
     for runs in (found["base"], *found["adapters"].values()):
         assert len(runs) == len(found["seeds"]) and all(list(run["counts"]) == NAMES for run in runs)
