@@ -1,4 +1,4 @@
-"""What SmolLM2 wrote with and without its four stored adapters."""
+"""Stored completions of SmolLM2, by the adapter that it wore."""
 
 from lorabook.workbook.kit.stored import stored
 
