@@ -16,6 +16,7 @@ from lorabook.data.examples import Pair, encode_prompt, end_token
 from lorabook.data.fences import code_blocks
 from lorabook.errors import DataError, SettingError
 from lorabook.models.attention import masked_attention
+from lorabook.threads import fastest_threads
 from lorabook.training.evaluate import evaluating
 from lorabook.training.progress import writing
 
@@ -104,6 +105,7 @@ def answers(
     found: dict[int, Answer] = {}
     with (
         evaluating(model) as device,
+        fastest_threads(model, max(map(len, groups), default=1)),
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         writing(max_new_tokens * len(prompts)) if on_text is None else _heard(on_text, tokenizer) as streamer,
     ):

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 
 from lorabook.data.examples import Example, tokenize
+from lorabook.threads import fastest_threads
 from lorabook.workbook.kit.shipped_source import ASSETS, source_files
 
 SOURCE = ASSETS / "styles" / "source.txt"
@@ -136,7 +137,7 @@ def completions(model, tokenizer, each: int = 4, new_tokens: int = 120, seed: in
     """PROMPTS and what the model writes after them, each `each` times, sampled at temperature 0.7."""
     was, written = model.training, []
     model.eval()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), fastest_threads(model, each):
         torch.manual_seed(seed)
         for prompt in PROMPTS:
             ids = torch.tensor([tokenize(prompt, tokenizer)] * each, device=model.device)
