@@ -4,8 +4,8 @@ from lorabook.workbook.kit.stored import stored
 
 HABITS = {  # and what was counted
     "docstrings": "functions",
-    "type hints": "functions",
-    "two spaces": "indented lines",
+    "type hints": "arguments",
+    "two spaces": "indents",
     "camelCase": "multi-word names",
 }
 
@@ -22,9 +22,9 @@ def stored_completions(prompt: int = 1, lines: int = 5) -> dict[str, str]:
 def stored_counts() -> str:
     """How often each habit showed up in 22 completions, as released and with its adapter: a table to print."""
     run = stored("many_tasks", "style_adapters")["models"]["smollm2"]
-    table = [f"{'habit':32} {'as released':>12} {'with its adapter':>18}"]
+    table = [f"{'':32} {'as released':>12} {'with its adapter':>18}"]
     for habit, unit in HABITS.items():
         counts = (run["base"][0]["counts"][habit], run["adapters"][habit][0]["counts"][habit])
         before, after = (f"{seen} of {chances}" for seen, chances in counts)
-        table.append(f"{habit + ', of ' + unit:32} {before:>12} {after:>18}")
+        table.append(f"{unit + ' with ' + habit:32} {before:>12} {after:>18}")
     return "\n".join(table)
