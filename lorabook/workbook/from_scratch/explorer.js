@@ -34,12 +34,14 @@ function drawFading({ tenths, percent, lines }, width) {
   drawn.push(line(x(10), y(0), x(10), y(100), COLOUR.rule, { "stroke-dasharray": "4 4" }));
   drawn.push(path(percent.map((p, t) => [x(t), y(p)]), COLOUR.orange));
   drawn.push(shape("circle", { cx: x(tenths), cy: y(percent[tenths]), r: 6, fill: COLOUR.orange, "data-percent": percent[tenths] }));
-  const [from, start] = narrow ? [0, top + tall + 66] : [320, 20];
+  const [from, start, size] = narrow ? [0, top + tall + 66, 11] : [320, 20, 13];
+  const most = Math.floor((width - from - 8) / (0.62 * size)); // letters in a line
   lines.slice(0, LINES).forEach((written, i) => {
-    const look = { "font-family": "monospace", "font-size": narrow ? 11 : 13, "xml:space": "preserve" };
+    const look = { "font-family": "monospace", "font-size": size, "xml:space": "preserve" };
+    const fits = written.length > most ? `${written.slice(0, most - 1)}…` : written;
     const docstring = written.includes('"""') && { "font-weight": 700 };
     if (docstring) drawn.push(shape("rect", { x: from - 4, y: start + LINE * i - 13, width: 4, height: LINE, fill: COLOUR.orange }));
-    drawn.push(text(from + 4, start + LINE * i, written.replaceAll(" ", "\u00a0"), { ...look, ...docstring }));
+    drawn.push(text(from + 4, start + LINE * i, fits.replaceAll(" ", "\u00a0"), { ...look, ...docstring }));
   });
   return [drawn, Math.max(top + tall + 44, start + LINE * LINES)];
 }

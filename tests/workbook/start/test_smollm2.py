@@ -12,4 +12,4 @@ def test_each_shown_text_has_its_habit_and_the_released_model_s_has_none():
 
 def test_the_table_holds_the_stored_counts():
     rows = stored_counts().splitlines()
-    assert len(rows) == 5 and rows[1].split() == ["docstrings,", "of", "functions", "1", "of", "26", "16", "of", "17"]
+    assert len(rows) == 5 and rows[1].endswith("1 of 26           16 of 17")
