@@ -45,7 +45,7 @@ def test_a_post_that_tries_to_run_is_text(tmp_path):
         outputs = page.page.locator(".jp-OutputArea-output")
         page.page.wait_for_function("() => document.querySelector('.widget-html-content, .jupyter-widgets') !== null")
         texts = [" ".join(text.split()) for text in outputs.all_inner_texts()]
-        shown = sum(SCRIPT in text for text in texts)
+        shown = sum(SCRIPT in text.replace("\\'", "'") for text in texts)  # as it is, and as Python's repr
         assert shown >= 4, texts
         assert page.page.locator(".jp-OutputArea img[src='x'], .jp-OutputArea script").count() == 0
         hacked = page.page.evaluate("() => [window.hacked === undefined, document.title]")

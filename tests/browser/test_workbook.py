@@ -16,7 +16,7 @@ def test_the_final_notebook_runs_from_the_menu(tmp_path):
     copy_blank(FINAL, notebooks)
     with jupyterlab(notebooks, tmp_path / "own") as lab, notebook_page(lab, chromium, FINAL.name) as notebook:
         notebook.run_all(400)  # 60 s on two quiet cores
-        plot = notebook.page.locator(".jp-OutputArea img.widget-image, .jp-OutputArea .widget-image img").first
+        plot = notebook.page.locator(".jp-OutputArea .jp-RenderedImage img").first
         plot.scroll_into_view_if_needed()
         assert plot.evaluate("image => image.naturalWidth") > 300
         assert notebook.problems == []
