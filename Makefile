@@ -55,6 +55,7 @@ tables: .venv/.lab ## rewrite the tables of README.md and benchmarks/README.md f
 
 site: .venv/.site ## build the book as a site, with the reference of the library from its docstrings: build/site
 	$(BIN)/python -m scripts.notebooks.site
+	@echo build/site/index.html
 
 links: .venv/.site ## ask for every address on the web that the book links to: build/site-linkcheck/output.txt
 	$(BIN)/python -m scripts.notebooks.site linkcheck
@@ -89,7 +90,7 @@ clean: ## remove caches and build outputs; keep .venv and build/pocket, which to
 
 # One environment in stages: the notebooks need fewer packages than the tests. A change to pyproject.toml reinstalls.
 .venv/.lab: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --editable '.[lab]'
+	$(BIN)/python -m pip install --editable '.[lab,trl]' # cells of 01, 07 and 09 compare with PEFT and TRL
 	@touch $@
 
 .venv/.site: pyproject.toml | $(BIN)/python

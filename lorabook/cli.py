@@ -396,7 +396,8 @@ def workbook(
     if find_spec("jupyterlab") is None:
         _say(f"to open them: pip install jupyterlab, then: jupyter lab {first}")
     elif open_it:
-        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(first)])
+        as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # containers
+        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *as_root, str(first)])
     else:
         _say(f"to open them: jupyter lab {first}")
 

@@ -144,7 +144,7 @@ def test_ask_writes_the_prompt_that_was_trained_on_by_the_template_of_the_run(tm
     )
     options = ["--model", str(base), "--data", str(mine), "--chat-template", "--output", str(out)]
     said = values(run("finetune", *QUICK, *options).stdout)
-    assert said["texts read as"] == "Markdown or plain text, since 0 of the first 24 hold HTML's tags"
+    assert said["texts read as"] == "Markdown or plain text, since 0 of the first 24 texts hold HTML's tags"
     assert (out / "chat_template.jinja").read_text() == template
     (base / "chat_template.jinja").write_text("another one")
 
@@ -490,14 +490,16 @@ def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_p
     assert (folder / NOTEBOOKS[1].name).read_text() == "my answers" and (folder / NOTEBOOKS[0].name).exists()
 
 
-def test_workbook_opens_the_first_notebook(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("user", "more"), [(1000, []), (0, ["--allow-root"])])
+def test_workbook_opens_the_first_notebook(user, more, tmp_path, monkeypatch):
     started = []
+    monkeypatch.setattr(cli.os, "geteuid", lambda: user, raising=False)
     monkeypatch.setattr(cli, "find_spec", lambda name: name == "jupyterlab")
     monkeypatch.setattr(cli.os, "execv", lambda program, arguments: started.append(arguments))
     run("workbook", str(tmp_path), "--no-open")
     assert started == []
     run("workbook", str(tmp_path), "--open")
-    assert started == [[sys.executable, "-m", "jupyterlab", str(tmp_path / NOTEBOOKS[0].name)]]
+    assert started == [[sys.executable, "-m", "jupyterlab", *more, str(tmp_path / NOTEBOOKS[0].name)]]
 
 
 def test_the_version_is_shown(capsys, monkeypatch):

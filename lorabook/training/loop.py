@@ -306,9 +306,11 @@ class TrainingRun:
         norm = gathered(norm).item()
         self.overflows = 0 if math.isfinite(norm) else self.overflows + 1
         if self.overflows > (MOST_OVERFLOWS if scaled else 0):
+            times = f", {self.overflows} times in a row" if self.overflows > 1 else ""
+            fp16 = ", or load the model in float32" if scaled else ""
             raise TrainingError(
-                f"The gradient is not finite at step {step}, {self.overflows} time(s) in a row.",
-                "Lower the learning rate, or load the model in float32; the weights are those before this step.",
+                f"The gradient is not finite at step {step}{times}.",
+                f"Lower the learning rate{fp16}; the weights are those before this step.",
             )
         self.optimizer.step()
         if self.subspace:

@@ -189,7 +189,7 @@ def endless_overflow() -> list[str]:
         try:
             finetune(model, TRAIN, HELD_OUT, config(steps=MOST_OVERFLOWS + 5, batch_tokens=50))
         except TrainingError as error:
-            said = f"{MOST_OVERFLOWS + 1} time(s) in a row" in error.problem
+            said = f"{MOST_OVERFLOWS + 1} times in a row" in error.problem
             return differing(start, values(model)) if said else [error.problem]
     return ["it was not stopped"]
 

@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Callable
 
-from IPython import get_ipython
 from IPython.display import DisplayHandle, Image, display
 
 from lorabook.training.history import History
@@ -11,21 +10,23 @@ from lorabook.workbook.kit.figures import loss_curve, to_png
 
 
 class LossPlot:
-    """A picture of a running History below the cell that runs, redrawn in place. The saved notebook keeps the last."""
+    """A picture of a running History, drawn below the cell that calls `show` and redrawn there. It stays when saved."""
 
     def __init__(self, total: int | None = None):
-        self.total = total
-        self.cell: int | None = None  # the one that it was last drawn below: a resumed run is drawn where one looks
+        self.total, self.curve = total, loss_curve(History(), "Not started yet", total)
         self.handle: DisplayHandle | None = None
 
+    def show(self) -> None:
+        """Draw it here from now on: before a run, and again before one that is resumed."""
+        self.handle = display(self._picture(), display_id=True)
+
     def __call__(self, history: History) -> None:
-        curve = loss_curve(history, f"Step {len(history.steps)}", self.total)
-        picture = Image(to_png(curve), width=640)
-        cell = getattr(get_ipython(), "execution_count", None)
-        if self.handle and cell == self.cell:
-            self.handle.update(picture)
-        else:
-            self.cell, self.handle = cell, display(picture, display_id=True)
+        self.curve = loss_curve(history, f"Step {len(history.steps)}", self.total)
+        if self.handle:
+            self.handle.update(self._picture())
+
+    def _picture(self) -> Image:
+        return Image(to_png(self.curve), width=640)
 
 
 def interrupt_at(step: int, then: Callable[[History], None] | None = None) -> Callable[[History], None]:
