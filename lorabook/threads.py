@@ -10,6 +10,7 @@ from torch import nn
 
 ROUNDS = 3
 NUMBERS = 8_000_000  # of the weights that are tried; a larger model is tried in part
+ROWS = 128  # at most, so that a trial takes a fraction of a second
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def fastest_threads(model: nn.Module, rows: int) -> Iterator[int]:
     before = torch.get_num_threads()
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     if before > 1 and alone and (weights := _some_weights(model)):
-        torch.set_num_threads(_faster(weights, rows, before))
+        torch.set_num_threads(_faster(weights, min(rows, ROWS), before))
     try:
         yield torch.get_num_threads()
     finally:
