@@ -1,7 +1,7 @@
 """What a block of a model keeps for its backward pass, operation by operation, in closed form.
 
 Of every operation autograd keeps ("saves") what its derivative needs. A matrix product with a trained weight saves
-its input, one with a frozen weight does not; a norm and a nonlinearity save their input whatever is trained;
+its input, one with a frozen weight does not; a norm and a nonlinearity save their input in any case;
 attention saves queries, keys, values and its output, or else every score. Korthikanti et al. 2022 (arXiv 2205.05198,
 section 4) add a block up this way for full fine-tuning in 16 bits. Here each operation is one `Op`, for any choice of
 trained layers.

@@ -1,4 +1,4 @@
-"""An explorer's controls for what every training step has, whatever is trained."""
+"""An explorer's controls for what every training step has: precision, optimizer, batch, sequence, checkpointing."""
 
 from collections.abc import Mapping
 from typing import Any

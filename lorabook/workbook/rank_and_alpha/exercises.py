@@ -120,7 +120,7 @@ def spread_budget(shapes, blocks, budget):
     "at every target's break-even rank, d·k / (d + k).",
     solution="""\
 def spread_budget(shapes, blocks, budget):
-    targets, cost = [], 0  # cost: numbers trained at r = 1
+    targets, cost = [], 0  # cost: parameters trained at r = 1
     for name, (d, k) in sorted(shapes.items(), key=lambda item: sum(item[1])):
         if cost + blocks * (d + k) <= budget:
             targets.append(name)
