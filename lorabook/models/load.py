@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from lorabook.errors import ModelError, NetworkError, SettingError
+from lorabook.interrupts import held_back
 from lorabook.models import gguf
 from lorabook.models.attention import attention_for, refuse_padding
 from lorabook.models.folder import check_folder, count_weights, indexed_files, no_safetensors, weight_files
@@ -289,18 +290,21 @@ def _read(
     packing: "BitsAndBytesConfig | None",
     in_files: bool,
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    with held_back():
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
+        with held_back():  # this imports the model's module
+            attention = attention_for(device) if _offers_sdpa(folder) else None
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         read: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             # on the CPU and in their own dtype, weights are mapped and not read
             dtype="auto" if in_files else precision.weights,
-            attn_implementation=attention_for(device) if _offers_sdpa(folder) else None,
+            attn_implementation=attention,
             device_map={"": "cpu" if in_files else device},
             quantization_config=packing,
             use_safetensors=True,

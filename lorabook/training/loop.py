@@ -21,6 +21,7 @@ from lorabook.data import batches
 from lorabook.data.batches import Batch, StepPlan, check_rows, share_of_rank, split_micro_batch
 from lorabook.data.examples import Example
 from lorabook.errors import CheckpointError, SettingError, TrainingError
+from lorabook.interrupts import stop_button
 from lorabook.kernels import faster
 from lorabook.lora import gathered
 from lorabook.memory.advice import make_room, out_of_memory, too_large
@@ -41,7 +42,6 @@ from lorabook.training.progress import peak_bytes, progress_bar, progress_line
 from lorabook.training.record import RunRecord
 from lorabook.training.run_folder import RunFolder
 from lorabook.training.shard import check_shardable, shard
-from lorabook.training.stop_button import stop_button
 
 FAILURES = 3  # to find memory for one step, each with micro-batches half as large, after which the run ends
 MOST_OVERFLOWS = 20  # overflows in a row after which the loss scaler will not recover

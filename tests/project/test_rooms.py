@@ -21,7 +21,7 @@ LIBRARY = ROOT / "lorabook"
 # From the ground up: a room, or a file on its own, imports those above it in this list. What is in the same tuple may
 # not import one another.
 ORDER = (
-    ("errors", "sizes", "reader_copy"),
+    ("errors", "interrupts", "reader_copy", "sizes", "threads"),
     ("lora_config",),
     ("lora", "console", "atomic"),
     ("kernels", "merging", "subspace"),

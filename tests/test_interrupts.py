@@ -1,13 +1,15 @@
-"""Signals that end a run early: the step is finished, the run saved, the old handlers come back."""
+"""Signals that end a run early: the step is finished, the run saved, the old handlers come back; and imports."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from lorabook.interrupts import held_back, stop_button
 from lorabook.training.history import History
 from lorabook.training.loop import finetune
-from lorabook.training.stop_button import stop_button
 from tests.kit.runs import HELD_OUT, TRAIN, config, lora_model
 
 
@@ -62,3 +64,44 @@ def test_training_works_outside_the_main_thread():
     thread.start()
     thread.join()
     assert len(histories[0].steps) == 4
+
+
+def test_what_is_held_back_comes_after_the_block():
+    previous, done = signal.getsignal(signal.SIGINT), False
+    with pytest.raises(KeyboardInterrupt), held_back():
+        signal.raise_signal(signal.SIGINT)
+        done = True
+    assert done and signal.getsignal(signal.SIGINT) is previous
+    with pytest.raises(ZeroDivisionError), held_back():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) is previous
+    thread = threading.Thread(target=lambda: held_back().__enter__())
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is previous
+
+
+STOPPED = """
+import signal, sys
+from lorabook.models import load_model
+
+class Press:  # Ctrl-C in the midst of the import of the model's module
+    def find_spec(self, name, path=None, target=None):
+        if name.endswith("gpt_bigcode.modeling_gpt_bigcode"):
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Press())
+try:
+    load_model("pocket", device="cpu")
+except KeyboardInterrupt:
+    print("stopped")
+whole = "transformers.models.gpt_bigcode.modeling_gpt_bigcode" in sys.modules
+print(whole, type(load_model("pocket", device="cpu").model).__name__)
+"""
+
+
+@pytest.mark.slow
+def test_a_model_whose_loading_was_stopped_can_be_loaded_again():
+    ran = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True)
+    assert ran.stdout.split() == ["stopped", "True", "GPTBigCodeForCausalLM"], ran.stderr

@@ -1,4 +1,4 @@
-"""A way to end a run early that loses nothing."""
+"""Ctrl-C at a moment that suits the work: a run that is ended early loses nothing, an import is not cut off."""
 
 import contextlib
 import signal
@@ -32,3 +32,23 @@ def stop_button() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Ctrl-C waits until the block has ended: for imports, since Python cannot take up one that was cut off.
+
+    Signals reach the main thread only.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is None:
+        yield
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda signum, frame: pressed.append(signum))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)
