@@ -7,6 +7,7 @@ import atexit
 import gc
 import json
 import os
+import shlex
 import sys
 import tempfile
 from dataclasses import replace
@@ -195,7 +196,7 @@ def finetune(
     loaded = _load_model(model, quantize, in_files=shard)
     if lr is None:
         training = replace(training, lr=recommended_lr(loaded.model.num_parameters()))
-        _say(f"learning rate: {training.lr:g}")
+    _say(f"learning rate: {training.lr:g}")
     length = min(max_length, getattr(loaded.model.config, "max_position_embeddings", None) or max_length)
     examples, held = (encode_all(some, loaded.tokenizer, length, chat_template) for some in (pairs, kept_out))
     _say(f"questions for training: {len(examples)}")
@@ -214,12 +215,14 @@ def finetune(
     _say(f"base loss: {base:.4f}")
     _say(f"steps: {len(history.steps)}")
     _say(f"tokens per second: {history.tokens_per_second:.0f}")
-    _say(f"peak memory: {history.peak_bytes / 2**30:.2f} GiB")
+    whole = "" if loaded.device.type == "cuda" else ", of the whole process: PyTorch and the data are in it"
+    _say(f"peak memory: {history.peak_bytes / 2**30:.2f} GiB{whole}")
     _say(f"adapter: {output}")
     if history.stopped == "interrupted":
         _say("stopped: interrupted, add --resume to go on")
         raise typer.Exit(INTERRUPTED)
     _say(f"held-out loss: {base:.4f} → {tuned:.4f}")
+    _say(f'to try it: lorabook ask --adapter {shlex.quote(str(output))} "How do I reverse a list?"')
 
 
 @app.command(epilog='Example: lorabook ask --adapter my-adapter "How do I reverse a list?"')
@@ -336,7 +339,7 @@ def memory(
     shown = (lambda size: f"{size} bytes") if in_bytes else size_text
     for name, size in predicted.components.items():
         _say(f"{name}: {shown(size)}")
-    _say(f"predicted peak: {shown(peak)} (not all of the above is there at once)")
+    _say(f"predicted peak: {shown(peak)} of a GPU (not all of the above is there at once)")
     for name, several in together.items():
         _say(f"on each of {gpus} GPUs, {name}: {shown(estimate(model, several).predicted_peak)}")
     if dry_run or rehearse:

@@ -65,7 +65,9 @@ def test_finetune_prints_what_a_script_may_want(trained):
     assert said["rows read"] == "30"
     assert int(said["questions for training"]) + int(said["questions held out"]) == int(said["pairs kept"])
     assert said["trainable parameters"].startswith("29,184 of ")  # 2 * (d + k) over the sixteen linears of pocket
-    last = re.fullmatch(r"held-out loss: (\d+\.\d{4}) → (\d+\.\d{4})", printed.splitlines()[-1])
+    assert said["learning rate"] == "0.005" and "of the whole process" in said["peak memory"]
+    assert said["to try it"] == f'lorabook ask --adapter {folder} "How do I reverse a list?"'
+    last = re.fullmatch(r"held-out loss: (\d+\.\d{4}) → (\d+\.\d{4})", printed.splitlines()[-2])
     assert last and last[1] == said["base loss"] and float(last[2]) < float(last[1])
     assert (folder / "adapter_model.safetensors").exists()
     assert len(json.loads((folder / "history.json").read_text())["steps"]) == 2
@@ -86,6 +88,7 @@ def test_resuming_a_finished_run_changes_nothing(trained):
     folder, printed = trained
     before = adapter_file.read_config(folder), load_file(folder / "adapter_model.safetensors")
     again = run("finetune", *QUICK, "--output", str(folder), "--resume")
+    assert "going on from step 2\n" in again.stdout
     assert values(again.stdout)["held-out loss"] == values(printed)["held-out loss"]
     config, tensors = before
     now = load_file(folder / "adapter_model.safetensors")
@@ -318,7 +321,7 @@ def test_a_pipe_that_is_closed_and_letters_it_lacks_end_no_run(tmp_path):
     assert done.stdout.splitlines()[0::2] == ["loading: pocket, sample", "0"] and "Traceback" not in done.stderr
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
     whole = subprocess.run([*command[:-1], str(tmp_path / "whole")], capture_output=True, timeout=300, env=env)
-    assert whole.returncode == 0 and whole.stdout.decode("cp1252").splitlines()[-1].startswith("held-out loss: ")
+    assert whole.returncode == 0 and whole.stdout.decode("cp1252").splitlines()[-2].startswith("held-out loss: ")
 
 
 def test_an_argument_that_is_no_text_is_refused(tmp_path):

@@ -397,12 +397,19 @@ def report(folder: str | Path) -> list[str]:
     about = [f"run: {len(history.steps)} steps{'' if run.writer == 'lorabook' else ' logged'}, {history.stopped}"]
     if history.held_out:
         about.append(f"held-out loss: {' → '.join(f'{loss:.4f}' for _, loss in history.held_out)}")
-    return [
+    untold_lines = [f"cannot be told, {why}: {', '.join(names)}" for why, names in untold.items()]
+    sound = [f for f in findings if f.present is False]
+    lines = [
         f"folder: {'an adapter in the format' if run.writer == 'PEFT' else 'a run'} of {run.writer}",
         *(about if run.writer != "PEFT" else ()),
         f"adapter: {adapter_findings.describe(run.adapter) if run.adapter else 'none'}",
-        f"found: {', '.join(finding.name for finding in present) or 'nothing'}",
-        *(f"{f.name}: {f.seen}. {f.advice}" for f in present),
-        *(f"{f.name}: no, {f.seen}" for f in findings if f.present is False and not present),
-        *(f"cannot be told, {why}: {', '.join(names)}" for why, names in untold.items()),
     ]
+    if not present:  # what a terminal shows is the end
+        return [
+            *lines,
+            *(f"{f.name}: no, {f.seen}" for f in sound),
+            *untold_lines,
+            f"found: nothing, by {len(sound)} checks",
+        ]
+    names = ", ".join(finding.name for finding in present)
+    return [*lines, f"found: {names}", *(f"{f.name}: {f.seen}. {f.advice}" for f in present), *untold_lines]

@@ -166,6 +166,8 @@ class TrainingRun:
         self._check_all_found(found)
         if found:
             self.load_state(found)
+            if self.is_main:
+                say(f"going on from step {len(self.history.steps)}")
         if self.record:
             self.folder.save_record(self.record)
         if not found:
@@ -205,7 +207,8 @@ class TrainingRun:
             CheckpointError: it is of a run with other settings, examples or weights; nothing was changed.
         """
         stored = found.state
-        if differing := [k for k in self.identity if self.identity[k] != stored["identity"].get(k)]:
+        differing = {k: (stored["identity"].get(k), v) for k, v in self.identity.items()}
+        if differing := [_contrast(k, *pair) for k, pair in differing.items() if pair[0] != pair[1]]:
             raise CheckpointError(
                 f"The checkpoint in {found.folder} is of another run, with other {' and '.join(differing)}.",
                 "Resume with the settings and examples it was started with, or choose another output folder.",
@@ -425,3 +428,9 @@ def seconds_for_steps(minutes: float, evaluation: float) -> float:
     else a run does, such as setting up and writing checkpoints.
     """
     return max(1.0, 57 * minutes - 2 * evaluation)
+
+
+def _contrast(name: str, there: object, here: object) -> str:
+    """What differs between two runs: its name, with both values where these are numbers, and no digests."""
+    told = all(value is None or isinstance(value, (int, float)) for value in (there, here))
+    return f"{name} ({there}, now {here})" if told else name

@@ -37,12 +37,15 @@ The library <api/lorabook>
 
 
 def front_page(readme: str) -> str:
-    """The site's first page: README's beginning and its table of notebooks, then the contents for the sidebar."""
+    """The site's first page: README's beginning with the commands, its table of notebooks, the sidebar's contents."""
     readme = Place("", False).in_readme(readme)  # without badges, which would be loaded from other hosts
-    beginning = readme.partition("```bash")[0]
+    about, commands, rest = readme.partition("```bash")
+    assert "Without make" in rest, "README.md no longer says what to do without make."
+    run = commands + rest.partition("Without make")[0]
+    start = "Read it here, beginning with [notebook 00](00_start_here.ipynb), or run it on your machine:\n\n"
     table = re.search(r"^## The workbook\n.*?(?=^## )", readme, re.MULTILINE | re.DOTALL)
     assert table, "README.md has no section `The workbook`."
-    return re.sub(r"\]\((?:notebooks|docs)/", "](", beginning + table[0]) + CONTENTS
+    return re.sub(r"\]\((?:notebooks|docs)/", "](", about + start + run + table[0]) + CONTENTS
 
 
 def as_page(notebook: str, name: str, place: Place) -> str:

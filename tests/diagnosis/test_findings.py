@@ -311,7 +311,9 @@ def test_the_command_prints_findings_or_what_it_looked_at(healthy, tmp_path, mon
             cli.main()
         printed[folder] = capsys.readouterr()
     sound, sick = (printed[folder].out.splitlines() for folder in (healthy, tmp_path))
-    assert sound[:2] == ["folder: a run of lorabook", "run: 16 steps, finished"] and sound[4] == "found: nothing"
+    assert sound[:2] == ["folder: a run of lorabook", "run: 16 steps, finished"] and sound[-1].startswith(
+        "found: nothing, by "
+    )
     assert {line.partition(":")[0] for line in sound} >= SICK.keys()
     assert sick[4] == "found: labels shifted" and "two places on" in sick[5]
     assert all(line.startswith("cannot be told, ") for line in sick[6:])

@@ -92,9 +92,9 @@ def other_alpha() -> nn.Module:
 
 
 OTHER: dict[str, dict[str, Any]] = {
-    "lr": {"settings": config(lr=2e-2)},
+    rf"lr \({config().lr}, now 0\.02\)": {"settings": config(lr=2e-2)},
     "seed": {"settings": config(seed=1)},
-    "steps and batch_tokens": {"settings": config(steps=5, batch_tokens=151)},
+    r"steps \(4, now 5\) and batch_tokens": {"settings": config(steps=5, batch_tokens=151)},
     "training examples": {"train": TRAIN[:-1]},
     "held-out examples": {"held_out": rows(6, seed=2)},
     "frozen weights": {"model": other_base},
