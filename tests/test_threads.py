@@ -21,12 +21,12 @@ def counted(monkeypatch):
     return now
 
 
-@pytest.mark.parametrize(("slow", "chosen"), [(4, 1), (1, 4)])
-def test_the_faster_number_is_used_and_the_old_one_given_back(counted, monkeypatch, slow, chosen):
+@pytest.mark.parametrize(("all_take", "chosen"), [(5.0, 1), (0.9, 1), (0.5, 4)])
+def test_all_threads_are_used_where_clearly_faster_and_given_back(counted, monkeypatch, all_take, chosen):
     clock = {"now": 0.0}
 
     def perf_counter():
-        clock["now"] += 5.0 if counted["threads"] == slow else 1.0
+        clock["now"] += all_take if counted["threads"] == 4 else 1.0
         return clock["now"]
 
     monkeypatch.setattr(threads.time, "perf_counter", perf_counter)

@@ -1,8 +1,8 @@
 """What a user's hands do: every cell run twice, the stop button pressed at any moment, a call made twice.
 
 A notebook passes if every cell ends without an error and prints the second time what it printed the first, and if after
-an interruption the same cell and all below it run as if nothing had happened: the notebooks' own asserts judge the
-state. Cells whose output differs from run to run (NBVAL_IGNORE_OUTPUT) are held to their asserts alone. Two notebooks
+an interruption the same cell and all below it run as if nothing had happened: the cells' checks judge the state
+(`tests/notebooks/checks.py`), which alone hold cells whose output differs from run to run. Two notebooks
 run at a time, with one thread each. The first code cell imports PyTorch and is left uninterrupted: Python does not
 survive a Ctrl-C in the midst of an import.
 
@@ -38,6 +38,7 @@ from tests.faults.rows import Row
 from tests.kit.adapters import adapted
 from tests.kit.families import gpt_bigcode
 from tests.kit.untouched import assert_untouched, snapshot
+from tests.notebooks.checks import checked
 
 NOTEBOOKS = tuple(sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")))
 INTERRUPTIONS = 3  # a notebook
@@ -62,6 +63,8 @@ class Played:
 def kernel(path: Path, folder: Path) -> Iterator[tuple[NotebookClient, list[tuple[int, Any]]]]:
     """A notebook with a kernel of its own in an empty folder: the client, and its code cells by their index."""
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.source = checked(path.stem, cell.get("id", ""), cell.source)
     place = folder / path.stem
     place.mkdir(parents=True)
     environment = os.environ | {

@@ -20,6 +20,7 @@ import lorabook
 from scripts.checks.mutants import MUTANTS
 from tests.kit.imports import imported
 from tests.kit.notebooks import NOTEBOOKS, PAGES, ROOT, cells
+from tests.notebooks.checks import CHECKS, checked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -268,17 +269,18 @@ def test_faults_are_found():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_cell_whose_output_nbval_ignores_is_checked(path):
-    """In the cell or in the next one; `recover` without a fix checks itself."""
+    """With the cell or with the next one; `recover` without a fix checks itself."""
     code = [cell for cell in cells(path) if cell["cell_type"] == "code"]
-    texts = [cell["source"] for cell in code]
+    texts = [checked(path.stem, cell["id"], cell["source"]) for cell in code]
+    assert CHECKS.get(path.stem, {}).keys() <= {cell["id"] for cell in code}
     tags = [cell["metadata"].get("tags", []) for cell in code]
-    checked = re.compile(r"^\s*assert |^recover\(\d, fix=None\)", re.MULTILINE)
+    check = re.compile(r"^\s*assert |^recover\(\d, fix=None\)", re.MULTILINE)
     found = [
         here
         for here, after, tagged in zip(texts, [*texts[1:], ""], tags)
         if ("NBVAL_IGNORE_OUTPUT" in here or "nbval-ignore-output" in tagged)
-        and not checked.search(here)
-        and not checked.search(after)
+        and not check.search(here)
+        and not check.search(after)
     ]
     assert found == []
 

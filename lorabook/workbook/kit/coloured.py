@@ -2,7 +2,8 @@
 
 from lorabook.data.examples import Example
 
-ANSWER_COLOUR, RESET = "\x1b[1;34m", "\x1b[0m"  # a terminal's grey cannot be read on a dark page
+# bold, and a blue that a light page and a dark one leave legible: the palette's own is too dark for the second
+ANSWER_COLOUR, RESET = "\x1b[1;38;2;20;128;205m", "\x1b[0m"
 
 
 def coloured(example: Example, tokenizer) -> str:

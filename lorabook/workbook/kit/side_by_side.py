@@ -4,7 +4,9 @@ import html
 from collections.abc import Sequence
 from itertools import groupby
 
-CELL = "text-align: left; vertical-align: top; white-space: pre-wrap; font-family: monospace; padding: 8px; width: 50%"
+CELL = (
+    "text-align: left; vertical-align: top; white-space: pre-wrap; font: 13px/1.4 monospace; padding: 8px; width: 50%"
+)
 
 
 def short(text: str) -> str:

@@ -25,25 +25,25 @@ const written = (x, y, strings) =>
 function drawStart({ d, k, r }, page) {
   const narrow = page < 600;
   const [margin, width] = [12, page - 24];
-  const [height, top, label, gap, beside] = [370, 26, narrow ? 56 : 40, 8, narrow ? 66 : 84];
+  const [height, top, label, gap, beside] = [386, 26, 56, 8, narrow ? 66 : 84];
   const scale = Math.min((height - top - label - gap) / (d + r), (width - 2 * beside - gap) / (2 * k + r));
   const [high, wide, thin] = [d * scale, k * scale, r * scale];
   const [y, left] = [top + label + thin + gap, wide + 2 * beside]; // the top of W0, B and BA; the left edge of B
   const product = left + thin + gap;
   const block = (x, at, w, h, colour, name) => rect(x, at, Math.max(w, 1), Math.max(h, 1), colour, { "data-part": name });
   const above = (name, rows, columns, x, side) => {
-    const said = narrow ? [`${rows} × ${columns}`, "trained"] : [`${rows} × ${columns}, trained`];
-    return [name, ...said].map((string, i) =>
+    return [name, `${rows} × ${columns}`, `${grouped(rows * columns)} trained`].map((string, i) =>
       text(x, top + 14 + 17 * i, string, { "text-anchor": side, "font-weight": i ? 400 : 700 }),
     );
   };
   const size = wide < roomFor(`${d} × ${k}`) ? [`${d} ×`, `${k}`] : [`${d} × ${k}`];
+  const frozen = wide < roomFor(`${grouped(d * k)} frozen`) ? [grouped(d * k), "frozen"] : [`${grouped(d * k)} frozen`];
   const middle = y + high / 2;
-  const outline = { fill: COLOUR.track, stroke: COLOUR.orange, "stroke-dasharray": "5 4", "data-part": "BA" };
+  const outline = { fill: "none", stroke: COLOUR.orange, "stroke-dasharray": "5 4", "data-part": "BA" };
   const drawn = [
     text(0, 18, "h = W0 x + (α/r) B A x", { "font-size": 14 }),
     block(0, y, wide, high, COLOUR.grey, "W0"),
-    ...written(wide / 2, middle, ["W0", ...size, "frozen"]),
+    ...written(wide / 2, middle, ["W0", ...size, ...frozen]),
     text(wide + beside, middle + 4, "+ (α/r) ·", { "text-anchor": "middle", "font-size": 14 }),
     block(left, y, thin, high, COLOUR.orange, "B"),
     block(product, top + label, wide, thin, COLOUR.orange, "A"),

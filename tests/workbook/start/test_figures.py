@@ -20,9 +20,9 @@ STATES = [StartState(shape, r) for shape in MATRICES.values() for r in RANKS]
 def test_every_count_is_a_bar_of_its_length_with_its_number():
     counts = {"before": (0, 30), "with LoRA": (17, 1)}
     (axes,) = names(counts).axes
-    bars = [(p.get_x(), p.get_width(), to_hex(p.get_facecolor())) for p in axes.patches]
-    assert bars == [(0, 0, ORANGE.lower()), (0, 30, BLUE.lower()), (0, 17, ORANGE.lower()), (17, 1, BLUE.lower())]
-    assert [t.get_text() for t in axes.texts] == ["30 snake_case", "17 camelCase", "1 snake_case"]
+    bars = [(p.get_width(), to_hex(p.get_facecolor())) for p in axes.patches]
+    assert bars == [(0, ORANGE.lower()), (30, BLUE.lower()), (17, ORANGE.lower()), (1, BLUE.lower())]
+    assert [t.get_text() for t in axes.texts] == ["0 camelCase", "30 snake_case", "17 camelCase", "1 snake_case"]
     assert [label.get_text() for label in axes.get_yticklabels()] == list(counts) and axes.yaxis_inverted()
 
 

@@ -1,0 +1,67 @@
+"""What an output that differs from machine to machine has to show all the same: a check, run with its cell.
+
+Root `conftest.py` appends them to the cells that nbval runs, and `tests/faults/hands.py` to those it runs twice.
+"""
+
+CHECKS: dict[str, dict[str, str]] = {
+    "00_start_here": {
+        "start-10": 'assert counts["before"][1] > 3 * counts["before"][0]',
+        "start-17": "assert losses[-1] < 2.7",
+        "start-19": 'assert counts["with LoRA"][0] > 3 * counts["with LoRA"][1]',
+        "start-21": "assert count_names([old])[1] >= 2 and count_names([new])[0] >= 2",
+        "new-33": "assert same == 33",
+        "start-24b": "assert same == 33",
+    },
+    "01_lora_from_scratch": {
+        "scratch-16": "assert count_before[0] < 0.4 * count_before[1]",
+        "scratch-18": "assert held_out_losses[60][2] < held_out_losses[0][2]",
+        "scratch-21": "assert count_after[0] > 0.7 * count_after[1]",
+        "scratch-23": "assert counts[0] == count_before and counts[4] == count_after",
+        "scratch-28": "assert difference < 1e-3",
+    },
+    "04_low_rank_updates": {
+        "lowrank-09": "assert tuned_loss < base_loss - 0.3",
+        "lowrank-12": "assert min(ranks) > 200",
+        "lowrank-14": "assert recovered[1] < recovered[4] < recovered[16]",
+        "lowrank-17": "assert recovery(shrunk, 1) > recovered[1]",
+        "new-42": "assert recovered[1] > recovery(random_entries, 1) + 0.05",
+    },
+    "05_intrinsic_dimension": {
+        "dimension-16": "assert 30 < d90 <= 400",
+    },
+    "07_many_tasks": {
+        "tasks-05": "assert after < before - 0.05",
+        "tasks-07": 'assert write("docstrings").count(\'"""\') > write(None).count(\'"""\')',
+        "tasks-23": 'assert counts["camelCase"][0] > 15',
+        "tasks-35": "assert 0 < max(errors) < 0.1",
+        "tasks-37": "assert abs(merged - with_lora) < 1e-3",
+    },
+    "08_clinic": {
+        "clinic-03": "assert history.held_out[-1][1] < 2.9",
+        "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
+        "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
+        "clinic-43": "assert gain > 0",
+        "clinic-51": "assert output.requires_grad",
+        "clinic-54": "assert difference.abs().max() == 0",
+        "clinic-64": "assert application_loss > merged_loss + 0.05",
+        "clinic-67": "assert answer_loss(copy, held_out).loss > merged_loss + 0.05",
+    },
+    "09_finetune_starcoder": {
+        "final-18": 'assert history.stopped == "interrupted"',
+        "final-20": 'assert history.stopped == "finished" and history.held_out[-1][1] < base.loss',
+        "final-21": "assert history.held_out[-1][1] < history.held_out[0][1]",
+        "final-23": "assert predicted / 2 < peak < 2 * predicted",
+        "final-25": "assert tuned.loss < base.loss",
+        "final-31": "assert torch.allclose(theirs, ours, atol=0.1 if ours.dtype != torch.float32 else 1e-4)",
+        "final-33": "assert difference < 1",
+        "final-35": "assert own > 0",
+        "final-38": "assert after_six < base.loss",
+        "new-59": "assert after_six < base.loss",
+        "final-40": "assert abs(scored.mean().item() + loss) < 0.01",
+    },
+}
+
+
+def checked(stem: str, cell_id: str, source: str) -> str:
+    """The source of a cell of the notebook `stem`, with its check."""
+    return "\n".join([source, *([CHECKS[stem][cell_id]] if cell_id in CHECKS.get(stem, {}) else [])])
