@@ -30,19 +30,18 @@ RUN = rf"{BADGE}(?: +{BADGE})*"
 GITHUB = r"https://(?:github\.com|raw\.githubusercontent\.com)/[^/\s)]+/[^/\s)]+/(?:blob/)?main/"
 
 FIRST_CELL = """\
-# Install lorabook if needed.{hint}
-import glob
-import importlib.util
+# Install lorabook if it's missing: from a wheel beside this notebook, or from {place}.
+from glob import glob
+from importlib.util import find_spec
 
-if importlib.util.find_spec("lorabook") is None:
-    found = sorted(glob.glob("lorabook-*.whl"))[::-1] or {otherwise}
-{refusal}    %pip install -q {{found[0]}}
+if not find_spec("lorabook"):
+    wheels = sorted(glob("lorabook-*.whl"))
+{refusal}    %pip install -q {{wheels[-1] if wheels else {otherwise}}}
 from lorabook.workbook.kit.setup import setup
 
 setup()"""
-HINT = " `make wheel` in a checkout makes its wheel."
 REFUSAL = """\
-    assert found, "lorabook is not installed. Put its wheel beside this notebook."
+    assert wheels or glob("../lorabook"), "Put lorabook's wheel beside this notebook."
 """
 
 
@@ -72,10 +71,10 @@ class Place:
         """The first code cell of every notebook: install lorabook where it is missing, then set up."""
         if self.pypi:
             series = ".".join(__version__.split(".")[:2])
-            return FIRST_CELL.format(otherwise=f"[\"'lorabook=={series}.*'\"]", hint="", refusal="")
+            return FIRST_CELL.format(place="PyPI", otherwise=f"\"'lorabook=={series}.*'\"", refusal="")
         if self.slug:
-            return FIRST_CELL.format(otherwise=f'["git+https://github.com/{self.slug}"]', hint="", refusal="")
-        return FIRST_CELL.format(otherwise='glob.glob("../lorabook/..")', hint=HINT, refusal=REFUSAL)
+            return FIRST_CELL.format(place="GitHub", otherwise=f'"git+https://github.com/{self.slug}"', refusal="")
+        return FIRST_CELL.format(place="its checkout", otherwise='".."', refusal=REFUSAL)
 
     def in_title(self, source: str, notebook: str) -> str:
         """A notebook's first cell with its badges, if there are any, as the paragraph below the title."""

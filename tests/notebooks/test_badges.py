@@ -106,7 +106,7 @@ def test_published_every_notebook_has_its_badges_and_installs_from_there(copy):
         title, first = cells(notebook, copy)[:2]
         check_badges(title, notebook)
         check_badges(rows(copy)[notebook], notebook)
-        assert f'["git+https://github.com/{SLUG}"]' in first
+        assert f'else "git+https://github.com/{SLUG}"' in first
     project = tomllib.loads((copy / "pyproject.toml").read_text())["project"]
     assert project["urls"]["Homepage"] == f"https://github.com/{SLUG}"
     assert f'repository-code: "https://github.com/{SLUG}"' in (copy / "CITATION.cff").read_text()
@@ -181,7 +181,7 @@ def test_else_the_checkout_above_it(installs, tmp_path):
 
 
 def test_else_it_says_how_to_get_one(installs):
-    with pytest.raises(AssertionError, match=r"lorabook is not installed\. Put its wheel beside this notebook"):
+    with pytest.raises(AssertionError, match=r"Put lorabook's wheel beside this notebook"):
         installs(["", False])
 
 
