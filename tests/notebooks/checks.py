@@ -8,7 +8,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "start-10": 'assert counts["before"][1] > 3 * counts["before"][0]',
         "start-17": "assert losses[-1] < 2.7",
         "start-19": 'assert counts["with LoRA"][0] > 3 * counts["with LoRA"][1]',
-        "start-21": "assert count_names([old])[1] >= 2 and count_names([new])[0] >= 2",
+        "start-21": "assert count_names([old])[1] >= 2 and count_names([new])[0] >= 1",
         "new-33": "assert same == 33",
         "start-24b": "assert same == 33",
     },
