@@ -1,4 +1,4 @@
-"""The explorers' pictures, for readers where no script runs: `lorabook/assets/explorers`, one PNG each.
+"""The explorers' pictures, title and drawing, for readers where no script runs: `lorabook/assets/explorers`, PNG.
 
     python -m scripts.assets.explorer_pictures
 
@@ -20,7 +20,7 @@ from lorabook.workbook.kit.explorer import Explorer
 from scripts.notebooks.browser import FLAGS, find_chromium
 
 FOLDER = Path(lorabook.__file__).parent / "assets" / "explorers"
-VIEW = {"width": 860, "height": 1000}
+VIEW, MARGIN = {"width": 860, "height": 1000}, 10
 
 
 def every_explorer() -> list[Explorer]:
@@ -48,8 +48,12 @@ def main() -> None:
         browser = p.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
         page = browser.new_page(viewport=VIEW, device_scale_factor=1.5, color_scheme="light")
         for explorer in every_explorer():
-            page.set_content(f"<!doctype html><body style='margin: 0'>{explorer.static_html(b'')}")
-            picture = page.locator(".lorabook-explorer svg").locator("xpath=..").screenshot()
+            page.set_content(f"<!doctype html><body style='margin: {MARGIN}px'>{explorer.static_html(b'')}")
+            title, figure = (page.locator(f".lorabook-explorer {part}").bounding_box() for part in (".title", ".figure"))
+            assert title and figure
+            top, bottom = title["y"] - 2, figure["y"] + figure["height"] + MARGIN
+            clip = {"x": 0, "y": top, "width": VIEW["width"], "height": bottom - top}
+            picture = page.screenshot(clip=clip, full_page=True)  # pyright: ignore[reportArgumentType]
             path = FOLDER / f"{type(explorer).__name__}.png"
             path.write_bytes(small_png(picture, fingerprint(explorer)))
             print(f"{path.name}: {path.stat().st_size:,} bytes")

@@ -5,10 +5,9 @@ Root `conftest.py` appends them to the cells that nbval runs, and `tests/faults/
 
 CHECKS: dict[str, dict[str, str]] = {
     "00_start_here": {
-        "start-10": 'assert counts["before"][1] > 3 * counts["before"][0]',
+        "start-10": 'camel, snake = find_names(texts_before)\nassert len(snake) > 3 * len(camel)',
         "start-17": "assert losses[-1] < 2.7",
-        "start-19": 'assert counts["with LoRA"][0] > 3 * counts["with LoRA"][1]',
-        "start-21": "assert count_names([old])[1] >= 2 and count_names([new])[0] >= 1",
+        "start-19": 'camel, snake = find_names(texts_lora)\nassert len(camel) > 3 * len(snake)',
         "new-33": "assert same == 33",
         "start-24b": "assert same == 33",
     },

@@ -41,14 +41,14 @@ function drawStart({ d, k, r }, page) {
   const middle = y + high / 2;
   const outline = { fill: "none", stroke: COLOUR.orange, "stroke-dasharray": "5 4", "data-part": "BA" };
   const drawn = [
-    text(0, 18, "h = W0 x + (α/r) B A x", { "font-size": 14 }),
+    text(0, 18, "W0 + (α/r) B A", { "font-size": 14 }),
     block(0, y, wide, high, COLOUR.grey, "W0"),
     ...written(wide / 2, middle, ["W0", ...size, ...frozen]),
     text(wide + beside, middle + 4, "+ (α/r) ·", { "text-anchor": "middle", "font-size": 14 }),
     block(left, y, thin, high, COLOUR.orange, "B"),
     block(product, top + label, wide, thin, COLOUR.orange, "A"),
     shape("rect", { x: product, y, width: wide, height: high, ...outline }),
-    ...written(product + wide / 2, middle, ["B A", ...size, "not stored"]).map((t) => (t.setAttribute("fill", COLOUR.ink), t)),
+    ...written(product + wide / 2, middle, ["the product B A", ...size, "not stored"]).map((t) => (t.setAttribute("fill", COLOUR.ink), t)),
     ...above("B", d, r, left + thin, "end"),
     ...above("A", r, k, product, "start"),
   ];
