@@ -49,7 +49,9 @@ def main() -> None:
         page = browser.new_page(viewport=VIEW, device_scale_factor=1.5, color_scheme="light")
         for explorer in every_explorer():
             page.set_content(f"<!doctype html><body style='margin: {MARGIN}px'>{explorer.static_html(b'')}")
-            title, figure = (page.locator(f".lorabook-explorer {part}").bounding_box() for part in (".title", ".figure"))
+            title, figure = (
+                page.locator(f".lorabook-explorer {part}").bounding_box() for part in (".title", ".figure")
+            )
             assert title and figure
             top, bottom = title["y"] - 2, figure["y"] + figure["height"] + MARGIN
             clip = {"x": 0, "y": top, "width": VIEW["width"], "height": bottom - top}

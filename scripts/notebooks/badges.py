@@ -30,7 +30,7 @@ RUN = rf"{BADGE}(?: +{BADGE})*"
 GITHUB = r"https://(?:github\.com|raw\.githubusercontent\.com)/[^/\s)]+/[^/\s)]+/(?:blob/)?main/"
 
 FIRST_CELL = """\
-# Install lorabook if it's missing: from a wheel beside this notebook, or from {place}.
+# Install lorabook if missing, from a wheel beside this notebook or from {place}.
 from glob import glob
 from importlib.util import find_spec
 

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_panes
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -81,24 +81,28 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
     return curves
 
 
-def recovery_over_rank(found: Mapping[str, Any], title: str) -> Figure:
+def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
     """Recovery over the rank: LoRA trained at it, ΔW cut to it, and three parts of ΔW with the same energy.
 
     Args:
-        found: one model of the stored result "low_rank/controls".
+        models: the models of the stored result "low_rank/controls", by what stands above their panel.
         title: what to see.
     """
-    figure, axes = new_figure(7.8, 4.2)
-    curves = recovered(found)
-    for way, (label, colour, marker) in LINES.items():
-        ranks, values = list(curves[way]), list(curves[way].values())
-        axes.plot(ranks, [100 * fmean(each) for each in values], marker + "-", color=colour, lw=2, ms=6, label=label)
-        for r, each in zip(ranks, values):
-            axes.plot([r] * len(each), [100 * value for value in each], ".", color=colour, ms=4, alpha=0.7)
-    axes.axhline(100, color="black", lw=0.8)
-    axes.set_xscale("log")
-    axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256 (full)"])
-    axes.minorticks_off()
-    axes.set(xlabel="rank r, or the energy of rank r (log scale)", ylabel="recovery (%)", ylim=(0, 110), title=title)
-    axes.legend(frameon=False, loc="lower right")
+    figure, row = new_panes(10.0, 4.0, len(models), sharey=True)
+    for axes, (name, found) in zip(row, models.items()):
+        curves = recovered(found)
+        for way, (label, colour, marker) in LINES.items():
+            ranks, values = list(curves[way]), list(curves[way].values())
+            means = [100 * fmean(each) for each in values]
+            axes.plot(ranks, means, marker + "-", color=colour, lw=2, ms=6, label=label)
+            for r, each in zip(ranks, values):
+                axes.plot([r] * len(each), [100 * value for value in each], ".", color=colour, ms=4, alpha=0.7)
+        axes.axhline(100, color="black", lw=0.8)
+        axes.set_xscale("log")
+        axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
+        axes.minorticks_off()
+        axes.set(xlabel="rank r, or the energy of rank r (log scale)", ylim=(0, 110), title=name)
+    row[0].set(ylabel="recovery (%)")
+    row[0].legend(frameon=False, loc="lower right")
+    figure.suptitle(title)
     return figure
