@@ -6,9 +6,9 @@ Root `conftest.py` appends them to the cells that nbval runs, and `tests/faults/
 CHECKS: dict[str, dict[str, str]] = {
     "00_start_here": {
         "start-08": "assert len(texts_before) == 33",
-        "start-10": "camel, snake = find_names(texts_before)\nassert len(snake) > 3 * len(camel)",
+        "start-10": "camel, snake = multi_word_names(texts_before).values()\nassert len(snake) > 3 * len(camel)",
         "start-17": "assert losses[-1] < 2.7",
-        "start-19": "camel, snake = find_names(texts_lora)\nassert len(camel) > 3 * len(snake)",
+        "start-19": "camel, snake = multi_word_names(texts_lora).values()\nassert len(camel) > 3 * len(snake)",
         "start-19b": "assert len(texts_lora) == 33",
         "new-33": "assert same == 33",
         "start-24b": "assert same == 33",

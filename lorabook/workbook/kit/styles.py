@@ -148,6 +148,21 @@ def completions(model, tokenizer, each: int = 4, new_tokens: int = 120, seed: in
     return written
 
 
+def multi_word_names(texts: list[str]) -> dict[str, list[str]]:
+    """By style, the multi-word names in `texts`, each once per text, in the order of the alphabet within a text.
+
+    An underscore inside makes a name snake_case, unless it is all capitals, a capital inside makes it camelCase.
+    """
+    found: dict[str, list[str]] = {"camelCase": [], "snake_case": []}
+    for text in texts:
+        for name in sorted({word.strip("_") for word in re.findall(r"\w+", text)}):
+            if "_" in name and not name.isupper():
+                found["snake_case"].append(name)
+            elif re.fullmatch("[a-z]+[A-Z][A-Za-z0-9]*", name):
+                found["camelCase"].append(name)
+    return found
+
+
 def rates(texts: list[str]) -> dict[str, tuple[int, int]]:
     """By style, how often these texts keep it, and how often they could."""
     counts = {style.name: [style.count(text) for text in texts] for style in STYLES}

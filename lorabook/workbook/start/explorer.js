@@ -25,14 +25,16 @@ const written = (x, y, strings) =>
 function drawStart({ d, k, r }, page) {
   const narrow = page < 600;
   const [margin, width] = [12, page - 24];
-  const [height, top, label, gap, beside] = [386, 26, 56, 8, narrow ? 66 : 84];
+  const [height, top, label, gap, beside] = [386, 26, narrow ? 73 : 56, 8, narrow ? 66 : 84];
   const scale = Math.min((height - top - label - gap) / (d + r), (width - 2 * beside - gap) / (2 * k + r));
   const [high, wide, thin] = [d * scale, k * scale, r * scale];
   const [y, left] = [top + label + thin + gap, wide + 2 * beside]; // the top of W0, B and BA; the left edge of B
   const product = left + thin + gap;
   const block = (x, at, w, h, colour, name) => rect(x, at, Math.max(w, 1), Math.max(h, 1), colour, { "data-part": name });
   const above = (name, rows, columns, x, side) => {
-    return [name, `${rows} × ${columns}`, `${grouped(rows * columns)} trained`].map((string, i) =>
+    const count = grouped(rows * columns);
+    const said = narrow ? [count, "trained"] : [`${count} trained`];
+    return [name, `${rows} × ${columns}`, ...said].map((string, i) =>
       text(x, top + 14 + 17 * i, string, { "text-anchor": side, "font-weight": i ? 400 : 700 }),
     );
   };
@@ -48,7 +50,7 @@ function drawStart({ d, k, r }, page) {
     block(left, y, thin, high, COLOUR.orange, "B"),
     block(product, top + label, wide, thin, COLOUR.orange, "A"),
     shape("rect", { x: product, y, width: wide, height: high, ...outline }),
-    ...written(product + wide / 2, middle, ["the product B A", ...size, "not stored"]).map((t) => (t.setAttribute("fill", COLOUR.ink), t)),
+    ...written(product + wide / 2, middle, [wide < roomFor("the product B A") ? "B A" : "the product B A", ...size, "not stored"]).map((t) => (t.setAttribute("fill", COLOUR.ink), t)),
     ...above("B", d, r, left + thin, "end"),
     ...above("A", r, k, product, "start"),
   ];

@@ -1,13 +1,13 @@
 """The figure of notebook 00: the names that a model writes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from lorabook.workbook.kit.figures import BLUE, ORANGE, new_figure
 
 
-def names(counts: Mapping[str, tuple[int, int]]) -> Figure:
+def names(counts: Mapping[str, Sequence[int]]) -> Figure:
     """Names in camelCase and in snake_case that a model wrote.
 
     Args:

@@ -9,7 +9,15 @@ import torch
 
 from lorabook.models import load_model
 from lorabook.workbook.kit.shipped_source import source_files
-from lorabook.workbook.kit.styles import PROMPTS, SOURCE, STYLES, completions, examples, rates
+from lorabook.workbook.kit.styles import (
+    PROMPTS,
+    SOURCE,
+    STYLES,
+    completions,
+    examples,
+    multi_word_names,
+    rates,
+)
 
 SOURCES = list(source_files(SOURCE).values())
 EACH = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
@@ -90,3 +98,9 @@ def test_examples_and_completions_are_those_of_the_model():
     one, again, other = (completions(loaded.model, loaded.tokenizer, 1, 8, seed) for seed in (0, 0, 1))
     assert one == again != other and torch.equal(torch.get_rng_state(), before)
     assert [text.startswith(prompt) for text, prompt in zip(one, PROMPTS)] == [True] * len(PROMPTS)
+
+
+def test_multi_word_names_are_found_by_style_each_once_per_text():
+    text = "fooBar = _foo_bar; foo_bar + foo + ClassName.__init__(FOO_BAR, get_maxFile, fooBar2)"
+    found = multi_word_names([text, "foo_bar", ""])
+    assert found == {"camelCase": ["fooBar", "fooBar2"], "snake_case": ["foo_bar", "get_maxFile", "foo_bar"]}
