@@ -11,6 +11,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "start-19": "camel, snake = multi_word_names(texts_lora).values()\nassert len(camel) > 3 * len(snake)",
         "start-19b": "assert len(texts_lora) == 33",
         "new-33": "assert same == 33",
+        "start-24a": "assert counts['LoRA removed'] == counts['before']",
         "start-24b": "assert same == 33",
     },
     "01_lora_from_scratch": {

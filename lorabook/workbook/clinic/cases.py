@@ -13,6 +13,8 @@ from lorabook.diagnosis.read_run import Run
 from lorabook.workbook.kit.stored import stored
 
 HEALTHY = "nothing"  # the fault of a run without one
+# What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
+NUMBERS = {2: "learning rate too high", 3: "loss flat", 4: "all labels masked", 7: "gradient cut off", 9: "overfitting"}
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,8 @@ def stored_cases() -> dict[str, tuple[Case, ...]]:
 def cases() -> dict[str, Case]:
     """One case of every fault, by its name."""
     return {name: runs[0] for name, runs in stored_cases().items()}
+
+
+def numbered_cases() -> dict[int, Case]:
+    """The cases that notebook 08 shows, by their number there."""
+    return {number: cases()[name] for number, name in NUMBERS.items()}

@@ -11,13 +11,3 @@ def lora_parameters() -> Question:
         "about 70 thousand",
         "A has 16 × 2048 and B 2304 × 16: together 69,632, or 1.5% of W0.",
     )
-
-
-def trained_share() -> Question:
-    """Of rank 8 on every linear layer of the pocket model."""
-    return Question(
-        "How large are the new matrices, compared with the model's 3.9 million parameters?",
-        ("0.03%", "0.3%", "3.0%", "30%"),
-        "3.0%",
-        "116,736 new parameters, next to 3.9 million that stay frozen.",
-    )
