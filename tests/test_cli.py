@@ -88,7 +88,7 @@ def test_resuming_a_finished_run_changes_nothing(trained):
     folder, printed = trained
     before = adapter_file.read_config(folder), load_file(folder / "adapter_model.safetensors")
     again = run("finetune", *QUICK, "--output", str(folder), "--resume")
-    assert "going on from step 2\n" in again.stdout
+    assert "resuming from step 2\n" in again.stdout
     assert values(again.stdout)["held-out loss"] == values(printed)["held-out loss"]
     config, tensors = before
     now = load_file(folder / "adapter_model.safetensors")

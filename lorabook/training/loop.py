@@ -167,7 +167,7 @@ class TrainingRun:
         if found:
             self.load_state(found)
             if self.is_main:
-                say(f"going on from step {len(self.history.steps)}")
+                say(f"resuming from step {len(self.history.steps)}")
         if self.record:
             self.folder.save_record(self.record)
         if not found:

@@ -13,6 +13,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-33": "assert same == 33",
         "start-24a": "assert counts['LoRA removed'] == counts['before']",
         "start-24b": "assert same == 33",
+        "start-26": "assert kept > 0.8 * places",
     },
     "01_lora_from_scratch": {
         "scratch-16": 'assert eval(count_before.replace(" of ", "/")) < 0.4',
@@ -51,7 +52,6 @@ CHECKS: dict[str, dict[str, str]] = {
     "09_finetune_starcoder": {
         "final-18": 'assert history.stopped == "interrupted"',
         "final-20": 'assert history.stopped == "finished" and history.held_out[-1][1] < base.loss',
-        "final-21": "assert history.held_out[-1][1] < history.held_out[0][1]",
         "final-23": "assert predicted / 2 < peak < 2 * predicted",
         "final-25": "assert tuned.loss < base.loss",
         "final-31": "assert torch.allclose(theirs, ours, atol=0.1 if ours.dtype != torch.float32 else 1e-4)",

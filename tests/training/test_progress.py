@@ -41,7 +41,7 @@ def test_the_bar_counts_every_step_and_begins_where_a_resumed_run_does(monkeypat
     assert (first.total, first.shown, first.main) == (2, 2, True)
     assert (again.total, again.shown) == (2, 2), "nothing was left to do"
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["step 1/2", "step 2/2", "going on from step 2"]
+    assert [line.split("  ")[0] for line in lines] == ["step 1/2", "step 2/2", "resuming from step 2"]
 
 
 def test_a_loss_that_climbs_is_told_once_while_it_does(capsys):
