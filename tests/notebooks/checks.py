@@ -13,7 +13,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-33": "assert same == 33",
         "start-24a": "assert counts['LoRA removed'] == counts['before']",
         "start-24b": "assert same == 33",
-        "start-26": "assert kept > 0.8 * places",
+        "start-30": "assert kept > 0.8 * places",
     },
     "01_lora_from_scratch": {
         "scratch-16": 'assert eval(count_before.replace(" of ", "/")) < 0.4',
