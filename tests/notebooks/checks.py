@@ -5,6 +5,7 @@ Root `conftest.py` appends them to the cells that nbval runs, and `tests/faults/
 
 CHECKS: dict[str, dict[str, str]] = {
     "00_start_here": {
+        "new-36": "assert (h - same).abs().max() < 1e-4 * h.abs().max()",
         "start-08": "assert len(texts_before) == 33",
         "start-10": "camel, snake = multi_word_names(texts_before).values()\nassert len(snake) > 3 * len(camel)",
         "start-17": "assert losses[-1] < 2.7",
