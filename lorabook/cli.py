@@ -158,7 +158,10 @@ def finetune(
         Path | None, typer.Option(help="A second folder for checkpoints, which --resume finds too: a mounted drive.")
     ] = None,
 ) -> None:
-    """Train LoRA factors on questions and answers, and measure the held-out loss before and after."""
+    """Train LoRA on questions and answers.
+
+    The held-out loss is measured before and after.
+    """
     refuse_engines()
     config = LoRAConfig(r, alpha, dropout, _names(targets), seed=seed)
     training = TrainConfig(
@@ -222,6 +225,8 @@ def finetune(
         _say("stopped: interrupted, add --resume to go on")
         raise typer.Exit(INTERRUPTED)
     _say(f"held-out loss: {base:.4f} → {tuned:.4f}")
+    if model == "pocket":
+        _say("note: pocket is too small to answer a question, so expect nonsense; --model smollm2 does better")
     _say(f'to try it: lorabook ask --adapter {shlex.quote(str(output))} "How do I reverse a list?"')
 
 
@@ -271,7 +276,10 @@ def merge(
         typer.Option(help="'nf4' merges into the base as 4 bits round it, where it was trained on."),
     ] = None,
 ) -> None:
-    """Write base and adapter as one ordinary Transformers model, which loads without lorabook."""
+    """Write base and adapter as one ordinary model.
+
+    Transformers loads it without lorabook.
+    """
     from safetensors import SafetensorError
     from transformers.utils import logging
 
@@ -323,7 +331,10 @@ def memory(
     in_bytes: Annotated[bool, typer.Option("--bytes", help="Sizes in bytes, for scripts.")] = False,
     rehearse: Annotated[bool, typer.Option("--rehearse", hidden=True)] = False,
 ) -> None:
-    """Predict the memory of a training step on a GPU, from sizes alone: nothing is downloaded or allocated."""
+    """Predict the memory of a training step on a GPU.
+
+    It takes sizes alone: nothing is downloaded or allocated.
+    """
     from lorabook.memory.estimate import estimate
     from lorabook.memory.gpus import GPUS, fits, largest_batch
 
@@ -337,6 +348,8 @@ def memory(
     predicted = estimate(model, plan)
     peak = predicted.predicted_peak
     shown = (lambda size: f"{size} bytes") if in_bytes else size_text
+    trained = "full fine-tuning" if full else f"LoRA, r = {r}"
+    _say(f"plan: {trained}, {batch} sequences of {sequence} tokens at once, {weights} weights, {optimizer}")
     for name, size in predicted.components.items():
         _say(f"{name}: {shown(size)}")
     _say(f"predicted peak: {shown(peak)} of a GPU (not all of the above is there at once)")
@@ -363,7 +376,10 @@ def doctor(
         typer.Option(help="Folder that `lorabook finetune`, PEFT, Trainer or TRL wrote; nothing is unpickled."),
     ] = None,
 ) -> None:
-    """Say what this machine can run, and what is missing for StarCoder; with --run, what is wrong with that run."""
+    """Say what this machine can run, or what is wrong with a run.
+
+    Without --run, also what is missing for StarCoder.
+    """
     from lorabook.diagnosis import findings, machine
 
     for line in machine.examine() if run is None else findings.report(run):
@@ -400,7 +416,9 @@ def workbook(
         _say(f"to open them: pip install jupyterlab, then: jupyter lab {first}")
     elif open_it:
         as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # containers
-        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *as_root, str(first)])
+        # by its address, which JupyterLab then prints too: a file's name opens it in a browser that it starts itself
+        start = [f"--ServerApp.root_dir={folder.resolve()}", f"--LabApp.default_url=/lab/tree/{first.name}"]
+        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *as_root, *start])
     else:
         _say(f"to open them: jupyter lab {first}")
 

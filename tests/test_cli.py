@@ -67,7 +67,7 @@ def test_finetune_prints_what_a_script_may_want(trained):
     assert said["trainable parameters"].startswith("29,184 of ")  # 2 * (d + k) over the sixteen linears of pocket
     assert said["learning rate"] == "0.005" and "of the whole process" in said["peak memory"]
     assert said["to try it"] == f'lorabook ask --adapter {folder} "How do I reverse a list?"'
-    last = re.fullmatch(r"held-out loss: (\d+\.\d{4}) → (\d+\.\d{4})", printed.splitlines()[-2])
+    last = re.fullmatch(r"held-out loss: (\d+\.\d{4}) → (\d+\.\d{4})", printed.splitlines()[-3])
     assert last and last[1] == said["base loss"] and float(last[2]) < float(last[1])
     assert (folder / "adapter_model.safetensors").exists()
     assert len(json.loads((folder / "history.json").read_text())["steps"]) == 2
@@ -147,7 +147,10 @@ def test_ask_writes_the_prompt_that_was_trained_on_by_the_template_of_the_run(tm
     )
     options = ["--model", str(base), "--data", str(mine), "--chat-template", "--output", str(out)]
     said = values(run("finetune", *QUICK, *options).stdout)
-    assert said["texts read as"] == "Markdown or plain text, since 0 of the first 24 texts hold HTML's tags"
+    assert (
+        said["texts read as"]
+        == "Markdown or plain text, since 0 of the first 24 questions and answers hold HTML's tags"
+    )
     assert (out / "chat_template.jinja").read_text() == template
     (base / "chat_template.jinja").write_text("another one")
 
@@ -321,7 +324,7 @@ def test_a_pipe_that_is_closed_and_letters_it_lacks_end_no_run(tmp_path):
     assert done.stdout.splitlines()[0::2] == ["loading: pocket, sample", "0"] and "Traceback" not in done.stderr
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
     whole = subprocess.run([*command[:-1], str(tmp_path / "whole")], capture_output=True, timeout=300, env=env)
-    assert whole.returncode == 0 and whole.stdout.decode("cp1252").splitlines()[-2].startswith("held-out loss: ")
+    assert whole.returncode == 0 and whole.stdout.decode("cp1252").splitlines()[-3].startswith("held-out loss: ")
 
 
 def test_an_argument_that_is_no_text_is_refused(tmp_path):
@@ -502,7 +505,8 @@ def test_workbook_opens_the_first_notebook(user, more, tmp_path, monkeypatch):
     run("workbook", str(tmp_path), "--no-open")
     assert started == []
     run("workbook", str(tmp_path), "--open")
-    assert started == [[sys.executable, "-m", "jupyterlab", *more, str(tmp_path / NOTEBOOKS[0].name)]]
+    place = [f"--ServerApp.root_dir={tmp_path}", f"--LabApp.default_url=/lab/tree/{NOTEBOOKS[0].name}"]
+    assert started == [[sys.executable, "-m", "jupyterlab", *more, *place]]
 
 
 def test_the_version_is_shown(capsys, monkeypatch):

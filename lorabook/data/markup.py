@@ -57,7 +57,9 @@ class Markup:
         if not texts:
             return cls(False, "as messages always are")
         found = sum(has_tags(text) for text in texts)
-        return cls(2 * found >= len(texts), f"since {found} of the first {len(texts)} texts hold HTML's tags")
+        return cls(
+            2 * found >= len(texts), f"since {found} of the first {len(texts)} questions and answers hold HTML's tags"
+        )
 
     def __str__(self) -> str:
         return f"{'HTML' if self.is_html else 'Markdown or plain text'}, {self.reason}"

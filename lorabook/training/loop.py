@@ -166,8 +166,9 @@ class TrainingRun:
         self._check_all_found(found)
         if found:
             self.load_state(found)
-            if self.is_main:
-                say(f"resuming from step {len(self.history.steps)}")
+        if resume and self.is_main:
+            step, nothing = len(self.history.steps), "" if found else ": there is no checkpoint yet"
+            say(f"resuming from step {step}{nothing}")
         if self.record:
             self.folder.save_record(self.record)
         if not found:

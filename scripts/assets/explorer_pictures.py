@@ -20,6 +20,7 @@ from lorabook.workbook.kit.explorer import Explorer
 from scripts.notebooks.browser import FLAGS, find_chromium
 
 FOLDER = Path(lorabook.__file__).parent / "assets" / "explorers"
+LARGEST = 149_000  # bytes of a static version
 VIEW, MARGIN = {"width": 860, "height": 1000}, 10
 
 
@@ -33,11 +34,11 @@ def fingerprint(explorer: Explorer) -> str:
     return hashlib.sha256(explorer.static_html(b"").encode()).hexdigest()
 
 
-def small_png(picture: bytes, source: str) -> bytes:
-    """The picture in 64 colours, with the fingerprint of its source."""
+def small_png(picture: bytes, source: str, colours: int) -> bytes:
+    """The picture in so many colours, with the fingerprint of its source."""
     note, buffer = PngInfo(), io.BytesIO()
     note.add_text("source", source)
-    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
     few.save(buffer, "PNG", optimize=True, pnginfo=note)
     return buffer.getvalue()
 
@@ -57,7 +58,11 @@ def main() -> None:
             clip = {"x": 0, "y": top, "width": VIEW["width"], "height": bottom - top}
             picture = page.screenshot(clip=clip, full_page=True)  # pyright: ignore[reportArgumentType]
             path = FOLDER / f"{type(explorer).__name__}.png"
-            path.write_bytes(small_png(picture, fingerprint(explorer)))
+            for colours in (64, 40):
+                small = small_png(picture, fingerprint(explorer), colours)
+                if len(explorer.static_html(small)) < LARGEST:
+                    break
+            path.write_bytes(small)
             print(f"{path.name}: {path.stat().st_size:,} bytes")
         browser.close()
 

@@ -108,7 +108,7 @@ def test_the_command_line_under_accelerate_launch(tmp_path):
     others = ("tokens per", "peak", "[Gloo]")  # PyTorch 2.9 announces its process group
     said = [re.sub(r"  [\d,]+ tokens/s.*", "", text) for text in said]
     lines = [[x for x in text.splitlines() if x and not x.startswith(others)] for text in said]
-    assert lines[1] == lines[0] and lines[0][-2].startswith("held-out loss: ")
+    assert lines[1] == lines[0] and lines[0][-3].startswith("held-out loss: ")
     adapters = [load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (one, two)]
     assert_close(*adapters)
     assert any(tensor.abs().max() > 1e-3 for name, tensor in adapters[1].items() if "lora_B" in name)

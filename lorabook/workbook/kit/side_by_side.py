@@ -4,9 +4,8 @@ import html
 from collections.abc import Sequence
 from itertools import groupby
 
-CELL = (
-    "text-align: left; vertical-align: top; white-space: pre-wrap; font: 13px/1.4 monospace; padding: 8px; width: 50%"
-)
+CELL = "text-align: left; vertical-align: top; padding: 8px; width: 50%"
+TEXT = "font: 13px/1.4 monospace; overflow-x: auto; white-space: "
 
 
 def short(text: str) -> str:
@@ -19,13 +18,16 @@ def short(text: str) -> str:
     return "\n\n".join(found)
 
 
-def side_by_side(headings: tuple[str, str], rows: Sequence[tuple[str, str, str]], longest: int = 500) -> None:
+def side_by_side(
+    headings: tuple[str, str], rows: Sequence[tuple[str, str, str]], longest: int = 500, wrap: bool = True
+) -> None:
     """Display pairs of texts in two columns, each pair below its title.
 
     Args:
         headings: of the two columns.
         rows: title, left text, right text.
         longest: characters after which a text is cut.
+        wrap: whether long lines are broken; code is scrolled instead, to keep its indents.
     """
     from IPython.display import display
 
@@ -37,10 +39,17 @@ def side_by_side(headings: tuple[str, str], rows: Sequence[tuple[str, str, str]]
     for title, *texts in rows:
         page.append(f"**{title}**")
         table.append(f'<tr><th colspan="2" style="text-align: left">{html.escape(title)}</th></tr>')
-        cells = (f"<i>{heading}</i>\n{html.escape(cut(text))}" for heading, text in zip(headings, texts))
+        style = TEXT + ("pre-wrap" if wrap else "pre")
+        cells = (
+            f'<i>{heading}</i><div style="{style}">{html.escape(cut(text))}</div>'
+            for heading, text in zip(headings, texts)
+        )
         table.append("<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>")
         for heading, text in zip(headings, texts):
             quoted = "\n".join(f"> {line}" for line in cut(text).splitlines())
             page.append(f"*{heading}*\n\n{quoted}")
-    found = {"text/html": f"<table style='width: 100%'>{''.join(table)}</table>", "text/markdown": "\n\n".join(page)}
+    found = {
+        "text/html": f"<table style='width: 100%; table-layout: fixed'>{''.join(table)}</table>",
+        "text/markdown": "\n\n".join(page),
+    }
     display(found | {"text/plain": found["text/markdown"]}, raw=True)
