@@ -82,6 +82,17 @@ def test_it_ends_with_recap_exercises_and_what_next(notebook):
 
 
 @EACH
+def test_below_its_title_it_leads_to_the_notebooks_before_and_after(notebook):
+    place, first = NOTEBOOKS.index(notebook), next(iter(cells(notebook)))["source"]
+    line = next(line for line in first.splitlines() if line.startswith(("←", "[")) and not line.startswith("[!["))
+    beside = [NOTEBOOKS[i] for i in (place - 1, place + 1) if 0 <= i < len(NOTEBOOKS)]
+    assert re.findall(r"\]\(([^)]+)\)", line) == [other.name for other in beside]
+    assert line.startswith("←") == (place > 0) and line.endswith("→") == (place < len(NOTEBOOKS) - 1)
+    for other, label in zip(beside, re.findall(r"\[([^\]]+)\]", line)):
+        assert next(iter(cells(other)))["source"].startswith(f"# {label}")
+
+
+@EACH
 def test_it_links_forward_or_back(notebook):
     linked = {link.partition("#")[0] for link in relative_links(notebook)} - {"", notebook.name}
     assert linked & {other.name for other in NOTEBOOKS}
