@@ -67,7 +67,7 @@ def whole_run(folder: Path) -> Whole:
     began = time.monotonic()
     out, err = child.communicate()
     assert child.returncode == 0, err
-    return Whole(folder, time.monotonic() - began, int(out))
+    return Whole(folder, time.monotonic() - began, int(out.split()[-1]))
 
 
 def order(folder: Path) -> list[tuple[int, str]]:
