@@ -2,8 +2,9 @@
 
     python -m scripts.assets.explorer_pictures
 
-Chromium draws each explorer in its default state from the HTML of its static version, in the light theme. A picture
-carries a fingerprint of that HTML; a test asks for a new picture when the two no longer agree.
+Chromium draws each explorer in its default state from the HTML of its static version, without a background and in a
+grey that is legible on white pages and on dark ones. A picture carries a fingerprint of that HTML; a test asks for a
+new picture when the two no longer agree.
 """
 
 import hashlib
@@ -17,11 +18,13 @@ from playwright.sync_api import sync_playwright
 import lorabook
 from lorabook.workbook import explorers
 from lorabook.workbook.kit.explorer import Explorer
+from lorabook.workbook.kit.figures import legible
 from scripts.notebooks.browser import FLAGS, find_chromium
 
 FOLDER = Path(lorabook.__file__).parent / "assets" / "explorers"
 LARGEST = 149_000  # bytes of a static version
 VIEW, MARGIN = {"width": 860, "height": 1000}, 10
+PAGE = f"margin: {MARGIN}px; --jp-layout-color0: transparent; --jp-content-font-color1: {legible('black')}"
 
 
 def every_explorer() -> list[Explorer]:
@@ -38,7 +41,7 @@ def small_png(picture: bytes, source: str, colours: int) -> bytes:
     """The picture in so many colours, with the fingerprint of its source."""
     note, buffer = PngInfo(), io.BytesIO()
     note.add_text("source", source)
-    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    few = Image.open(io.BytesIO(picture)).quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(buffer, "PNG", optimize=True, pnginfo=note)
     return buffer.getvalue()
 
@@ -49,14 +52,15 @@ def main() -> None:
         browser = p.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
         page = browser.new_page(viewport=VIEW, device_scale_factor=1.5, color_scheme="light")
         for explorer in every_explorer():
-            page.set_content(f"<!doctype html><body style='margin: {MARGIN}px'>{explorer.static_html(b'')}")
+            page.set_content(f"<!doctype html><body style='{PAGE}'>{explorer.static_html(b'')}")
+            page.locator("section").evaluate("section => section.style.setProperty('--muted', 'var(--ink)')")
             title, figure = (
                 page.locator(f".lorabook-explorer {part}").bounding_box() for part in (".title", ".figure")
             )
             assert title and figure
             top, bottom = title["y"] - 2, figure["y"] + figure["height"] + MARGIN
             clip = {"x": 0, "y": top, "width": VIEW["width"], "height": bottom - top}
-            picture = page.screenshot(clip=clip, full_page=True)  # pyright: ignore[reportArgumentType]
+            picture = page.screenshot(clip=clip, full_page=True, omit_background=True)  # pyright: ignore[reportArgumentType]
             path = FOLDER / f"{type(explorer).__name__}.png"
             for colours in (64, 40):
                 small = small_png(picture, fingerprint(explorer), colours)

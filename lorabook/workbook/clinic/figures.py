@@ -44,4 +44,4 @@ def _number_the_ends(axes: Axes, runs: Sequence[tuple[History, str]]) -> None:
     for history, colour in runs:
         step, loss = history.held_out[-1]
         axes.annotate(f"{loss:.2f}", (step, loss), xytext=(7, 0), textcoords="offset points", va="center",
-                      color="#555555" if colour == GREY else colour, fontsize=9)  # fmt: skip
+                      color=colour, fontsize=9)  # fmt: skip

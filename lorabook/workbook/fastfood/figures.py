@@ -85,7 +85,7 @@ def scales(lambdas: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     figure, axes = new_figure(7.6, 3.8)
     for row, blocks in enumerate(lambdas.values()):
         if row:
-            axes.axhline(row - 0.5, color="#dddddd", lw=0.8)
+            axes.axhline(row - 0.5, color=GREY, lw=0.5)
         for block, values in enumerate(blocks):
             place = row + 0.18 * (block - (len(blocks) - 1) / 2)
             colour = BLOCKS[block % len(BLOCKS)]

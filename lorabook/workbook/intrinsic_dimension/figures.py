@@ -30,7 +30,7 @@ def accuracy_over_d(found: Mapping[str, Any], title: str) -> Figure:
         axes.plot([2.2 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
     axes.plot([], [], "*", color="black", ms=12, label="all parameters, no P")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
-    axes.axhline(0.8, color="#bbbbbb", lw=0.8, zorder=0)
+    axes.axhline(0.8, color=GREY, lw=0.5, zorder=0)
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]

@@ -114,19 +114,17 @@ class Explorer(AnyWidget):
         html_text, said = self.static_html(picture), self.shown(self.default)["readout"]
         return {"text/html": html_text, "image/png": picture, "text/markdown": f"*{said}*", "text/plain": said}
 
-    def show_static(self) -> None:
-        """Display the static version."""
-        from IPython.display import display
-
-        display(self.static_version(), raw=True)
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        if AnyWidget is traitlets.HasTraits:
-            return self.static_version() | {"text/plain": repr(self)}
-        return super()._repr_mimebundle_(**kwargs)
+    def _ipython_display_(self) -> None:
+        """Display the live version and, for when no kernel runs, the static one, which the live one hides."""
+        from IPython.display import display
+
+        if AnyWidget is not traitlets.HasTraits:
+            live = self._repr_mimebundle_()
+            display(live[0] if isinstance(live, tuple) else live, raw=True)
+        display(self.static_version(), raw=True)
 
 
 def picture_of(name: str) -> bytes:

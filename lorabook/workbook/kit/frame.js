@@ -180,12 +180,17 @@ const makers = {
   },
 };
 
+// The static version stands below the live one, hidden as long as the same notebook shows a live one.
+const NOTEBOOK = ".jp-Notebook, #notebook-container"; // of JupyterLab, of the classic Notebook; in Colab an output is a page
+const hidesStatic = (name) =>
+  `:is(${NOTEBOOK}, body:not(:has(${NOTEBOOK}))):has([data-live="${name}"]) [data-name="${name}"] { display: none; }`;
+
 /** The live version: anywidget's module, whose model holds `spec` and `state`. */
 export function widget(explorer) {
   async function render({ model, el }) {
-    const host = element("div", { className: "lorabook-explorer" });
-    el.append(host);
     const spec = model.get("spec");
+    const host = element("div", { className: "lorabook-explorer", "data-live": spec.name });
+    el.append(element("style", { textContent: hidesStatic(spec.name) }), host);
     const set = mount(host, explorer, spec, await prepare(explorer, spec.data), model.get("state"), (state) => {
       model.set("state", state);
       model.save_changes();

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, SKY, label_bar, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREY, ON_DARK, ON_LIGHT, ORANGE, SKY, new_figure
 
 BARS = (GREY, SKY, BLUE, ORANGE)  # base, LoRA unmerged and merged, bottleneck: as in notebook 03
 
@@ -23,7 +23,7 @@ def habits(rates: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
     for row, column in np.ndindex(values.shape):
         value = values[row, column]
-        axes.text(column, row, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.75 else "black",
+        axes.text(column, row, f"{value:.0%}", ha="center", va="center", color=ON_DARK if value > 0.75 else ON_LIGHT,
                   fontweight="bold" if value > 0.5 else None)  # fmt: skip
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(rates)), list(rates))
@@ -50,12 +50,13 @@ def latencies(
     for group, (batch, contenders) in enumerate(ratios.items()):
         for i, ((name, ratio), colour) in enumerate(zip(contenders.items(), BARS)):
             place = group + (i - (len(contenders) - 1) / 2) * width
-            axes.bar(place, ratio, 0.9 * width, color=colour, label=name if group == 0 else None)
+            bar = axes.bar(place, ratio, 0.9 * width, color=colour, label=name if group == 0 else None)
+            ink = ON_DARK if colour == BLUE else ON_LIGHT
+            axes.bar_label(bar, fmt="%.2f", label_type="center", color=ink, fontsize=9)
             reported = paper.get(batch, {}).get(name)
-            label_bar(axes, place, ratio, reported)
             if reported is not None:
-                axes.plot([place], [reported], "D", color="black", mfc="white", ms=6)
-    axes.plot([], [], "D", color="black", mfc="white", ms=6, label="paper, Table 1")
+                axes.plot([place], [reported], "D", color="black", mfc="none", ms=6)
+    axes.plot([], [], "D", color="black", mfc="none", ms=6, label="paper, Table 1")
     axes.axhline(1, color="black", lw=0.8, zorder=0)
     axes.set_xticks(range(len(ratios)), list(ratios))
     axes.set(ylabel="time of a forward pass ÷ base's", title=title)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from lorabook.memory.estimate import Estimate
 from lorabook.workbook.kit.alive import ACTIVATIONS, COLOURS, alive
-from lorabook.workbook.kit.figures import GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import GREY, ON_LIGHT, ORANGE, new_figure
 
 GIB = 2**30
 COPIES, GREEN_PALE = "fp16 copies of the weights", "#7fceb8"
@@ -38,9 +38,11 @@ def memory_at_peaks(
             place, bottom = group + 0.4 * side, 0.0
             for part in colours:
                 size = parts.get(part, 0) / GIB
-                axes.bar(place, size, 0.34, bottom, color=colours[part], edgecolor="white", lw=0.5)
+                axes.bar(place, size, 0.34, bottom, color=colours[part], edgecolor="none")
                 if size > 0.9:
-                    axes.text(place, bottom + size / 2, f"{size:.1f}", ha="center", va="center", fontsize=9)
+                    axes.text(
+                        place, bottom + size / 2, f"{size:.1f}", ha="center", va="center", fontsize=9, color=ON_LIGHT
+                    )
                 bottom += size
             axes.annotate(f"{bottom:.1f}", (place, bottom), (0, 3), textcoords="offset points", ha="center",
                           fontweight="bold")  # fmt: skip
@@ -71,8 +73,8 @@ def kept_by_case(cases: Mapping[str, float], frozen: str, title: str) -> Figure:
     for place, value in enumerate(values):
         axes.text(value, place, f" {value:.1f}", va="center")
     top = len(values) - 1
-    axes.text(floor / 2, top, "to pass the gradient on", ha="center", va="center")
-    axes.text((floor + values[top]) / 2, top, "to train the weights", ha="center", va="center")
+    axes.text(floor / 2, top, "to pass the gradient on", ha="center", va="center", color=ON_LIGHT)
+    axes.text((floor + values[top]) / 2, top, "to train the weights", ha="center", va="center", color=ON_LIGHT)
     axes.set_xlim(0, 1.08 * max(values))
     axes.set_title(title)
     axes.set_xlabel("kept for the backward pass (bytes per value of the block's input)")

@@ -10,7 +10,6 @@ from matplotlib.ticker import PercentFormatter
 
 from lorabook.workbook.kit.figures import (
     BLUE,
-    DARK_VERMILION,
     GREEN,
     GREY,
     ORANGE,
@@ -52,7 +51,7 @@ def rate_curves(runs: Mapping[str, Tuned], title: str) -> Figure:
     for axes, (rule, name) in zip(panes, panels.items()):
         for label, (colour, marker) in LOOKS.items():
             run = runs["full fine-tuning" if label == "full" else f"{label}, {rule}"]
-            axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="white", label=label)
+            axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="none", label=label)
             axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
         axes.set_xscale("log")
         axes.set_xticks(TICKS, [f"{lr:g}" for lr in TICKS])
@@ -72,7 +71,7 @@ def budget_dots(losses: Mapping[str, Sequence[float]], level: tuple[str, float],
         axes.plot(values, [place] * len(values), "o", color=BLUE, ms=6, alpha=0.7)
         axes.plot([sum(values) / len(values)], [place], "|", color="black", ms=16, mew=2)
     axes.axvline(level[1], color=VERMILION, linestyle="--", lw=1.2)
-    axes.annotate(level[0], (level[1], 0), xycoords=("data", "axes fraction"), xytext=(4, 5), color=DARK_VERMILION,
+    axes.annotate(level[0], (level[1], 0), xycoords=("data", "axes fraction"), xytext=(4, 5), color=VERMILION,
                   textcoords="offset points", fontsize=9)  # fmt: skip
     axes.set_yticks(range(len(losses)), list(losses))
     axes.margins(y=0.15)

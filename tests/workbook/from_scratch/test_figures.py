@@ -1,6 +1,6 @@
 """The figures: the numbers given are the numbers drawn."""
 
-from lorabook.workbook.from_scratch.figures import training, which_factor
+from lorabook.workbook.from_scratch.figures import training
 
 
 def test_training_draws_three_held_out_losses_over_the_steps():
@@ -11,16 +11,3 @@ def test_training_draws_three_held_out_losses_over_the_steps():
         "other tokens, 2.60 → 2.50",
         "all tokens, 2.65 → 2.40",
     ]
-
-
-def test_which_factor_draws_every_seed_and_the_means():
-    found = {
-        "layer": {"B zero": {"test": [0.1, 0.3]}, "A zero": {"test": [0.4, 0.6]}},
-        "model": {"B zero": {"test": [2.0, 2.2]}, "A zero": {"test": [2.5, 2.5]}},
-    }
-    left, right = which_factor(found).axes
-    for axes, part in ((left, "layer"), (right, "model")):
-        dots = [list(line.get_ydata()) for line in axes.get_lines() if line.get_marker() == "o"]
-        assert dots == [found[part]["B zero"]["test"], found[part]["A zero"]["test"]]
-    assert [t.get_text() for t in left.texts] == ["0.200", "0.500"]
-    assert [t.get_text() for t in right.texts] == ["2.100", "2.500"]

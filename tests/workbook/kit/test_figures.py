@@ -15,7 +15,7 @@ def history(steps: int) -> History:
 
 
 def pixels(figure) -> np.ndarray:
-    return imread(io.BytesIO(figures.to_png(figure)))[..., :3]
+    return imread(io.BytesIO(figures.to_png(figure)))
 
 
 def test_loss_curve_plots_what_was_recorded():
@@ -29,7 +29,7 @@ def test_loss_curve_plots_what_was_recorded():
 def test_figures_leave_nothing_open_and_draw_something():
     from matplotlib import pyplot
 
-    colours = np.unique(pixels(figures.loss_curve(history(5))).reshape(-1, 3), axis=0)
+    colours = np.unique(pixels(figures.loss_curve(history(5))).reshape(-1, 4), axis=0)
     assert len(colours) > 50  # lines, markers and text, all with soft edges
     assert pyplot.get_fignums() == []
 

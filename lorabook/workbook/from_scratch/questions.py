@@ -1,0 +1,23 @@
+"""What notebook 01 asks before it answers."""
+
+from lorabook.workbook.kit.question import Question
+
+
+def after_training() -> Question:
+    """Of the 60 steps that follow."""
+    return Question(
+        "A and B have 1.5% of the parameters. How many functions will open with a docstring after 60 steps?",
+        ("hardly more than before", "about half", "most of them"),
+        "most of them",
+        "A habit is easy to learn. What a docstring should say is not.",
+    )
+
+
+def beyond_training() -> Question:
+    """Of strength 1.5."""
+    return Question(
+        "At strength 1.5, the update is larger than it ever was in training. What will the model write?",
+        ("fewer docstrings", "docstrings in nearly all functions", "noise"),
+        "docstrings in nearly all functions",
+        "Somewhat more of the update gives somewhat more of the habit.",
+    )
