@@ -17,8 +17,8 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "01_lora_from_scratch": {
         "scratch-16": 'assert eval(count_before.replace(" of ", "/")) < 0.4',
-        "scratch-18": "assert held_out_losses[60][-1] < held_out_losses[0][-1]",
-        "scratch-21": 'assert eval(count_after.replace(" of ", "/")) > 0.7',
+        "scratch-18": 'assert held_out_loss < 2.65 and eval(count_after.replace(" of ", "/")) > 0.7',
+        "scratch-21": "assert len(texts_after) == len(texts_before) == 44",
         "scratch-23": "assert counts[0] == count_before and counts[1] == count_after",
         "scratch-23b": "assert texts[0] == texts_before and texts[1] == texts_after",
         "scratch-28": "assert difference < 1e-3",

@@ -29,7 +29,7 @@ def test_memory_at_peaks_are_those_of_the_estimate():
         "full": estimate("bigcode/starcoderbase-1b", Plan(1.0)),
         "LoRA": estimate("bigcode/starcoderbase-1b", Plan(LoRAConfig(r=16))),
     }
-    (axes,) = memory_at_peaks(found, {"full": 2**31}, ("T4", 2**34), "see").axes
+    (axes,) = memory_at_peaks(found, ("T4", 2**34), "see").axes
     tops = {}
     for bar in axes.patches:
         place = round(bar.get_x() + bar.get_width() / 2, 2)
