@@ -2,9 +2,10 @@
 
     python -m scripts.assets.fading     three minutes on a core
 
-LoRA of rank 4 on all linear layers is trained to write docstrings, as in notebook 01: 60 steps of AdamW at 5e-3, each
-on 8 examples of 128 tokens. Then, for every factor, 44 completions are sampled with one seed, and the functions that
-begin with a docstring are counted. The first completions of SHOWN are kept as text.
+LoRA of rank 4 on all linear layers is trained to write docstrings, exactly as in notebook 01: the same A at the start,
+and 60 steps of AdamW at 5e-3, each on 8 examples of 128 tokens. Then, for every factor, 44 completions are sampled with
+one seed, and the functions that begin with a docstring are counted. The completions of SHOWN, in which the habit can be
+seen, are kept as text.
 
 Writes lorabook/assets/results/from_scratch/fading.json.
 """
@@ -22,15 +23,19 @@ from scripts.assets import records
 RESULT = Path("lorabook/assets/results/from_scratch/fading.json")
 R, ALPHA, LR, STEPS, BATCH, HELD_OUT = 4, 8, 5e-3, 60, 8, 32
 TENTHS = range(16)  # the factors, in tenths
-EACH, NEW_TOKENS, SHOWN = 4, 50, (0, 1, 4)  # completions a prompt; of which prompts one is kept
+EACH, NEW_TOKENS, SHOWN = 4, 50, (3, 8, 36)  # completions a prompt, their tokens, and which of them are kept
 
 
 def main() -> None:
+    torch.manual_seed(0)
     loaded = load_model("pocket", device="cpu")
     model, tokenizer = loaded.model, loaded.tokenizer
     ids = torch.tensor([example.input_ids for example in examples(DOCSTRINGS, tokenizer)])
     ids = ids[torch.randperm(len(ids), generator=torch.Generator().manual_seed(0))][HELD_OUT:]
-    apply_lora(model, LoRAConfig(R, ALPHA, targets=("all-linear",), seed=0))
+    apply_lora(model, LoRAConfig(R, ALPHA, targets=("all-linear",)))
+    layers = [layer for _, layer in lora_layers(model)]
+    for layer in layers:
+        layer.A.data = torch.randn(layer.A.shape) / layer.A.shape[1] ** 0.5
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LR)
     for step in range(STEPS):
         batch = ids[BATCH * step : BATCH * (step + 1)]
@@ -38,14 +43,13 @@ def main() -> None:
         F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten()).backward()
         optimizer.step()
         optimizer.zero_grad()
-    layers = [layer for _, layer in lora_layers(model)]
     counts, texts = [], []
     for tenths in TENTHS:
         for layer in layers:
             layer.scaling = tenths / 10 * ALPHA / R
         written = completions(model, tokenizer, each=EACH, new_tokens=NEW_TOKENS, seed=0)
         counts.append(rates(written)["docstrings"])
-        texts.append([written[EACH * prompt].removeprefix("import os\n\n\n") for prompt in SHOWN])
+        texts.append([written[i].removeprefix("import os\n\n\n") for i in SHOWN])
         print(tenths / 10, counts[-1], flush=True)
     found = {
         "r": R,

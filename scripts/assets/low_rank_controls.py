@@ -20,9 +20,11 @@ fine-tuning and for every LoRA.
 
 "live" is one short run on the bundled sample, which a test repeats.
 
-Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/low_rank/controls.json.
+Runs are kept in build/grid and not repeated. Of a model that is stored, only LoRA's missing ranks are trained; to train
+all again, delete the result. Writes lorabook/assets/results/low_rank/controls.json.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +42,7 @@ from scripts.assets.pocket_runs import kept
 
 RESULT = Path("lorabook/assets/results/low_rank/controls.json")
 RANKS = (1, 4, 16, 64, 256)
-LORA_RANKS = {"pocket": (1, 4, 16, 64), "smollm2": (1, 16)}  # on SmolLM2 a run takes 5 to 9 minutes
+LORA_RANKS = {"pocket": (1, 4, 16, 64), "smollm2": (1, 4, 16)}  # on SmolLM2 a run takes 5 to 9 minutes
 SEEDS = {"pocket": (0, 1, 2), "smollm2": (0,)}
 QUESTIONS = 240
 # Where the search for a rate begins, as powers of 2 of 1e-3: full fine-tuning, LoRA.
@@ -105,6 +107,15 @@ def live(ranks: tuple[int, ...] = (4,)) -> dict:
 
 def experiment(model: str, data: str) -> dict:
     base = base_weights(model)
+    stored = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
+    found = stored.get(model) or fully_tuned(model, data, base)
+    for r in LORA_RANKS[model]:
+        if str(r) not in found["lora"]:
+            found["lora"][str(r)] = low_rank(model, r, data, base)
+    return found
+
+
+def fully_tuned(model: str, data: str, base: dict[str, Tensor]) -> dict:
     _, _, test = grid.splits(model, data)
     full, rates = grid.tuned(Setting(model, None, questions=QUESTIONS), [START[model][0]], data)
     found: dict = {
@@ -119,18 +130,18 @@ def experiment(model: str, data: str) -> dict:
         key = setting.key | {"ranks": RANKS, "test": grid.TEST}
         parts = kept(setting.folder / "parts.json", key, lambda s=setting: put_back(grid.model_of(s), base, test))
         found["full"]["runs"].append({"seed": seed} | facts | parts)
-    for r in LORA_RANKS[model]:
-        best, rates = grid.tuned(Setting(model, r, questions=QUESTIONS), [START[model][1]], data)
-        runs = []
-        for seed in SEEDS[model]:
-            setting = replace(best, seed=seed)
-            facts = grid.tested(setting, data)
-            more = kept(
-                setting.folder / "intruders.json", setting.key, lambda s=setting: merged(grid.model_of(s), base)
-            )
-            runs.append({"seed": seed} | facts | more)
-        found["lora"][str(r)] = {"rates": rates, "runs": runs}
     return found
+
+
+def low_rank(model: str, r: int, data: str, base: dict[str, Tensor]) -> dict:
+    best, rates = grid.tuned(Setting(model, r, questions=QUESTIONS), [START[model][1]], data)
+    runs = []
+    for seed in SEEDS[model]:
+        setting = replace(best, seed=seed)
+        facts = grid.tested(setting, data)
+        more = kept(setting.folder / "intruders.json", setting.key, lambda s=setting: merged(grid.model_of(s), base))
+        runs.append({"seed": seed} | facts | more)
+    return {"rates": rates, "runs": runs}
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import { createInterface } from "node:readline";
 let data;
 for await (const line of createInterface({ input: process.stdin })) {
   const asked = JSON.parse(line);
-  if (data === undefined) data = await prepare(explorer, asked.data);
+  if (data === undefined) data = asked.data;
   else console.log(JSON.stringify(told(explorer, asked, data)));
 }
 """

@@ -46,7 +46,7 @@ def open_for_states(browser, explorer: Explorer, width: int):
     spec = json.dumps(explorer.spec).replace("</", "<\\/")
     page.set_content(
         "<!doctype html><body><div id=host class=lorabook-explorer></div><script type=module>"
-        f"{explorer.module}\nconst spec = {spec};\nconst data = await prepare(explorer, spec.data);\n"
+        f"{explorer.module}\nconst spec = {spec};\nconst data = spec.data;\n"
         "window.set = mount(document.getElementById('host'), explorer, spec, data, spec.state, () => {});</script>"
     )
     page.wait_for_function("() => window.set")

@@ -1,7 +1,7 @@
 // The Fading explorer: what a model writes while its LoRA update is faded in.
 import { COLOUR, line, path, shape, text } from "../kit/svg.js";
 
-const [LINES, LINE] = [16, 18]; // room for so many lines of text, and the height of one
+const [LINES, LINE] = [13, 18]; // room for so many lines of text, and the height of one
 
 /** The same as `shown` in explorer.py. */
 function shownFading({ tenths, prompt }, { counts, texts }) {
@@ -21,7 +21,7 @@ function shownFading({ tenths, prompt }, { counts, texts }) {
 function drawFading({ tenths, percent, lines }, width) {
   const narrow = width < 600;
   const [left, top, tall] = [44, 30, 190];
-  const span = (narrow ? width : 300) - left - 14;
+  const span = (narrow ? width : 380) - left - 14;
   const x = (t) => left + (span * t) / (percent.length - 1);
   const y = (p) => top + tall * (1 - p / 100);
   const small = { "font-size": 12, fill: COLOUR.muted };
@@ -34,7 +34,7 @@ function drawFading({ tenths, percent, lines }, width) {
   drawn.push(line(x(10), y(0), x(10), y(100), COLOUR.rule, { "stroke-dasharray": "4 4" }));
   drawn.push(path(percent.map((p, t) => [x(t), y(p)]), COLOUR.orange));
   drawn.push(shape("circle", { cx: x(tenths), cy: y(percent[tenths]), r: 6, fill: COLOUR.orange, "data-percent": percent[tenths] }));
-  const [from, start, size] = narrow ? [0, top + tall + 66, 11] : [320, 20, 13];
+  const [from, start, size] = narrow ? [0, top + tall + 66, 11] : [410, 20, 13];
   const most = Math.floor((width - from - 8) / (0.62 * size)); // letters in a line
   lines.slice(0, LINES).forEach((written, i) => {
     const look = { "font-family": "monospace", "font-size": size, "xml:space": "preserve" };

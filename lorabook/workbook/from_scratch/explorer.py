@@ -8,7 +8,7 @@ from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.stored import stored
 
 TENTHS = range(16)
-PROMPTS = {"Reader": 0, "Stack": 1, "Message": 2}
+PROMPTS = {"Reader": 0, "Counter": 1, "Server": 2}
 
 
 @dataclass(frozen=True)

@@ -19,5 +19,5 @@ def beyond_training() -> Question:
         "At strength 1.5, the update is larger than it ever was in training. What will the model write?",
         ("fewer docstrings", "docstrings in nearly all functions", "noise"),
         "docstrings in nearly all functions",
-        "Somewhat more of the update gives somewhat more of the habit.",
+        "The habit stays, and the text is still code.",
     )

@@ -1,8 +1,8 @@
 // The frame that every explorer has: controls, the drawing, what it says in words, what folds out.
 //
-// An explorer is {shown, draw, prepared}. `shown(state, data)` gives the title, the readout, the details, what to copy and the
-// values that are drawn, or throws a Refusal; `draw(shown, width)` gives [elements, height]. `spec` comes from Python:
-// controls, presets, the state at the start, and the data that `shown` needs, which `prepared`, if there, unpacks.
+// An explorer is {shown, draw}. `shown(state, data)` gives the title, the readout, the details, what to copy and the values
+// that are drawn, or throws a Refusal; `draw(shown, width)` gives [elements, height]. `spec` comes from Python: controls,
+// presets, the state at the start, and the data that `shown` needs.
 import { Refusal } from "./refusal.js";
 import { STYLE } from "./style.js";
 import { shape } from "./svg.js";
@@ -17,9 +17,6 @@ export function element(tag, properties = {}, ...children) {
   made.append(...children);
   return made;
 }
-
-/** The data from Python as `shown` takes it. */
-export const prepare = async (explorer, data) => (explorer.prepared ? explorer.prepared(data) : data);
 
 /** What an explorer shows in a state, or {error}. */
 export function told(explorer, state, data) {
@@ -187,11 +184,11 @@ const hidesStatic = (name) =>
 
 /** The live version: anywidget's module, whose model holds `spec` and `state`. */
 export function widget(explorer) {
-  async function render({ model, el }) {
+  function render({ model, el }) {
     const spec = model.get("spec");
     const host = element("div", { className: "lorabook-explorer", "data-live": spec.name });
     el.append(element("style", { textContent: hidesStatic(spec.name) }), host);
-    const set = mount(host, explorer, spec, await prepare(explorer, spec.data), model.get("state"), (state) => {
+    const set = mount(host, explorer, spec, spec.data, model.get("state"), (state) => {
       model.set("state", state);
       model.save_changes();
     });
@@ -203,8 +200,7 @@ export function widget(explorer) {
 }
 
 /** The static version: moves every explorer of that name which still shows its picture. */
-export async function start(explorer, spec) {
-  const data = await prepare(explorer, spec.data);
+export function start(explorer, spec) {
   let state = spec.state;
   try {
     const linked = JSON.parse(new URLSearchParams(location.hash.slice(1)).get(spec.name));
@@ -212,6 +208,6 @@ export async function start(explorer, spec) {
   } catch {} // a link to something else
   const link = (moved) => `${location.href.split("#")[0]}#${new URLSearchParams({ [spec.name]: JSON.stringify(moved) })}`;
   for (const host of document.querySelectorAll(`.lorabook-explorer[data-name="${spec.name}"]`)) {
-    if (!host.shadowRoot) mount(host, explorer, spec, data, state, () => {}, window.top === window && link);
+    if (!host.shadowRoot) mount(host, explorer, spec, spec.data, state, () => {}, window.top === window && link);
   }
 }

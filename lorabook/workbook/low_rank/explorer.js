@@ -1,128 +1,99 @@
-// The Rank explorer: a picture or a pre-trained matrix, what rank r keeps of it, and what it leaves out.
-import { fixed, general, sizeText } from "../kit/numbers.js";
-import { COLOUR, line, path, shape, text } from "../kit/svg.js";
+// The Rank explorer: what is left at rank r of a picture, of an update ΔW, and of what the updated model answers.
+import { fixed } from "../kit/numbers.js";
+import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 
-const PANEL_GAP = 18;
-const LOOKS = [
-  { stroke: COLOUR.vermilion, "stroke-width": 3 },
-  { stroke: COLOUR.blue, "stroke-width": 2.5 },
-  { stroke: COLOUR.grey, "stroke-width": 2.5 },
-  { stroke: COLOUR.ink, "stroke-width": 2, "stroke-dasharray": "2 4" },
-];
-
-/** `data` with its levels unpacked: of every matrix, the whole and its part of each rank, entry by entry. */
-async function unpackLevels(data) {
-  const packed = Uint8Array.from(atob(data.levels), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const every = new Uint8Array(await new Response(stream).arrayBuffer());
-  const images = {};
-  let at = 0;
-  for (const [name, { rows, columns }] of Object.entries(data.matrices)) {
-    images[name] = [0, ...data.ranks].map(() => {
-      at += rows * columns;
-      return Array.from(every.subarray(at - rows * columns, at), (byte) => byte + data.lowest);
-    });
-  }
-  return { ...data, images };
-}
-
-const percent = (share) => (share < 0.9995 || share >= 1 - 1e-9 ? `${general(100 * share, 3)}%` : "over 99.9%");
+const UPDATES = {
+  base: "nothing", truncated: "ΔW cut to rank r", shrunk: "ΔW shrunk", LoRA: "LoRA trained at rank r", full: "all of ΔW",
+};
+const BARS = {
+  LoRA: ["LoRA, trained at rank r", COLOUR.blue],
+  truncated: ["ΔW cut to rank r", COLOUR.orange],
+  shrunk: ["ΔW shrunk", COLOUR.vermilion],
+  directions: ["random directions of ΔW", COLOUR.green],
+  entries: ["random entries of ΔW", COLOUR.grey],
+};
+const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
+const [LINES, LINE] = [14, 17]; // room for so many lines of the answer, and the height of one
 
 /** The same as `shown` in explorer.py. */
-function shownRank(state, data) {
-  const matrix = data.matrices[state.matrix];
-  const { d, k, rows, columns, energy } = matrix;
-  const [at, r] = [data.ranks.indexOf(state.r), Math.min(state.r, d, k)];
-  const [size, full] = [4 * r * (d + k), 4 * d * k];
-  const verdict = size < full ? "less than" : size === full ? "as much as" : "more than";
-  const lines = [
-    `${matrix.label}, ${d} × ${k}: rank ${r}${r === state.r ? "" : ", the largest it has,"} keeps ${percent(energy[at])} of ` +
-      `its energy; 90% needs rank ${matrix.rank90}.`,
-    `Two factors of rank ${r} take ${sizeText(size)} in fp32, ${verdict} the ${sizeText(full)} of the whole matrix; ` +
-      `break-even at rank ${Math.floor((d * k) / (d + k))}.`,
-  ];
-  if (matrix.way) {
-    const which = matrix.way === "blocks" ? "the 16 block matrices" : "all matrices, embeddings too,";
-    lines.push(
-      `Of its update ΔW in full fine-tuning rank ${r} keeps ${percent(matrix.delta[at])}, of noise ${percent(matrix.noise[at])}.`,
-      `Held-out loss with the updates of ${which} cut to rank ${r}: ${fixed(data.loss[matrix.way][at], 3)} nats ` +
-        `(to rank 0: ${fixed(data.none[matrix.way], 3)}, not cut: ${fixed(data.tuned, 3)}).`,
-    );
-  }
-  const corner = rows === d && columns === k ? "" : `, the first ${rows} × ${columns}`;
+function shownRank({ r, update, question }, data) {
+  const found = data.recovery[r];
+  const trained = "LoRA" in found ? `, LoRA trained at rank ${r} ${found.LoRA}%` : "";
+  const said = Array.isArray(data.answers[update]) ? data.answers[update] : data.answers[update][r];
   return {
-    title: `${matrix.label}: rank ${r} keeps ${percent(energy[at])} of its energy`,
-    readout: lines.join("\n"),
-    names: [`${d} × ${k}${corner}`, `its part of rank ${r}`, "left out"],
-    rows, columns,
-    levels: matrix.levels,
-    whole: data.images[state.matrix][0],
-    kept: data.images[state.matrix][at + 1],
-    curves: matrix.curves,
-    r,
+    title: `Rank ${r}: ΔW cut to it recovers ${found.truncated}%${trained}`,
+    readout:
+      `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
+      `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. Shrunk to the ` +
+      `same energy, it recovers ${found.shrunk}%.`,
+    picture: data.pictures[r],
+    recovery: found,
+    question: data.titles[question],
+    update: update === "base" ? "Its answer before training:"
+      : `Its answer with ${UPDATES[update].replace("rank r", `rank ${r}`)} added to the weights:`,
+    answer: said?.[question] || "(LoRA was not trained at this rank.)",
   };
 }
 
-/** Brown for -1, white for 0, violet for 1. */
-function diverging(value) {
-  const end = value < 0 ? [179, 88, 6] : [84, 39, 136];
-  return end.map((channel) => Math.round(247 + (channel - 247) * Math.min(1, Math.abs(value))));
-}
-
-const grey = (value) => Array(3).fill(Math.round(255 * Math.min(1, Math.max(0, value))));
-
-/** Entries as a picture, one pixel each, that the browser enlarges without smoothing. */
-function image(entries, colour, { rows, columns }, x, y, width, height) {
-  const canvas = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
+/** Grey levels as a picture, one pixel each, that the browser enlarges without smoothing. */
+function image(levels, x, y, width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: COLUMNS, height: ROWS });
   const context = canvas.getContext("2d");
-  const pixels = context.createImageData(columns, rows);
-  entries.forEach((entry, i) => pixels.data.set([...colour(entry), 255], 4 * i));
+  const pixels = context.createImageData(COLUMNS, ROWS);
+  for (let i = 0; i < levels.length; i++) {
+    const grey = Math.round((255 * (levels.charCodeAt(i) - 35)) / GREYS);
+    pixels.data.set([grey, grey, grey, 255], 4 * i);
+  }
   context.putImageData(pixels, 0, 0);
   const size = { x, y, width, height, preserveAspectRatio: "none", style: "image-rendering: pixelated" };
   return shape("image", { ...size, href: canvas.toDataURL() });
 }
 
-function drawRank(shown, width) {
-  const { rows, columns, levels, whole, kept, curves, r } = shown;
-  const narrow = width < 600;
-  const isPicture = Object.keys(curves).length === 2;
-  const panel = Math.min((width - 2 * PANEL_GAP) / 3, (220 * columns) / rows);
-  const [high, start] = [(panel * rows) / columns, (width - 3 * panel - 2 * PANEL_GAP) / 2];
-  const rest = whole.map((entry, i) => entry - kept[i]);
-  const drawn = [whole, kept, rest].flatMap((entries, i) => {
-    const [x, shade] = [start + i * (panel + PANEL_GAP), isPicture && i < 2 ? grey : diverging];
-    const scale = isPicture && i === 2 ? levels / 2 : levels;
-    const centred = { "text-anchor": "middle", "font-size": narrow ? 11 : 13 };
-    const names = narrow ? shown.names[i].split(", ") : [shown.names[i]];
-    return [
-      ...names.map((name, row) => text(x + panel / 2, 14 + 15 * row, name, centred)),
-      image(entries, (entry) => shade(entry / scale), shown, x, narrow ? 36 : 22, panel, high),
-    ];
+/** `written` in lines of at most `most` letters, broken between words where there is a space. */
+export function wrapped(written, most) {
+  return written.split("\n").flatMap((whole) => {
+    const lines = [];
+    let rest = whole;
+    while (rest.length > most) {
+      const space = rest.lastIndexOf(" ", most);
+      const end = space > most / 2 ? space : most;
+      lines.push(rest.slice(0, end));
+      rest = rest.slice(end).replace(/^ /, "");
+    }
+    return [...lines, rest];
   });
-
-  // shares over the rank, whose logarithm the axis has
-  const [left, right, top, tall] = [40, narrow ? 12 : 246, high + (narrow ? 62 : 48), 170];
-  const x = (rank) => left + ((width - left - right) * Math.log2(rank)) / 8;
-  const y = (share) => top + tall * (1 - share);
-  const small = { "font-size": 12, fill: COLOUR.muted };
-  for (const share of [0, 0.5, 1]) {
-    drawn.push(line(left, y(share), width - right, y(share), COLOUR.rule));
-    drawn.push(text(left - 8, y(share) + 4, `${share}`, { ...small, "text-anchor": "end" }));
-  }
-  for (let rank = 1; rank <= 256; rank *= 2) drawn.push(text(x(rank), top + tall + 18, `${rank}`, { ...small, "text-anchor": "middle" }));
-  drawn.push(text((left + width - right) / 2, top + tall + 36, "rank r (logarithmic)", { ...small, "text-anchor": "middle" }));
-  drawn.push(text(0, top - 12, "share", small), line(x(r), top - 6, x(r), top + tall, COLOUR.ink));
-  Object.entries(curves).forEach(([name, points], i) => {
-    const look = LOOKS[i];
-    const here = points.find(([rank]) => rank === r)?.[1];
-    drawn.push(path(points.map(([rank, share]) => [x(rank), y(share)]), look.stroke, look));
-    drawn.push(shape("circle", { cx: x(r), cy: y(here), r: 5, fill: look.stroke, "data-curve": name, "data-share": here }));
-    const [from, at] = narrow ? [0, top + tall + 62 + 20 * i] : [width - right + 16, top + 20 + 38 * i];
-    drawn.push(line(from, at - 4, from + 20, at - 4, look.stroke, look), text(from + 28, at, name));
-    const place = narrow ? { x: width, y: at, "text-anchor": "end" } : { x: from + 28, y: at + 17 };
-    drawn.push(shape("text", { ...place, fill: COLOUR.ink, "font-weight": 700 }, fixed(here, 2)));
-  });
-  return [drawn, top + tall + (narrow ? 62 + 20 * Object.keys(curves).length : 44)];
 }
 
-export const explorer = { shown: shownRank, draw: drawRank, prepared: unpackLevels };
+/** The picture beside the bars, on a narrow page above them; below both, a question and the answer. */
+function drawRank(shown, width) {
+  const narrow = width < 600;
+  const across = narrow ? width : 300;
+  const high = (across * ROWS) / COLUMNS;
+  const small = { "font-size": 12, fill: COLOUR.muted };
+  const drawn = [image(shown.picture, 0, 0, across, high)];
+
+  const [left, top] = narrow ? [0, high + 26] : [across + 28, 12];
+  const [from, row] = [left + 172, 36];
+  const x = (percent) => from + ((width - from - 50) * Math.min(percent, 105)) / 105;
+  drawn.push(text(left, top, "SmolLM2-135M: recovery of full fine-tuning's improvement", small));
+  Object.entries(BARS).forEach(([way, [name, colour]], i) => {
+    const y = top + 14 + row * i;
+    drawn.push(text(from - 8, y + 16, name, { "text-anchor": "end", "font-size": 12.5 }));
+    const value = shown.recovery[way];
+    if (value === undefined) return;
+    drawn.push(rect(from, y, x(value) - from, 24, colour, { "data-way": way, "data-percent": value }));
+    drawn.push(text(width - 4, y + 16, `${value}%`, { "font-weight": 700, "text-anchor": "end" }));
+  });
+  drawn.push(line(x(100), top + 8, x(100), top + 14 + row * 5, COLOUR.ink, { "stroke-dasharray": "3 4" }));
+
+  const start = Math.max(high, top + 14 + row * 5) + 30;
+  const most = Math.floor(width / (0.62 * 13));
+  drawn.push(text(0, start, wrapped(shown.question, most)[0], { "font-weight": 700 }), text(0, start + 22, shown.update, small));
+  const look = { "font-family": "monospace", "font-size": 13, "xml:space": "preserve" };
+  wrapped(shown.answer, most).slice(0, LINES).forEach((written, i) => {
+    drawn.push(text(0, start + 46 + LINE * i, written.replaceAll(" ", "\u00a0"), look));
+  });
+  return [drawn, start + 46 + LINE * LINES];
+}
+
+export const explorer = { shown: shownRank, draw: drawRank };

@@ -46,7 +46,7 @@ def picture() -> Tensor:
 
 def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     """Matrices of grey values side by side, all on the scale from 0 (black) to 1 (white), named above each."""
-    figure = Figure(figsize=(2.15 * len(images), 1.95), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(2.15 * len(images), 1.95), layout="constrained")
     for axes, (name, image) in zip(figure.subplots(1, len(images), squeeze=False)[0], images.items()):
         axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_title(name, fontsize=9)

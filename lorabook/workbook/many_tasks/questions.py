@@ -6,7 +6,7 @@ from lorabook.workbook.kit.question import Question
 def times_less_disk() -> Question:
     """Of a hundred tasks of StarCoderBase-1B."""
     return Question(
-        "A hundred copies of StarCoderBase-1B, or one base and a hundred adapters. How many times less disk is that?",
+        "A hundred copies of the 1B model in fp16, or one copy and 100 adapters (r = 16, fp32): how much less disk?",
         ("about 3 times", "about 35 times", "about 100 times", "about 1,000 times"),
         "about 35 times",
         "The base is still there once, and a hundred adapters weigh about twice as much as it.",

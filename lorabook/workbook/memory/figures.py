@@ -5,33 +5,40 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from lorabook.memory.estimate import Estimate
-from lorabook.workbook.kit.alive import COLOURS, alive
+from lorabook.workbook.kit.alive import ACTIVATIONS, COLOURS, alive
 from lorabook.workbook.kit.figures import GREY, ON_LIGHT, ORANGE, new_figure
 
 GIB = 2**30
+COPIES, GREEN_PALE = "fp16 copies of the weights", "#7fceb8"
 
 
-def memory_at_peaks(found: Mapping[str, Estimate], gpu: tuple[str, int], title: str) -> Figure:
+def memory_at_peaks(
+    found: Mapping[str, Estimate], copies: Mapping[str, int], gpu: tuple[str, int], title: str
+) -> Figure:
     """Two stacked bars for every estimate, as the backward pass starts and in the optimizer step; a GPU's memory.
 
     The first of the two is the fullest point of the forward pass, the loss and the start of the backward pass.
 
     Args:
         found: the estimates by the names that stand below their two bars.
+        copies: bytes of 16-bit copies of the weights, by name, which are drawn apart from the activations.
         gpu: a GPU's name and its bytes.
         title: what to see.
     """
     figure, axes = new_figure(8.2, 4.2)
     axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
+    colours = COLOURS | {COPIES: GREEN_PALE}
     ticks, names = [], []
     for group, (name, each) in enumerate(found.items()):
         early = max(("forward", "loss", "start of backward"), key=lambda moment: each.moments[moment])
         for side, (moment, label) in enumerate(((early, "start of\nbackward"), ("optimizer step", "optimizer\nstep"))):
             parts = alive(each, moment)
+            if moment == early and name in copies:
+                parts = {COPIES: copies[name]} | parts | {ACTIVATIONS: parts[ACTIVATIONS] - copies[name]}
             place, bottom = group + 0.4 * side, 0.0
-            for part in COLOURS:
+            for part in colours:
                 size = parts.get(part, 0) / GIB
-                axes.bar(place, size, 0.34, bottom, color=COLOURS[part], edgecolor="none")
+                axes.bar(place, size, 0.34, bottom, color=colours[part], edgecolor="none")
                 if size > 0.9:
                     axes.text(
                         place, bottom + size / 2, f"{size:.1f}", ha="center", va="center", fontsize=9, color=ON_LIGHT
@@ -46,13 +53,13 @@ def memory_at_peaks(found: Mapping[str, Estimate], gpu: tuple[str, int], title: 
     axes.text(len(found) - 0.4, gpu[1] / GIB - 0.2, f"{gpu[0]}: {gpu[1] / GIB:g} GiB", ha="right", va="top")
     axes.set_xticks(ticks, names, fontsize=9)
     axes.set(ylabel="memory (GiB)", title=title, xlim=(-0.3, len(found) - 0.3), ylim=(0, 26))
-    for line, part in enumerate(part for part in reversed(COLOURS) if part != "buffers"):  # too thin to be seen
-        axes.plot([0.62], [0.97 - 0.053 * line], "s", color=COLOURS[part], transform=axes.transAxes)
+    for line, part in enumerate(part for part in reversed(colours) if part != "buffers"):  # too thin to be seen
+        axes.plot([0.62], [0.97 - 0.053 * line], "s", color=colours[part], transform=axes.transAxes)
         axes.text(0.64, 0.97 - 0.053 * line, part, transform=axes.transAxes, fontsize=9, va="center")
     return figure
 
 
-def kept_by_case(cases: Mapping[str, float], frozen: str, title: str) -> Figure:
+def kept_by_case(cases: Mapping[str, float], frozen: str) -> Figure:
     """What one block keeps for the backward pass, in bytes per value of its input.
 
     The grey part is what the case `frozen` keeps, in which nothing is trained.
@@ -69,6 +76,6 @@ def kept_by_case(cases: Mapping[str, float], frozen: str, title: str) -> Figure:
     axes.text(floor / 2, top, "to pass the gradient on", ha="center", va="center", color=ON_LIGHT)
     axes.text((floor + values[top]) / 2, top, "to train the weights", ha="center", va="center", color=ON_LIGHT)
     axes.set_xlim(0, 1.08 * max(values))
-    axes.set_title(title)
+    axes.set_title("LoRA keeps as many activations as full fine-tuning")
     axes.set_xlabel("kept for the backward pass (bytes per value of the block's input)")
     return figure

@@ -39,12 +39,11 @@ METHODS = {
 }
 
 
-def rate_curves(runs: Mapping[str, Tuned], title: str) -> Figure:
+def rate_curves(runs: Mapping[str, Tuned]) -> Figure:
     """Loss over the learning rate, one panel per scaling rule, one curve per rank, the best rate of each filled.
 
     Args:
         runs: those of `tuned_runs`.
-        title: what to see.
     """
     panels = {"α/r": "scaling α/r, α = 32", "α/√r": "scaling α/√r, α = 8"}
     figure, panes = new_panes(8.4, 3.7, len(panels), sharex=True, sharey=True)
@@ -60,11 +59,11 @@ def rate_curves(runs: Mapping[str, Tuned], title: str) -> Figure:
         axes.set_title(name, fontsize=10)
     panes[0].set_ylabel("validation loss (nats per answer token)")
     panes[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.suptitle(title, fontsize=11.5)
+    figure.suptitle("With these α, LoRA's best learning rates are 4 to 8 times full fine-tuning's", fontsize=11.5)
     return figure
 
 
-def budget_dots(losses: Mapping[str, Sequence[float]], level: tuple[str, float], title: str) -> Figure:
+def budget_dots(losses: Mapping[str, Sequence[float]], level: tuple[str, float]) -> Figure:
     """Test loss of every way to spend a budget, a dot for each seed and a bar at their mean, in the order given."""
     figure, axes = new_figure(7.4, 0.34 * len(losses) + 1.3)
     for place, values in enumerate(losses.values()):
@@ -76,7 +75,7 @@ def budget_dots(losses: Mapping[str, Sequence[float]], level: tuple[str, float],
     axes.set_yticks(range(len(losses)), list(losses))
     axes.margins(y=0.15)
     axes.invert_yaxis()
-    axes.set(xlabel="test loss (nats per answer token)", title=title)
+    axes.set(xlabel="test loss (nats per answer token)", title="The MLP is slightly ahead, attention alone behind")
     return figure
 
 

@@ -1,5 +1,4 @@
-"""The figures: the numbers given are the numbers drawn; and the stored run that they draw agrees with
-itself and with what can be computed here."""
+"""The figures: the numbers given are the numbers drawn."""
 
 import numpy as np
 import pytest
@@ -7,9 +6,6 @@ import scipy.linalg
 import torch
 from matplotlib import pyplot
 
-from lorabook.lora import matched
-from lorabook.models import load_model
-from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank import figures as figures_04
 
 
@@ -61,53 +57,3 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     assert drawn(panels[1])["LoRA, trained at rank r"] == [pytest.approx(85.0)]
     assert [axes.get_title() for axes in panels] == ["one", "other"]
     assert pyplot.get_fignums() == []
-
-
-@pytest.fixture(scope="module")
-def sweep() -> dict:
-    return stored("low_rank", "delta_w")
-
-
-class TestStoredRun:
-    def test_W0_is_the_pocket_models(self, sweep):
-        model = load_model("pocket", device="cpu").model
-        for name in matched(model, ("all-linear", "wte", "wpe")):
-            weight = model.get_submodule(name).weight.detach().double().numpy()
-            values = np.sqrt(np.linalg.eigvalsh(weight.T @ weight).clip(0))[::-1][: min(weight.shape)]
-            key = name.removeprefix("transformer.").removeprefix("h.")
-            assert sweep["shapes"][key] == list(weight.shape)
-            assert sweep["W0"][key] == pytest.approx(values, rel=1e-3, abs=1e-5)
-        assert len(sweep["W0"]) == 18
-
-    @pytest.mark.parametrize("part", ["long", "short"])
-    def test_energies_are_those_of_the_singular_values(self, sweep, part):
-        first = sweep[part]["runs"][0]
-        assert first["energy"].keys() == sweep[part]["delta"].keys() == sweep["shapes"].keys()
-        for name, values in sweep[part]["delta"].items():
-            squares = np.square(values)
-            shares = [squares[:r].sum() / squares.sum() for r in sweep["ranks"]]
-            assert first["energy"][name] == pytest.approx(shares, abs=1e-3)
-
-    @pytest.mark.parametrize("part", ["long", "short"])
-    def test_the_whole_update_gives_the_tuned_loss_and_more_rank_a_lower_one(self, sweep, part):
-        assert sweep["ranks"][0] == 0 and sweep["ranks"][-1] == 256
-        assert len({run["seed"] for run in sweep[part]["runs"]}) == 3
-        for run in sweep[part]["runs"]:
-            for losses in run["loss"].values():
-                assert len(losses) == len(sweep["ranks"])
-                assert losses[-1] == pytest.approx(run["tuned"], abs=2e-4)
-                assert losses == sorted(losses, reverse=True) and losses[0] < run["base"]
-            assert all(a >= b for a, b in zip(run["loss"]["all"], run["loss"]["blocks"]))
-
-    def test_the_rate_is_the_best_of_those_tried_and_no_end_of_the_grid(self, sweep):
-        rates = {float(rate): loss for rate, loss in sweep["long"]["rates"].items()}
-        best = min(rates, key=lambda rate: rates[rate])
-        assert best == sweep["long"]["config"]["lr"] == sweep["short"]["config"]["lr"]
-        assert min(rates) < best < max(rates)
-
-    def test_noise_has_the_spectrum_of_noise(self, sweep):
-        """Within 3% of the edges that Marchenko and Pastur give: sqrt(d) + sqrt(k), and for the energy d k."""
-        for shape, values in sweep["noise"].items():
-            d, k = map(int, shape.split(" x "))
-            assert values[0] == pytest.approx(np.sqrt(d) + np.sqrt(k), rel=0.03)
-            assert np.square(values).sum() == pytest.approx(d * k, rel=0.03)

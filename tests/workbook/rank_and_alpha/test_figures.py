@@ -42,7 +42,7 @@ def test_a_scaling_is_found_although_it_is_no_round_number():
 
 def test_rate_curves_fill_the_best_rate_of_each_curve():
     runs = tuned_runs()
-    left, right = figures_03.rate_curves(runs, "see").axes
+    left, right = figures_03.rate_curves(runs).axes
     best = [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.get_lines() if len(line.get_xdata()) == 1]
     full = runs["full fine-tuning"]
     assert best[0] == (full.lr, min(full.rates.values())) and len(best) == 5
@@ -61,7 +61,7 @@ def test_tuned_runs_are_those_of_the_stored_result():
 
 
 def test_budget_dots_stand_in_the_order_given_with_their_mean():
-    (axes,) = figures_03.budget_dots({"a": (1.0, 2.0), "b": (3.0, 5.0)}, ("full", 0.5), "see").axes
+    (axes,) = figures_03.budget_dots({"a": (1.0, 2.0), "b": (3.0, 5.0)}, ("full", 0.5)).axes
     means = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "|"]
     assert means == [1.5, 4.0] and [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]

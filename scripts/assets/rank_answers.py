@@ -1,0 +1,92 @@
+"""What SmolLM2-135M answers with ΔW cut to rank r, shrunk to the same energy, and with LoRA trained at rank r.
+
+    python -m scripts.assets.rank_answers --data FILE       about half an hour on a core, and more for rates to be found
+
+The runs are those of `low_rank_controls.py` on SmolLM2 with seed 0, each at the best rate stored there; they are kept
+in build/grid and not repeated. SHOWN questions of the test split, drawn by a seed, are answered greedily, at most
+NEW_TOKENS tokens, by the base, by full fine-tuning, by every part of RANKS and by LoRA at every rank that is stored. Of
+the posts, titles and question ids are stored, nothing else. Beside them is notebook 04's picture at these ranks, as the
+Rank explorer shows it. Writes lorabook/assets/results/low_rank/answers.json.
+"""
+
+import argparse
+import json
+import math
+import random
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lorabook.data.examples import Pair
+from lorabook.data.split import split
+from lorabook.data.stackoverflow import load
+from lorabook.models.load import load_model
+from lorabook.training.answers import answers
+from lorabook.workbook.low_rank.controls import same_energy
+from lorabook.workbook.low_rank.explorer import RANKS, levels
+from scripts.assets import grid, low_rank_controls, records
+from scripts.assets.grid import Setting
+
+RESULT = Path("lorabook/assets/results/low_rank/answers.json")
+MODEL, WAYS = "smollm2", ("truncated", "shrunk")
+SHOWN, NEW_TOKENS = 3, 90
+
+
+def shown(data: str) -> list[Pair]:
+    """Of the test split of `grid.splits`."""
+    _, test = split(load(data, rows=grid.ROWS).pairs, grid.TEST, grid.SPLIT_SEED)
+    return random.Random(0).sample(sorted(test, key=lambda pair: pair.question_id), SHOWN)
+
+
+def at_best_rate(r: int | None, rates: dict[str, float]) -> Setting:
+    best = float(min(rates, key=lambda rate: rates[rate]))
+    return Setting(MODEL, r, k=round(math.log2(best / 1e-3)), questions=low_rank_controls.QUESTIONS)
+
+
+@torch.no_grad()
+def parts(model: nn.Module, say) -> dict[str, dict[str, list[str]]]:
+    """The answers with each part of ΔW put back, by the way it was made and by rank."""
+    base, ours = low_rank_controls.base_weights(MODEL), low_rank_controls.weights(model)
+    delta = {name: weight - base[name] for name, weight in ours.items()}
+    found: dict[str, dict[str, list[str]]] = {way: {} for way in WAYS}
+    for r in RANKS:
+        made = {name: same_energy(delta[name], r, torch.Generator().manual_seed(0))[1] for name in ours}
+        for way in WAYS:
+            for name, weight in ours.items():
+                weight.copy_(base[name] + made[name][way])
+            found[way][str(r)] = say(model)
+            print(f"rank {r}, {way}: {found[way][str(r)][0]!r}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="real rows, as lorabook.data.stackoverflow.load reads them")
+    data = parser.parse_args().data
+    questions, loaded = shown(data), load_model(MODEL, device="cpu")
+
+    def say(model: nn.Module) -> list[str]:
+        return [each.text for each in answers(model, loaded.tokenizer, questions, NEW_TOKENS)]
+
+    def trained(setting: Setting) -> nn.Module:
+        grid.run(setting, data)
+        return grid.model_of(setting)
+
+    stored = json.loads(low_rank_controls.RESULT.read_text())["models"][MODEL]
+    full = trained(at_best_rate(None, stored["full"]["rates"]))
+    said = {"base": say(loaded.model), "full": say(full)} | parts(full, say)
+    said["LoRA"] = {r: say(trained(at_best_rate(int(r), lora["rates"]))) for r, lora in stored["lora"].items()}
+    record = {
+        "model": loaded.name,
+        "ranks": RANKS,
+        "new_tokens": NEW_TOKENS,
+        "questions": [{"question_id": pair.question_id, "title": pair.title} for pair in questions],
+        "answers": said,
+        "pictures": {str(r): levels(r) for r in RANKS},
+    }
+    print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/rank_answers.py', record):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
