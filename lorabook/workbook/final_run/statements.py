@@ -58,14 +58,14 @@ STATEMENTS = (
         "wrong",
         "ΔW is the sum of many optimizer steps",
         "04_low_rank_updates.ipynb",
-        "Going deeper: the update is not the gradient",
+        "Going deeper: two common claims",
     ),
     Statement(
         "Fine-tuning needs few dimensions, so its updates have a low rank.",
         "imprecise",
         "one trained parameter can give a full-rank update; that a low rank is enough is a hypothesis of its own",
         "04_low_rank_updates.ipynb",
-        "Going deeper: low dimension is not low rank",
+        "Going deeper: two common claims",
     ),
     Statement(
         "A linear layer with LoRA starts out computing exactly what it computed before, because B is zero.",

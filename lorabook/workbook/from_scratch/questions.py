@@ -17,7 +17,7 @@ def beyond_training() -> Question:
     """Of strength 1.5."""
     return Question(
         "At strength 1.5, the update is larger than it ever was in training. What will the model write?",
-        ("fewer docstrings", "docstrings in nearly all functions", "noise"),
+        ("docstrings in half the functions", "docstrings in nearly all functions", "noise"),
         "docstrings in nearly all functions",
         "The habit stays, and the text is still code.",
     )

@@ -6,17 +6,21 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
 
-LOOKS = {"0": (GREY, "o"), "2": (GREEN, "s"), "10": (ORANGE, "^"), "100": (BLUE, "D")}  # by percent of pre-training
+LOOKS = {
+    "0": (VERMILION, "o"),
+    "2": (GREEN, "s"),
+    "10": (ORANGE, "^"),
+    "100": (BLUE, "D"),
+}  # by percent of pre-training
 
 
-def accuracy_over_d(found: Mapping[str, Any], title: str) -> Figure:
+def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
     """Test accuracy over d for every checkpoint, up to d = D, and beside it that of training all parameters.
 
     Args:
         found: the stored result "intrinsic_dimension/pretraining".
-        title: what to see.
     """
     figure, axes = new_figure(8.2, 4.4)
     D = found["D"]
@@ -31,11 +35,13 @@ def accuracy_over_d(found: Mapping[str, Any], title: str) -> Figure:
     axes.plot([], [], "*", color="black", ms=12, label="all parameters, no P")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
     axes.axhline(0.8, color=GREY, lw=0.5, zorder=0)
+    axes.annotate("0.80", (30, 0.8), xytext=(-4, 4), textcoords="offset points", fontsize=9)
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]
     axes.set_xticks(ticks, [*(f"{d:,}" for d in ticks[:-1]), "D"])
     axes.minorticks_off()
-    axes.set(xlabel="directions d (log scale)", ylabel="test accuracy", title=title)
-    axes.legend(frameon=False, title="of pre-training", loc="lower right", bbox_to_anchor=(0.97, 0.06))
+    axes.set(xlabel="directions d (log scale)", ylabel="test accuracy",
+             title="With more pre-training, fewer directions reach the same accuracy")  # fmt: skip
+    axes.legend(frameon=False, title="pre-training", loc="lower right", bbox_to_anchor=(0.97, 0.06))
     return figure

@@ -26,8 +26,8 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "Checkpoints from no pre-training to all of it. Which one needs the fewest directions?",
-        ("0%: it has learned nothing yet", "all about the same", "100%: it is closest to the task"),
-        "100%: it is closest to the task",
-        "The more pre-training, the fewer directions are needed.",
+        "The untrained model reaches 80% with 100,000 directions. How many does the fully trained one need?",
+        ("about 100", "about 3,000", "about 30,000", "as many"),
+        "about 100",
+        "Pre-training has left little to change.",
     )

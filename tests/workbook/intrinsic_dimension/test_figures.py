@@ -8,7 +8,7 @@ from lorabook.workbook.kit.stored import stored
 
 def test_every_checkpoint_is_drawn_over_d_with_its_full_training_beside():
     found = stored("intrinsic_dimension", "pretraining")
-    (axes,) = accuracy_over_d(found, "see").axes
+    (axes,) = accuracy_over_d(found).axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     for share, checkpoint in found["checkpoints"].items():
         line = lines[f"{share}%"]
