@@ -60,7 +60,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-35": "assert own > 0",
         "final-38": "assert after_six < base.loss",
         "new-59": "assert after_six < base.loss",
-        "final-40": "assert abs(scored.mean().item() + loss) < 0.01",
+        "final-40": "assert abs((total / tokens).item() - loss) < 0.01",
     },
 }
 

@@ -51,7 +51,7 @@ STATEMENTS = (
         "wrong",
         "θ^d starts at zero and is only mapped up; θ0 is added",
         "05_intrinsic_dimension.ipynb",
-        "Going deeper: nothing is projected down",
+        "A task whose dimension we know",
     ),
     Statement(
         "ΔW, the change of a weight, is the gradient that backpropagation computes.",
@@ -79,7 +79,7 @@ STATEMENTS = (
         "wrong",
         "it is in the graph: a dense matrix is kept, and a dense gradient is computed",
         "01_lora_from_scratch.ipynb",
-        "Going deeper: two ways to write one line",
+        "Going deeper: the same layer in PEFT",
     ),
     Statement(
         "LoRA makes fine-tuning faster.",
@@ -143,9 +143,10 @@ def verdicts() -> None:
     from IPython.display import Markdown, display
 
     said = read_answers()
-    lines = ["| | you say | it is | because | decided in |", "|---|---|---|---|---|"]
+    lines = ["| | you say | it is | because |", "|---|---|---|---|"]
     for n, s in enumerate(STATEMENTS, 1):
-        lines.append(f"| {n} | {said.get(str(n), '–')} | **{s.verdict}** | {s.because} | {s.link} |")
+        answer = said.get(str(n), "–")
+        lines.append(f"| {n}. {s.text} | {answer} | **{s.verdict}** | {s.because} ({s.link}) |")
     if said:
         right = sum(said.get(str(n)) == s.verdict for n, s in enumerate(STATEMENTS, 1))
         lines += ["", f"You have {right} of {len(STATEMENTS)} right."]
