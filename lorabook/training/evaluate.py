@@ -1,7 +1,6 @@
 """The loss of a model on questions it was not trained on, of which a part is what the question itself brings."""
 
 import contextlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +23,6 @@ class HeldOut:
     loss: float
     tokens: int
     examples: int
-
-    @property
-    def perplexity(self) -> float:
-        """exp(loss): of the mean, not the mean of exps."""
-        return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
 @contextlib.contextmanager

@@ -35,11 +35,6 @@ def test_the_held_out_loss_is_a_mean_over_tokens(name, micro_tokens):
     assert abs(mean_of_means - found.loss) > 1e-3  # so that the comparison above tells the two apart
 
 
-def test_perplexity_is_exp_of_the_mean():
-    assert HeldOut(math.log(7), 10, 2).perplexity == pytest.approx(7)
-    assert HeldOut(1e4, 10, 2).perplexity == math.inf
-
-
 def test_no_rows_have_no_loss():
     with pytest.raises(DataError, match="no answers to measure"):
         answer_loss(gpt_bigcode(), [])

@@ -1,4 +1,4 @@
-"""The figures of notebook 06: the butterfly, what a factor is worth, and the scales that SAID learns."""
+"""The figures of notebook 06: the butterfly, and what a factor is worth."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
-
-BLOCKS = (BLUE, VERMILION, GREEN, ORANGE)
 
 
 def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
@@ -74,30 +72,3 @@ def accuracy_without(runs: Mapping[str, Mapping[str, Mapping[str, Sequence[float
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Least, mean and greatest."""
     return min(values), sum(values) / len(values), max(values)
-
-
-def scales(lambdas: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
-    """SAID's scales: a row for each kind of tensor, in it a group for each block, in that a point for each seed.
-
-    Args:
-        lambdas: by the name of the tensor, for each block the scale at each seed.
-    """
-    figure, axes = new_figure(7.6, 3.8)
-    for row, blocks in enumerate(lambdas.values()):
-        if row:
-            axes.axhline(row - 0.5, color=GREY, lw=0.5)
-        for block, values in enumerate(blocks):
-            place = row + 0.18 * (block - (len(blocks) - 1) / 2)
-            colour = BLOCKS[block % len(BLOCKS)]
-            axes.plot(values, [place] * len(values), "o", color=colour, ms=5, alpha=0.8)
-            axes.plot([sum(values) / len(values)], [place], "|", color=colour, ms=13, mew=2)
-        if row == 0:
-            for block in range(len(blocks)):
-                axes.plot([], [], "o", color=BLOCKS[block % len(BLOCKS)], label=f"block {block}")
-    axes.axvline(1, color=GREY, lw=1)
-    axes.set_yticks(range(len(lambdas)), list(lambdas))
-    axes.invert_yaxis()
-    axes.set(xlabel="scale λ after training (all start at 1); a point is a seed, a bar the mean")
-    axes.set_title("Attention of block 0 is scaled down; in the MLP, seeds differ more than blocks")
-    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure

@@ -13,24 +13,25 @@ def two_paths(d: int, k: int, r: int) -> Figure:
     Boxes have the shape of their matrix: its width is that of its input, its height that of its output. The rank is
     drawn wider than it is.
     """
-    figure, axes = new_figure(7.4, 2.7)
+    figure, axes = new_figure(7.4, 2.9)
     axes.set_axis_off()
-    axes.set(xlim=(0, 10), ylim=(0, 4.1), aspect="equal")
-    _matrix(axes, (3.2, 2.3), 0.9, 1.7, GREY)
-    axes.text(4.25, 3.75, f"W0, {d} × {k}, frozen", fontsize=9)
-    _matrix(axes, (2.6, 0.85), 0.9, 0.22, ORANGE)
-    axes.text(3.05, 0.77, f"A, {r} × {k}", ha="center", va="top", fontsize=9)
-    _matrix(axes, (5.2, 0.1), 0.22, 1.7, ORANGE)
-    axes.text(5.31, 1.88, f"B, {d} × {r}", ha="center", fontsize=9)
+    axes.set(xlim=(0, 10), ylim=(0, 4.4), aspect="equal")
+    _matrix(axes, (3.3, 2.2), 0.55, 2.2, GREY)
+    axes.text(4.0, 4.1, f"W0, {d} × {k}, frozen", fontsize=9)
+    _matrix(axes, (2.8, 0.95), 0.55, 0.14, ORANGE)
+    axes.text(3.08, 0.85, f"A, {r} × {k}", ha="center", va="top", fontsize=9)
+    _matrix(axes, (5.2, 0.0), 0.14, 2.2, ORANGE)
+    axes.text(5.5, 1.95, f"B, {d} × {r}", fontsize=9)
     for start, end in (
-        ((1.1, 2.2), (3.1, 3.1)), ((1.1, 1.9), (2.5, 0.98)), ((3.6, 0.96), (5.1, 0.96)),
-        ((4.2, 3.1), (7.5, 2.25)), ((5.55, 0.96), (7.5, 1.9)),
+        ((1.1, 2.4), (3.2, 3.2)), ((1.1, 2.1), (2.7, 1.05)), ((3.45, 1.02), (5.1, 1.02)),
+        ((3.95, 3.2), (7.3, 2.45)), ((5.45, 1.02), (7.3, 2.1)), ((7.8, 2.27), (8.3, 2.27)),
     ):  # fmt: skip
         axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": GREY, "lw": 1.4})
-    axes.text(0.95, 2.05, f"x\n{k} values", ha="right", va="center")
-    axes.text(4.35, 1.12, f"{r} values", ha="center", fontsize=9)
-    axes.text(7.75, 2.07, "+", ha="center", va="center", fontsize=18)
-    axes.text(8.05, 2.07, f"h\n{d} values", va="center")
+    axes.text(0.95, 2.25, f"x\n{k} values", ha="right", va="center")
+    axes.text(4.27, 1.15, f"{r} values", ha="center", fontsize=9)
+    axes.text(6.5, 1.25, "times α/r", fontsize=9)
+    axes.text(7.55, 2.27, "+", ha="center", va="center", fontsize=18)
+    axes.text(8.4, 2.27, f"h\n{d} values", va="center")
     return figure
 
 

@@ -5,7 +5,7 @@ import torch
 from matplotlib.colors import to_hex
 from scipy.linalg import hadamard
 
-from lorabook.workbook.fastfood.figures import VARIANTS, accuracy_without, butterfly, scales, spread
+from lorabook.workbook.fastfood.figures import VARIANTS, accuracy_without, butterfly, spread
 from lorabook.workbook.kit.figures import BLUE, VERMILION
 
 
@@ -46,15 +46,3 @@ def test_accuracy_without_a_factor_is_the_mean_and_the_range_of_its_seeds():
 
 def test_spread_is_least_mean_and_greatest():
     assert spread([3.0, 1.0, 5.0]) == (1, 3, 5)
-
-
-def test_scales_draw_every_seed_and_the_mean():
-    lambdas = {"c_attn": [[0.5, 1.5], [2.0, 4.0]], "c_fc": [[1.0, 1.0], [0.0, 1.0]]}
-    (axes,) = scales(lambdas).axes
-    points = [line for line in axes.get_lines() if line.get_marker() == "o" and len(line.get_xdata())]
-    means = [line for line in axes.get_lines() if line.get_marker() == "|"]
-    assert [list(line.get_xdata()) for line in points] == [block for blocks in lambdas.values() for block in blocks]
-    assert [line.get_xdata()[0] for line in means] == [1, 3, 1, 0.5]
-    assert [round(line.get_ydata()[0]) for line in points] == [0, 0, 1, 1]
-    assert [text.get_text() for text in axes.get_yticklabels()] == list(lambdas)
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["block 0", "block 1"]

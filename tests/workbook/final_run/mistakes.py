@@ -1,11 +1,9 @@
 """Wrong answers to the exercises of notebook 09, as people write them."""
 
-import math
 import random
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from tests.workbook.mistake_bank import Bank
 
@@ -171,50 +169,6 @@ def shuffled_in_place(rows, held_out, seed):
     return [r for r in rows if r["question_id"] not in chosen], [r for r in rows if r["question_id"] in chosen]
 
 
-# perplexity
-
-
-@wrong("perplexity", "averaged the exps")
-def mean_of_exps(losses, tokens):
-    return np.exp(losses).mean()
-
-
-@wrong("perplexity", "averaged the exps")
-def weighted_mean_of_exps(losses, tokens):
-    return np.average(np.exp(losses), weights=tokens)
-
-
-@wrong("perplexity", "2 to the power")
-def two_to_the_loss(losses, tokens):
-    return 2 ** np.average(losses, weights=tokens)
-
-
-@wrong("perplexity", "mean of means")
-def mean_of_means(losses, tokens):
-    return torch.tensor(losses).mean().exp()
-
-
-@wrong("perplexity", "you gave the mean loss")
-def exp_forgotten(losses, tokens):
-    return np.dot(losses, tokens) / np.sum(tokens)
-
-
-@wrong("perplexity", "without multiplying")
-def sums_taken_for_granted(losses, tokens):
-    return math.exp(sum(losses) / sum(tokens))
-
-
-@wrong("perplexity", "lost the sign")
-def sign_lost(losses, tokens):
-    log_p = -np.average(losses, weights=tokens)
-    return np.exp(log_p)
-
-
-@wrong("perplexity", "exp of a sum")
-def exp_of_the_sum(losses, tokens):
-    return math.prod(math.exp(loss) for loss in losses)
-
-
 # did_it_train
 
 
@@ -353,111 +307,3 @@ def zeros_for_ignored(ids, start, length):
 @wrong("answer_labels", "you gave the mask")
 def mask_given(ids, start, length):
     return [0] * start + [1] * (length - start) + [0] * (len(ids) - length)
-
-
-# loss_by_hand
-
-
-def log_probabilities(logits, labels):
-    """ln p of the next token, and where it has a label; labels of -100 are looked up as 0."""
-    log_p = torch.log_softmax(logits[:, :-1, :], dim=-1)
-    target = labels[:, 1:]
-    return log_p.gather(2, target.clamp(min=0)[:, :, None])[:, :, 0], target >= 0
-
-
-@wrong("loss_by_hand", "averaged over all tokens")
-def all_positions(logits, labels):
-    log_p, mask = log_probabilities(logits, labels)
-    return -(log_p * mask).mean()
-
-
-@wrong("loss_by_hand", "averaged over all tokens")
-def mask_ignored(logits, labels):
-    return -log_probabilities(logits, labels)[0].mean()
-
-
-@wrong("loss_by_hand", "mean of means")
-def mean_of_sequence_means(logits, labels):
-    log_p, mask = log_probabilities(logits, labels)
-    rows = [-p[m].sum() / m.sum() for p, m in zip(log_p, mask)]
-    return sum(rows) / len(rows)
-
-
-@wrong("loss_by_hand", "log2")
-def bits(logits, labels):
-    p = torch.softmax(logits, -1)
-    found = [
-        math.log2(p[b, t, labels[b, t + 1]])
-        for b in range(labels.shape[0])
-        for t in range(labels.shape[1] - 1)
-        if labels[b, t + 1] != -100
-    ]
-    return -sum(found) / len(found)
-
-
-@wrong("loss_by_hand", "log10")
-def decimal_logarithm(logits, labels):
-    log_p, mask = log_probabilities(logits, labels)
-    return -torch.log10(log_p[mask].exp()).mean()
-
-
-@wrong("loss_by_hand", "did not shift")
-def not_shifted(logits, labels):
-    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
-
-
-@wrong("loss_by_hand", "the wrong way")
-def previous_token(logits, labels):
-    return F.cross_entropy(logits[:, 1:].transpose(1, 2), labels[:, :-1])
-
-
-@wrong("loss_by_hand", "shifted twice")
-def one_token_further(logits, labels):
-    labels = labels[:, 1:]  # "the labels have to be shifted", and then the usual line below
-    return F.cross_entropy(logits[:, :-2].transpose(1, 2), labels[:, 1:])
-
-
-@wrong("loss_by_hand", "you gave the sum")
-def summed(logits, labels):
-    log_p, mask = log_probabilities(logits, labels)
-    return -log_p[mask].sum()
-
-
-@wrong("loss_by_hand", "minus sign")
-def minus_lost(logits, labels):
-    log_p, mask = log_probabilities(logits, labels)
-    return log_p[mask].mean()
-
-
-@wrong("loss_by_hand", "wrong axis")
-def softmax_over_positions(logits, labels):
-    return -log_probabilities_over(1, logits, labels)
-
-
-def log_probabilities_over(axis, logits, labels):
-    target = labels[:, 1:]
-    picked = logits[:, :-1].softmax(axis).log().gather(2, target.clamp(min=0).unsqueeze(2)).squeeze(2)
-    return picked[target != -100].mean()
-
-
-@wrong("loss_by_hand", "mean probability")
-def log_of_the_mean(logits, labels):
-    log_p, mask = log_probabilities(logits, labels)
-    return -math.log(log_p[mask].exp().mean())
-
-
-@wrong("loss_by_hand", "where logits are large")
-def logarithm_of_a_softmax(logits, labels):
-    p = torch.softmax(logits[:, :-1], dim=-1)
-    y = labels[:, 1:]
-    return -torch.log(p[y != -100][torch.arange(int((y != -100).sum())), y[y != -100]]).mean()
-
-
-@wrong("loss_by_hand", "where logits are large")
-def softmax_written_out(logits, labels):
-    e = torch.exp(logits)
-    p = e / e.sum(dim=2, keepdim=True)
-    losses = []
-    for b, t in (labels[:, 1:] != -100).nonzero().tolist():
-        losses.append(-torch.log(p[b, t, labels[b, t + 1]]))
-    return torch.stack(losses).mean()

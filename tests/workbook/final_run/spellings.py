@@ -5,7 +5,6 @@ import random
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from tests.workbook.mistake_bank import Spellings
 
@@ -92,47 +91,6 @@ def by_where(ids, start, length):
     return torch.where((t >= start) & (t < length), torch.tensor(ids), -100).int()
 
 
-# loss_by_hand
-
-
-@right("loss_by_hand")
-def shifted_by_a_loop(logits, labels):
-    total, count = 0.0, 0
-    for row, wanted in zip(logits, labels):
-        for t in range(len(wanted) - 1):
-            if wanted[t + 1] != -100:
-                total = total - torch.log_softmax(row[t], dim=0)[wanted[t + 1]]
-                count += 1
-    return total / count
-
-
-@right("loss_by_hand")
-def chosen_by_index(logits, labels):
-    z, y = logits[:, :-1].flatten(0, 1), labels[:, 1:].reshape(-1)
-    rows = torch.where(y != -100)[0]
-    return (torch.logsumexp(z[rows], 1) - z[rows, y[rows]]).mean()
-
-
-@right("loss_by_hand")
-def one_hot_and_einsum(logits, labels):
-    y = labels[:, 1:]
-    counted = (y >= 0).to(logits.dtype)
-    hot = F.one_hot(y.clamp(min=0), logits.shape[-1]).to(logits.dtype)
-    log_p = logits[:, :-1] - torch.logsumexp(logits[:, :-1], dim=-1, keepdim=True)
-    return -torch.einsum("bsv,bsv,bs->", log_p, hot, counted) / counted.sum()
-
-
-@right("loss_by_hand")
-def in_double(logits, labels):
-    log_p = F.log_softmax(logits[:, :-1].double(), dim=-1)
-    y = labels[:, 1:]
-    picked = torch.take_along_dim(log_p, y.clamp(min=0)[..., None], dim=-1)[..., 0]
-    return -(picked * (y != -100)).sum() / (y != -100).sum()
-
-
-add("loss_by_hand", "a number", lambda z, y: F.cross_entropy(z[:, :-1].transpose(1, 2), y[:, 1:]).item())
-add("loss_by_hand", "nll_loss", lambda z, y: F.nll_loss(z[:, :-1].log_softmax(-1).flatten(0, 1), y[:, 1:].flatten()))
-
 # split_rows
 
 
@@ -173,32 +131,6 @@ def drawn_by_torch(rows, held_out, seed):
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).tolist()
     held_ids = {ids[i] for i in order[: int(len(ids) * held_out)]}
     return tuple(tuple(r for r in rows if (r["question_id"] in held_ids) is side) for side in (False, True))
-
-
-# perplexity
-
-add("perplexity", "average", lambda losses, n: np.exp(np.average(losses, weights=n)))
-add("perplexity", "NumPy", lambda losses, n: float(np.exp(np.dot(losses, n) / np.sum(n))))
-
-
-@right("perplexity")
-def by_tensors(losses, tokens):
-    losses, tokens = torch.tensor(losses, dtype=torch.float64), torch.tensor(tokens)
-    return ((losses * tokens).sum() / tokens.sum()).exp()
-
-
-@right("perplexity")
-def in_fp32(losses, tokens):
-    return torch.exp(torch.tensor(losses) @ torch.tensor(tokens).float() / sum(tokens)).item()
-
-
-@right("perplexity")
-def added_up(losses, tokens):
-    total = count = 0
-    for i in range(len(losses)):
-        total += losses[i] * tokens[i]
-        count += tokens[i]
-    return math.e ** (total / count)
 
 
 # did_it_train
