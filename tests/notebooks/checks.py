@@ -38,6 +38,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-07": 'assert write("docstrings").count(\'"""\') > write(None).count(\'"""\')',
         "tasks-23": "sums = count_rates(completions(model, tokenizer, each=2, new_tokens=100))\n"
         'assert sums["camelCase"][0] > 15',
+        "tasks-24a": 'assert int(counts_of(("docstrings",))["docstrings"].split()[0]) < 10',
         "tasks-35": "assert 0 < max(errors) < 0.1",
         "tasks-37": "assert abs(merged - with_lora) < 1e-3",
     },

@@ -88,8 +88,8 @@ def encode_row(question, answer, tokenize, eos, max_length):
     """(ids, start): the ids of question, MARK, answer and `eos`, and the place of the
     answer's first id.
 
-    tokenize: turns text into a list of ids. The three texts are tokenised apart and
-    joined as ids.
+    tokenize: turns text into a list of ids. Tokenize the three texts separately, then
+    concatenate the ids.
     A row longer than max_length loses the end of its question; MARK, answer and eos
     stay whole.
     """

@@ -189,7 +189,7 @@ def read_d90(runs, model):
     runs: for each model, "pretrained" and "random", its "start" (loss before training),
     "full" (loss after training every parameter) and "curve" (loss after training in d
     dimensions, a dictionary by d, in any order).
-    model: which of them is asked about.
+    model: the entry to read.
     """
     raise NotImplementedError
 ''',

@@ -201,7 +201,8 @@ def swap_merged(weight, kept, old, new):
     holding. Nothing is returned.
     kept: a copy of W0 in weight's dtype.
     old, new: (A, B, alpha) with A (r, k) and B (d, r), parameters in fp32.
-    After a hundred swaps the weight must be what the first gives, to the bit.
+    After a hundred swaps, the weight must equal that of a single fresh merge, bit
+    for bit.
     """
     raise NotImplementedError
 ''',
