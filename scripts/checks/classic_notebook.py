@@ -75,7 +75,7 @@ def check(page: Page, address: str, name: str, screenshot: Path) -> list[str]:
         return [f"{name}: {errors[0][:500]}"]
     page.wait_for_selector(".lorabook-explorer svg", timeout=30_000)
     faults = []
-    for root in page.locator(".lorabook-explorer").all():
+    for root in page.locator(".lorabook-explorer[data-live]").all():
         controls = root.locator(".control").all()
         moved = [move(page, root, control) for control in controls]
         print(f"{name}: {sum(moved)} of {len(controls)} controls move the picture")

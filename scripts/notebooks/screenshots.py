@@ -46,7 +46,7 @@ def explorer(chromium: str, theme: str, folder: Path) -> bytes:
     own.mkdir()
     with jupyterlab(notebooks, own, theme) as lab, notebook_page(lab, chromium, EXPLORER) as notebook:
         notebook.run_all(120)
-        root = notebook.page.locator(".lorabook-explorer")
+        root = notebook.page.locator(".lorabook-explorer[data-live]")  # the static one below it is hidden
         root.locator("svg").wait_for()
         notebook.page.set_viewport_size({"width": 1300, "height": 1400})  # the whole explorer in view
         root.locator(".presets button").first.click()

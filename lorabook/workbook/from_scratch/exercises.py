@@ -214,7 +214,7 @@ def lora_merge(W, A, B, alpha, merged):
     """The weight with (alpha / r) B A in it, as a new tensor of W's shape and dtype.
 
     W: (d, k), maybe fp16. A: (r, k) and B: (d, r), fp32.
-    merged: whether W includes the update already; then return it.
+    merged: if True, W already contains the update; return W unchanged.
     The sum is formed in fp32 and rounded to W's dtype once.
     """
     raise NotImplementedError
@@ -363,8 +363,8 @@ class LoRAEmbedding(nn.Module):
     """h = W0[token] + (alpha / r) B A[:, token] over a frozen nn.Embedding.
 
     Attributes: A (r, vocabulary) and B (width, r), one of them zero at the start, the
-    other standard normal. p: dropout probability of the model's linear layers. A lookup
-    has no input to drop from, so it is not used."""
+    other standard normal. p: dropout probability of the model's linear layers. It is
+    ignored here: a lookup has no input to drop from."""
 
     def __init__(self, base, r, alpha, p):
         super().__init__()

@@ -3,14 +3,14 @@
 from lorabook.models.load import load_model
 from lorabook.workbook.from_scratch.explorer import TENTHS, FadingExplorer, FadingState
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.kit.styles import completions, rates
+from lorabook.workbook.kit.styles import completions
 from scripts.assets import fading
 
 
 def test_at_factor_zero_the_stored_texts_are_those_of_the_base():
     found, loaded = stored("from_scratch", "fading"), load_model("pocket", device="cpu")
     written = completions(loaded.model, loaded.tokenizer, fading.EACH, fading.NEW_TOKENS, seed=0)
-    assert found["counts"][0] == list(rates(written)["docstrings"])
+    assert found["counts"][0] == list(fading.counted(written))
     assert all(written[i].endswith(text) for i, text in zip(fading.SHOWN, found["texts"][0]))
 
 
