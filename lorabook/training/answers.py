@@ -15,6 +15,7 @@ from lorabook.data.batches import length_batches
 from lorabook.data.examples import Pair, encode_prompt, end_token
 from lorabook.data.fences import code_blocks
 from lorabook.errors import DataError, SettingError
+from lorabook.lora import is_sharded
 from lorabook.models.attention import masked_attention
 from lorabook.threads import fastest_threads
 from lorabook.training.evaluate import evaluating
@@ -87,12 +88,17 @@ def answers(
     template. For a single question, `on_text` is called with every piece of the text as soon as it is written.
 
     Raises:
-        SettingError: the temperature (`check_temperature`); there is no chat template.
+        SettingError: the temperature (`check_temperature`); a sharded model; there is no chat template.
         DataError: the tokenizer has no end token.
     """
     from transformers import GenerationConfig
 
     check_temperature(temperature)
+    if is_sharded(model):
+        raise SettingError(
+            "The model's weights are cut into shards.",
+            "Save the adapter, and ask a whole model that it is loaded onto: lorabook ask --adapter DIR.",
+        )
     host: Any = model
     positions = max_length or getattr(model.config, "max_position_embeddings", None) or 1024
     max_new_tokens = min(max_new_tokens, positions // 2)

@@ -25,6 +25,7 @@ from lorabook.models.load import load_model
 from lorabook.peft_format import save
 from lorabook.step.config import TrainConfig
 from lorabook.training import shard
+from lorabook.training.answers import answers
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
 from tests.kit.families import gpt2, gpt_bigcode, llama
@@ -124,6 +125,9 @@ def main(output: str, base: str) -> None:
     with contextlib.suppress(SettingError):
         answer_loss(again, HELD_OUT)
         said["measured in shards"] = True
+    with contextlib.suppress(SettingError):
+        answers(again, None, [])
+        said["asked in shards"] = True
     with contextlib.suppress(CheckpointError):
         (folder / "parts").rename(folder / "apart-0") if rank == 0 else None
         finetune(CASES[TIED](), TRAIN, HELD_OUT, paused, output=folder / f"apart-{rank}", resume=True)

@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.typing import ColorType
 
 from lorabook.training.history import History
 
@@ -34,7 +35,7 @@ def new_panes(width: float, height: float, panes: int = 2, **layout: Any) -> tup
     return figure, row
 
 
-def legible(colour: str) -> str:
+def legible(colour: ColorType) -> str:
     """The colour, darker or lighter, with the same contrast on a white page as on JupyterLab's dark one, 4.3 to 1.
 
     That is relative luminance 0.19 by WCAG 2.1; black becomes a grey.
@@ -46,7 +47,8 @@ def legible(colour: str) -> str:
         linear = [x * middle / luminance for x in linear]
     else:
         linear = [x + (1 - x) * (middle - luminance) / (1 - luminance) for x in linear]
-    return to_hex([12.92 * x if x <= 0.0031308 else 1.055 * x ** (1 / 2.4) - 0.055 for x in linear])
+    r, g, b = (12.92 * x if x <= 0.0031308 else 1.055 * x ** (1 / 2.4) - 0.055 for x in linear)
+    return to_hex((r, g, b))
 
 
 def _for_any_page(figure: Figure) -> None:
