@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import lorabook
+from lorabook.interrupts import held_back
 from lorabook.models.quantized import quiet_bitsandbytes
 
 
@@ -11,7 +12,9 @@ def setup() -> None:
     import datasets
     from transformers.utils import logging
 
-    import_module("matplotlib.figure")  # now: cut short by the stop button, this import could not be repeated
+    with held_back():  # cut short by the stop button, an import could not be repeated
+        import_module("matplotlib.figure")
+        import_module("torch._dynamo")  # by the first optimizer, with SymPy
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
