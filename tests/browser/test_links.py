@@ -10,7 +10,7 @@ from tests.kit.notebooks import NOTEBOOKS
 pytestmark = pytest.mark.browser
 
 START, OTHER = "09_finetune_starcoder.ipynb", "05_intrinsic_dimension.ipynb"
-HEADING = "Going deeper: nothing is projected down"
+HEADING = "A task whose dimension we know"
 
 
 def test_a_statement_s_link_leads_to_the_section_that_decides_it(tmp_path):
