@@ -24,9 +24,7 @@ help: ## list the targets
 run: .venv/.lab ## run the final notebook on the pocket model: build/09_finetune_starcoder.html
 	$(BIN)/python -m scripts.notebooks.run notebooks/$(FINAL).ipynb build/$(FINAL).html
 
-LAB_SETTINGS := .venv/share/jupyter/lab/settings/overrides.json
-
-lab: .venv/.lab $(LAB_SETTINGS) ## open the workbook in JupyterLab, a copy of your own in workbook/
+lab: .venv/.lab ## open the workbook in JupyterLab, a copy of your own in workbook/
 	$(BIN)/lorabook workbook workbook --open
 
 test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
@@ -102,11 +100,6 @@ clean: ## remove caches and build outputs; keep .venv and build/pocket, which to
 .venv/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.[lab,site,test,trl]'
 	@touch .venv/.lab .venv/.site $@
-
-# Answers and explorers are saved with a notebook: reopened, it shows them without a kernel.
-$(LAB_SETTINGS): | .venv/.lab
-	@mkdir -p $(@D)
-	@echo '{"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": true}}' > $@
 
 # The first suitable Python: the one asked for (make PYTHON=...), then the one on the path, then by version.
 $(BIN)/python:

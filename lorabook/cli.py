@@ -415,10 +415,13 @@ def workbook(
     if find_spec("jupyterlab") is None:
         _say(f"to open them: pip install jupyterlab, then: jupyter lab {first}")
     elif open_it:
+        # JupyterLab then saves the widgets too: a reopened notebook shows its answers without a kernel
+        paths = [os.environ.get("JUPYTER_CONFIG_PATH", ""), str(package / "assets" / "jupyter")]
+        environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
         as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # containers
         # by its address, which JupyterLab then prints too: a file's name opens it in a browser that it starts itself
         start = [f"--ServerApp.root_dir={folder.resolve()}", f"--LabApp.default_url=/lab/tree/{first.name}"]
-        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *as_root, *start])
+        os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *as_root, *start], environment)
     else:
         _say(f"to open them: jupyter lab {first}")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from jupyter_server.services.config.manager import ConfigManager
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import GenerationMixin
@@ -501,12 +502,26 @@ def test_workbook_opens_the_first_notebook(user, more, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(cli.os, "geteuid", lambda: user, raising=False)
     monkeypatch.setattr(cli, "find_spec", lambda name: name == "jupyterlab")
-    monkeypatch.setattr(cli.os, "execv", lambda program, arguments: started.append(arguments))
+    monkeypatch.setattr(cli.os, "execve", lambda program, arguments, environment: started.append(arguments))
     run("workbook", str(tmp_path), "--no-open")
     assert started == []
     run("workbook", str(tmp_path), "--open")
     place = [f"--ServerApp.root_dir={tmp_path}", f"--LabApp.default_url=/lab/tree/{NOTEBOOKS[0].name}"]
     assert started == [[sys.executable, "-m", "jupyterlab", *more, *place]]
+
+
+def test_the_opened_jupyterlab_saves_widgets_beside_the_settings_of_the_user(tmp_path, monkeypatch):
+    own = tmp_path / "config" / "labconfig" / "default_setting_overrides.json"
+    own.parent.mkdir(parents=True)
+    own.write_text('{"@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Dark"}}')
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(own.parents[1]))
+    environments = []
+    monkeypatch.setattr(cli.os, "execve", lambda program, arguments, environment: environments.append(environment))
+    run("workbook", str(tmp_path / "workbook"), "--open")
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", environments[0]["JUPYTER_CONFIG_PATH"])
+    overrides = ConfigManager(config_dir_name="labconfig").get("default_setting_overrides")  # as JupyterLab reads them
+    assert overrides["@jupyter-widgets/jupyterlab-manager:plugin"]["saveState"] is True
+    assert overrides["@jupyterlab/apputils-extension:themes"]["theme"] == "JupyterLab Dark"
 
 
 def test_the_version_is_shown(capsys, monkeypatch):
