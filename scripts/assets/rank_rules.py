@@ -13,7 +13,9 @@ split is reported.
   same scaling 2. "all linear + embeddings" adds the token embedding at rank 4; EMBEDDING_RATES multiplies its scaling,
   which under Adam is what multiplying its learning rate does.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
-- "capacity": CAPACITY times the questions; full fine-tuning and rank 1 to 64.
+- "capacity": more questions, CAPACITY of them; full fine-tuning and rank 1 to 64.
+
+SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points: see the tables below.
 
 Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/rank_and_alpha/rules.json.
 """
@@ -31,12 +33,13 @@ from scripts.assets.grid import Setting
 RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
 QUESTIONS, CAPACITY = 240, {"pocket": 1500, "smollm2": 1500}
 RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
+ROOT_RANKS = {"pocket": RANKS, "smollm2": (1, 16, 64)}
 ALPHAS = {8: 3, 32: 2, 128: 1}  # and where the search for its rate begins
 BUDGET_RANK, SCALING = 4, 2
 SEEDS = (0, 1, 2)
 FULL = {"pocket": 0, "smollm2": -3}  # where the search for a rate begins, as powers of 2 of 1e-3
 LORA = {"pocket": 2, "smollm2": 1}
-EMBEDDING_RATES = (1 / 64, 1 / 16, 1 / 4, 1, 4)
+EMBEDDING_RATES = {"pocket": (1 / 64, 1 / 16, 1 / 4, 1, 4), "smollm2": (1 / 16, 1 / 4, 1)}
 TARGETS = {
     "pocket": {
         "attention": ("attn.c_attn", "attn.c_proj"),
@@ -59,6 +62,11 @@ ARTICLE = {
 }
 
 
+def setting(model: str, r: int | None, **others) -> Setting:
+    """A setting on QUESTIONS questions, in the arithmetic of its model."""
+    return Setting(model, r, half=model == "smollm2", **{"questions": QUESTIONS} | others)
+
+
 def chosen(s: Setting, start: int, data: str) -> dict:
     """A setting at its best rate: every rate's validation loss, and the runs of all seeds."""
     best, rates = grid.tuned(s, [start], data)
@@ -69,20 +77,17 @@ def chosen(s: Setting, start: int, data: str) -> dict:
 
 
 def ranks(model: str, data: str) -> dict:
-    full = Setting(model, None, questions=QUESTIONS)
-    lora = {str(r): Setting(model, r, alpha=ALPHA, questions=QUESTIONS) for r in RANKS}
-    root = {str(r): Setting(model, r, alpha=ALPHA_ROOT, rslora=True, questions=QUESTIONS) for r in RANKS}
+    lora = {str(r): setting(model, r, alpha=ALPHA) for r in RANKS}
+    root = {str(r): setting(model, r, alpha=ALPHA_ROOT, rslora=True) for r in ROOT_RANKS[model]}
     return {
-        "full": chosen(full, FULL[model], data),
+        "full": chosen(setting(model, None), FULL[model], data),
         "alpha / r": {r: chosen(s, LORA[model], data) for r, s in lora.items()},
         "alpha / sqrt(r)": {r: chosen(s, LORA[model], data) for r, s in root.items()},
     }
 
 
 def alphas(model: str, data: str) -> dict:
-    return {
-        str(alpha): chosen(Setting(model, 16, alpha=alpha, questions=QUESTIONS), k, data) for alpha, k in ALPHAS.items()
-    }
+    return {str(alpha): chosen(setting(model, 16, alpha=alpha), k, data) for alpha, k in ALPHAS.items()}
 
 
 def rank_of(model: str, targets: tuple[str, ...]) -> int:
@@ -98,31 +103,31 @@ def targets(model: str, data: str) -> dict:
     found = {}
     for name, matched in TARGETS[model].items():
         r = rank_of(model, matched)
-        found[name] = chosen(Setting(model, r, alpha=SCALING * r, targets=matched, questions=QUESTIONS), 2, data)
+        found[name] = chosen(setting(model, r, alpha=SCALING * r, targets=matched), LORA[model], data)
     r = BUDGET_RANK
-    both = Setting(model, r, alpha=SCALING * r, targets=("all-linear", EMBEDDINGS[model]), questions=QUESTIONS)
-    best, _ = grid.tuned(replace(both, targets=("all-linear",)), [2], data)
+    both = setting(model, r, alpha=SCALING * r, targets=("all-linear", EMBEDDINGS[model]))
+    best, _ = grid.tuned(replace(both, targets=("all-linear",)), [LORA[model]], data)
     found["all linear + embeddings"] = {
         f"{times:g}": [
             {"seed": s} | grid.tested(replace(both, k=best.k, embedding_rate=times, seed=s), data) for s in SEEDS
         ]
-        for times in EMBEDDING_RATES
+        for times in EMBEDDING_RATES[model]
     }
     return found
 
 
 def article(model: str, data: str) -> dict:
     settings = {
-        "article": Setting(model, 16, alpha=8, targets=ARTICLE[model], questions=QUESTIONS),
-        "recommended": Setting(model, 16, alpha=32, questions=QUESTIONS),
+        "article": setting(model, 16, alpha=8, targets=ARTICLE[model]),
+        "recommended": setting(model, 16, alpha=32),
     }
     return {name: chosen(s, LORA[model], data) for name, s in settings.items()}
 
 
 def capacity(model: str, data: str) -> dict:
     many = CAPACITY[model]
-    full = chosen(Setting(model, None, questions=many), FULL[model], data)
-    lora = {str(r): chosen(Setting(model, r, alpha=ALPHA, questions=many), LORA[model], data) for r in RANKS}
+    full = chosen(setting(model, None, questions=many), FULL[model], data)
+    lora = {str(r): chosen(setting(model, r, alpha=ALPHA, questions=many), LORA[model], data) for r in RANKS}
     return {"questions": many, "full": full, "lora": lora}
 
 
@@ -143,7 +148,7 @@ def main() -> None:
     asked = parser.parse_args()
     found = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
     for model in [asked.model] if asked.model else TARGETS:
-        found.setdefault(model, {})["base"] = grid.base_losses(model, asked.data)
+        found.setdefault(model, {})["base"] = grid.base_losses(model, asked.data, half=model == "smollm2")
         for part in asked.only:
             found[model][part] = PARTS[part](model, asked.data)
     record = {"questions": QUESTIONS, "max_length": grid.MAX_LENGTH, "validation": grid.VALIDATION, "test": grid.TEST}

@@ -29,9 +29,9 @@ CHECKS: dict[str, dict[str, str]] = {
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
-        "lowrank-14": "assert recovered[1] < recovered[4] < recovered[16]",
-        "lowrank-17": "assert recovery(shrunk, 1) > recovered[1]",
-        "new-42": "assert recovered[1] > recovery(random_entries, 1) + 0.05",
+        "lowrank-14": "assert recovery(cut[1]) < recovery(cut[4]) < recovery(cut[16])",
+        "lowrank-17": "assert recovery(walk(0.5)) > recovery(cut[4]) > recovery(walk(quarter)) + 0.05",
+        "new-42": "assert recovery(cut[16]) > draws[0] + 0.05",
     },
     "05_intrinsic_dimension": {
         "dimension-16": "assert 30 < d90 <= 400",
@@ -39,9 +39,13 @@ CHECKS: dict[str, dict[str, str]] = {
     "07_many_tasks": {
         "tasks-05": "assert after < before - 0.05",
         "tasks-07": 'assert write("docstrings").count(\'"""\') > write(None).count(\'"""\')',
-        "tasks-23": "sums = count_rates(completions(model, tokenizer, each=2, new_tokens=100))\n"
-        'assert sums["camelCase"][0] > 15',
-        "tasks-24a": 'assert int(counts_of(("docstrings",))["docstrings"].split()[0]) < 10',
+        "tasks-09b": "assert difference == 0",
+        "tasks-14b": 'put_in(layers_of["plain"])\nassert int(count(["docstrings"]).split()[1]) < 4\nput_in(bases)',
+        "tasks-18": "assert own < 1e-3 < other",
+        "tasks-23": 'add_up({"camelCase": 1, "docstrings": 1})\n'
+        'assert int(count(["docstrings"]).split()[1]) < 10\nput_in(bases)',
+        "tasks-24a": 'add_up({"camelCase": 1, "docstrings": 1, "plain": -1})\n'
+        'assert int(count(["docstrings"]).split()[1]) > 10\nput_in(bases)',
         "tasks-35": "assert 0 < max(errors) < 0.1",
         "tasks-37": "assert abs(merged - with_lora) < 1e-3",
     },
@@ -50,10 +54,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
         "clinic-43": "assert gain > 0",
-        "clinic-51": "assert output.requires_grad",
+        "clinic-49": "assert output.requires_grad",
         "clinic-54": "assert difference.abs().max() == 0",
-        "clinic-64": "assert application_loss > merged_loss + 0.05",
-        "clinic-67": "assert answer_loss(copy, held_out).loss > merged_loss + 0.05",
+        "clinic-64": "assert abs(merged_loss - loss) < 0.01",
+        "clinic-67": "assert answer_loss(updated, held_out).loss > merged_loss + 0.05",
+        "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
         "final-18": 'assert history.stopped == "interrupted"',

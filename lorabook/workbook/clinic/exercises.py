@@ -30,8 +30,8 @@ LORA_UPDATE = Exercise(
     task="What LoRA adds to a layer's output, as every program that loads the adapter will.",
     stub='''\
 def lora_update(x, A, B, alpha):
-    """What LoRA adds to a layer's output, so that the same directions twice, with r
-    doubled, add the same.
+    """What LoRA adds to a layer's output. Duplicating every row of A and every column
+    of B, so that r doubles, must leave the result unchanged.
 
     x: (batch, k), A: (r, k), B: (d, r) -> (batch, d).
     """
@@ -142,10 +142,10 @@ def merge_head(model, A, B, scaling):
     """Make model.head, an nn.Linear, multiply by W0 + scaling B A, and leave
     model.embedding as it is.
 
-    Both hold one frozen tensor of shape (vocabulary, width), fp32 or fp16.
-    A: (r, width) and B: (vocabulary, r), fp32. Form the sum in fp32 and round it once.
-    Nothing is returned; the head stays frozen, in its dtype. A model whose ends are no
-    longer tied says so: model.config.tie_word_embeddings is False.
+    Both hold one frozen tensor of shape (vocabulary, width), in fp32 or fp16.
+    A: (r, width) and B: (vocabulary, r), in fp32. Form the sum in fp32 and round once.
+    The head stays frozen and keeps its dtype. Nothing is returned.
+    Set model.config.tie_word_embeddings to False, or a reload would tie them again.
     """
     raise NotImplementedError
 ''',
@@ -315,11 +315,11 @@ from torch import nn
 
 
 class Layer(nn.Module):
-    """h = base(x) + B A x over `base`, an nn.Linear that may have a bias and sits in the
-    middle of a model.
-    Attributes: base, the module it was given; A (r, inputs), random at the start, and
-    B (outputs, r), zero. A and B get gradients, base gets none, and the layers before
-    this one get theirs."""
+    """h = base(x) + B A x, where `base` is an nn.Linear, with or without a bias.
+
+    Attributes: base, the module it was given; A (r, inputs), random at the start;
+    B (outputs, r), zero at the start. A and B get gradients, the base's parameters get
+    none, and the layers before this one get theirs."""
 
     def __init__(self, base, r):
         super().__init__()
@@ -416,10 +416,10 @@ def _runs(name: str) -> dict[str, dict[str, Any]]:
     numbers = {fault: number for number, fault in enumerate(stored_cases(), start=1)}
 
     def label(case: Case, fixed: str) -> str:
-        return f"for case {numbers[case.name]}{fixed} (seed {case.seed})"
+        return f"for stored run {numbers[case.name]}{fixed} (seed {case.seed})"
 
     if name == HEALTHY:
-        return {label(case, " fixed"): told(case.fixed) for runs in stored_cases().values() for case in runs}
+        return {label(case, ", fixed"): told(case.fixed) for runs in stored_cases().values() for case in runs}
     return {label(case, ""): told(case.broken) for case in stored_cases()[name]}
 
 
@@ -455,15 +455,17 @@ NAME_FAULT = Exercise(
 def name_fault(run):
     """The name of the fault, or "nothing". `run` is a dictionary:
 
-    "labels": the number of label tokens in its first rows,
-    "end labels": how many of them are the end token;
-    "distance": from a position to the token that is its label, None if there is no label;
-    "r", "alpha", and "scaling", by which B A x is truly multiplied;
-    "layers", and of them "A zero" and "B zero":
-    those where that factor is zero at the end;
-    "base": its weights' fingerprint, "trained on": that of the base of the adapter it
-    went on with, None for a new one;
-    "start": the held-out loss before the first step, "losses": those of all steps.
+    "labels"      label tokens in the first examples
+    "end labels"  how many of them are the end token
+    "distance"    how many tokens ahead a label lies: 1 is right; None without labels
+    "r", "alpha"  the settings
+    "scaling"     the factor actually applied to B A x
+    "layers"      number of LoRA layers
+    "A zero", "B zero"  number of layers where A or B is all zero after training
+    "base"        fingerprint of the base
+    "trained on"  fingerprint of a resumed adapter's base; None for a new adapter
+    "start"       held-out loss before the first step
+    "losses"      training loss of every step
     """
     raise NotImplementedError
 ''',
@@ -526,11 +528,11 @@ def name_fault(run):
             (_by(gradient=lambda run: run["B zero"] == run["layers"]),),
         ),
         Mistake(
-            "you took a new adapter for one from elsewhere. Its run tells no other base: None is not a difference.",
+            "you took a new adapter for one from elsewhere. It has no earlier base, so None is not a difference.",
             (_by(adapter=lambda run: run["trained on"] != run["base"]),),
         ),
         Mistake(
-            "you took any loss above the start for a jump. One step's rows are harder than another's: leave a margin.",
+            "you took any loss above the start for a jump. Some steps have harder examples: leave a margin.",
             (
                 _by(learning=lambda run: max(run["losses"]) > run["start"]),
                 _by(learning=lambda run: max(run["losses"]) > run["losses"][0]),

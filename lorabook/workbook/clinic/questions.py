@@ -28,7 +28,7 @@ def loss_flat() -> Question:
         CAUSE,
         ("no gradient arrives", "all labels are masked", "the learning rate is too low", "the rank is too low"),
         "the learning rate is too low",
-        "There are labels and a gradient, and a low rank would still learn something.",
+        "A gradient arrives, so there are labels. A low rank would still learn something.",
     )
 
 
@@ -53,25 +53,29 @@ def never_stops() -> Question:
 def other_prompt() -> Question:
     return Question(
         CAUSE,
-        ("overfitting", "the prompt is not the one of training", "the adapter was not loaded"),
-        "the prompt is not the one of training",
-        "The same examples and the same adapter give a better loss with the prompt of training.",
+        ("overfitting", "the prompt differs from the one in training", "the adapter was not loaded"),
+        "the prompt differs from the one in training",
+        "With the same examples and the same adapter, the improvement is larger after the prompt of training.",
     )
 
 
 def cut_off() -> Question:
     return Question(
-        "Why is B still zero in three of the four blocks?",
-        ("the learning rate is too low", "no gradient reaches these blocks", "both factors started at zero"),
-        "no gradient reaches these blocks",
-        "A low rate would move B a little, and in every block. And the last block learned.",
+        "One block of four learned. How much of the fixed run's improvement is left?",
+        ("almost none", "about a quarter", "about two thirds"),
+        "about two thirds",
+        "The last block's LoRA layers alone do most of the work.",
     )
 
 
 def loads_but_nothing() -> Question:
     return Question(
         CAUSE,
-        ("the names in the file do not match", "the adapter was trained for too few steps", "it is on another base"),
+        (
+            "the names in the file do not match",
+            "the adapter was trained for too few steps",
+            "the adapter is on another base",
+        ),
         "the names in the file do not match",
         "Too few steps, or another base, would still change the logits.",
     )
@@ -80,9 +84,9 @@ def loads_but_nothing() -> Question:
 def overfits() -> Question:
     return Question(
         CAUSE,
-        ("the learning rate is too low", "too few examples, seen too often", "labels are shifted"),
+        ("the learning rate is too high", "too few examples, seen too often", "labels are shifted"),
         "too few examples, seen too often",
-        "The model learns its examples by heart, and predicts others worse.",
+        "It learns its examples by heart, and predicts others worse. The other two would keep the training loss up.",
     )
 
 
@@ -91,5 +95,5 @@ def worse_after_merging() -> Question:
         CAUSE,
         ("rounding in the merged weights", "the update is in the model twice", "merging forgot α/r"),
         "the update is in the model twice",
-        "Rounding costs far less, and a wrong scaling would show before merging, too.",
+        "Rounding or a wrong scaling would have shown in the merged model itself.",
     )

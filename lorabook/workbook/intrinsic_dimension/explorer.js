@@ -79,17 +79,24 @@ function drawKey(shown, y, width) {
   });
 }
 
-/** By how much every direction of the state's kind misses; the state's own is marked. */
+/** By how much every subspace of the state's kind misses, the state's own marked, and faintly those of the other. */
 function drawDistances(shown, left, top, wide, high) {
   const plane = shown.basis.length === 2;
   const [x, y] = [(i) => left + 36 + ((wide - 46) * (i + 0.5)) / shown.distances.length, (value) => top + high * (1 - value / 1.1)];
   const small = { "font-size": 12, "text-anchor": "middle", fill: COLOUR.muted };
-  const drawn = [text(left, top - 16, `Ten random ${plane ? "planes" : "lines"}: distance to the solutions`, { "font-weight": 600 })];
+  const [kind, others] = plane ? ["planes", "lines"] : ["lines", "planes"];
+  const drawn = [text(left, top - 38, `Distance of ten random ${kind} to the solutions`, { "font-weight": 600 })];
+  drawn.push(text(left, top - 20, `(faint: of ten random ${others})`, { "font-size": 12, fill: COLOUR.muted }));
   for (const tick of [0, 0.5, 1]) {
     drawn.push(line(left + 36, y(tick), left + wide, y(tick), COLOUR.rule));
     drawn.push(text(left + 30, y(tick) + 4, `${tick}`, { ...small, "text-anchor": "end" }));
   }
   const colour = plane ? COLOUR.green : COLOUR.vermilion;
+  shown.others.forEach((distance, i) => {
+    const faint = { opacity: 0.45, "stroke-width": 2 };
+    drawn.push(line(x(i), y(0), x(i), y(distance), plane ? COLOUR.vermilion : COLOUR.green, faint));
+    drawn.push(shape("circle", { cx: x(i), cy: y(distance), r: 4, fill: plane ? COLOUR.vermilion : COLOUR.green, opacity: 0.45 }));
+  });
   shown.distances.forEach((distance, i) => {
     const own = i === shown.direction;
     drawn.push(line(x(i), y(0), x(i), y(distance), colour, { "stroke-width": 12 }));
@@ -97,7 +104,7 @@ function drawDistances(shown, left, top, wide, high) {
     drawn.push(text(x(i), y(0) + 22, `${i}`, { ...small, fill: own ? COLOUR.ink : COLOUR.muted, "font-weight": own ? 700 : 400 }));
     if (own) drawn.push(text(x(i), y(distance) - 12, fixed(distance, 2), { ...small, fill: COLOUR.ink, "font-weight": 700 }));
   });
-  drawn.push(text(left + 36 + (wide - 46) / 2, top + high + 42, "random direction", small));
+  drawn.push(text(left + 36 + (wide - 46) / 2, top + high + 42, "number of the random direction", small));
   return drawn;
 }
 

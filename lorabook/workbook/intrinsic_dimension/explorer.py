@@ -4,7 +4,7 @@ In three dimensions the solutions shown form a line: D = 3, they have s = 1 dime
 dimension (Li et al. 2018, arXiv 1804.08838, section 2). A random plane meets that line, a random line does not.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -70,7 +70,9 @@ def meeting(state: SubspaceState) -> Meeting:
 
 
 def shown(state: SubspaceState) -> dict[str, Any]:
-    """The subspace and the solutions in three dimensions; by how much each random direction of its kind misses.
+    """The subspace and the solutions in three dimensions; by how much each random subspace of its kind misses.
+
+    "others" are the distances of the other kind.
 
     Coordinates are to four digits: the last digits of a decomposition differ between machines.
     """
@@ -83,7 +85,10 @@ def shown(state: SubspaceState) -> dict[str, Any]:
     else:
         title = f"A {kind} meets the solutions{'' if seen else f' {far:.1f} from θ0'}"
         place = f"It meets them {far:.2f} from θ0{'.' if seen else ', outside the picture.'}"
-    every = [meeting(replace(state, direction=direction)).distance for direction in range(DIRECTIONS)]
+    own, other = (
+        [round(meeting(SubspaceState(kind, direction)).distance, 4) for direction in range(DIRECTIONS)]
+        for kind in (state.kind, 3 - state.kind)
+    )
     through, along = solutions()
     return {
         "title": title,
@@ -95,7 +100,8 @@ def shown(state: SubspaceState) -> dict[str, Any]:
         "inside": _rounded(met.inside),
         "solution": _rounded(met.solution),
         "reach": REACH,
-        "distances": [round(distance, 4) for distance in every],
+        "distances": own,
+        "others": other,
         "direction": state.direction,
         "turn": state.turn,
     }

@@ -31,15 +31,16 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         axes.plot(dimensions, means, marker + "-", color=colour, lw=2, ms=6, label=f"{share}%")
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
-        axes.plot([2.2 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
-    axes.plot([], [], "*", color="black", ms=12, label="all parameters, no P")
+        axes.plot([2.6 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
+    axes.plot([], [], "*", color="black", ms=12, label="all parameters trained")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
     axes.axhline(0.8, color=GREY, lw=0.5, zorder=0)
     axes.annotate("0.80", (30, 0.8), xytext=(-4, 4), textcoords="offset points", fontsize=9)
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]
-    axes.set_xticks(ticks, [*(f"{d:,}" for d in ticks[:-1]), "D"])
+    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D\n{D / 1e6:.1f} million", "no P"]
+    axes.set_xticks([*ticks, 2.6 * D], names)
     axes.minorticks_off()
     axes.set(xlabel="directions d (log scale)", ylabel="test accuracy",
              title="With more pre-training, fewer directions reach the same accuracy")  # fmt: skip

@@ -9,7 +9,7 @@ const BARS = {
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
   truncated: ["ΔW cut to rank r", COLOUR.orange],
   shrunk: ["ΔW shrunk", COLOUR.vermilion],
-  directions: ["random directions of ΔW", COLOUR.green],
+  directions: ["random terms of ΔW", COLOUR.green],
   entries: ["random entries of ΔW", COLOUR.grey],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
@@ -18,10 +18,10 @@ const [LINES, LINE] = [14, 17]; // room for so many lines of the answer, and the
 /** The same as `shown` in explorer.py. */
 function shownRank({ r, update, question }, data) {
   const found = data.recovery[r];
-  const trained = "LoRA" in found ? `, LoRA trained at rank ${r} ${found.LoRA}%` : "";
+  const trained = "LoRA" in found ? `, trained LoRA ${found.LoRA}%` : "";
   const said = Array.isArray(data.answers[update]) ? data.answers[update] : data.answers[update][r];
   return {
-    title: `Rank ${r}: ΔW cut to it recovers ${found.truncated}%${trained}`,
+    title: `ΔW cut to rank ${r} recovers ${found.truncated}%${trained}`,
     readout:
       `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
       `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. Shrunk to the ` +

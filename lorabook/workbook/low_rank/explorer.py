@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.low_rank.figures import LINES, picture, recovered
+from lorabook.workbook.low_rank.figures import picture, recovered
 from lorabook.workbook.low_rank.svd import energy_kept, low_rank, spectrum
 
 RANKS = (1, 4, 16, 64)
@@ -61,9 +61,9 @@ def data() -> dict[str, Any]:
 
 @cache
 def recoveries(r: int) -> dict[str, int]:
-    """Recovery of SmolLM2 in percent, by curve of LINES; LoRA is there at the ranks it was trained at."""
+    """Recovery of SmolLM2 in percent, by curve; LoRA is there at the ranks it was trained at."""
     curves = recovered(stored("low_rank", "controls")["models"]["smollm2"])
-    return {way: round(100 * fmean(curves[way][r])) for way in LINES if r in curves[way]}
+    return {way: round(100 * fmean(seeds[r])) for way, seeds in curves.items() if r in seeds}
 
 
 @cache
@@ -92,10 +92,10 @@ def shown(state: RankState) -> dict[str, Any]:
     """The picture, the recoveries, and the answer with what it is the answer of."""
     r, found, said = state.r, recoveries(state.r), stored("low_rank", "answers")
     energy = stored("low_rank", "controls")["models"]["smollm2"]["full"]["runs"][0]["energy"][str(r)]
-    trained = f", LoRA trained at rank {r} {found['LoRA']}%" if "LoRA" in found else ""
+    trained = f", trained LoRA {found['LoRA']}%" if "LoRA" in found else ""
     name = next(label for label, update in UPDATES.items() if update == state.update).replace("rank r", f"rank {r}")
     return {
-        "title": f"Rank {r}: ΔW cut to it recovers {found['truncated']}%{trained}",
+        "title": f"ΔW cut to rank {r} recovers {found['truncated']}%{trained}",
         "readout": f"The picture at rank {r} keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW cut to rank "
         f"{r} keeps {100 * energy:.0f}% of its energy and recovers {found['truncated']}% of the improvement. Shrunk to "
         f"the same energy, it recovers {found['shrunk']}%.",

@@ -9,15 +9,16 @@ def rank_of_the_change() -> Question:
         "A ΔW of 320 × 256 can have any rank up to 256. Which rank does it have after 24 steps?",
         ("about 10", "about 24, one per step", "about 100", "about 256"),
         "about 256",
-        "Adam moves nearly every entry in every step, and nothing in that keeps the rank low.",
+        'Adam moves nearly every entry in every step, and nothing in that keeps the rank low. See "Going deeper".',
     )
 
 
-def which_recovers_more() -> Question:
-    """Of two parts of ΔW that have the same energy."""
+def random_part() -> Question:
+    """Of a part of ΔW that was chosen by chance."""
     return Question(
-        "Two updates with the same energy: the first 4 terms of ΔW, and all of ΔW made smaller. Which recovers more?",
-        ("the first 4 terms", "about the same", "all of it, made smaller"),
-        "all of it, made smaller",
-        "It goes √0.29 = 54% of the way, and most of the improvement comes early on that way.",
+        "The first 4 terms hold 26% of the energy and recover 72%. Keep a random 26% of ΔW's entries instead, and set "
+        "the others to zero. How much comes back?",
+        ("about 5%", "about 25%", "about 50%", "about 70%"),
+        "about 50%",
+        "You'll see why in a moment.",
     )

@@ -26,12 +26,12 @@ BOTTLENECK_PARAMETERS = Exercise(
     task="The numbers that bottleneck adapters train in a model.",
     stub='''\
 def bottleneck_parameters(d, m, blocks):
-    """Numbers trained with bottleneck adapters (Houlsby et al. 2019) in a GPT of `blocks`
-    blocks and width d.
+    """Count the parameters that bottleneck adapters (Houlsby et al. 2019) train in a GPT
+    with `blocks` blocks of width d.
 
-    An adapter is h + W_up f(W_down h + b_down) + b_up, from d numbers to m and back.
+    An adapter is h + W_up f(W_down h + b_down) + b_up, from d values to m and back.
     Each block has one behind attention and one behind the MLP. Every LayerNorm of the
-    model is trained with them: two a block, one at the end.
+    model is trained too: two in each block, and one at the end.
     """
     raise NotImplementedError
 ''',
@@ -194,15 +194,15 @@ import torch
 
 
 def swap_merged(weight, kept, old, new):
-    """Make `weight`, into which the adapter `old` is merged, W0 + (alpha / r) B A of the
-    adapter `new`, in place.
+    """Replace the merged adapter `old` with the adapter `new`.
 
-    weight: (d, k), maybe fp16: the frozen tensor that the model holds and goes on
-    holding. Nothing is returned.
+    weight: (d, k), maybe fp16. It holds W0 with `old` merged into it. Afterwards it
+        holds W0 + (alpha / r) B A of `new`. The model uses this very tensor, so write
+        into it and return nothing.
     kept: a copy of W0 in weight's dtype.
     old, new: (A, B, alpha) with A (r, k) and B (d, r), parameters in fp32.
-    After a hundred swaps, the weight must equal that of a single fresh merge, bit
-    for bit.
+
+    After a hundred swaps, weight must equal a single fresh merge, bit for bit.
     """
     raise NotImplementedError
 ''',
@@ -392,10 +392,11 @@ import torch
 
 
 def grow_rank(A, B, alpha, new_r):
-    """(A, B, alpha) of rank new_r > r whose update (alpha / r) B A is what it was, and
-    whose rank training can use.
+    """Raise an adapter's rank from r to new_r > r. Return the new (A, B, alpha).
 
     A: (r, k) -> (new_r, k). B: (d, r) -> (d, new_r).
+    The update (alpha / r) B A must stay the same. Further training must be able to
+    raise the rank of B A to new_r.
     """
     raise NotImplementedError
 ''',
@@ -556,13 +557,12 @@ MIXED_FORWARD = Exercise(
     task="One batch in which every row has its own adapter.",
     stub='''\
 def mixed_forward(x, W, adapters, ids):
-    """h = W0 x + (alpha / r) B A x for every row of the batch, with the adapter of that
-    row.
+    """h = W0 x + (alpha / r) B A x for every row of the batch, with that row's adapter.
 
     x: (batch, ..., k). W: (d, k), shared by all.
     adapters: list of (A, B, alpha), whose ranks may differ.
-    ids: (batch,) whole numbers: the place in `adapters` of each row's own, or -1 for a
-    row that has none.
+    ids: (batch,) integers. ids[i] is the index of row i's adapter in `adapters`, or -1
+        for none.
     Returns (batch, ..., d), rows in the order of x.
     """
     raise NotImplementedError

@@ -1,11 +1,10 @@
-// The Serving explorer: many tasks on one base, as copies, as LoRA adapters and as bottleneck adapters, in bytes.
+// The Serving explorer: many tasks on one base, as copies or as adapters, in bytes.
 import { fixed, general, grouped, rounded, sizeText } from "../kit/numbers.js";
 import { COLOUR, line, path, shape, text } from "../kit/svg.js";
 
 const LOOKS = {
   "a copy per task": { stroke: COLOUR.vermilion, "stroke-width": 2.5 },
-  "one base, LoRA": { stroke: COLOUR.blue, "stroke-width": 5 },
-  "one base, bottlenecks": { stroke: COLOUR.orange, "stroke-width": 2, "stroke-dasharray": "7 5" },
+  "one base, LoRA": { stroke: COLOUR.blue, "stroke-width": 3 },
   "the base alone": { stroke: COLOUR.grey, "stroke-width": 2, "stroke-dasharray": "2 4" },
 };
 const labelOf = (options, value) => options.find(([, option]) => option === value)[0];
@@ -42,7 +41,6 @@ function shownServing(state, data) {
     curves: {
       "a copy per task": data.tasks.map((n) => n * size.copy),
       "one base, LoRA": of(size.lora),
-      "one base, bottlenecks": of(size.bottleneck),
       "the base alone": of(0),
     },
     tasks: data.tasks,
@@ -116,7 +114,7 @@ function apart(wanted, gap) {
   return blocks.flatMap(({ total, count }) => Array(count).fill(total / count)).map((start, i) => start + i * gap);
 }
 
-/** Bytes over tasks, both as logarithms. A curve's name stands at its end, with its bytes at the chosen number. */
+/** Bytes over tasks, both as logarithms: the chosen number on a line of its own, with what LoRA saves there. */
 function drawServing(shown, width) {
   const { tasks, curves, chosen, even } = shown;
   const narrow = width < 600;
@@ -151,6 +149,12 @@ function drawServing(shown, width) {
     drawn.push(path(tasks.map((n, i) => [x(n), y(sizes[i])]), LOOKS[name].stroke, LOOKS[name]));
     drawn.push(shape("circle", { cx: x(chosen), cy: y(sizes[at]), r: 5, fill: LOOKS[name].stroke, "data-curve": name, "data-bytes": sizes[at] }));
   }
+  const [copies, lora] = ["a copy per task", "one base, LoRA"].map((name) => curves[name][at]);
+  if (y(lora) - y(copies) > 44) {
+    const place = { "font-size": 12, "text-anchor": chosen > 100 ? "end" : "start", dx: chosen > 100 ? -8 : 8 };
+    const rows = [`${digits(copies / lora)} times less`, `(limit: ${digits(even)})`];
+    rows.forEach((row, i) => drawn.push(text(x(chosen), (y(copies) + y(lora)) / 2 + 15 * i, row, place)));
+  }
   const names = Object.keys(curves).sort((a, b) => y(curves[a].at(-1)) - y(curves[b].at(-1)));
   const places = narrow ? names.map((_, i) => bottom + 62 + 20 * i) : apart(names.map((name) => y(curves[name].at(-1))), 38);
   names.forEach((name, i) => {
@@ -158,7 +162,8 @@ function drawServing(shown, width) {
     drawn.push(line(start, place - 4, start + 20, place - 4, LOOKS[name].stroke, LOOKS[name]));
     drawn.push(text(start + 28, place, name));
     const value = narrow ? { x: width, y: place, "text-anchor": "end" } : { x: start + 28, y: place + 17 };
-    drawn.push(shape("text", { ...value, fill: COLOUR.ink, "font-weight": 700 }, sizeText(curves[name][at])));
+    const bytes = sizeText(curves[name][at]);
+    drawn.push(text(value.x, value.y, narrow || name === "the base alone" ? bytes : `${tasksText(chosen)}: ${bytes}`, { ...value, "font-weight": 700 }));
   });
   return [drawn, bottom + (narrow ? 62 + 20 * names.length : Math.max(44, places.at(-1) + 24 - bottom))];
 }

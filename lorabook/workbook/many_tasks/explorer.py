@@ -1,4 +1,4 @@
-"""The Serving explorer: many tasks on one base, as copies, as LoRA adapters and as bottleneck adapters, in bytes."""
+"""The Serving explorer: many tasks on one base, as copies or as adapters, in bytes."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -144,7 +144,6 @@ def shown(state: ServingState) -> dict[str, Any]:
         "curves": {
             "a copy per task": [n * size.copy for n in tasks],
             "one base, LoRA": [size.copy + n * size.lora for n in tasks],
-            "one base, bottlenecks": [size.copy + n * size.bottleneck for n in tasks],
             "the base alone": [size.copy for _ in tasks],
         },
         "tasks": tasks,

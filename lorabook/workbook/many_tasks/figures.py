@@ -8,24 +8,30 @@ from matplotlib.figure import Figure
 from lorabook.workbook.kit.figures import ON_DARK, ON_LIGHT, new_figure
 
 
-def habits(rates: Mapping[str, Mapping[str, float]]) -> Figure:
-    """How often each model (rows) keeps each habit (columns), in percent, darker where more often.
+def habits(counts: Mapping[str, Mapping[str, tuple[int, int]]]) -> Figure:
+    """How often each model (rows) shows each habit (columns), in percent, darker where more often.
 
     Args:
-        rates: by model, by habit, the fraction of chances at which the habit was kept.
+        counts: by model, by habit, how often the habit was shown, and how often it could have been.
     """
-    names = list(next(iter(rates.values())))
-    values = np.array([[each[name] for name in names] for each in rates.values()])
-    figure, axes = new_figure(7.2, 0.55 * len(rates) + 1.3)
-    axes.imshow(values, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
-    for row, column in np.ndindex(values.shape):
-        value = values[row, column]
-        axes.text(column, row, f"{value:.0%}", ha="center", va="center", color=ON_DARK if value > 0.75 else ON_LIGHT,
-                  fontweight="bold" if value > 0.5 else None)  # fmt: skip
+    names = list(next(iter(counts.values())))
+    rates = np.array([[each[name][0] / each[name][1] for name in names] for each in counts.values()])
+    figure, axes = new_figure(7.2, 0.62 * len(counts) + 1.5)
+    axes.imshow(rates, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
+    for row, model in enumerate(counts):
+        for column, name in enumerate(names):
+            rate, opportunities = rates[row, column], counts[model][name][1]
+            style = {"ha": "center", "color": ON_DARK if rate > 0.75 else ON_LIGHT}
+            weight = "bold" if rate > 0.5 else None
+            axes.text(column, row, f"{rate:.0%}", va="bottom", fontsize=12, fontweight=weight, **style)
+            axes.text(column, row + 0.06, f"of {opportunities:,}", va="top", fontsize=8.5, **style)
     axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(rates)), list(rates))
+    axes.set_yticks(range(len(counts)), list(counts))
     axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("habit counted", labelpad=8)
+    axes.set_ylabel("adapter")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Each adapter learns its own habit, and unlearns what its data lacks", pad=26)
+    axes.set_title("Each adapter shows its own habit and hardly any other", pad=12)
     return figure

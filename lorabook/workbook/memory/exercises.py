@@ -44,7 +44,7 @@ def adam_bytes(trained, frozen):
         ),
         Mistake("you counted weights and gradients. Adam also keeps two moments, 4 bytes each.", (lambda n, m: 8 * n,)),
         Mistake(
-            "you came to 12 bytes for a trained parameter: of weight, gradient and two moments one is missing.",
+            "you got 12 bytes for a trained parameter. Of weight, gradient and two moments, one is missing.",
             (lambda n, m: 12 * n,),
         ),
         Mistake(
@@ -65,7 +65,7 @@ def adam_bytes(trained, frozen):
             (lambda n, m: 16 * (n + m),),
         ),
         Mistake(
-            "you forgot the frozen parameters. They are not trained, and yet their weights lie in memory.",
+            "you forgot the frozen parameters. They aren't trained, but their weights are still in memory.",
             (lambda n, m: 16 * n,),
         ),
         Mistake(
@@ -89,7 +89,7 @@ def largest_batch(static, sequence, logits):
 
     static: bytes that do not depend on the batch.
     sequence: bytes of the activations of one sequence.
-    logits: bytes of the logits of one sequence.
+    logits: bytes of the logits of one sequence, computed in one go.
     """
     raise NotImplementedError
 ''',

@@ -9,32 +9,35 @@ from lorabook.workbook.kit.alive import ACTIVATIONS, COLOURS, alive
 from lorabook.workbook.kit.figures import GREY, ON_LIGHT, ORANGE, new_figure
 
 GIB = 2**30
-COPIES, GREEN_PALE = "fp16 copies of the weights", "#7fceb8"
+COPIES, YELLOW = "fp16 copies of the weights", "#F0E442"
 
 
 def memory_at_peaks(
-    found: Mapping[str, Estimate], copies: Mapping[str, int], gpu: tuple[str, int], title: str
+    found: Mapping[str, Estimate], apart: Mapping[str, Mapping[str, int]], gpu: tuple[str, int], title: str
 ) -> Figure:
-    """Two stacked bars for every estimate, as the backward pass starts and in the optimizer step; a GPU's memory.
+    """Two stacked bars for every estimate, between the passes and in the optimizer step; a GPU's memory.
 
     The first of the two is the fullest point of the forward pass, the loss and the start of the backward pass.
 
     Args:
         found: the estimates by the names that stand below their two bars.
-        copies: bytes of 16-bit copies of the weights, by name, which are drawn apart from the activations.
+        apart: by name, bytes of what else is there between the passes, which is drawn apart from the activations:
+            COPIES, or gradients that exist by then.
         gpu: a GPU's name and its bytes.
         title: what to see.
     """
     figure, axes = new_figure(8.2, 4.2)
     axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
-    colours = COLOURS | {COPIES: GREEN_PALE}
+    colours = COLOURS | {COPIES: YELLOW}
     ticks, names = [], []
     for group, (name, each) in enumerate(found.items()):
         early = max(("forward", "loss", "start of backward"), key=lambda moment: each.moments[moment])
-        for side, (moment, label) in enumerate(((early, "start of\nbackward"), ("optimizer step", "optimizer\nstep"))):
+        for side, (moment, label) in enumerate(((early, "between\npasses"), ("optimizer step", "optimizer\nstep"))):
             parts = alive(each, moment)
-            if moment == early and name in copies:
-                parts = {COPIES: copies[name]} | parts | {ACTIVATIONS: parts[ACTIVATIONS] - copies[name]}
+            if moment == early:
+                others = apart.get(name, {})
+                parts |= others
+                parts[ACTIVATIONS] -= sum(others.values())
             place, bottom = group + 0.4 * side, 0.0
             for part in colours:
                 size = parts.get(part, 0) / GIB
@@ -60,7 +63,7 @@ def memory_at_peaks(
 
 
 def kept_by_case(cases: Mapping[str, float], frozen: str) -> Figure:
-    """What one block keeps for the backward pass, in bytes per value of its input.
+    """What one block keeps for the backward pass, in KiB per token.
 
     The grey part is what the case `frozen` keeps, in which nothing is trained.
     """
@@ -72,10 +75,10 @@ def kept_by_case(cases: Mapping[str, float], frozen: str) -> Figure:
     axes.barh(names, above, 0.62, [floor] * len(names), color=ORANGE)
     for place, value in enumerate(values):
         axes.text(value, place, f" {value:.1f}", va="center")
-    top = len(values) - 1
-    axes.text(floor / 2, top, "to pass the gradient on", ha="center", va="center", color=ON_LIGHT)
-    axes.text((floor + values[top]) / 2, top, "to train the weights", ha="center", va="center", color=ON_LIGHT)
+    first = max(place for place, value in enumerate(values) if value > floor)
+    axes.text(floor / 2, first, "to pass the gradient on", ha="center", va="center", color=ON_LIGHT)
+    axes.text((floor + values[first]) / 2, first, "to train the weights", ha="center", va="center", color=ON_LIGHT)
     axes.set_xlim(0, 1.08 * max(values))
     axes.set_title("LoRA keeps as many activations as full fine-tuning")
-    axes.set_xlabel("kept for the backward pass (bytes per value of the block's input)")
+    axes.set_xlabel("kept for the backward pass (KiB per token)")
     return figure

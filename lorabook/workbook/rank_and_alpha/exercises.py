@@ -111,8 +111,8 @@ def spread_budget(shapes, blocks, budget):
     Each block has one of each kind.
     targets: as many kinds as the budget pays for at r = 1, the cheapest first;
     a list in any order.
-    r: the same for all targets, as large as the budget allows, but no A and B may
-    outgrow their matrix.
+    r: the same for all targets, and as large as the budget allows. For no target may
+    A and B together be larger than the matrix they update.
     """
     raise NotImplementedError
 ''',

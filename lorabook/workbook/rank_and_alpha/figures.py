@@ -63,19 +63,34 @@ def rate_curves(runs: Mapping[str, Tuned]) -> Figure:
     return figure
 
 
-def budget_dots(losses: Mapping[str, Sequence[float]], level: tuple[str, float]) -> Figure:
-    """Test loss of every way to spend a budget, a dot for each seed and a bar at their mean, in the order given."""
-    figure, axes = new_figure(7.4, 0.34 * len(losses) + 1.3)
-    for place, values in enumerate(losses.values()):
-        axes.plot(values, [place] * len(values), "o", color=BLUE, ms=6, alpha=0.7)
-        axes.plot([sum(values) / len(values)], [place], "|", color="black", ms=16, mew=2)
-    axes.axvline(level[1], color=VERMILION, linestyle="--", lw=1.2)
-    axes.annotate(level[0], (level[1], 0), xycoords=("data", "axes fraction"), xytext=(4, 5), color=VERMILION,
+def budget_dots(runs: Mapping[str, Tuned], equal: Sequence[str], larger: Sequence[str] = ()) -> Figure:
+    """Test loss of every way to spend a budget, a dot for each seed and a bar at their mean, in the order given.
+
+    Args:
+        runs: those of `tuned_runs`.
+        equal: the names of those with one budget.
+        larger: the names of those with more parameters, drawn apart.
+    """
+    places = {name: place for place, name in enumerate(equal)} | {
+        name: len(equal) + 0.5 + place for place, name in enumerate(larger)
+    }
+    figure, axes = new_figure(7.8, 0.5 * len(places) + 1.3)
+    for name, place in places.items():
+        losses = runs[name].losses
+        axes.plot(losses, [place] * len(losses), "o", color=BLUE, ms=6, alpha=0.7)
+        axes.plot([fmean(losses)], [place], "|", color="black", ms=16, mew=2)
+    if larger:
+        axes.axhline(len(equal) - 0.25, color=GREY, lw=0.8)
+    full = fmean(runs["full fine-tuning"].losses)
+    axes.axvline(full, color=VERMILION, linestyle="--", lw=1.2)
+    axes.annotate("full fine-tuning", (full, 0), xycoords=("data", "axes fraction"), xytext=(4, 5), color=VERMILION,
                   textcoords="offset points", fontsize=9)  # fmt: skip
-    axes.set_yticks(range(len(losses)), list(losses))
+    labels = [f"{name}\n{runs[name].parameters:,} parameters" for name in places]
+    axes.set_yticks(list(places.values()), labels)
     axes.margins(y=0.15)
     axes.invert_yaxis()
-    axes.set(xlabel="test loss (nats per answer token)", title="The MLP is slightly ahead, attention alone behind")
+    title = "Attention alone is behind, the other choices are close"
+    axes.set(xlabel="test loss (nats per answer token)", title=title)
     return figure
 
 
@@ -114,27 +129,26 @@ def recovery(series: Mapping[str, Series], title: str) -> Figure:
 
 
 def forgetting(methods: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
-    """What a method loses on Python source over what it gains on answers, along its learning rates.
+    """What a method loses on Python source over what it gains on answers, along its learning rates up to the best.
 
     Args:
         methods: of the stored result "rank_and_alpha/forgetting": the best rate and the runs of every method. Marks
             are means over seeds, the larger the higher the rate.
         title: what to see.
     """
-    figure, axes = new_figure(7.6, 4.0)
+    figure, axes = new_figure(7.6, 3.8)
     for name, found in methods.items():
         colour, marker = LOOKS[name]
-        rates = sorted({run["lr"] for run in found["runs"]})
+        rates = sorted({run["lr"] for run in found["runs"] if run["lr"] <= found["best"]})
         runs = [[run for run in found["runs"] if run["lr"] == lr] for lr in rates]
         gains, lost = ([fmean(run[key] for run in group) for group in runs] for key in ("gain", "source"))
         axes.plot(gains, lost, "-", color=colour, lw=1.4, label=name)
-        for gain, loss, size in zip(gains, lost, (3, 5, 8, 11)):
+        for gain, loss, size in zip(gains, lost, (3, 6, 9)):
             axes.plot([gain], [loss], marker, color=colour, ms=size)
-        if name == "full":
-            for gain, loss, rate in zip(gains, lost, rates):
-                axes.annotate(f"best × {rate / found['best']:g}", (gain, loss), xytext=(8, -12), fontsize=9,
-                              textcoords="offset points")  # fmt: skip
+        left = name == "r = 16"  # full fine-tuning's best is on its right
+        axes.annotate(name, (gains[-1], lost[-1]), xytext=(-9 if left else 9, -4), color=colour,
+                      textcoords="offset points", ha="right" if left else "left")  # fmt: skip
+    axes.margins(x=0.12, y=0.12)
     axes.set(xlabel="gain: drop in test loss on answers (nats per token)",
              ylabel="forgetting: increase in loss\non Python source (nats per token)", title=title)  # fmt: skip
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
     return figure

@@ -11,17 +11,19 @@ from lorabook.workbook.kit.stored import stored
 class Tuned:
     """A way to fine-tune the pocket model: its best learning rate, and what came of it.
 
-    `rates` holds the validation loss by the learning rates that were tried, `losses` the test loss of each seed at the
-    best of them.
+    `parameters` were trained, with LoRA of rank `r` or, if that is None, in full. `rates` holds the validation loss by
+    the learning rates that were tried, `losses` the test loss of each seed at the best of them, `lr`.
     """
 
+    r: int | None
+    parameters: int
     lr: float
     rates: dict[float, float]
     losses: list[float]
 
 
 def tuned_runs() -> dict[str, Tuned]:
-    """By name: "full fine-tuning", "r = 16, α/r", "r = 16, α/√r", "α = 8", "MLP, r = 6", "wte at 1/16", "article" …"""
+    """By name: "full fine-tuning", "r = 16, α/r", "r = 16, α/√r", "α = 8", "MLP, r = 6" …"""
     rules = stored("rank_and_alpha", "rules")["models"]["pocket"]
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
@@ -31,15 +33,16 @@ def tuned_runs() -> dict[str, Tuned]:
     targets = dict(rules["targets"])
     with_wte = targets.pop("all linear + embeddings")
     found |= {f"{name}, r = {each['r']}": each for name, each in targets.items()}
-    runs = {name: _tuned(each["runs"], each["rates"]) for name, each in found.items()}
+    found["α = 8, embeddings too"] = rules["article"]["article"]
+    runs = {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in found.items()}
     for factor, each in with_wte.items():
-        runs[f"wte at {_fraction(float(factor))}"] = _tuned(each, {})
-    return runs | {"article": _tuned(rules["article"]["article"]["runs"], rules["article"]["article"]["rates"])}
+        runs[f"all linear, wte at {_fraction(float(factor))}"] = _tuned(targets["all linear"]["r"], each, {})
+    return runs
 
 
-def _tuned(runs: Sequence[dict[str, Any]], rates: dict[str, float]) -> Tuned:
+def _tuned(r: int | None, runs: Sequence[dict[str, Any]], rates: dict[str, float]) -> Tuned:
     tried = {float(lr): loss for lr, loss in rates.items()}
-    return Tuned(runs[0]["lr"], tried, [run["test"] for run in runs])
+    return Tuned(r, runs[0]["trainable"], runs[0]["lr"], tried, [run["test"] for run in runs])
 
 
 def _fraction(factor: float) -> str:

@@ -167,7 +167,7 @@ def test_the_curves_have_these_bytes(state):
     shown, size = serving.shown(state), serving.sizes(state)
     curves = shown["curves"]
     assert curves["a copy per task"] == [n * size.copy for n in TASKS.values()]
-    for name, adapter in zip(list(curves)[1:], (size.lora, size.bottleneck, 0), strict=True):
+    for name, adapter in zip(list(curves)[1:], (size.lora, 0), strict=True):
         assert curves[name] == [size.copy + n * adapter for n in TASKS.values()]
     here = shown["tasks"].index(state.tasks)
     copies, lora = (curves[name][here] for name in ("a copy per task", "one base, LoRA"))

@@ -7,7 +7,7 @@ from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.rank_and_alpha import figures as figures_03
 from lorabook.workbook.rank_and_alpha.figures import Series
 from lorabook.workbook.rank_and_alpha.sweep import Run, Sweep, all_methods, by_rate, tuned
-from lorabook.workbook.rank_and_alpha.tuned import tuned_runs
+from lorabook.workbook.rank_and_alpha.tuned import Tuned, tuned_runs
 
 
 def run(lr: float, loss: float, seed: int = 0, **fields) -> Run:
@@ -55,15 +55,20 @@ def test_tuned_runs_are_those_of_the_stored_result():
     rules = stored("rank_and_alpha", "rules")["models"]["pocket"]
     runs = tuned_runs()
     assert runs["r = 4, α/√r"].losses == [run["test"] for run in rules["ranks"]["alpha / sqrt(r)"]["4"]["runs"]]
-    assert runs["wte at 1/16"].losses == [run["test"] for run in rules["targets"]["all linear + embeddings"]["0.0625"]]
+    with_wte = runs["all linear, wte at 1/16"]
+    assert with_wte.losses == [run["test"] for run in rules["targets"]["all linear + embeddings"]["0.0625"]]
+    assert (with_wte.r, with_wte.parameters, runs["full fine-tuning"].r) == (4, 75_776, None)
     for name, run in runs.items():
-        assert len(run.losses) == 3 and (name.startswith("wte") or run.rates[run.lr] == min(run.rates.values())), name
+        assert len(run.losses) == 3 and ("wte" in name or run.rates[run.lr] == min(run.rates.values())), name
 
 
 def test_budget_dots_stand_in_the_order_given_with_their_mean():
-    (axes,) = figures_03.budget_dots({"a": (1.0, 2.0), "b": (3.0, 5.0)}, ("full", 0.5)).axes
-    means = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "|"]
-    assert means == [1.5, 4.0] and [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
+    losses = {"a": [1.0, 2.0], "b": [3.0, 5.0], "c": [2.0, 4.0], "full fine-tuning": [0.5]}
+    runs = {name: Tuned(4, 1000, 1e-3, {}, values) for name, values in losses.items()}
+    (axes,) = figures_03.budget_dots(runs, ("a", "b"), ("c",)).axes
+    means = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.get_lines() if line.get_marker() == "|"]
+    assert means == [(1.5, 0), (4.0, 1), (3.0, 2.5)]
+    assert [t.get_text() for t in axes.get_yticklabels()] == [f"{name}\n1,000 parameters" for name in "abc"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
 
@@ -86,12 +91,12 @@ def test_all_methods_are_those_of_the_figure_and_full_fine_tuning_recovers_all()
     assert found["LoRA"].parameters == (14_592, 58_368, 233_472, 933_888)
 
 
-def test_forgetting_is_drawn_over_gain_by_rate():
+def test_forgetting_is_drawn_over_gain_up_to_the_best_rate():
     def one(lr, seed, gain, source):
         return {"lr": lr, "seed": seed, "gain": gain, "source": source}
 
-    runs = [one(2e-3, 0, 0.3, 0.2), one(2e-3, 1, 0.5, 0.4), one(1e-3, 0, 0.1, 0.05)]
-    (axes,) = figures_03.forgetting({"full": {"best": 1e-3, "runs": runs}}, "see").axes
+    runs = [one(2e-3, 0, 0.3, 0.2), one(2e-3, 1, 0.5, 0.4), one(1e-3, 0, 0.1, 0.05), one(4e-3, 0, 0.2, 0.9)]
+    (axes,) = figures_03.forgetting({"full": {"best": 2e-3, "runs": runs}}, "see").axes
     line = next(line for line in axes.get_lines() if line.get_label() == "full")
     assert np.allclose(line.get_xdata(), [0.1, 0.4]) and np.allclose(line.get_ydata(), [0.05, 0.3])
-    assert [text.get_text() for text in axes.texts] == ["best × 1", "best × 2"]
+    assert [text.get_text() for text in axes.texts] == ["full"]
