@@ -3,7 +3,7 @@ import { general } from "../kit/numbers.js";
 import { COLOUR, line, text } from "../kit/svg.js";
 
 const STAGES = [
-  ["θ: a spike", COLOUR.grey],
+  ["θ_d: a spike", COLOUR.grey],
   ["B: random signs", COLOUR.purple],
   ["H: mixes", COLOUR.blue],
   ["Π: shuffles", COLOUR.green],
@@ -36,7 +36,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
   const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
   return {
-    title: `A spike at ${spike}: ${present.length} of ${data.B.length} entries are not zero after ${data.steps[step]}`,
+    title: `After ${data.steps[step]}, the spike at ${spike} has reached ${present.length} of ${data.B.length} entries`,
     readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
     stages: stages.map((stage) => stage.map((value) => value + 0)), // no negative zero
     on: [true, B, H, Pi, G, H],

@@ -77,7 +77,7 @@ def shown(state: FastfoodState) -> dict[str, Any]:
     where = next(name for name, step in STEPS.items() if step == state.step)
     kinds = "one size" if sizes == 1 else f"{sizes} different sizes"
     return {
-        "title": f"A spike at {state.spike}: {len(present)} of {L} entries are not zero after {where}",
+        "title": f"After {where}, the spike at {state.spike} has reached {len(present)} of {L} entries",
         "readout": f"After {where}: {len(present)} of {L} entries are not zero, with {kinds}.",
         "stages": [stage.tolist() for stage in found],
         "on": [True, state.B, state.H, state.Pi, state.G, state.H],

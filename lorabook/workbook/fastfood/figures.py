@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
 
 
 def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
@@ -32,8 +32,13 @@ def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
     axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     axes.set_xticks(range(len(stages)), ["x", *(f"h = {2**i}" for i in range(len(stages) - 1))])
     axes.set_yticks(range(n))
-    axes.set(xlim=(-0.3, len(stages) - 0.7), ylim=(n - 0.4, -0.6), xlabel="stage, distance of a pair", ylabel="place")
-    axes.set_title(f"{len(stages) - 1} stages, {(len(stages) - 1) * n} additions: Hx of {n} numbers")
+    axes.set(
+        xlim=(-0.3, len(stages) - 0.7),
+        ylim=(n - 0.4, -0.6),
+        xlabel="round, and the distance of its pairs",
+        ylabel="position",
+    )
+    axes.set_title(f"{len(stages) - 1} rounds, {(len(stages) - 1) * n} additions: H x for {n} values")
     return figure
 
 
@@ -42,8 +47,8 @@ VARIANTS = {  # of the stored result "fastfood/fastfood_factors": what a curve i
     "dense": ("dense P", "black", "x"),
     "Π": ("Π off", GREEN, "s"),
     "G": ("G off", ORANGE, "^"),
+    "H": ("both H off", PURPLE, "D"),
     "GΠ": ("Π and G off", VERMILION, "v"),
-    "H": ("H off", GREY, "D"),
 }
 
 
@@ -54,18 +59,22 @@ def accuracy_without(runs: Mapping[str, Mapping[str, Mapping[str, Sequence[float
         runs: by d, by variant of VARIANTS, the "test" accuracies.
         title: what to see.
     """
-    figure, axes = new_figure(7.8, 4.0)
+    figure, axes = new_figure(7.8, 4.2)
     dimensions = [int(d) for d in runs]
     for variant, (label, colour, marker) in VARIANTS.items():
         low, mean, high = zip(*(spread(of[variant]["test"]) for of in runs.values()))
         axes.plot(dimensions, mean, marker + "-", color=colour, lw=1.8, ms=6, label=label)
-        axes.fill_between(dimensions, low, high, color=colour, alpha=0.12, lw=0)
+        axes.fill_between(dimensions, low, high, color=colour, alpha=0.1, lw=0)
+    axes.axhline(0.1, color="black", lw=0.8, ls="--")
+    axes.annotate(
+        "guessing", (dimensions[-1], 0.1), xytext=(0, -12), textcoords="offset points", ha="right", fontsize=9
+    )
     axes.set_xscale("log")
     axes.set_xticks(dimensions, [f"{d:,}" for d in dimensions])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="directions d (log scale)", ylabel="test accuracy", title=title, ylim=(0, 1.02))
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 0.1))
     return figure
 
 

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure, new_panes
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -56,36 +56,24 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def along_the_path(
-    path: Mapping[float, float], first_terms: Mapping[float, float], at_random: Mapping[float, float], title: str
-) -> Figure:
+def along_the_path(path: Mapping[float, float], parts: Mapping[str, Mapping[float, float]], title: str) -> Figure:
     """What a part of ΔW recovers over how far it goes along ΔW: {distance: recovery}, both from 0 to 1.
 
     Args:
         path: t ΔW.
-        first_terms: the first terms of its SVD; each is joined to the path by the height above it.
-        at_random: random entries.
+        parts: by name. The first is joined to the path by its height above it, and labelled.
         title: what to see.
     """
-    figure, axes = new_figure(7.0, 3.8)
+    figure, axes = new_figure(7.0, 4.0)
     distances, heights = [0.0, *path], [0.0, *(100 * value for value in path.values())]
-    axes.plot([100 * t for t in distances], heights, color=BLUE, lw=2, label="t ΔW, straight along the path")
-    for t, value in first_terms.items():
-        below = np.interp(t, distances, heights)
-        axes.plot([100 * t] * 2, [below, 100 * value], ":", color=ORANGE, lw=1.5)
+    axes.plot([100 * t for t in distances], heights, color=BLUE, lw=2, label="t ΔW, the walk itself")
+    for t, value in next(iter(parts.values())).items():
+        axes.plot([100 * t] * 2, [np.interp(t, distances, heights), 100 * value], ":", color=ORANGE, lw=1.5)
         axes.annotate(f"{value:.0%}", (100 * t, 100 * value), (-5, 5), textcoords="offset points", ha="right")
-    for points, marker, colour, size, label in (
-        (first_terms, "^", ORANGE, 9, "the first terms of ΔW"),
-        (at_random, "D", GREY, 6, "random entries of ΔW"),
-    ):
-        axes.plot(
-            [100 * t for t in points],
-            [100 * value for value in points.values()],
-            marker,
-            color=colour,
-            ms=size,
-            label=label,
-        )
+    looks = ((ORANGE, "^", 9), (GREY, "D", 6), (VERMILION, "s", 6))
+    for (name, points), (colour, marker, size) in zip(parts.items(), looks):
+        x, y = [100 * t for t in points], [100 * value for value in points.values()]
+        axes.plot(x, y, marker, color=colour, ms=size, label=name)
     axes.set(
         xlabel="distance along the path from W0 to W0 + ΔW (%)",
         ylabel="recovery (%)",
@@ -100,6 +88,7 @@ def along_the_path(
 LINES = {  # of the stored result "low_rank/controls": what a curve is called, its colour and marker
     "LoRA": ("LoRA, trained at rank r", BLUE, "o"),
     "truncated": ("ΔW cut to rank r", ORANGE, "^"),
+    "shrunk": ("ΔW shrunk", VERMILION, "s"),
     "directions": ("random terms of ΔW", GREEN, "v"),
     "entries": ("random entries of ΔW", GREY, "D"),
 }
@@ -123,7 +112,7 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
 
 
 def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
-    """Recovery over the rank: LoRA trained at it, ΔW cut to it, and two random parts of ΔW with the same energy.
+    """Recovery over the rank: LoRA trained at it, ΔW cut to it, and three others with the energy of that.
 
     Args:
         models: the models of the stored result "low_rank/controls", by what stands above their panel.

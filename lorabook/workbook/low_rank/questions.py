@@ -13,12 +13,11 @@ def rank_of_the_change() -> Question:
     )
 
 
-def random_part() -> Question:
-    """Of a part of ΔW that was chosen by chance."""
+def which_recovers_most() -> Question:
+    """Of three updates that have the same energy."""
     return Question(
-        "The first 4 terms hold 26% of the energy and recover 72%. Keep a random 26% of ΔW's entries instead, and set "
-        "the others to zero. How much comes back?",
-        ("about 5%", "about 25%", "about 50%", "about 70%"),
-        "about 50%",
-        "You'll see why in a moment.",
+        "Three updates with 26% of the energy of ΔW. Which recovers most?",
+        ("the first 4 terms", "a random part", "ΔW shrunk"),
+        "ΔW shrunk",
+        "By about ten points. The next section shows why.",
     )

@@ -150,7 +150,7 @@ function drawServing(shown, width) {
     drawn.push(shape("circle", { cx: x(chosen), cy: y(sizes[at]), r: 5, fill: LOOKS[name].stroke, "data-curve": name, "data-bytes": sizes[at] }));
   }
   const [copies, lora] = ["a copy per task", "one base, LoRA"].map((name) => curves[name][at]);
-  if (y(lora) - y(copies) > 44) {
+  if (!narrow && y(lora) - y(copies) > 44) {
     const place = { "font-size": 12, "text-anchor": chosen > 100 ? "end" : "start", dx: chosen > 100 ? -8 : 8 };
     const rows = [`${digits(copies / lora)} times less`, `(limit: ${digits(even)})`];
     rows.forEach((row, i) => drawn.push(text(x(chosen), (y(copies) + y(lora)) / 2 + 15 * i, row, place)));

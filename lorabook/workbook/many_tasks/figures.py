@@ -21,10 +21,11 @@ def habits(counts: Mapping[str, Mapping[str, tuple[int, int]]]) -> Figure:
     for row, model in enumerate(counts):
         for column, name in enumerate(names):
             rate, opportunities = rates[row, column], counts[model][name][1]
-            style = {"ha": "center", "color": ON_DARK if rate > 0.75 else ON_LIGHT}
-            weight = "bold" if rate > 0.5 else None
-            axes.text(column, row, f"{rate:.0%}", va="bottom", fontsize=12, fontweight=weight, **style)
-            axes.text(column, row + 0.06, f"of {opportunities:,}", va="top", fontsize=8.5, **style)
+            colour, weight = (ON_DARK if rate > 0.75 else ON_LIGHT), ("bold" if rate > 0.5 else None)
+            axes.text(
+                column, row, f"{rate:.0%}", ha="center", va="bottom", color=colour, fontsize=12, fontweight=weight
+            )
+            axes.text(column, row + 0.06, f"of {opportunities:,}", ha="center", va="top", color=colour, fontsize=8.5)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(counts)), list(counts))
     axes.xaxis.tick_top()
