@@ -131,7 +131,7 @@ def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> F
         axes.set_xscale("log")
         axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
         axes.minorticks_off()
-        axes.set(xlabel="rank r (log scale)", ylim=(0, 110), title=name)
+        axes.set(xlabel="rank r, or the energy of rank r (log scale)", ylim=(0, 110), title=name)
     row[0].set(ylabel="recovery (%)")
     row[0].legend(frameon=False, loc="lower right")
     figure.suptitle(title)
