@@ -30,8 +30,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert recovery(cut[1]) < recovery(cut[4]) < recovery(cut[16])",
-        "lowrank-17": "assert abs(distance(cut[4]) - energy) < 1e-4 and abs(distance(scaled(0.3)) - 0.3) < 1e-4",
-        "new-42": "assert shrunk > first > at_random + 0.05",
+        "lowrank-17": "assert abs(distance(cut[4]) - energy_kept_in_all(change, 4)) < 1e-4\n"
+        "assert abs(distance(scaled(0.3)) - 0.3) < 1e-4",
+        "new-79": "assert shrunk > first > at_random + 0.05",
     },
     "05_intrinsic_dimension": {
         "dimension-16": "assert 30 < d90 <= 400",
@@ -40,12 +41,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-05": "assert after < before - 0.05",
         "tasks-07": 'assert write("docstrings").count(\'"""\') > write(None).count(\'"""\')',
         "tasks-09b": "assert difference == 0",
-        "tasks-14b": 'put_in(layers_of["plain"])\nassert int(count(["docstrings"]).split()[1]) < 4\nput_in(bases)',
+        "tasks-14b": "assert int(counted.split()[1]) < 4",
         "tasks-18": "assert own < 1e-3 < other",
-        "tasks-23": 'add_up({"camelCase": 1, "docstrings": 1})\n'
-        'assert int(count(["docstrings"]).split()[1]) < 10\nput_in(bases)',
-        "tasks-24a": 'add_up({"camelCase": 1, "docstrings": 1, "plain": -1})\n'
-        'assert int(count(["docstrings"]).split()[1]) > 10\nput_in(bases)',
+        "tasks-23": 'assert int(both.split("docstrings ")[1].split()[0]) < 8',
+        "tasks-24a": 'assert int(restored.split("docstrings ")[1].split()[0]) > 8',
         "tasks-35": "assert 0 < max(errors) < 0.1",
         "tasks-37": "assert abs(merged - with_lora) < 1e-3",
     },
