@@ -58,7 +58,7 @@ class Markup:
             return cls(False, "as messages always are")
         found = sum(has_tags(text) for text in texts)
         return cls(
-            2 * found >= len(texts), f"since {found} of the first {len(texts)} questions and answers hold HTML's tags"
+            2 * found >= len(texts), f"since {found} of the first {len(texts)} texts contain HTML tags"
         )
 
     def __str__(self) -> str:

@@ -143,7 +143,7 @@ def test_the_report_reads_plainly(read) -> None:
     report = read(ROW, ROW, "{").report
     assert str(report).splitlines() == [
         "rows read: 3",
-        "texts read as: HTML, since 4 of the first 4 questions and answers hold HTML's tags",
+        "texts read as: HTML, since 4 of the first 4 texts contain HTML tags",
         "pairs kept: 1",
         "rows dropped because the row is a duplicate: 1",
         "rows dropped because the line cannot be read: 1",
