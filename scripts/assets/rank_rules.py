@@ -15,13 +15,14 @@ split is reported.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
 - "capacity": more questions, CAPACITY of them; full fine-tuning and rank 1 to 64.
 
-SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points: see the tables below.
+SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points and seeds: see the tables below.
 
 Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/rank_and_alpha/rules.json.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,10 +34,11 @@ from scripts.assets.grid import Setting
 RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
 QUESTIONS, CAPACITY = 240, {"pocket": 1500, "smollm2": 1500}
 RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
-ROOT_RANKS = {"pocket": RANKS, "smollm2": (1, 16, 64)}
+ROOT_RANKS = {"pocket": RANKS, "smollm2": (1, 64)}
 ALPHAS = {8: 3, 32: 2, 128: 1}  # and where the search for its rate begins
 BUDGET_RANK, SCALING = 4, 2
 SEEDS = (0, 1, 2)
+FEWER = {"pocket": SEEDS, "smollm2": (0,)}  # of the parts that compare many settings
 FULL = {"pocket": 0, "smollm2": -3}  # where the search for a rate begins, as powers of 2 of 1e-3
 LORA = {"pocket": 2, "smollm2": 1}
 EMBEDDING_RATES = {"pocket": (1 / 64, 1 / 16, 1 / 4, 1, 4), "smollm2": (1 / 16, 1 / 4, 1)}
@@ -47,10 +49,10 @@ TARGETS = {
         "all linear": ("all-linear",),
     },
     "smollm2": {
-        "W_q and W_v": ("q_proj", "v_proj"),
-        "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-        "MLP": ("gate_proj", "up_proj", "down_proj"),
         "all linear": ("all-linear",),
+        "W_q and W_v": ("q_proj", "v_proj"),
+        "MLP": ("gate_proj", "up_proj", "down_proj"),
+        "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
     },
 }
 EMBEDDINGS = {"pocket": "wte", "smollm2": "embed_tokens"}
@@ -67,12 +69,12 @@ def setting(model: str, r: int | None, **others) -> Setting:
     return Setting(model, r, half=model == "smollm2", **{"questions": QUESTIONS} | others)
 
 
-def chosen(s: Setting, start: int, data: str) -> dict:
+def chosen(s: Setting, start: int, data: str, seeds: Sequence[int] = SEEDS) -> dict:
     """A setting at its best rate: every rate's validation loss, and the runs of all seeds."""
     best, rates = grid.tuned(s, [start], data)
-    runs = [{"seed": seed} | grid.tested(replace(best, seed=seed), data) for seed in SEEDS]
+    runs = [{"seed": seed} | grid.tested(replace(best, seed=seed), data) for seed in seeds]
     mean = sum(run["test"] for run in runs) / len(runs)
-    print(f"== {s.folder.name}: lr {best.lr:g}, test {mean:.4f}", flush=True)
+    print(f"== {best.folder.name}: lr {best.lr:g}, test {mean:.4f}", flush=True)
     return {"r": s.r, "alpha": s.alpha, "lr": best.lr, "rates": rates, "runs": runs}
 
 
@@ -82,7 +84,7 @@ def ranks(model: str, data: str) -> dict:
     return {
         "full": chosen(setting(model, None), FULL[model], data),
         "alpha / r": {r: chosen(s, LORA[model], data) for r, s in lora.items()},
-        "alpha / sqrt(r)": {r: chosen(s, LORA[model], data) for r, s in root.items()},
+        "alpha / sqrt(r)": {r: chosen(s, LORA[model], data, FEWER[model]) for r, s in root.items()},
     }
 
 
@@ -103,13 +105,13 @@ def targets(model: str, data: str) -> dict:
     found = {}
     for name, matched in TARGETS[model].items():
         r = rank_of(model, matched)
-        found[name] = chosen(setting(model, r, alpha=SCALING * r, targets=matched), LORA[model], data)
+        found[name] = chosen(setting(model, r, alpha=SCALING * r, targets=matched), LORA[model], data, FEWER[model])
     r = BUDGET_RANK
     both = setting(model, r, alpha=SCALING * r, targets=("all-linear", EMBEDDINGS[model]))
     best, _ = grid.tuned(replace(both, targets=("all-linear",)), [LORA[model]], data)
     found["all linear + embeddings"] = {
         f"{times:g}": [
-            {"seed": s} | grid.tested(replace(both, k=best.k, embedding_rate=times, seed=s), data) for s in SEEDS
+            {"seed": s} | grid.tested(replace(both, k=best.k, embedding_rate=times, seed=s), data) for s in FEWER[model]
         ]
         for times in EMBEDDING_RATES[model]
     }
@@ -125,9 +127,9 @@ def article(model: str, data: str) -> dict:
 
 
 def capacity(model: str, data: str) -> dict:
-    many = CAPACITY[model]
-    full = chosen(setting(model, None, questions=many), FULL[model], data)
-    lora = {str(r): chosen(setting(model, r, alpha=ALPHA, questions=many), LORA[model], data) for r in RANKS}
+    many, seeds = CAPACITY[model], FEWER[model]
+    full = chosen(setting(model, None, questions=many), FULL[model], data, seeds)
+    lora = {str(r): chosen(setting(model, r, alpha=ALPHA, questions=many), LORA[model], data, seeds) for r in RANKS}
     return {"questions": many, "full": full, "lora": lora}
 
 
