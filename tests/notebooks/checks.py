@@ -20,8 +20,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "scratch-16": 'assert int(count_before.split("(")[1].split("%")[0]) < 40',
         "scratch-18": 'assert held_out_loss < 2.65 and int(count_after.split("(")[1].split("%")[0]) > 70',
         "scratch-21": "assert len(texts_after) == len(texts_before) == 44",
-        "scratch-23": "assert counts[0] == count_before and counts[1] == count_after",
-        "scratch-23b": "assert texts[0] == texts_before and texts[1] == texts_after",
+        "scratch-23": "assert counts[0] == count_before and counts[1] == count_after\n"
+        "assert texts[0] == texts_before and texts[1] == texts_after",
         "scratch-28": "assert difference < 1e-3",
         "scratch-37": "assert torch.allclose(ours(x), layer(x), atol=1e-5)\n"
         "assert torch.allclose(theirs(x), layer(x), atol=1e-5)",
