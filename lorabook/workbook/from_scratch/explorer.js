@@ -32,7 +32,9 @@ function drawFading({ tenths, percent, lines }, width) {
   for (const t of [0, 5, 10, 15]) drawn.push(text(x(t), top + tall + 18, `${t / 10}`, { ...small, "text-anchor": "middle" }));
   drawn.push(text(x(7.5), top + tall + 36, "strength of the update", { ...small, "text-anchor": "middle" }));
   drawn.push(line(x(10), y(0), x(10), y(100), COLOUR.rule, { "stroke-dasharray": "4 4" }));
+  drawn.push(text(x(10), y(100) - 6, "as trained", { ...small, "text-anchor": "middle" }));
   drawn.push(path(percent.map((p, t) => [x(t), y(p)]), COLOUR.orange));
+  percent.forEach((p, t) => drawn.push(shape("circle", { cx: x(t), cy: y(p), r: 2.5, fill: COLOUR.orange })));
   drawn.push(shape("circle", { cx: x(tenths), cy: y(percent[tenths]), r: 6, fill: COLOUR.orange, "data-percent": percent[tenths] }));
   const [from, start, size] = narrow ? [0, top + tall + 66, 11] : [410, 20, 13];
   const most = Math.floor((width - from - 8) / (0.62 * size)); // letters in a line

@@ -15,7 +15,7 @@ PROMPTS = {"Reader": 0, "Counter": 1, "Server": 2}
 class FadingState:
     """The strength of the update in tenths, and which of the texts is shown."""
 
-    tenths: int = 10
+    tenths: int = 15
     prompt: int = 0
 
 
