@@ -118,6 +118,8 @@ def run(s: Setting, data: str) -> dict:
         config = TrainConfig(lr=s.lr, epochs=1, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
         with arithmetic(s.half):
             history = finetune(model, rows[: s.questions], validation[:1], config)
+            if history.stopped != "finished":
+                raise SystemExit(f"{s.folder.name} was {history.stopped} and is not kept")
             loss = answer_loss(model, validation).loss
         s.folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach() for name, p in model.named_parameters() if p.requires_grad}, s.folder / TRAINED)

@@ -71,7 +71,7 @@ def fwht(x):
 
     For h = 1, 2, 4 ... n/2: every pair (a, b) of numbers at distance h becomes
     (a + b, a - b).
-    The pairs of a stage: blocks start at 0, 2h, 4h ...; within a block, place j is
+    The pairs of a round: blocks start at 0, 2h, 4h ...; within a block, position j is
     paired with j + h.
     """
     raise NotImplementedError
@@ -293,10 +293,10 @@ import torch.nn.functional as F
 
 
 def pad_theta(theta, L):
-    """theta (d,) with zeros behind it, as a vector of L numbers.
+    """theta (d,), zero-padded to length L.
 
-    If d > L there is no place for all of theta. What should happen then?
-    F.pad with a negative amount crops.
+    If d > L, theta doesn't fit. What should happen then? (F.pad with a negative amount
+    crops.)
     """
     raise NotImplementedError
 ''',
@@ -374,7 +374,7 @@ import torch
 
 def said_start(shapes, d):
     """What SAID trains, as it starts: (theta, lambdas), two vectors with d numbers
-    between them.
+    in total. theta starts at zero, so that training starts at theta0.
 
     theta_i^D = theta0_i + lambda_i (P theta)_i for each of the model's parameter
     tensors i.
