@@ -7,8 +7,7 @@ BIN := .venv/bin
 FINAL := 09_finetune_starcoder
 # Two test processes with one PyTorch thread each; more threads would compete for the same cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
-# Notebooks run one at a time and may use every core, as they do for a reader.
-NBVAL := $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/nbval_sanitize.cfg \
+NBVAL := $(PYTEST) --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/nbval_sanitize.cfg \
          --nbval-cell-timeout 300
 
 BENCHMARKS = $(filter-out __init__, $(notdir $(basename $(wildcard benchmarks/*.py))))
@@ -30,7 +29,7 @@ lab: .venv/.lab ## open the workbook in JupyterLab, a copy of your own in workbo
 test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
 	$(PYTEST) -m "not browser"
 	$(NBVAL) notebooks
-	$(BIN)/pytest -m browser
+	$(PYTEST) -m browser
 
 check: lint ## run lint and the fast tests, in under a minute
 	$(PYTEST) -m "not slow and not browser and not hub"

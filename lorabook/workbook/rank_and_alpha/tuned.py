@@ -7,9 +7,12 @@ from typing import Any
 from lorabook.workbook.kit.stored import stored
 
 
+EMBEDDING = {"pocket": "wte", "smollm2": "embedding"}  # in the names of runs
+
+
 @dataclass(frozen=True)
 class Tuned:
-    """A way to fine-tune the pocket model: its best learning rate, and what came of it.
+    """A way to fine-tune a model: its best learning rate, and what came of it.
 
     `parameters` were trained, with LoRA of rank `r` or, if that is None, in full. `rates` holds the validation loss by
     the learning rates that were tried, `losses` the test loss of each seed at the best of them, `lr`.
@@ -22,21 +25,29 @@ class Tuned:
     losses: list[float]
 
 
-def tuned_runs() -> dict[str, Tuned]:
-    """By name: "full fine-tuning", "r = 16, α/r", "r = 16, α/√r", "α = 8", "MLP, r = 6" …"""
-    rules = stored("rank_and_alpha", "rules")["models"]["pocket"]
+def base_loss(model: str = "pocket") -> float:
+    """The test loss of the model as it is."""
+    return stored("rank_and_alpha", "rules")["models"][model]["base"]["test"]
+
+
+def tuned_runs(model: str = "pocket") -> dict[str, Tuned]:
+    """By name: "full fine-tuning", "r = 16, α/r", "r = 16, α/√r", "α = 8", "MLP, r = 6" …
+
+    `model` is "pocket" or "smollm2", which has fewer.
+    """
+    rules = stored("rank_and_alpha", "rules")["models"][model]
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
     for rule, written in (("alpha / r", "α/r"), ("alpha / sqrt(r)", "α/√r")):
         found |= {f"r = {r}, {written}": each for r, each in ranks[rule].items()}
-    found |= {f"α = {alpha}": each for alpha, each in rules["alpha"].items()}
+    found |= {f"α = {alpha}": each for alpha, each in rules.get("alpha", {}).items()}
     targets = dict(rules["targets"])
-    with_wte = targets.pop("all linear + embeddings")
+    with_embedding = targets.pop("all linear + embeddings")
     found |= {f"{name}, r = {each['r']}": each for name, each in targets.items()}
     found["α = 8, embeddings too"] = rules["article"]["article"]
     runs = {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in found.items()}
-    for factor, each in with_wte.items():
-        runs[f"all linear, wte at {_fraction(float(factor))}"] = _tuned(targets["all linear"]["r"], each, {})
+    for factor, each in with_embedding.items():
+        runs[f"all linear, {EMBEDDING[model]} at {_fraction(float(factor))}"] = _tuned(targets["all linear"]["r"], each, {})
     return runs
 
 
