@@ -148,10 +148,7 @@ def test_ask_writes_the_prompt_that_was_trained_on_by_the_template_of_the_run(tm
     )
     options = ["--model", str(base), "--data", str(mine), "--chat-template", "--output", str(out)]
     said = values(run("finetune", *QUICK, *options).stdout)
-    assert (
-        said["texts read as"]
-        == "Markdown or plain text, since 0 of the first 24 texts contain HTML tags"
-    )
+    assert said["texts read as"] == "Markdown or plain text, since 0 of the first 24 texts contain HTML tags"
     assert (out / "chat_template.jinja").read_text() == template
     (base / "chat_template.jinja").write_text("another one")
 

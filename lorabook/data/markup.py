@@ -57,9 +57,7 @@ class Markup:
         if not texts:
             return cls(False, "as messages always are")
         found = sum(has_tags(text) for text in texts)
-        return cls(
-            2 * found >= len(texts), f"since {found} of the first {len(texts)} texts contain HTML tags"
-        )
+        return cls(2 * found >= len(texts), f"since {found} of the first {len(texts)} texts contain HTML tags")
 
     def __str__(self) -> str:
         return f"{'HTML' if self.is_html else 'Markdown or plain text'}, {self.reason}"

@@ -32,10 +32,7 @@ def test_the_sample_is_html_and_what_is_made_of_it_is_markdown(tmp_path, sample)
     converted = [{"question": pair.question, "answer": pair.answer} for pair in as_html.pairs]
     as_markdown = load(write(tmp_path / "markdown.jsonl", converted))
     assert str(as_html.report.markup) == "HTML, since 400 of the first 400 texts contain HTML tags"
-    assert (
-        str(as_markdown.report.markup)
-        == "Markdown or plain text, since 0 of the first 400 texts contain HTML tags"
-    )
+    assert str(as_markdown.report.markup) == "Markdown or plain text, since 0 of the first 400 texts contain HTML tags"
     texts = [{(pair.question, pair.answer) for pair in loaded.pairs} for loaded in (as_html, as_markdown)]
     assert texts[0] == texts[1] and len(texts[0]) == 200
 
@@ -45,10 +42,7 @@ def test_markdown_is_kept_character_for_character(tmp_path):
     loaded = load(write(tmp_path / "mine.jsonl", rows))
     assert {pair.question for pair in loaded.pairs} == {row["question"] for row in rows}
     assert {pair.answer for pair in loaded.pairs} == {f"{MARKDOWN}\nend"}
-    assert (
-        "texts read as: Markdown or plain text, since 0 of the first 6 texts contain HTML tags"
-        in str(loaded.report)
-    )
+    assert "texts read as: Markdown or plain text, since 0 of the first 6 texts contain HTML tags" in str(loaded.report)
 
 
 def test_stackoverflow_s_columns_may_hold_markdown_too(tmp_path):

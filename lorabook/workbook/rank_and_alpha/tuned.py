@@ -6,7 +6,6 @@ from typing import Any
 
 from lorabook.workbook.kit.stored import stored
 
-
 EMBEDDING = {"pocket": "wte", "smollm2": "embedding"}  # in the names of runs
 
 
@@ -47,7 +46,9 @@ def tuned_runs(model: str = "pocket") -> dict[str, Tuned]:
     found["α = 8, embeddings too"] = rules["article"]["article"]
     runs = {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in found.items()}
     for factor, each in with_embedding.items():
-        runs[f"all linear, {EMBEDDING[model]} at {_fraction(float(factor))}"] = _tuned(targets["all linear"]["r"], each, {})
+        runs[f"all linear, {EMBEDDING[model]} at {_fraction(float(factor))}"] = _tuned(
+            targets["all linear"]["r"], each, {}
+        )
     return runs
 
 

@@ -58,6 +58,10 @@ def test_tuned_runs_are_those_of_the_stored_result():
     with_wte = runs["all linear, wte at 1/16"]
     assert with_wte.losses == [run["test"] for run in rules["targets"]["all linear + embeddings"]["0.0625"]]
     assert (with_wte.r, with_wte.parameters, runs["full fine-tuning"].r) == (4, 75_776, None)
+    assert tuned_runs("smollm2")["r = 16, α/r"].losses == [
+        run["test"]
+        for run in stored("rank_and_alpha", "rules")["models"]["smollm2"]["ranks"]["alpha / r"]["16"]["runs"]
+    ]
     for name, run in runs.items():
         assert len(run.losses) == 3 and ("wte" in name or run.rates[run.lr] == min(run.rates.values())), name
 
