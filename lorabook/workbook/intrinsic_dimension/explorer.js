@@ -112,7 +112,7 @@ function drawSubspace(shown, width) {
   const narrow = width < 640;
   const side = narrow ? Math.min(width, 380) : 390;
   const scene = [...drawScene(shown, side), ...drawKey(shown, side + 14, narrow ? width : side + 40)];
-  if (narrow) return [[...scene, ...drawDistances(shown, 0, side + 76, width, 180)], side + 306];
+  if (narrow) return [[...scene, ...drawDistances(shown, 0, side + 100, width, 180)], side + 330];
   return [[...scene, ...drawDistances(shown, side + 30, 60, width - side - 30, 250)], side + 44];
 }
 

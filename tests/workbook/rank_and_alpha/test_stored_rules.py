@@ -46,7 +46,7 @@ def test_at_rank_16_both_scalings_are_one(model):
 def test_the_target_sets_spend_one_budget(model):
     parts = RULES["models"][model].get("targets", {})
     spent = [found["runs"][0]["trainable"] for found in parts.values() if "runs" in found]
-    assert not spent or max(spent) < 1.1 * min(spent)
+    assert not spent or max(spent) < 1.12 * min(spent)
 
 
 @pytest.mark.parametrize("model", FORGETTING["models"])
