@@ -41,6 +41,7 @@ SEEDS = (0, 1, 2)
 FEWER = {"pocket": SEEDS, "smollm2": (0,)}  # of the parts that compare many settings
 FULL = {"pocket": 0, "smollm2": -3}  # where the search for a rate begins, as powers of 2 of 1e-3
 LORA = {"pocket": 2, "smollm2": 1}
+BFLOAT16 = ("smollm2",)  # the models that compute in it
 EMBEDDING_RATES = {"pocket": (1 / 64, 1 / 16, 1 / 4, 1, 4), "smollm2": (1 / 16, 1 / 4, 1)}
 TARGETS = {
     "pocket": {
@@ -66,7 +67,7 @@ ARTICLE = {
 
 def setting(model: str, r: int | None, **others) -> Setting:
     """A setting on QUESTIONS questions, in the arithmetic of its model."""
-    return Setting(model, r, half=model == "smollm2", **{"questions": QUESTIONS} | others)
+    return Setting(model, r, half=model in BFLOAT16, **{"questions": QUESTIONS} | others)
 
 
 def chosen(s: Setting, start: int, data: str, seeds: Sequence[int] = SEEDS) -> dict:
@@ -150,11 +151,11 @@ def main() -> None:
     asked = parser.parse_args()
     found = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
     for model in [asked.model] if asked.model else TARGETS:
-        found.setdefault(model, {})["base"] = grid.base_losses(model, asked.data, half=model == "smollm2")
+        found.setdefault(model, {})["base"] = grid.base_losses(model, asked.data, half=model in BFLOAT16)
         for part in asked.only:
             found[model][part] = PARTS[part](model, asked.data)
     record = {"questions": QUESTIONS, "max_length": grid.MAX_LENGTH, "validation": grid.VALIDATION, "test": grid.TEST}
-    record |= {"batch_tokens": grid.BATCH_TOKENS, "seeds": SEEDS, "models": found, "live": live()}
+    record |= {"batch_tokens": grid.BATCH_TOKENS, "seeds": SEEDS, "bfloat16": BFLOAT16, "models": found, "live": live()}
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/rank_rules.py', record):,} bytes")
 
 
