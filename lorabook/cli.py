@@ -410,20 +410,20 @@ def workbook(
             unrun(notebook["cells"])
             text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
         replace_text(folder / source.name, text)
-    first = folder / sources[0].name
     _say(f"notebooks: {folder}, {len(missing)} files written, {len(sources) - len(missing)} there already")
+    opening = f"lorabook workbook {shlex.quote(str(folder))} --open"
     if find_spec("jupyterlab") is None:
-        _say(f"to open them: pip install jupyterlab, then: jupyter lab {first}")
+        _say(f"to open them: pip install jupyterlab, then: {opening}")
     elif open_it:
         # JupyterLab then saves the widgets too: a reopened notebook shows its answers without a kernel
         paths = [os.environ.get("JUPYTER_CONFIG_PATH", ""), str(package / "assets" / "jupyter")]
         environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
         as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # containers
         # by its address, which JupyterLab then prints too: a file's name opens it in a browser that it starts itself
-        start = [f"--ServerApp.root_dir={folder.resolve()}", f"--LabApp.default_url=/lab/tree/{first.name}"]
+        start = [f"--ServerApp.root_dir={folder.resolve()}", f"--LabApp.default_url=/lab/tree/{sources[0].name}"]
         os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *as_root, *start], environment)
     else:
-        _say(f"to open them: jupyter lab {first}")
+        _say(f"to open them: {opening}")
 
 
 def _names(targets: str) -> tuple[str, ...]:

@@ -474,14 +474,14 @@ def test_an_adapter_that_could_not_be_saved_is_refused_before_it_is_trained(tmp_
 
 
 def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_path, capsys, monkeypatch):
-    folder = tmp_path / "new/mine"
+    folder = tmp_path / "new/my own"
     monkeypatch.setattr(sys, "argv", ["lorabook", "workbook", str(folder)])
     with pytest.raises(SystemExit) as exit:
         cli.main()
     assert exit.value.code in (0, None)
     out = capsys.readouterr().out
     assert f"notebooks: {folder}, 12 files written, 0 there already\n" in out
-    assert f"jupyter lab {folder / NOTEBOOKS[0].name}\n" in out
+    assert f"lorabook workbook {shlex.quote(str(folder))} --open\n" in out
     assert {path.name for path in folder.iterdir()} == {path.name for path in PAGES}
     assert (folder / GLOSSARY.name).read_bytes() == GLOSSARY.read_bytes()
     for path in NOTEBOOKS:

@@ -13,7 +13,7 @@ split is reported.
   same scaling 2. "all linear + embeddings" adds the token embedding at rank 4; EMBEDDING_RATES multiplies its scaling,
   which under Adam is what multiplying its learning rate does.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
-- "capacity": more questions, CAPACITY of them; full fine-tuning and rank 1 to 64.
+- "capacity": more questions, MANY_QUESTIONS of them; full fine-tuning, and LoRA of CAPACITY_RANKS.
 
 SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points and seeds: see the tables below.
 
@@ -32,8 +32,9 @@ from scripts.assets import grid, records
 from scripts.assets.grid import Setting
 
 RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
-QUESTIONS, CAPACITY = 240, {"pocket": 1500, "smollm2": 1500}
+QUESTIONS, MANY_QUESTIONS = 240, 1500
 RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
+CAPACITY_RANKS = {"pocket": RANKS, "smollm2": (1, 16)}
 ROOT_RANKS = {"pocket": RANKS, "smollm2": (1, 64)}
 ALPHAS = {8: 3, 32: 2, 128: 1}  # and where the search for its rate begins
 BUDGET_RANK, SCALING = 4, 2
@@ -128,10 +129,11 @@ def article(model: str, data: str) -> dict:
 
 
 def capacity(model: str, data: str) -> dict:
-    many, seeds = CAPACITY[model], FEWER[model]
-    full = chosen(setting(model, None, questions=many), FULL[model], data, seeds)
-    lora = {str(r): chosen(setting(model, r, alpha=ALPHA, questions=many), LORA[model], data, seeds) for r in RANKS}
-    return {"questions": many, "full": full, "lora": lora}
+    more = {"questions": MANY_QUESTIONS}
+    full = chosen(setting(model, None, **more), FULL[model], data, FEWER[model])
+    lora = {r: setting(model, r, alpha=ALPHA, **more) for r in CAPACITY_RANKS[model]}
+    tuned = {str(r): chosen(s, LORA[model], data, FEWER[model]) for r, s in lora.items()}
+    return more | {"full": full, "lora": tuned}
 
 
 def live() -> float:
