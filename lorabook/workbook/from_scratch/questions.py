@@ -14,10 +14,10 @@ def after_training() -> Question:
 
 
 def beyond_training() -> Question:
-    """Of strength 1.5."""
+    """Of strength 4."""
     return Question(
-        "At strength 1.5, the update is larger than it ever was in training. What will the model write?",
-        ("docstrings in half the functions", "docstrings in nearly all functions", "noise"),
-        "docstrings in nearly all functions",
-        "The habit stays, and the text is still code.",
+        "At strength 4, the update is four times as large as it was in training. What will the model write?",
+        ("hardly any docstrings", "docstrings in half the functions", "docstrings in nearly all functions"),
+        "hardly any docstrings",
+        "It hardly writes Python any more.",
     )

@@ -53,10 +53,10 @@ function drawScene(shown, width) {
   } else {
     back.push(path(solutions.map(flat), COLOUR.orange, thick));
     middle.push(path(span(basis[0], reach), COLOUR.blue, { "stroke-width": 3, "data-part": "subspace" }));
-    front.push(path([flat(shown.inside), flat(shown.solution)], COLOUR.vermilion, { "data-part": "distance" }));
+    front.push(path([flat(shown.inside), flat(shown.solution)], COLOUR.purple, { "data-part": "distance" }));
   }
   const seen = dot(shown.inside, shown.inside) <= reach ** 2;
-  if (seen) front.push(mark(shown.inside, basis.length === 2 ? COLOUR.green : COLOUR.vermilion, "meeting"));
+  if (seen) front.push(mark(shown.inside, basis.length === 2 ? COLOUR.green : COLOUR.purple, "meeting"));
   const [x, y] = flat([0, 0, 0]);
   const side = seen && flat(shown.inside)[0] < x ? 1 : -1; // away from where they meet
   const beside = { "text-anchor": side > 0 ? "start" : "end", "font-size": 14 };
@@ -68,7 +68,7 @@ function drawKey(shown, y, width) {
   const plane = shown.basis.length === 2;
   const seen = dot(shown.inside, shown.inside) <= shown.reach ** 2;
   const entries = [["subspace through θ0", COLOUR.blue], ["solutions", COLOUR.orange]];
-  if (seen) entries.push(plane ? ["where they meet", COLOUR.green] : ["nearest point", COLOUR.vermilion]);
+  if (seen) entries.push(plane ? ["where they meet", COLOUR.green] : ["nearest point", COLOUR.purple]);
   let [x, row] = [0, y];
   return entries.flatMap(([name, colour]) => {
     const wide = 26 + roomFor(name);
@@ -85,17 +85,17 @@ function drawDistances(shown, left, top, wide, high) {
   const [x, y] = [(i) => left + 36 + ((wide - 46) * (i + 0.5)) / shown.distances.length, (value) => top + high * (1 - value / 1.1)];
   const small = { "font-size": 12, "text-anchor": "middle", fill: COLOUR.muted };
   const [kind, others] = plane ? ["planes", "lines"] : ["lines", "planes"];
-  const drawn = [text(left, top - 38, `Distance of ten random ${kind} to the solutions`, { "font-weight": 600 })];
-  drawn.push(text(left, top - 20, `(faint: of ten random ${others})`, { "font-size": 12, fill: COLOUR.muted }));
+  const drawn = [text(left, top - 38, `Distance from ten random ${kind} to the solutions`, { "font-weight": 600 })];
+  drawn.push(text(left, top - 20, `(faint: from ten random ${others})`, { "font-size": 12, fill: COLOUR.muted }));
   for (const tick of [0, 0.5, 1]) {
     drawn.push(line(left + 36, y(tick), left + wide, y(tick), COLOUR.rule));
     drawn.push(text(left + 30, y(tick) + 4, `${tick}`, { ...small, "text-anchor": "end" }));
   }
-  const colour = plane ? COLOUR.green : COLOUR.vermilion;
+  const colour = plane ? COLOUR.green : COLOUR.purple;
   shown.others.forEach((distance, i) => {
     const faint = { opacity: 0.45, "stroke-width": 2 };
-    drawn.push(line(x(i), y(0), x(i), y(distance), plane ? COLOUR.vermilion : COLOUR.green, faint));
-    drawn.push(shape("circle", { cx: x(i), cy: y(distance), r: 4, fill: plane ? COLOUR.vermilion : COLOUR.green, opacity: 0.45 }));
+    drawn.push(line(x(i), y(0), x(i), y(distance), plane ? COLOUR.purple : COLOUR.green, faint));
+    drawn.push(shape("circle", { cx: x(i), cy: y(distance), r: 4, fill: plane ? COLOUR.purple : COLOUR.green, opacity: 0.45 }));
   });
   shown.distances.forEach((distance, i) => {
     const own = i === shown.direction;
@@ -104,7 +104,7 @@ function drawDistances(shown, left, top, wide, high) {
     drawn.push(text(x(i), y(0) + 22, `${i}`, { ...small, fill: own ? COLOUR.ink : COLOUR.muted, "font-weight": own ? 700 : 400 }));
     if (own) drawn.push(text(x(i), y(distance) - 12, fixed(distance, 2), { ...small, fill: COLOUR.ink, "font-weight": 700 }));
   });
-  drawn.push(text(left + 36 + (wide - 46) / 2, top + high + 42, "number of the draw", small));
+  drawn.push(text(left + 36 + (wide - 46) / 2, top + high + 42, "random direction", small));
   return drawn;
 }
 

@@ -18,7 +18,7 @@ def other_habits() -> Question:
     """Of an adapter for one habit on the others."""
     return Question(
         "How does the docstrings adapter affect the other three habits?",
-        ("it raises them a little", "almost nothing, or it lowers them", "it raises one of them a lot"),
-        "almost nothing, or it lowers them",
+        ("it raises all three", "it raises one of them", "it raises none"),
+        "it raises none",
         "It learns everything about its data, and its data has no other habit in it.",
     )
