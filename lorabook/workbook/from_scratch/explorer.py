@@ -7,7 +7,7 @@ from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.stored import stored
 
-TENTHS = range(16)
+TENTHS = range(0, 41, 2)
 PROMPTS = {"Reader": 0, "Counter": 1, "Server": 2}
 
 
@@ -15,7 +15,7 @@ PROMPTS = {"Reader": 0, "Counter": 1, "Server": 2}
 class FadingState:
     """The strength of the update in tenths, and which of the texts is shown."""
 
-    tenths: int = 15
+    tenths: int = 10
     prompt: int = 0
 
 
@@ -35,7 +35,8 @@ class FadingExplorer(Explorer):
 def shown(state: FadingState) -> dict[str, Any]:
     """The lines of one text, and of every factor the percentage of functions that begin with a docstring."""
     found = stored("from_scratch", "fading")
-    seen, functions = found["counts"][state.tenths]
+    place = TENTHS.index(state.tenths)
+    seen, functions = found["counts"][place]
     strength = f"{state.tenths / 10:.1f}"
     return {
         "title": f"Strength {strength}: {seen} of {functions} functions have a docstring",
@@ -43,5 +44,5 @@ def shown(state: FadingState) -> dict[str, Any]:
         "docstring.",
         "tenths": state.tenths,
         "percent": [round(100 * seen / functions) for seen, functions in found["counts"]],
-        "lines": found["texts"][state.tenths][state.prompt].split("\n"),
+        "lines": found["texts"][place][state.prompt].split("\n"),
     }

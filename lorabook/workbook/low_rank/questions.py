@@ -17,7 +17,7 @@ def which_recovers_most() -> Question:
     """Of three updates that have the same energy."""
     return Question(
         "Three updates with 26% of the energy of ΔW. Which recovers most?",
-        ("the first 4 terms", "a random part", "ΔW shrunk"),
+        ("the first 4 terms", "random entries", "ΔW shrunk"),
         "ΔW shrunk",
         "By about ten points. The next section shows why.",
     )

@@ -15,10 +15,10 @@ def times_less_disk() -> Question:
 
 
 def other_habits() -> Question:
-    """Of an adapter for one habit on the others."""
+    """Of an adapter for one habit on another."""
     return Question(
-        "How does the docstrings adapter affect the other three habits?",
-        ("it raises all three", "it raises one of them", "it raises none"),
-        "it raises none",
-        "It learns everything about its data, and its data has no other habit in it.",
+        "The base puts type hints on 21% of its arguments. What does the docstrings adapter do to them?",
+        ("more hints", "about as many", "hardly any hints"),
+        "hardly any hints",
+        "Its training data has none.",
     )

@@ -18,6 +18,7 @@ def test_the_habit_fades_in():
     explorer = FadingExplorer()
     said = explorer.shown(FadingState(10))
     assert len(said["percent"]) == len(TENTHS) == len(fading.TENTHS)
-    assert said["percent"][0] < 20 < 90 < said["percent"][10]
+    assert said["percent"][0] < 20 < 90 < said["percent"][TENTHS.index(10)]
+    assert said["percent"][-1] < 20
     assert not any('"""' in line for line in explorer.shown(FadingState(0))["lines"])
     assert any('"""' in line for line in said["lines"])
