@@ -17,7 +17,7 @@ LOOKS = {
 
 
 def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
-    """Test accuracy over d for every checkpoint, up to d = D, with a ring at its d90, and that of full training.
+    """Test accuracy over d for every checkpoint, up to d = D, with a ring at its d90, and that of full fine-tuning.
 
     Args:
         found: the stored result "intrinsic_dimension/pretraining".
@@ -35,7 +35,7 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         d90 = next(i for i, accuracy in enumerate(means) if accuracy >= target)
         axes.plot(dimensions[d90], means[d90], "o", color=colour, mfc="none", ms=14, mew=1.5)
         axes.plot([2.6 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
-    axes.plot([], [], "*", color="black", ms=12, label="full training")
+    axes.plot([], [], "*", color="black", ms=12, label="full fine-tuning")
     axes.plot([], [], "o", color="black", mfc="none", ms=12, mew=1.5, label="d90")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
     axes.axhline(0.8, color=GREY, lw=0.5, zorder=0)

@@ -78,7 +78,7 @@ def along_the_path(
     for t, value in next(iter(parts.values())).items():
         axes.plot([100 * t] * 2, [np.interp(t, distances, heights), 100 * value], ":", color=ORANGE, lw=1.5)
         axes.annotate(f"{value:.0%}", (100 * t, 100 * value), (-5, 5), textcoords="offset points", ha="right")
-    looks = ((ORANGE, "^", 9), (GREY, "D", 6), (VERMILION, "s", 6))
+    looks = ((ORANGE, "^", 9), (GREY, "D", 6))
     for (name, points), (colour, marker, size) in zip(parts.items(), looks):
         x, y = [100 * t for t in points], [100 * value for value in points.values()]
         axes.plot(x, y, marker, color=colour, ms=size, label=name)
@@ -120,7 +120,7 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
 
 
 def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
-    """Recovery over the rank: LoRA trained at it, ΔW cut to it, and three others with the energy of that.
+    """Recovery over the rank: LoRA trained at it, ΔW cut to it, and two others with the energy of that.
 
     Args:
         models: the models of the stored result "low_rank/controls", by what stands above their panel.
@@ -130,6 +130,8 @@ def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> F
     for axes, (name, found) in zip(row, models.items()):
         curves = recovered(found)
         for way, (label, colour, marker) in LINES.items():
+            if way == "directions":  # much as "entries"
+                continue
             ranks, values = list(curves[way]), list(curves[way].values())
             means = [100 * fmean(each) for each in values]
             axes.plot(ranks, means, marker + "-", color=colour, lw=2, ms=6, label=label)

@@ -13,11 +13,11 @@ def rank_of_the_change() -> Question:
     )
 
 
-def which_recovers_most() -> Question:
-    """Of three updates that have the same energy."""
+def keep_a_quarter() -> Question:
+    """Of two controls for the first terms of ΔW."""
     return Question(
-        "Three updates with 26% of the energy of ΔW. Which recovers most?",
-        ("the first 4 terms", "random entries", "ΔW shrunk"),
-        "ΔW shrunk",
-        "By about ten points. The next section shows why.",
+        "The first 4 terms hold 26% of ΔW and recover 72%. What do 26% of its entries recover, drawn at random?",
+        ("about 10%", "about 26%", "about 50%", "about 70%"),
+        "about 50%",
+        "The next section shows why.",
     )
