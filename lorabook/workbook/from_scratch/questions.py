@@ -6,7 +6,7 @@ from lorabook.workbook.kit.question import Question
 def after_training() -> Question:
     """Of the 60 steps that follow."""
     return Question(
-        "A and B have 1.5% of the parameters. How many functions will open with a docstring after 60 steps?",
+        "A and B add 1.5% to the parameters. How many functions will open with a docstring after 60 steps?",
         ("hardly more than before", "about half", "most of them"),
         "most of them",
         "A habit is easy to learn. What a docstring should say is not.",

@@ -3,12 +3,12 @@ import { fixed } from "../kit/numbers.js";
 import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 
 const UPDATES = {
-  base: "nothing", truncated: "ΔW cut to rank r", shrunk: "ΔW shrunk", LoRA: "LoRA trained at rank r", full: "all of ΔW",
+  base: "nothing", truncated: "ΔW cut to rank r", shrunk: "ΔW scaled down", LoRA: "LoRA trained at rank r", full: "all of ΔW",
 };
 const BARS = {
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
   truncated: ["ΔW cut to rank r", COLOUR.orange],
-  shrunk: ["ΔW shrunk", COLOUR.vermilion],
+  shrunk: ["ΔW scaled down", COLOUR.vermilion],
   directions: ["random terms of ΔW", COLOUR.green],
   entries: ["random entries of ΔW", COLOUR.grey],
 };

@@ -17,7 +17,7 @@ RANKS = (1, 4, 16, 64)
 UPDATES = {  # what is added to SmolLM2's weights before it answers
     "nothing": "base",
     "ΔW cut to rank r": "truncated",
-    "ΔW shrunk": "shrunk",
+    "ΔW scaled down": "shrunk",
     "LoRA trained at rank r": "LoRA",
     "all of ΔW": "full",
 }

@@ -78,7 +78,7 @@ def along_the_path(
     for t, value in next(iter(parts.values())).items():
         axes.plot([100 * t] * 2, [np.interp(t, distances, heights), 100 * value], ":", color=ORANGE, lw=1.5)
         axes.annotate(f"{value:.0%}", (100 * t, 100 * value), (-5, 5), textcoords="offset points", ha="right")
-    looks = ((ORANGE, "^", 9), (GREY, "D", 6))
+    looks = ((ORANGE, "^", 9), (GREY, "D", 6), (VERMILION, "s", 6))
     for (name, points), (colour, marker, size) in zip(parts.items(), looks):
         x, y = [100 * t for t in points], [100 * value for value in points.values()]
         axes.plot(x, y, marker, color=colour, ms=size, label=name)
@@ -96,7 +96,7 @@ def along_the_path(
 LINES = {  # of the stored result "low_rank/controls": what a curve is called, its colour and marker
     "LoRA": ("LoRA, trained at rank r", BLUE, "o"),
     "truncated": ("ΔW cut to rank r", ORANGE, "^"),
-    "shrunk": ("ΔW shrunk", VERMILION, "s"),
+    "shrunk": ("ΔW scaled down", VERMILION, "s"),
     "directions": ("random terms of ΔW", GREEN, "v"),
     "entries": ("random entries of ΔW", GREY, "D"),
 }
@@ -141,7 +141,7 @@ def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> F
         axes.set_xscale("log")
         axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
         axes.minorticks_off()
-        axes.set(xlabel="rank r, or the energy of rank r (log scale)", ylim=(0, 110), title=name)
+        axes.set(xlabel="rank r, or the energy of the first r terms (log scale)", ylim=(0, 110), title=name)
     row[0].set(ylabel="recovery (%)")
     row[0].legend(frameon=False, loc="lower right")
     figure.suptitle(title)

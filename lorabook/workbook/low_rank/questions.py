@@ -13,11 +13,11 @@ def rank_of_the_change() -> Question:
     )
 
 
-def keep_a_quarter() -> Question:
-    """Of two controls for the first terms of ΔW."""
+def a_quarter_of_the_way() -> Question:
+    """Of a control for the first terms of ΔW."""
     return Question(
-        "The first 4 terms hold 26% of ΔW and recover 72%. What do 26% of its entries recover, drawn at random?",
+        "The first 4 terms go 26% of the way and recover 72%. What does ΔW itself recover after 26% of the way?",
         ("about 10%", "about 26%", "about 50%", "about 70%"),
         "about 50%",
-        "The next section shows why.",
+        "The loss falls fastest at the start.",
     )

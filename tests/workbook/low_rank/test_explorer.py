@@ -53,7 +53,7 @@ def test_what_is_said_of_a_state():
     assert f"ΔW cut to rank 1 keeps {100 * energy:.0f}% of its energy" in shown["readout"]
     assert f"recovers {found['truncated']}% of the improvement" in shown["readout"]
     assert shown["title"].endswith(f"trained LoRA {found['LoRA']}%")
-    assert shown["update"] == "Its answer with ΔW shrunk added to the weights:"
+    assert shown["update"] == "Its answer with ΔW scaled down added to the weights:"
 
 
 def test_answers_differ_with_the_update():
