@@ -59,7 +59,6 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 def along_the_path(
     path: Mapping[float, float],
     parts: Mapping[str, Mapping[float, float]],
-    stretched: Mapping[float, float],
     title: str,
 ) -> Figure:
     """What an update recovers over how far it goes along ΔW: {distance: recovery}, both from 0 to 1.
@@ -67,14 +66,11 @@ def along_the_path(
     Args:
         path: t ΔW.
         parts: parts of ΔW by name. The first is joined to the path by its height above it, and labelled.
-        stretched: the first 4 terms, times factors from 1 upwards.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.0)
     distances, heights = [0.0, *path], [0.0, *(100 * value for value in path.values())]
     axes.plot([100 * t for t in distances], heights, color=BLUE, lw=2, label="t ΔW, the walk itself")
-    further, falling = [100 * t for t in stretched], [100 * value for value in stretched.values()]
-    axes.plot(further, falling, "--", color=ORANGE, lw=1.5, label="the first 4 terms, stretched")
     for t, value in next(iter(parts.values())).items():
         axes.plot([100 * t] * 2, [np.interp(t, distances, heights), 100 * value], ":", color=ORANGE, lw=1.5)
         axes.annotate(f"{value:.0%}", (100 * t, 100 * value), (-5, 5), textcoords="offset points", ha="right")
@@ -82,6 +78,8 @@ def along_the_path(
     for (name, points), (colour, marker, size) in zip(parts.items(), looks):
         x, y = [100 * t for t in points], [100 * value for value in points.values()]
         axes.plot(x, y, marker, color=colour, ms=size, label=name)
+        if colour != ORANGE and len(x) > 1:  # of the middle point; the others would collide
+            axes.annotate(f"{y[1]:.0f}%", (x[1], y[1]), (8, -12), textcoords="offset points")
     axes.set(
         xlabel="distance along the path from W0 to W0 + ΔW (%)",
         ylabel="recovery (%)",
