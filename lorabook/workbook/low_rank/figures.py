@@ -78,8 +78,9 @@ def along_the_path(
     for (name, points), (colour, marker, size) in zip(parts.items(), looks):
         x, y = [100 * t for t in points], [100 * value for value in points.values()]
         axes.plot(x, y, marker, color=colour, ms=size, label=name)
-        if colour != ORANGE and len(x) > 1:  # of the middle point; the others would collide
-            axes.annotate(f"{y[1]:.0f}%", (x[1], y[1]), (8, -12), textcoords="offset points")
+        if colour == VERMILION:
+            for point in zip(x, y):
+                axes.annotate(f"{point[1]:.0f}%", point, (8, -12), textcoords="offset points", color=colour)
     axes.set(
         xlabel="distance along the path from W0 to W0 + ΔW (%)",
         ylabel="recovery (%)",

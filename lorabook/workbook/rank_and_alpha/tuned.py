@@ -29,12 +29,16 @@ def base_loss(model: str = "pocket") -> float:
     return stored("rank_and_alpha", "rules")["models"][model]["base"]["test"]
 
 
-def tuned_runs(model: str = "pocket") -> dict[str, Tuned]:
+def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     """By name: "full fine-tuning", "r = 16, α/r", "r = 16, α/√r", "α = 8", "MLP, r = 6" …
 
-    `model` is "pocket" or "smollm2", which has fewer.
+    `model` is "pocket" or "smollm2", which has fewer. With 1,500 `questions` there are full fine-tuning and some ranks.
     """
     rules = stored("rank_and_alpha", "rules")["models"][model]
+    if questions == rules.get("capacity", {}).get("questions"):
+        many = {"full fine-tuning": rules["capacity"]["full"]}
+        many |= {f"r = {r}, α/r": each for r, each in rules["capacity"]["lora"].items()}
+        return {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in many.items()}
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
     for rule, written in (("alpha / r", "α/r"), ("alpha / sqrt(r)", "α/√r")):
