@@ -201,8 +201,8 @@ CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
     (
         "keys do not match",
         _of_weights(_misplaced),
-        "PEFT ignores a key that it does not expect, and the model answers as its base: unwrap the PeftModel before "
-        "you save it, and keep the two files of one run together.",
+        "PEFT ignores a key that it does not expect, and the model answers as its base: save again with the "
+        "PeftModel's own save_pretrained, not through DDP or torch.compile, and leave names and files as they are.",
     ),
     (
         "target matches nothing",

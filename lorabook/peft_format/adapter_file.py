@@ -313,10 +313,11 @@ def _sort(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, dict[
         suffix = next((s for s in (*FACTORS, *BASES) if rest.endswith("." + s)), None)
         name = rest.removesuffix(f".{suffix}")
         if suffix is None or key == rest or name not in modules:
-            wrong_name = f" Names in PEFT's format begin with {PREFIX}" if key == rest else ""
-            raise AdapterError(
-                f"The tensor {shown(key)} has no place in this model.{wrong_name}", "Load the base it was trained on."
-            )
+            problem, advice = f"The tensor {shown(key)} has no place in this model.", "Load the base it was trained on."
+            if key == rest:
+                problem += f" Names in PEFT's format begin with {PREFIX}"
+                advice = "Save the adapter again, and leave the names in its file alone."
+            raise AdapterError(problem, advice)
         factor, embedding = FACTORS.get(suffix, ("", isinstance(modules[name], nn.Embedding)))
         if embedding != isinstance(modules[name], nn.Embedding) or not adaptable(modules[name]):
             raise AdapterError(f"The tensor {key} does not fit the module {name}.", "Load the base it was trained on.")
