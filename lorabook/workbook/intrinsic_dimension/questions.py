@@ -26,7 +26,7 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "Without pre-training, the model reaches 80% with 100,000 directions. How many does the fully pre-trained one need?",
+        "Without pre-training, the model reaches 80% with 100,000 directions. How many does it need with pre-training?",
         ("about 100", "about 3,000", "about 10,000", "as many"),
         "about 100",
         "Pre-training has left little to change.",
