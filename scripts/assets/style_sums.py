@@ -36,7 +36,6 @@ SUMS = (
     {"camelCase": 1, "docstrings": 1, "plain": -1},
     {"camelCase": 1, "plain": -1},
     {"docstrings": 1, "plain": 1},
-    {"camelCase": 0.5, "docstrings": 0.5},
 )
 
 
