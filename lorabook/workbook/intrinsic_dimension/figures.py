@@ -31,7 +31,7 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         axes.plot(dimensions, means, marker + "-", color=colour, lw=2, ms=6, label=f"{share}%")
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
-        target = 0.5 + 0.9 * (fmean(checkpoint["full"]["test"]) - 0.5)
+        target = 0.5 + 0.9 * (means[-1] - 0.5)
         d90 = next(i for i, accuracy in enumerate(means) if accuracy >= target)
         axes.plot(dimensions[d90], means[d90], "o", color=colour, mfc="none", ms=14, mew=1.5)
         axes.plot([2.6 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
