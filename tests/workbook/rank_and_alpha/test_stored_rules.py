@@ -1,8 +1,11 @@
 """The stored sweeps behind the rule for rank, scaling, rate and targets, and behind what is said of forgetting."""
 
+from statistics import fmean
+
 import pytest
 
 from lorabook.workbook.kit.stored import stored
+from lorabook.workbook.rank_and_alpha.tuned import base_loss, tuned_runs
 from scripts.assets import forgetting, rank_rules
 from tests.kit.tuned_rates import assert_rate_is_bracketed
 
@@ -41,6 +44,19 @@ def test_every_setting_is_tuned_and_has_every_seed(model):
 def test_at_rank_16_both_scalings_are_one(model):
     one, two = (RULES["models"][model]["ranks"][scaling]["16"] for scaling in ("alpha / r", "alpha / sqrt(r)"))
     assert [run["test"] for run in one["runs"]] == pytest.approx([run["test"] for run in two["runs"]], abs=1e-3)
+
+
+@pytest.mark.parametrize("model", RULES["models"])
+def test_more_questions_leave_low_ranks_further_behind(model):
+    few, many, base = tuned_runs(model), tuned_runs(model, 1500), base_loss(model)
+
+    def recovery(runs, name):
+        return (base - fmean(runs[name].losses)) / (base - fmean(runs["full fine-tuning"].losses))
+
+    ranks = [name for name in many if name != "full fine-tuning"]
+    assert ranks == [f"r = {r}, α/r" for r in rank_rules.CAPACITY_RANKS[model]]
+    assert all(fmean(many[name].losses) < fmean(few[name].losses) for name in many)
+    assert all(recovery(many, name) < recovery(few, name) for name in ranks)
 
 
 @pytest.mark.parametrize("model", RULES["models"])
