@@ -20,19 +20,24 @@ CHECKS: dict[str, dict[str, str]] = {
         "scratch-16": 'assert int(count_before.split("(")[1].split("%")[0]) < 40',
         "scratch-18": 'assert held_out_loss < 2.65 and int(count_after.split("(")[1].split("%")[0]) > 70',
         "scratch-21": "assert len(texts_after) == len(texts_before) == 44",
-        "scratch-23": "assert counts[0] == count_before and counts[1] == count_after\n"
-        "assert texts[0] == texts_before and texts[1] == texts_after",
+        "scratch-23": "assert write_and_count() == (texts_after, count_after)\n"
+        "set_strength(0)\nassert write_and_count() == (texts_before, count_before)\nset_strength(1)",
         "scratch-28": "assert difference < 1e-3",
-        "scratch-37": "assert torch.allclose(ours(x), layer(x), atol=1e-5)\n"
-        "assert torch.allclose(theirs(x), layer(x), atol=1e-5)",
+        "scratch-37": "wrapped = base.transformer.h[0].mlp.c_fc\n"
+        "mine = LoRALinear(wrapped.base_layer, r, alpha)\nnn.init.normal_(mine.B)\n"
+        "wrapped.lora_A['default'].weight.data.copy_(mine.A)\nwrapped.lora_B['default'].weight.data.copy_(mine.B)\n"
+        "x = torch.randn(5, 256)\nassert torch.allclose(wrapped(x), mine(x), atol=1e-4)\n"
+        "trained = sum(p.numel() for p in peft_model.parameters() if p.requires_grad)\n"
+        "assert trained == sum(p.numel() for p in trainable)",
     },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert recovery(cut[1]) < recovery(cut[4]) < recovery(cut[16])",
-        "lowrank-17": "assert abs(distance(cut[4]) - energy_kept_in_all(change, 4)) < 1e-4\n"
-        "assert abs(distance(scaled(0.3)) - 0.3) < 1e-4",
-        "new-79": "assert shrunk > first > at_random + 0.05",
+        "lowrank-17": "assert abs(distance(cut[4]) - energy_kept_in_all(change, 4)) < 1e-4",
+        "new-42": "assert abs(distance(scaled(0.3)) - 0.3) < 1e-4",
+        "new-79": "first, at_random, smaller = (list(values.values())[1] for values in points.values())\n"
+        "assert smaller > first > at_random + 0.05 and abs(at_random - path[0.26]) < 0.08",
     },
     "05_intrinsic_dimension": {
         "dimension-16": "assert 30 < d90 <= 400",
@@ -44,8 +49,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-14b": "assert int(counted.split()[1]) < 4",
         "tasks-18": "assert own < 1e-3 < other",
         "tasks-23": 'assert int(both.split("docstrings ")[1].split()[0]) < 8',
-        "tasks-24a": 'assert int(restored.split("docstrings ")[1].split()[0]) > 8',
-        "tasks-35": "assert 0 < max(errors) < 0.1",
+        "tasks-24a": 'add_up({"camelCase": 1, "docstrings": 1, "plain": -1})\n'
+        'assert int(count(pair).split("docstrings ")[1].split()[0]) > 8\nput_in(bases)',
+        "tasks-35": "assert 0 < moved.max() < 0.1",
         "tasks-37": "assert abs(merged - with_lora) < 1e-3",
     },
     "08_clinic": {

@@ -79,7 +79,7 @@ STATEMENTS = (
         "wrong",
         "it is in the graph: a dense matrix is kept, and a dense gradient is computed",
         "01_lora_from_scratch.ipynb",
-        "Going deeper: the same layer in PEFT",
+        "Why train so few parameters?",
     ),
     Statement(
         "LoRA makes fine-tuning faster.",
