@@ -19,10 +19,12 @@ import torch
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data.examples import tokenize
-from lorabook.models.load import load_model
+from lorabook.lora import Report
+from lorabook.models.load import LoadedModel, load_model
 from lorabook.step.config import TrainConfig
+from lorabook.training.history import History
 from lorabook.training.loop import finetune
-from lorabook.workbook.kit.styles import CLASSES, STYLES, completions, examples, rates
+from lorabook.workbook.kit.styles import CLASSES, STYLES, Style, completions, examples, rates
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 
@@ -43,21 +45,28 @@ ASKED = (
 )
 
 
+def trained(model: str, style: Style, lr: float, seed: int) -> tuple[LoadedModel, Report, History]:
+    """The model with an adapter for this style."""
+    loaded = load_model(model, device="cpu")
+    rows = examples(style, loaded.tokenizer)
+    report = apply_lora(loaded.model, LoRAConfig(R, ALPHA, targets=("all-linear",), seed=seed))
+    config = TrainConfig(lr=lr, steps=STEPS[model], batch_tokens=BATCH_TOKENS, log_every=0, seed=seed)
+    return loaded, report, finetune(loaded.model, rows[HELD:], rows[:HELD], config)
+
+
 def one(model: str, style_name: str | None, lr: float, seed: int) -> dict:
     """The counts of one adapter's completions, of the base's where `style_name` is None."""
 
     def make() -> dict:
-        loaded = load_model(model, device="cpu")
         facts: dict = {}
         if style_name:
             (style,) = (s for s in STYLES if s.name == style_name)
-            rows = examples(style, loaded.tokenizer)
-            report = apply_lora(loaded.model, LoRAConfig(R, ALPHA, targets=("all-linear",), seed=seed))
-            config = TrainConfig(lr=lr, steps=STEPS[model], batch_tokens=BATCH_TOKENS, log_every=0, seed=seed)
-            history = finetune(loaded.model, rows[HELD:], rows[:HELD], config)
+            loaded, report, history = trained(model, style, lr, seed)
             facts = {"trainable": report.trainable, "tokens": history.tokens}
             facts["held_out"] = [round(loss, 4) for _, loss in history.held_out]
             facts["seconds"] = round(sum(step.seconds for step in history.steps), 1)
+        else:
+            loaded = load_model(model, device="cpu")
         texts = completions(loaded.model, loaded.tokenizer, EACH[model], seed=seed)
         facts["counts"] = rates(texts)
         facts["shown"] = [texts[EACH[model] * prompt] for prompt in SHOWN]

@@ -14,20 +14,18 @@ from pathlib import Path
 
 import torch
 
-from lorabook import LoRAConfig, apply_lora, lora_layers
+from lorabook import lora_layers
 from lorabook.models.load import load_model
-from lorabook.step.config import TrainConfig
-from lorabook.training.loop import finetune
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.kit.styles import CAMEL_CASE, DOCSTRINGS, Style, completions, examples, rates
+from lorabook.workbook.kit.styles import CAMEL_CASE, DOCSTRINGS, Style, completions, rates
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
-from scripts.assets.style_adapters import ALPHA, BATCH_TOKENS, EACH, HELD, RUNS, SEEDS, STEPS, R
+from scripts.assets.style_adapters import EACH, RUNS, SEEDS, STEPS, trained
 
 RESULT = Path("lorabook/assets/results/many_tasks/style_sums.json")
 PLAIN = replace(DOCSTRINGS, name="plain", rewrite=str)  # str leaves a text as it is
 STYLES = (CAMEL_CASE, DOCSTRINGS, PLAIN)
-SUMS = (
+SUMS: tuple[dict[str, float], ...] = (
     {},
     {"camelCase": 1},
     {"docstrings": 1},
@@ -45,11 +43,7 @@ def named(weights: dict[str, float]) -> str:
 
 def update(style: Style, lr: float, seed: int) -> dict[str, torch.Tensor]:
     """ΔW of an adapter for this style, by module."""
-    loaded = load_model("pocket", device="cpu")
-    rows = examples(style, loaded.tokenizer)
-    apply_lora(loaded.model, LoRAConfig(R, ALPHA, targets=("all-linear",), seed=seed))
-    config = TrainConfig(lr=lr, steps=STEPS["pocket"], batch_tokens=BATCH_TOKENS, log_every=0, seed=seed)
-    finetune(loaded.model, rows[HELD:], rows[:HELD], config)
+    loaded, _, _ = trained("pocket", style, lr, seed)
     return {name: layer.delta().detach() for name, layer in lora_layers(loaded.model)}
 
 

@@ -23,10 +23,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "scratch-23": "assert write_and_count() == (texts_after, count_after)\n"
         "set_strength(0)\nassert write_and_count() == (texts_before, count_before)\nset_strength(1)",
         "scratch-28": "assert difference < 1e-3",
-        "scratch-37": "wrapped = base.transformer.h[0].mlp.c_fc\n"
+        # the reader's layer, PEFT's and the library's, with the same A and B
+        "scratch-37": "import lorabook\nwrapped = base.transformer.h[0].mlp.c_fc\n"
         "mine = LoRALinear(wrapped.base_layer, r, alpha)\nnn.init.normal_(mine.B)\n"
         "wrapped.lora_A['default'].weight.data.copy_(mine.A)\nwrapped.lora_B['default'].weight.data.copy_(mine.B)\n"
-        "x = torch.randn(5, 256)\nassert torch.allclose(wrapped(x), mine(x), atol=1e-4)\n"
+        "ours = lorabook.LoRALinear(wrapped.base_layer, lorabook.LoRAConfig(r=r, alpha=alpha))\n"
+        "ours.load_state_dict({'A': mine.A, 'B': mine.B}, strict=False)\nx = torch.randn(5, 256)\n"
+        "assert torch.allclose(ours(x), mine(x), atol=1e-5)\nassert torch.allclose(wrapped(x), mine(x), atol=1e-5)\n"
         "trained = sum(p.numel() for p in peft_model.parameters() if p.requires_grad)\n"
         "assert trained == sum(p.numel() for p in trainable)",
     },

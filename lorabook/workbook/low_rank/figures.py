@@ -56,16 +56,12 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def along_the_path(
-    path: Mapping[float, float],
-    parts: Mapping[str, Mapping[float, float]],
-    title: str,
-) -> Figure:
+def along_the_path(path: Mapping[float, float], parts: Mapping[str, Mapping[float, float]], title: str) -> Figure:
     """What an update recovers over how far it goes along ΔW: {distance: recovery}, both from 0 to 1.
 
     Args:
         path: t ΔW.
-        parts: parts of ΔW by name. The first is joined to the path by its height above it, and labelled.
+        parts: parts of ΔW by name. The first is joined to the path by its height above it; first and last are labelled.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.0)
@@ -73,14 +69,13 @@ def along_the_path(
     axes.plot([100 * t for t in distances], heights, color=BLUE, lw=2, label="t ΔW, the walk itself")
     for t, value in next(iter(parts.values())).items():
         axes.plot([100 * t] * 2, [np.interp(t, distances, heights), 100 * value], ":", color=ORANGE, lw=1.5)
-        axes.annotate(f"{value:.0%}", (100 * t, 100 * value), (-5, 5), textcoords="offset points", ha="right")
-    looks = ((ORANGE, "^", 9), (GREY, "D", 6), (VERMILION, "s", 6))
-    for (name, points), (colour, marker, size) in zip(parts.items(), looks):
+    # colour, marker, its size, and where a point's label stands
+    looks = ((ORANGE, "^", 9, (-32, 5)), (GREY, "D", 6, None), (VERMILION, "s", 6, (8, -12)))
+    for (name, points), (colour, marker, size, beside) in zip(parts.items(), looks):
         x, y = [100 * t for t in points], [100 * value for value in points.values()]
         axes.plot(x, y, marker, color=colour, ms=size, label=name)
-        if colour == VERMILION:
-            for point in zip(x, y):
-                axes.annotate(f"{point[1]:.0f}%", point, (8, -12), textcoords="offset points", color=colour)
+        for point in zip(x, y) if beside else ():
+            axes.annotate(f"{point[1]:.0f}%", point, beside, textcoords="offset points", color=colour)
     axes.set(
         xlabel="distance along the path from W0 to W0 + ΔW (%)",
         ylabel="recovery (%)",
@@ -99,6 +94,7 @@ LINES = {  # of the stored result "low_rank/controls": what a curve is called, i
     "directions": ("random terms of ΔW", GREEN, "v"),
     "entries": ("random entries of ΔW", GREY, "D"),
 }
+DRAWN = ("LoRA", "truncated", "shrunk", "entries")  # "directions" would lie on "entries"
 
 
 def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
@@ -128,9 +124,8 @@ def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> F
     figure, row = new_panes(10.0, 4.0, len(models), sharey=True)
     for axes, (name, found) in zip(row, models.items()):
         curves = recovered(found)
-        for way, (label, colour, marker) in LINES.items():
-            if way == "directions":  # much as "entries"
-                continue
+        for way in DRAWN:
+            label, colour, marker = LINES[way]
             ranks, values = list(curves[way]), list(curves[way].values())
             means = [100 * fmean(each) for each in values]
             axes.plot(ranks, means, marker + "-", color=colour, lw=2, ms=6, label=label)

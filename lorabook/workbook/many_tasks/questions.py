@@ -15,7 +15,7 @@ def times_less_disk() -> Question:
 
 
 def other_habits() -> Question:
-    """Of an adapter for one habit on another."""
+    """Of what the docstrings adapter does to another habit."""
     return Question(
         "The base puts type hints on 21% of its arguments. What does the docstrings adapter do to them?",
         ("more hints", "about as many", "hardly any hints"),

@@ -53,7 +53,8 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     other = found | {"base": {"test": 5.0}}
     panels = figures_04.recovery_over_rank({"one": found, "other": other}, "t").axes
     lines = drawn(panels[0])
-    assert lines["LoRA, trained at rank r"] == [75.0] and lines["ΔW scaled down"] == [37.5, 75.0]
+    assert lines["LoRA, trained at rank r"] == [75.0] and lines["random entries of ΔW"] == [37.5, 75.0]
+    assert lines["ΔW scaled down"] == [37.5, 75.0]
     assert drawn(panels[1])["LoRA, trained at rank r"] == [pytest.approx(85.0)]
     assert [axes.get_title() for axes in panels] == ["one", "other"]
     assert pyplot.get_fignums() == []

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lorabook.workbook.kit.stored import stored
+from scripts.assets import style_adapters
 from scripts.assets import style_sums as script
 
 SUMS = stored("many_tasks", "style_sums")
@@ -42,7 +43,7 @@ def test_the_plain_style_leaves_source_as_it_is():
 @pytest.mark.slow
 def test_an_update_is_that_of_today_s_code(monkeypatch):
     """A few steps: the update has the shape of the weights it is added to, and the rank of the adapter."""
-    monkeypatch.setitem(script.STEPS, "pocket", 2)
+    monkeypatch.setitem(style_adapters.STEPS, "pocket", 2)
     found = script.update(script.PLAIN, SUMS["lr"], seed=0)
     assert len(found) == 16
-    assert all(int(torch.linalg.matrix_rank(delta)) <= script.R and delta.any() for delta in found.values())
+    assert all(int(torch.linalg.matrix_rank(delta)) <= style_adapters.R and delta.any() for delta in found.values())
