@@ -24,8 +24,8 @@ function shownRank({ r, update, question }, data) {
     title: `ΔW cut to rank ${r} recovers ${found.truncated}%${trained}`,
     readout:
       `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
-      `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. Shrunk to the ` +
-      `same energy, it recovers ${found.shrunk}%.`,
+      `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
+      `Scaled down to the same energy, it recovers ${found.shrunk}%.`,
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],
