@@ -30,7 +30,8 @@ import torch
 def truncated_svd(M, r):
     """The matrix of rank r that is closest to M: same shape, same dtype.
 
-    U, S, Vh = torch.linalg.svd(M, full_matrices=False) gives M = U diag(S) Vh, S falling.
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False) gives M = U diag(S) Vh, S in
+    descending order.
     """
     raise NotImplementedError
 ''',

@@ -56,32 +56,35 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def along_the_path(path: Mapping[float, float], parts: Mapping[str, Mapping[float, float]], title: str) -> Figure:
-    """What an update recovers over how far it goes along ΔW: {distance: recovery}, both from 0 to 1.
+def along_the_path(walk: Mapping[float, float], cuts: Mapping[int, tuple[float, float]], title: str) -> Figure:
+    """Recovery of t ΔW over t, and beside it ΔW cut to some ranks, with both controls of each.
 
     Args:
-        path: t ΔW.
-        parts: parts of ΔW by name. The first is joined to the path by its height above it; first and last are labelled.
+        walk: what t ΔW recovers, by t from 0 to 1.
+        cuts: by rank, the fraction of the energy that the cut keeps, which is its distance along the walk, and what
+            it recovers. The control of its size is at the square root of that fraction.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.0)
-    distances, heights = [0.0, *path], [0.0, *(100 * value for value in path.values())]
+    distances, heights = [0.0, *walk], [0.0, *(100 * value for value in walk.values())]
     axes.plot([100 * t for t in distances], heights, color=BLUE, lw=2, label="t ΔW, the walk itself")
-    for t, value in next(iter(parts.values())).items():
-        axes.plot([100 * t] * 2, [np.interp(t, distances, heights), 100 * value], ":", color=ORANGE, lw=1.5)
-    # colour, marker, its size, and where a point's label stands
-    looks = ((ORANGE, "^", 9, (-32, 5)), (GREY, "D", 6, None), (VERMILION, "s", 6, (8, -12)))
-    for (name, points), (colour, marker, size, beside) in zip(parts.items(), looks):
-        x, y = [100 * t for t in points], [100 * value for value in points.values()]
-        axes.plot(x, y, marker, color=colour, ms=size, label=name)
-        for point in zip(x, y) if beside else ():
-            axes.annotate(f"{point[1]:.0f}%", point, beside, textcoords="offset points", color=colour)
+    triangles, squares = [], []
+    for r, (energy, recovery) in cuts.items():
+        cut = (100 * energy, 100 * recovery)
+        below, right = ((100 * t, float(np.interp(t, distances, heights))) for t in (energy, energy**0.5))
+        axes.plot(*zip(cut, below), ":", color=GREY, lw=1.5, zorder=1)
+        axes.plot(*zip(cut, right), "--", color=GREY, lw=1.2, zorder=1)
+        axes.annotate(f"rank {r}: {cut[1]:.0f}%", cut, (-8, 6), textcoords="offset points", ha="right", color="black")
+        for point in (below, right) if r < max(cuts) else (right,):  # the last of `below` would hide another's
+            axes.annotate(f"{point[1]:.0f}%", point, (8, -13), textcoords="offset points", color="black")
+        triangles.append(cut)
+        squares += [below, right]
+    axes.plot(*zip(*triangles), "^", color=ORANGE, ms=9, label="first r terms of ΔW")
+    axes.plot(*zip(*squares), "s", color=BLUE, ms=5)
+    axes.plot([], [], ":", color=GREY, label="to the same distance")
+    axes.plot([], [], "--", color=GREY, label="to the same size (energy)")
     axes.set(
-        xlabel="distance along the path from W0 to W0 + ΔW (%)",
-        ylabel="recovery (%)",
-        xlim=(0, 102),
-        ylim=(0, 108),
-        title=title,
+        xlabel="t: how far from W0 to W0 + ΔW (%)", ylabel="recovery (%)", xlim=(-4, 102), ylim=(0, 108), title=title
     )
     axes.legend(frameon=False, loc="lower right")
     return figure

@@ -60,11 +60,11 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     assert pyplot.get_fignums() == []
 
 
-def test_the_path_starts_at_no_change_and_the_parts_stand_where_they_recovered():
-    path, parts = {0.5: 0.8, 1.0: 1.0}, {"first": {0.25: 0.72}, "random": {0.3: 0.5}}
-    (axes,) = figures_04.along_the_path(path, parts, "t").axes
-    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
-    assert lines["t ΔW, the walk itself"] == [[0, 0], [50, 80], [100, 100]]
-    assert lines["first"] == [[25, 72]] and lines["random"] == [[30, 50]]
-    (height,) = (xy for label, xy in lines.items() if label.startswith("_"))
-    assert height == [[25, 40], [25, 72]]
+def test_each_cut_is_joined_to_the_walk_at_its_distance_and_at_its_size():
+    walk, cuts = {0.5: 0.8, 1.0: 1.0}, {4: (0.25, 0.72), 16: (0.49, 0.9)}
+    (axes,) = figures_04.along_the_path(walk, cuts, "t").axes
+    lines = [(line.get_linestyle(), line.get_xydata().tolist()) for line in axes.get_lines()]
+    assert ("-", [[0, 0], [50, 80], [100, 100]]) in lines
+    assert (":", [[25, 72], [25, 40]]) in lines  # as far: a quarter of the way
+    assert ("--", [[25, 72], [50, 80]]) in lines  # as large: (1/2 ΔW)² is a quarter of ΔW²
+    assert [text.get_text() for text in axes.texts] == ["rank 4: 72%", "40%", "80%", "rank 16: 90%", "88%"]
