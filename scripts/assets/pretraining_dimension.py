@@ -17,7 +17,8 @@ last hidden states, and STEPS steps on TRAIN examples, by
 Every learning rate is chosen by the accuracy on the validation split with the first seed (RATE * 2^k * sqrt(D / d); the
 search goes on until the best rate has a worse one on either side), then run with the other seeds. The accuracy on the
 test split is measured once for each of those. A seed draws the head, the projection, the examples and their order.
-"plateau" holds what twice the steps give at the best rate of full training.
+"plateau" holds what twice the steps give at the best rate of full training. "head" is the control for small d: the
+fresh head trained alone, on the frozen checkpoint, at 0 and 100%.
 
 "tried" holds the accuracy of full training on two tasks that were tried before, at each of TRIED_RATES: whether the
 second half of the tokens continues the first or comes from elsewhere in the file; whether two adjacent tokens have been
@@ -128,7 +129,7 @@ def body(share: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Setting:
-    """One run; d None trains every parameter without a projection."""
+    """One run; d None trains every parameter without a projection, d 0 the head alone."""
 
     checkpoint: int
     d: int | None
@@ -140,7 +141,7 @@ class Setting:
 
     @property
     def file(self) -> Path:
-        return RUNS / f"{self.checkpoint}-{self.d or 'full'}-k{self.k}-s{self.seed}.json"
+        return RUNS / f"{self.checkpoint}-{'full' if self.d is None else self.d}-k{self.k}-s{self.seed}.json"
 
 
 def batches(ids: Tensor, labels: Tensor, seed: int, steps: int) -> Data:
@@ -153,7 +154,7 @@ def batches(ids: Tensor, labels: Tensor, seed: int, steps: int) -> Data:
 
 def train(model: Classifier, subspace: Subspace | None, lr: float, data: Data, steps: int) -> None:
     """AdamW with a warm-up of a twentieth and a cosine to zero; matrix products in bf16, as in pre-training."""
-    trained = [p for _, p in subspace.trained()] if subspace else list(model.parameters())
+    trained = [p for _, p in subspace.trained()] if subspace else [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=0.0, fused=True)
     for step, (ids, labels) in enumerate(data):
         optimizer.param_groups[0]["lr"] = lr * schedule((step + 1) / (steps + 1), 0.05)
@@ -181,6 +182,7 @@ def run(s: Setting, steps: int = STEPS) -> dict:
         began = time.process_time()
         model = Classifier(body(s.checkpoint), s.seed)
         D = sum(p.numel() for p in model.parameters())
+        model.body.requires_grad_(s.d != 0)
         subspace = apply_subspace(model, s.d, seed=s.seed) if s.d else None
         ids, labels = examples(files()["train"], TRAIN, random.Random(1000 + s.seed))
         train(model, subspace, s.lr(D), batches(ids, labels, s.seed, steps), steps)
@@ -256,6 +258,11 @@ def tried(share: int) -> dict:
     return found
 
 
+def heads(D: int) -> dict[str, dict]:
+    """The head alone on the frozen checkpoints at both ends of pre-training."""
+    return {str(share): tuned(share, 0, 3, D)[1] for share in (CHECKPOINTS[0], CHECKPOINTS[-1])}
+
+
 def live() -> dict[str, float]:
     """Accuracies of short runs from the shipped model on the source that ships, for a test to repeat."""
     tokenizer = load_model("pocket", device="cpu").tokenizer
@@ -295,7 +302,7 @@ def main() -> None:
     record |= {"batch": BATCH, "steps": STEPS, "seeds": SEEDS}
     record["pretraining"] = json.loads((RUNS / "pretraining.json").read_text())
     record["checkpoints"] = {share: found[share] for share in sorted(found, key=int)}
-    record["live"] = live()
+    record |= {"head": heads(D), "live": live()}
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/pretraining_dimension.py', record):,} bytes")
 
 

@@ -37,7 +37,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert recovery(cut[1]) < recovery(cut[4]) < recovery(cut[16])",
-        "new-42": "assert 0.4 < walk[quarter] < recovery(cut[4]) < recovery(scaled(quarter**0.5))",
+        "new-79": "assert at_random < first < smaller",
+        "new-70": "assert 0.7 < walk[0.5] < 0.95",
     },
     "05_intrinsic_dimension": {
         "dimension-16": "assert 30 < d90 <= 400",

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -56,37 +55,25 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def along_the_path(walk: Mapping[float, float], cuts: Mapping[int, tuple[float, float]], title: str) -> Figure:
-    """Recovery of t ΔW over t, and beside it ΔW cut to some ranks, with both controls of each.
+def along_the_path(walk: Mapping[float, float], title: str, mark: float = 0.5) -> Figure:
+    """What t ΔW recovers over t, with a dot and its height at t = `mark`.
 
     Args:
-        walk: what t ΔW recovers, by t from 0 to 1.
-        cuts: by rank, the fraction of the energy that the cut keeps, which is its distance along the walk, and what
-            it recovers. The control of its size is at the square root of that fraction.
+        walk: {t: recovery}, both from 0 to 1.
         title: what to see.
+        mark: one of the t.
     """
-    figure, axes = new_figure(7.0, 4.0)
-    distances, heights = [0.0, *walk], [0.0, *(100 * value for value in walk.values())]
-    axes.plot([100 * t for t in distances], heights, color=BLUE, lw=2, label="t ΔW, the walk itself")
-    triangles, squares = [], []
-    for r, (energy, recovery) in cuts.items():
-        cut = (100 * energy, 100 * recovery)
-        below, right = ((100 * t, float(np.interp(t, distances, heights))) for t in (energy, energy**0.5))
-        axes.plot(*zip(cut, below), ":", color=GREY, lw=1.5, zorder=1)
-        axes.plot(*zip(cut, right), "--", color=GREY, lw=1.2, zorder=1)
-        axes.annotate(f"rank {r}: {cut[1]:.0f}%", cut, (-8, 6), textcoords="offset points", ha="right", color="black")
-        for point in (below, right) if r < max(cuts) else (right,):  # the last of `below` would hide another's
-            axes.annotate(f"{point[1]:.0f}%", point, (8, -13), textcoords="offset points", color="black")
-        triangles.append(cut)
-        squares += [below, right]
-    axes.plot(*zip(*triangles), "^", color=ORANGE, ms=9, label="first r terms of ΔW")
-    axes.plot(*zip(*squares), "s", color=BLUE, ms=5)
-    axes.plot([], [], ":", color=GREY, label="to the same distance")
-    axes.plot([], [], "--", color=GREY, label="to the same size (energy)")
-    axes.set(
-        xlabel="t: how far from W0 to W0 + ΔW (%)", ylabel="recovery (%)", xlim=(-4, 102), ylim=(0, 108), title=title
+    figure, axes = new_figure(6.0, 3.2)
+    axes.plot(
+        [0, *(100 * t for t in walk)], [0, *(100 * value for value in walk.values())], "o-", color=BLUE, lw=2, ms=4
     )
-    axes.legend(frameon=False, loc="lower right")
+    at = (100 * mark, 100 * walk[mark])
+    axes.plot(*([value] for value in at), "o", color=VERMILION, ms=9)
+    axes.annotate(f"t = {mark}: {at[1]:.0f}%", at, (10, -12), textcoords="offset points", color=VERMILION)
+    axes.plot([0, 100], [0, 100], ":", color=GREY, lw=1, zorder=0)
+    axes.set(
+        xlabel="100 t: how far from W0 to W0 + ΔW (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 106), title=title
+    )
     return figure
 
 

@@ -13,11 +13,11 @@ def rank_of_the_change() -> Question:
     )
 
 
-def a_quarter_of_the_way() -> Question:
-    """Of a control for the first terms of ΔW."""
+def half_of_the_update() -> Question:
+    """Of the control that has the energy of the first terms of ΔW."""
     return Question(
-        "The first 4 terms go 26% of the way and recover 72%. What does ΔW itself recover after 26% of the way?",
-        ("about 10%", "about 26%", "about 50%", "about 70%"),
-        "about 50%",
+        "The first 4 terms recover 72%. Half of ΔW, 0.5 ΔW, has 25% of its energy, about as much. What does it recover?",
+        ("about 25%", "about 50%", "about 70%", "about 80%"),
+        "about 80%",
         "The loss falls fastest at the start.",
     )

@@ -60,11 +60,8 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     assert pyplot.get_fignums() == []
 
 
-def test_each_cut_is_joined_to_the_walk_at_its_distance_and_at_its_size():
-    walk, cuts = {0.5: 0.8, 1.0: 1.0}, {4: (0.25, 0.72), 16: (0.49, 0.9)}
-    (axes,) = figures_04.along_the_path(walk, cuts, "t").axes
-    lines = [(line.get_linestyle(), line.get_xydata().tolist()) for line in axes.get_lines()]
-    assert ("-", [[0, 0], [50, 80], [100, 100]]) in lines
-    assert (":", [[25, 72], [25, 40]]) in lines  # as far: a quarter of the way
-    assert ("--", [[25, 72], [50, 80]]) in lines  # as large: (1/2 ΔW)² is a quarter of ΔW²
-    assert [text.get_text() for text in axes.texts] == ["rank 4: 72%", "40%", "80%", "rank 16: 90%", "88%"]
+def test_the_walk_starts_at_no_change_and_one_point_is_marked():
+    (axes,) = figures_04.along_the_path({0.5: 0.82, 1.0: 1.0}, "t").axes
+    walk, mark = [line.get_xydata().tolist() for line in axes.get_lines()][:2]
+    assert walk == [[0, 0], [50, 82], [100, 100]] and mark == [[50, 82]]
+    assert [text.get_text() for text in axes.texts] == ["t = 0.5: 82%"]
