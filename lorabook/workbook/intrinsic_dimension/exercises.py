@@ -186,10 +186,10 @@ def read_d90(runs, model):
     """The smallest d measured that recovers at least 90% of full training's drop in loss;
     None if none does.
 
-    runs: for each model, "pretrained" and "random", its "start" (loss before training),
-    "full" (loss after training every parameter) and "curve" (loss after training in d
-    dimensions, a dictionary by d, in any order).
-    model: the entry to read.
+    runs: for each model, its loss before training ("start"), after training all
+        parameters ("full"), and after training in d directions ("curve", in any order).
+        For example, {"pretrained": {"start": 4.0, "full": 3.0, "curve": {100: 3.5}}}.
+    model: the key in runs.
     """
     raise NotImplementedError
 ''',
@@ -269,7 +269,7 @@ DENSE_BYTES = Exercise(
     task="The bytes of a dense P in fp32.",
     stub='''\
 def dense_bytes(d, D):
-    """Bytes of the dense matrix P that carries d numbers up to D parameters, in fp32."""
+    """Bytes of the dense matrix P that maps d numbers to D parameters, in fp32."""
     raise NotImplementedError
 ''',
     hint="How many rows has P, how many columns, and how many bytes has a number in fp32?",

@@ -29,9 +29,9 @@ function drawScene(shown, width) {
     return shape("circle", { cx, cy, r: 6, fill, stroke: COLOUR.ink, "data-part": name });
   };
   const [back, middle, front] = [[], [], []];
-  ["θ1", "θ2", "θ3"].forEach((name, i) => {
+  ["x", "y", "z"].forEach((name, i) => {
     const axis = [0, 1, 2].map((j) => Number(i === j));
-    const [x, y] = flat(along([0, 0, 0], axis, 2.1));
+    const [x, y] = flat(along([0, 0, 0], axis, 2.15));
     back.push(path(span(axis, 1.9), COLOUR.rule, { "stroke-width": 1 }));
     back.push(text(x, y + 4, name, { "text-anchor": "middle", "font-size": 12, fill: COLOUR.muted }));
   });
@@ -45,7 +45,6 @@ function drawScene(shown, width) {
       return flat(along(along([0, 0, 0], basis[0], reach * Math.cos(angle)), basis[1], reach * Math.sin(angle)));
     });
     middle.push(path(rim, COLOUR.blue, { fill: COLOUR.blue, "fill-opacity": 0.3, "stroke-width": 1.5, "data-part": "subspace" }));
-    for (const vector of basis) middle.push(path(span(vector, reach), COLOUR.blue, { "stroke-width": 0.8 }));
     const before = solutions.filter((point) => facing * dot(point, normal) >= 0);
     const behind = solutions.filter((point) => facing * dot(point, normal) < 0); // painted under the plane
     front.push(path(before.map(flat), COLOUR.orange, thick));
@@ -86,7 +85,7 @@ function drawDistances(shown, left, top, wide, high) {
   const small = { "font-size": 12, "text-anchor": "middle", fill: COLOUR.muted };
   const [kind, others] = plane ? ["planes", "lines"] : ["lines", "planes"];
   const drawn = [text(left, top - 38, `Distance from ten random ${kind} to the solutions`, { "font-weight": 600 })];
-  drawn.push(text(left, top - 20, `(faint: from ten random ${others})`, { "font-size": 12, fill: COLOUR.muted }));
+  drawn.push(text(left, top - 20, `(faint ${plane ? "pink" : "green"}: from ten random ${others})`, { "font-size": 12, fill: COLOUR.muted }));
   for (const tick of [0, 0.5, 1]) {
     drawn.push(line(left + 36, y(tick), left + wide, y(tick), COLOUR.rule));
     drawn.push(text(left + 30, y(tick) + 4, `${tick}`, { ...small, "text-anchor": "end" }));
@@ -104,7 +103,7 @@ function drawDistances(shown, left, top, wide, high) {
     drawn.push(text(x(i), y(0) + 22, `${i}`, { ...small, fill: own ? COLOUR.ink : COLOUR.muted, "font-weight": own ? 700 : 400 }));
     if (own) drawn.push(text(x(i), y(distance) - 12, fixed(distance, 2), { ...small, fill: COLOUR.ink, "font-weight": 700 }));
   });
-  drawn.push(text(left + 36 + (wide - 46) / 2, top + high + 42, "random direction", small));
+  drawn.push(text(left + 36 + (wide - 46) / 2, top + high + 42, plane ? "plane" : "line", small));
   return drawn;
 }
 

@@ -38,7 +38,7 @@ class SubspaceExplorer(Explorer):
     def __init__(self) -> None:
         controls = {
             "kind": buttons("subspace", KINDS),
-            "direction": slider("random direction", {str(i): i for i in range(DIRECTIONS)}),
+            "direction": slider("random draw", {str(i): i for i in range(DIRECTIONS)}),
             "turn": slider("turn (degrees)", {str(i): i for i in range(-180, 181, 10)}),
         }
         scenes = {kind: [shown(SubspaceState(kind, i)) for i in range(DIRECTIONS)] for kind in KINDS.values()}

@@ -14,10 +14,11 @@ LOOKS = {
     "10": (ORANGE, "^"),
     "100": (BLUE, "D"),
 }  # by percent of pre-training
+HEAD = 514  # parameters of the new layer: a weight of 2 × 256, and 2 biases
 
 
 def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
-    """Test accuracy over d for every checkpoint, up to d = D, with a ring at its d90, and that of full fine-tuning.
+    """Test accuracy over d for every checkpoint, up to d = D, with a ring at its d90; that of full fine-tuning; that of the new layer alone.
 
     Args:
         found: the stored result "intrinsic_dimension/pretraining".
@@ -34,19 +35,22 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         target = 0.5 + 0.9 * (means[-1] - 0.5)
         d90 = next(i for i, accuracy in enumerate(means) if accuracy >= target)
         axes.plot(dimensions[d90], means[d90], "o", color=colour, mfc="none", ms=14, mew=1.5)
-        axes.plot([2.6 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
-    axes.plot([], [], "*", color="black", ms=12, label="full fine-tuning")
-    axes.plot([], [], "o", color="black", mfc="none", ms=12, mew=1.5, label="d90")
+        axes.plot([4.2 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
+    for share, head in found["head"].items():
+        colour, marker = LOOKS[share]
+        axes.plot([HEAD], [fmean(head["test"])], marker, color=colour, mfc="none", ms=9, mew=2)
+    axes.plot([], [], "o", color="black", mfc="none", ms=8, mew=2, label="the new layer alone")
+    axes.plot([], [], "o", color="black", mfc="none", ms=14, mew=1.5, label="d90")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
-    axes.axhline(0.8, color=GREY, lw=0.5, zorder=0)
-    axes.annotate("0.80", (30, 0.8), xytext=(-4, 4), textcoords="offset points", fontsize=9)
+    axes.axhline(0.79, color=GREY, lw=0.5, zorder=0)
+    axes.annotate("0.79", (D, 0.79), xytext=(14, 4), textcoords="offset points", fontsize=9)
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]
-    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D\n{D / 1e6:.1f} million", "no P"]
-    axes.set_xticks([*ticks, 2.6 * D], names)
+    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D\n{D / 1e6:.1f} million", "full"]
+    axes.set_xticks([*ticks, 4.2 * D], names)
     axes.minorticks_off()
-    axes.set(xlabel="directions d (log scale)", ylabel="test accuracy",
+    axes.set(xlabel="directions d, or trained parameters (log scale)", ylabel="test accuracy",
              title="The longer the pre-training, the higher the accuracy at every d")  # fmt: skip
     axes.legend(frameon=False, title="pre-training", loc="lower right", bbox_to_anchor=(0.97, 0.06))
     return figure

@@ -26,8 +26,8 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "Without pre-training, the model reaches 80% with 100,000 directions. How many does it need with pre-training?",
-        ("about 100", "about 3,000", "about 10,000", "as many"),
+        "Without pre-training, the model reaches 0.79 with 3,000 directions. How many does it need with pre-training?",
+        ("about 100", "about 1,000", "about 3,000", "about 10,000"),
         "about 100",
         "Pre-training has left little to change.",
     )

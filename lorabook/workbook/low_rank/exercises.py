@@ -180,8 +180,8 @@ TRUNCATION_ERROR = Exercise(
     task="How far a matrix is from the closest one of rank r.",
     stub='''\
 def truncation_error(S, r):
-    """The Frobenius norm of what rank r leaves out, from all singular values S
-    (a tensor, largest first)."""
+    """The Frobenius norm (the square root of the energy) of what rank r leaves out,
+    from all singular values S (a tensor, largest first)."""
     raise NotImplementedError
 ''',
     hint="The Frobenius norm of a matrix is the root of the sum of its squared singular values. Which are left out?",

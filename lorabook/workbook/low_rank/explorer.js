@@ -75,7 +75,7 @@ function drawRank(shown, width) {
   const [left, top] = narrow ? [0, high + 26] : [across + 28, 12];
   const [from, row] = [left + 172, 36];
   const x = (percent) => from + ((width - from - 50) * Math.min(percent, 105)) / 105;
-  drawn.push(text(left, top, "SmolLM2-135M: recovery in percent", small));
+  drawn.push(text(left, top, "SmolLM2-135M: recovery (dashed: full fine-tuning)", small));
   Object.entries(BARS).forEach(([way, [name, colour]], i) => {
     const y = top + 14 + row * i;
     drawn.push(text(from - 8, y + 16, name, { "text-anchor": "end", "font-size": 12.5 }));

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -56,7 +57,7 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 
 
 def along_the_path(walk: Mapping[float, float], title: str, mark: float = 0.5) -> Figure:
-    """What t ΔW recovers over t, with a dot and its height at t = `mark`.
+    """What t ΔW recovers over t, with a dot and its height at t = `mark`, and beside it 1 - (1 - t)².
 
     Args:
         walk: {t: recovery}, both from 0 to 1.
@@ -64,16 +65,13 @@ def along_the_path(walk: Mapping[float, float], title: str, mark: float = 0.5) -
         mark: one of the t.
     """
     figure, axes = new_figure(6.0, 3.2)
-    axes.plot(
-        [0, *(100 * t for t in walk)], [0, *(100 * value for value in walk.values())], "o-", color=BLUE, lw=2, ms=4
-    )
-    at = (100 * mark, 100 * walk[mark])
+    axes.plot([0, *walk], [0, *(100 * value for value in walk.values())], "o-", color=BLUE, lw=2, ms=4)
+    at = (mark, 100 * walk[mark])
     axes.plot(*([value] for value in at), "o", color=VERMILION, ms=9)
-    axes.annotate(f"t = {mark}: {at[1]:.0f}%", at, (10, -12), textcoords="offset points", color=VERMILION)
-    axes.plot([0, 100], [0, 100], ":", color=GREY, lw=1, zorder=0)
-    axes.set(
-        xlabel="100 t: how far from W0 to W0 + ΔW (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 106), title=title
-    )
+    axes.annotate(f"t = {mark}: {at[1]:.0f}%", at, (16, -22), textcoords="offset points", color=VERMILION)
+    t = np.linspace(0, 1, 101)
+    axes.plot(t, 100 * (1 - (1 - t) ** 2), ":", color=GREY, lw=1.5, zorder=0)
+    axes.set(xlabel="t: how far from W0 to W0 + ΔW", ylabel="recovery (%)", xlim=(0, 1.02), ylim=(0, 106), title=title)
     return figure
 
 
@@ -125,7 +123,7 @@ def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> F
         axes.set_xscale("log")
         axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
         axes.minorticks_off()
-        axes.set(xlabel="rank r, or the energy of the first r terms (log scale)", ylim=(0, 110), title=name)
+        axes.set(xlabel="rank r (log scale)", ylim=(0, 110), title=name)
     row[0].set(ylabel="recovery (%)")
     row[0].legend(frameon=False, loc="lower right")
     figure.suptitle(title)

@@ -16,7 +16,7 @@ def rank_of_the_change() -> Question:
 def half_of_the_update() -> Question:
     """Of the control that has the energy of the first terms of ΔW."""
     return Question(
-        "The first 4 terms recover 72%. Half of ΔW, 0.5 ΔW, has 25% of its energy, about as much. What does it recover?",
+        "The first 4 terms have 26% of the energy and recover 72%. Half of ΔW has 25%. What does 0.5 ΔW recover?",
         ("about 25%", "about 50%", "about 70%", "about 80%"),
         "about 80%",
         "The loss falls fastest at the start.",

@@ -18,4 +18,8 @@ def test_every_checkpoint_is_drawn_over_d_with_its_full_training_beside():
     assert rings == {300, 3000}
     stars = [line.get_ydata()[0] for line in axes.get_lines() if line.get_marker() == "*" and len(line.get_ydata())]
     assert stars == pytest.approx([sum(c["full"]["test"]) / 3 for c in found["checkpoints"].values()])
-    assert [tick.get_text().split("\n")[0] for tick in axes.get_xticklabels()][-2:] == ["d = D", "no P"]
+    assert [tick.get_text().split("\n")[0] for tick in axes.get_xticklabels()][-2:] == ["d = D", "full"]
+    hollow = [line for line in axes.get_lines() if line.get_markersize() == 9]
+    assert [line.get_xydata().tolist() for line in hollow] == [
+        [[514, pytest.approx(sum(head["test"]) / 3)]] for head in found["head"].values()
+    ]

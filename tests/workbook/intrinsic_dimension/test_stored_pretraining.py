@@ -26,6 +26,14 @@ def test_more_pretraining_is_a_better_start():
     assert full == sorted(full)
 
 
+def test_the_new_layer_alone_is_tuned_and_nearly_enough_after_pretraining_only():
+    for share, head in FOUND["head"].items():
+        assert_rate_is_bracketed(head["rates"], head["lr"], better=max)
+        full = sum(FOUND["checkpoints"][share]["full"]["test"])
+        recovery = (sum(head["test"]) - 1.5) / (full - 1.5)
+        assert (recovery > 0.9) == (share == "100")
+
+
 @pytest.mark.slow
 def test_the_live_runs_are_those_of_this_code():
     assert script.live() == pytest.approx(FOUND["live"], abs=0.03)
