@@ -103,7 +103,7 @@ function drawDistances(shown, left, top, wide, high) {
     drawn.push(text(x(i), y(0) + 22, `${i}`, { ...small, fill: own ? COLOUR.ink : COLOUR.muted, "font-weight": own ? 700 : 400 }));
     if (own) drawn.push(text(x(i), y(distance) - 12, fixed(distance, 2), { ...small, fill: COLOUR.ink, "font-weight": 700 }));
   });
-  drawn.push(text(left + 36 + (wide - 46) / 2, top + high + 42, plane ? "plane" : "line", small));
+  drawn.push(text(left + 36 + (wide - 46) / 2, top + high + 42, "random draw", small));
   return drawn;
 }
 

@@ -18,7 +18,9 @@ HEAD = 514  # parameters of the new layer: a weight of 2 × 256, and 2 biases
 
 
 def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
-    """Test accuracy over d for every checkpoint, up to d = D, with a ring at its d90; that of full fine-tuning; that of the new layer alone.
+    """Test accuracy over d for every checkpoint, up to d = D.
+
+    Beside it, that of full fine-tuning and that of the new layer alone.
 
     Args:
         found: the stored result "intrinsic_dimension/pretraining".
@@ -32,15 +34,12 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         axes.plot(dimensions, means, marker + "-", color=colour, lw=2, ms=6, label=f"{share}%")
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
-        target = 0.5 + 0.9 * (means[-1] - 0.5)
-        d90 = next(i for i, accuracy in enumerate(means) if accuracy >= target)
-        axes.plot(dimensions[d90], means[d90], "o", color=colour, mfc="none", ms=14, mew=1.5)
         axes.plot([4.2 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
     for share, head in found["head"].items():
         colour, marker = LOOKS[share]
         axes.plot([HEAD], [fmean(head["test"])], marker, color=colour, mfc="none", ms=9, mew=2)
-    axes.plot([], [], "o", color="black", mfc="none", ms=8, mew=2, label="the new layer alone")
-    axes.plot([], [], "o", color="black", mfc="none", ms=14, mew=1.5, label="d90")
+    axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
+    axes.plot([], [], "*", color="black", ms=12, label="full fine-tuning")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
     axes.axhline(0.79, color=GREY, lw=0.5, zorder=0)
     axes.annotate("0.79", (D, 0.79), xytext=(14, 4), textcoords="offset points", fontsize=9)

@@ -71,6 +71,7 @@ def along_the_path(walk: Mapping[float, float], title: str, mark: float = 0.5) -
     axes.annotate(f"t = {mark}: {at[1]:.0f}%", at, (16, -22), textcoords="offset points", color=VERMILION)
     t = np.linspace(0, 1, 101)
     axes.plot(t, 100 * (1 - (1 - t) ** 2), ":", color=GREY, lw=1.5, zorder=0)
+    axes.annotate("1 − (1 − t)²", (0.3, 51), (4, -16), textcoords="offset points", color=GREY)
     axes.set(xlabel="t: how far from W0 to W0 + ΔW", ylabel="recovery (%)", xlim=(0, 1.02), ylim=(0, 106), title=title)
     return figure
 

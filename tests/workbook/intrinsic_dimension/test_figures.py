@@ -14,12 +14,10 @@ def test_every_checkpoint_is_drawn_over_d_with_its_full_training_beside():
         line = lines[f"{share}%"]
         assert list(line.get_xdata()) == [point["d"] for point in checkpoint["points"]]
         assert list(line.get_ydata()) == pytest.approx([sum(p["test"]) / 3 for p in checkpoint["points"]])
-    rings = {ring.get_xdata()[0] for ring in axes.get_lines() if ring.get_markersize() == 14}
-    assert rings == {300, 3000}
     stars = [line.get_ydata()[0] for line in axes.get_lines() if line.get_marker() == "*" and len(line.get_ydata())]
     assert stars == pytest.approx([sum(c["full"]["test"]) / 3 for c in found["checkpoints"].values()])
     assert [tick.get_text().split("\n")[0] for tick in axes.get_xticklabels()][-2:] == ["d = D", "full"]
-    hollow = [line for line in axes.get_lines() if line.get_markersize() == 9]
+    hollow = [line for line in axes.get_lines() if line.get_markersize() == 9 and len(line.get_xdata())]
     assert [line.get_xydata().tolist() for line in hollow] == [
         [[514, pytest.approx(sum(head["test"]) / 3)]] for head in found["head"].values()
     ]

@@ -64,4 +64,4 @@ def test_the_walk_starts_at_no_change_and_one_point_is_marked():
     (axes,) = figures_04.along_the_path({0.5: 0.82, 1.0: 1.0}, "t").axes
     walk, mark = [line.get_xydata().tolist() for line in axes.get_lines()][:2]
     assert walk == [[0, 0], [0.5, 82], [1, 100]] and mark == [[0.5, 82]]
-    assert [text.get_text() for text in axes.texts] == ["t = 0.5: 82%"]
+    assert [text.get_text() for text in axes.texts] == ["t = 0.5: 82%", "1 − (1 − t)²"]
