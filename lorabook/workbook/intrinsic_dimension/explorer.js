@@ -85,16 +85,16 @@ function drawDistances(shown, left, top, wide, high) {
   const small = { "font-size": 12, "text-anchor": "middle", fill: COLOUR.muted };
   const [kind, others] = plane ? ["planes", "lines"] : ["lines", "planes"];
   const drawn = [text(left, top - 38, `Distance from ten random ${kind} to the solutions`, { "font-weight": 600 })];
-  drawn.push(text(left, top - 20, `(faint ${plane ? "pink" : "green"}: from ten random ${others})`, { "font-size": 12, fill: COLOUR.muted }));
+  drawn.push(text(left, top - 20, `(${plane ? "pink" : "green"}: from ten random ${others})`, { "font-size": 12, fill: COLOUR.muted }));
   for (const tick of [0, 0.5, 1]) {
     drawn.push(line(left + 36, y(tick), left + wide, y(tick), COLOUR.rule));
     drawn.push(text(left + 30, y(tick) + 4, `${tick}`, { ...small, "text-anchor": "end" }));
   }
   const colour = plane ? COLOUR.green : COLOUR.purple;
   shown.others.forEach((distance, i) => {
-    const faint = { opacity: 0.45, "stroke-width": 2 };
+    const faint = { opacity: 0.75, "stroke-width": 2 };
     drawn.push(line(x(i), y(0), x(i), y(distance), plane ? COLOUR.purple : COLOUR.green, faint));
-    drawn.push(shape("circle", { cx: x(i), cy: y(distance), r: 4, fill: plane ? COLOUR.purple : COLOUR.green, opacity: 0.45 }));
+    drawn.push(shape("circle", { cx: x(i), cy: y(distance), r: 4, fill: plane ? COLOUR.purple : COLOUR.green, opacity: 0.75 }));
   });
   shown.distances.forEach((distance, i) => {
     const own = i === shown.direction;

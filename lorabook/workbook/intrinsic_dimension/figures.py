@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, VERMILION, new_figure
 
 LOOKS = {
     "0": (VERMILION, "o"),
@@ -20,34 +20,30 @@ HEAD = 514  # parameters of the new layer: a weight of 2 × 256, and 2 biases
 def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
     """Test accuracy over d for every checkpoint, up to d = D.
 
-    Beside it, that of full fine-tuning and that of the new layer alone.
+    Beside it, that of the new layer alone.
 
     Args:
         found: the stored result "intrinsic_dimension/pretraining".
     """
     figure, axes = new_figure(8.2, 4.4)
     D = found["D"]
-    for share, checkpoint in found["checkpoints"].items():
+    for share, checkpoint in reversed(found["checkpoints"].items()):  # the highest curve first, as in the legend
         colour, marker = LOOKS[share]
         dimensions = [point["d"] for point in checkpoint["points"]]
         means = [fmean(point["test"]) for point in checkpoint["points"]]
         axes.plot(dimensions, means, marker + "-", color=colour, lw=2, ms=6, label=f"{share}%")
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
-        axes.plot([4.2 * D], [fmean(checkpoint["full"]["test"])], "*", color=colour, ms=12)
     for share, head in found["head"].items():
         colour, marker = LOOKS[share]
         axes.plot([HEAD], [fmean(head["test"])], marker, color=colour, mfc="none", ms=9, mew=2)
     axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
-    axes.plot([], [], "*", color="black", ms=12, label="full fine-tuning")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
-    axes.axhline(0.79, color=GREY, lw=0.5, zorder=0)
-    axes.annotate("0.79", (D, 0.79), xytext=(14, 4), textcoords="offset points", fontsize=9)
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]
-    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D\n{D / 1e6:.1f} million", "full"]
-    axes.set_xticks([*ticks, 4.2 * D], names)
+    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D\n{D / 1e6:.1f} million"]
+    axes.set_xticks(ticks, names)
     axes.minorticks_off()
     axes.set(xlabel="directions d, or trained parameters (log scale)", ylabel="test accuracy",
              title="The longer the pre-training, the higher the accuracy at every d")  # fmt: skip

@@ -26,8 +26,8 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "Without pre-training, the model reaches 0.79 with 3,000 directions. How many does it need with pre-training?",
-        ("about 100", "about 1,000", "about 3,000", "about 10,000"),
-        "about 100",
+        "Without pre-training, it takes 2,000 directions to get 78% right. How many does it take after pre-training?",
+        ("about 40", "about 400", "about 2,000", "about 10,000"),
+        "about 40",
         "Pre-training has left little to change.",
     )

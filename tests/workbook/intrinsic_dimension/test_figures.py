@@ -6,7 +6,7 @@ from lorabook.workbook.intrinsic_dimension.figures import accuracy_over_d
 from lorabook.workbook.kit.stored import stored
 
 
-def test_every_checkpoint_is_drawn_over_d_with_its_full_training_beside():
+def test_every_checkpoint_is_drawn_over_d_with_the_new_layer_alone():
     found = stored("intrinsic_dimension", "pretraining")
     (axes,) = accuracy_over_d(found).axes
     lines = {line.get_label(): line for line in axes.get_lines()}
@@ -14,9 +14,7 @@ def test_every_checkpoint_is_drawn_over_d_with_its_full_training_beside():
         line = lines[f"{share}%"]
         assert list(line.get_xdata()) == [point["d"] for point in checkpoint["points"]]
         assert list(line.get_ydata()) == pytest.approx([sum(p["test"]) / 3 for p in checkpoint["points"]])
-    stars = [line.get_ydata()[0] for line in axes.get_lines() if line.get_marker() == "*" and len(line.get_ydata())]
-    assert stars == pytest.approx([sum(c["full"]["test"]) / 3 for c in found["checkpoints"].values()])
-    assert [tick.get_text().split("\n")[0] for tick in axes.get_xticklabels()][-2:] == ["d = D", "full"]
+    assert axes.get_xticklabels()[-1].get_text().startswith("d = D")
     hollow = [line for line in axes.get_lines() if line.get_markersize() == 9 and len(line.get_xdata())]
     assert [line.get_xydata().tolist() for line in hollow] == [
         [[514, pytest.approx(sum(head["test"]) / 3)]] for head in found["head"].values()
