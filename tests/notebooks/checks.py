@@ -39,7 +39,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-14": "assert recovery(cut[1]) < recovery(cut[4]) < recovery(cut[16])",
         "new-79": "assert at_random < first < smaller",
         "new-70": "assert 0.7 < walk[0.5] < 0.95",
-        "new-81": "assert lora_recovery > recovery(cut[4]) and lora_energy > energy",
+        "new-81": "assert lora_recovery > recovery(cut[4]) and lora_energy > cut_energy",
     },
     "05_intrinsic_dimension": {
         "dimension-16": "assert 30 < d90 <= 400",

@@ -36,7 +36,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
   const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
   return {
-    title: `After ${data.steps[step]}, the spike at ${spike} has reached ${present.length} of ${data.B.length} entries`,
+    title: `After ${data.steps[step]}, the spike at ${spike} reaches ${present.length} of ${data.B.length} entries`,
     readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
     stages: stages.map((stage) => stage.map((value) => value + 0)), // no negative zero
     on: [true, B, H, Pi, G, H],

@@ -12,7 +12,7 @@ from lorabook.workbook.kit.controls import check, slider
 from lorabook.workbook.kit.explorer import Explorer
 
 L = 64
-STEPS = {"the spike alone": 0, "B": 1, "H": 2, "Π": 3, "G": 4, "H again": 5}
+STEPS = {"the spike alone": 0, "B": 1, "the first H": 2, "Π": 3, "G": 4, "the second H": 5}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def shown(state: FastfoodState) -> dict[str, Any]:
     where = next(name for name, step in STEPS.items() if step == state.step)
     kinds = "one size" if sizes == 1 else f"{sizes} different sizes"
     return {
-        "title": f"After {where}, the spike at {state.spike} has reached {len(present)} of {L} entries",
+        "title": f"After {where}, the spike at {state.spike} reaches {len(present)} of {L} entries",
         "readout": f"After {where}: {len(present)} of {L} entries are not zero, with {kinds}.",
         "stages": [stage.tolist() for stage in found],
         "on": [True, state.B, state.H, state.Pi, state.G, state.H],

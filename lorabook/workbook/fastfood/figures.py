@@ -14,30 +14,29 @@ def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
     Args:
         stages: the vector before the first stage and after each; n numbers in each of log2(n) + 1.
     """
-    figure, axes = new_figure(7.0, 4.4)
+    figure, axes = new_figure(7.0, 4.2)
     n = len(stages[0])
     for stage in range(len(stages) - 1):
         h = 2**stage
         for place in range(n):
             upper = place & ~h  # the first of the pair that `place` belongs to
+            look = {"lw": 2.2} if upper == 0 else {"lw": 1, "alpha": 0.35}
             for source in (upper, upper | h):
                 minus = source == place != upper
                 colour, style = (VERMILION, "--") if minus else (BLUE, "-")
-                axes.plot([stage + 0.13, stage + 0.87], [source, place], style, color=colour, lw=1.2)
+                axes.plot([stage + 0.13, stage + 0.87], [source, place], style, color=colour, **look)
+        axes.text(stage + 0.5, -0.75, f"round {stage + 1}: distance {h}", ha="center", va="center")
     for stage, numbers in enumerate(stages):
         for place, number in enumerate(numbers):
             axes.text(stage, place, f"{number:g}".replace("-", "−"), ha="center", va="center")
     axes.plot([], [], "-", color=BLUE, label="added")
     axes.plot([], [], "--", color=VERMILION, label="subtracted")
-    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.12))
-    axes.set_xticks(range(len(stages)), ["x", *(f"h = {2**i}" for i in range(len(stages) - 1))])
-    axes.set_yticks(range(n))
-    axes.set(
-        xlim=(-0.3, len(stages) - 0.7),
-        ylim=(n - 0.4, -0.6),
-        xlabel="round, and the distance of its pairs",
-        ylabel="position",
-    )
+    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06))
+    axes.set_xticks([0, len(stages) - 1], ["x", "H x"])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set(xlim=(-0.3, len(stages) - 0.7), ylim=(n - 0.4, -1.1))
     axes.set_title(f"{len(stages) - 1} rounds, {(len(stages) - 1) * n} additions: H x for {n} values")
     return figure
 

@@ -27,7 +27,11 @@ def test_the_butterfly_s_lines_are_the_hadamard_matrix():
 def test_the_butterfly_writes_every_number():
     stages = [[5, 1.5, 2, 4], [6.5, 3.5, 6, -2], [12.5, 1.5, 0.5, 5.5]]
     (axes,) = butterfly(stages).axes
-    written = {(round(t.get_position()[0]), round(t.get_position()[1])): t.get_text() for t in axes.texts}
+    written = {
+        (round(t.get_position()[0]), round(t.get_position()[1])): t.get_text()
+        for t in axes.texts
+        if "round" not in t.get_text()
+    }
     expected = {(s, i): f"{v:g}".replace("-", "−") for s, numbers in enumerate(stages) for i, v in enumerate(numbers)}
     assert written == expected and "8 additions" in axes.get_title()
 
