@@ -1,6 +1,6 @@
 """Rank, scaling, learning rate, targets, capacity: what to choose, on the pocket model and on SmolLM2-135M.
 
-    python -m scripts.assets.rank_rules --data FILE [--model pocket] [--only ranks alpha targets article capacity]
+    python -m scripts.assets.rank_rules --data FILE [--model pocket] [--only ranks alpha targets ...]
 
 Every run is one pass over real questions (`grid.py`), its learning rate chosen on a validation split (1e-3 * 2^k; the
 search goes on until the best rate has a worse one on either side) and repeated with other seeds; the loss on the test
@@ -14,15 +14,15 @@ split is reported.
   which under Adam is what multiplying its learning rate does.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
 - "capacity": more questions, MANY_QUESTIONS of them; full fine-tuning, and LoRA of CAPACITY_RANKS.
+- "examples": full fine-tuning and LoRA of rank 16 on FEW_QUESTIONS, QUESTIONS and MANY_QUESTIONS.
 
-SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points and seeds: see the tables below.
+SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points: see the tables below.
 
 Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/rank_and_alpha/rules.json.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,14 +32,13 @@ from scripts.assets import grid, records
 from scripts.assets.grid import Setting
 
 RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
-QUESTIONS, MANY_QUESTIONS = 240, 1500
+FEW_QUESTIONS, QUESTIONS, MANY_QUESTIONS = 50, 240, 1500
 RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
 CAPACITY_RANKS = {"pocket": RANKS, "smollm2": (1, 16)}
 ROOT_RANKS = {"pocket": RANKS, "smollm2": (1, 64)}
 ALPHAS = {8: 3, 32: 2, 128: 1}  # and where the search for its rate begins
 BUDGET_RANK, SCALING = 4, 2
 SEEDS = (0, 1, 2)
-FEWER = {"pocket": SEEDS, "smollm2": (0,)}  # of the parts that compare many settings
 FULL = {"pocket": 0, "smollm2": -3}  # where the search for a rate begins, as powers of 2 of 1e-3
 LORA = {"pocket": 2, "smollm2": 1}
 BFLOAT16 = ("smollm2",)  # the models that compute in it
@@ -71,10 +70,10 @@ def setting(model: str, r: int | None, **others) -> Setting:
     return Setting(model, r, half=model in BFLOAT16, **{"questions": QUESTIONS} | others)
 
 
-def chosen(s: Setting, start: int, data: str, seeds: Sequence[int] = SEEDS) -> dict:
+def chosen(s: Setting, start: int, data: str) -> dict:
     """A setting at its best rate: every rate's validation loss, and the runs of all seeds."""
     best, rates = grid.tuned(s, [start], data)
-    runs = [{"seed": seed} | grid.tested(replace(best, seed=seed), data) for seed in seeds]
+    runs = [{"seed": seed} | grid.tested(replace(best, seed=seed), data) for seed in SEEDS]
     mean = sum(run["test"] for run in runs) / len(runs)
     print(f"== {best.folder.name}: lr {best.lr:g}, test {mean:.4f}", flush=True)
     return {"r": s.r, "alpha": s.alpha, "lr": best.lr, "rates": rates, "runs": runs}
@@ -86,7 +85,7 @@ def ranks(model: str, data: str) -> dict:
     return {
         "full": chosen(setting(model, None), FULL[model], data),
         "alpha / r": {r: chosen(s, LORA[model], data) for r, s in lora.items()},
-        "alpha / sqrt(r)": {r: chosen(s, LORA[model], data, FEWER[model]) for r, s in root.items()},
+        "alpha / sqrt(r)": {r: chosen(s, LORA[model], data) for r, s in root.items()},
     }
 
 
@@ -107,13 +106,13 @@ def targets(model: str, data: str) -> dict:
     found = {}
     for name, matched in TARGETS[model].items():
         r = rank_of(model, matched)
-        found[name] = chosen(setting(model, r, alpha=SCALING * r, targets=matched), LORA[model], data, FEWER[model])
+        found[name] = chosen(setting(model, r, alpha=SCALING * r, targets=matched), LORA[model], data)
     r = BUDGET_RANK
     both = setting(model, r, alpha=SCALING * r, targets=("all-linear", EMBEDDINGS[model]))
     best, _ = grid.tuned(replace(both, targets=("all-linear",)), [LORA[model]], data)
     found["all linear + embeddings"] = {
         f"{times:g}": [
-            {"seed": s} | grid.tested(replace(both, k=best.k, embedding_rate=times, seed=s), data) for s in FEWER[model]
+            {"seed": s} | grid.tested(replace(both, k=best.k, embedding_rate=times, seed=s), data) for s in SEEDS
         ]
         for times in EMBEDDING_RATES[model]
     }
@@ -130,10 +129,18 @@ def article(model: str, data: str) -> dict:
 
 def capacity(model: str, data: str) -> dict:
     more = {"questions": MANY_QUESTIONS}
-    full = chosen(setting(model, None, **more), FULL[model], data, FEWER[model])
+    full = chosen(setting(model, None, **more), FULL[model], data)
     lora = {r: setting(model, r, alpha=ALPHA, **more) for r in CAPACITY_RANKS[model]}
-    tuned = {str(r): chosen(s, LORA[model], data, FEWER[model]) for r, s in lora.items()}
+    tuned = {str(r): chosen(s, LORA[model], data) for r, s in lora.items()}
     return more | {"full": full, "lora": tuned}
+
+
+def examples(model: str, data: str) -> dict:
+    methods = {"full": (setting(model, None), FULL[model]), "r = 16": (setting(model, 16, alpha=ALPHA), LORA[model])}
+    return {
+        str(questions): {name: chosen(replace(s, questions=questions), k, data) for name, (s, k) in methods.items()}
+        for questions in (FEW_QUESTIONS, QUESTIONS, MANY_QUESTIONS)
+    }
 
 
 def live() -> float:
@@ -142,7 +149,14 @@ def live() -> float:
     return round(answer_loss(model, held).loss, 4)
 
 
-PARTS = {"ranks": ranks, "alpha": alphas, "targets": targets, "article": article, "capacity": capacity}
+PARTS = {
+    "ranks": ranks,
+    "alpha": alphas,
+    "targets": targets,
+    "article": article,
+    "capacity": capacity,
+    "examples": examples,
+}
 
 
 def main() -> None:
