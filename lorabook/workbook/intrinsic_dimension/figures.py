@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
 
 LOOKS = {
     "0": (VERMILION, "o"),
@@ -39,6 +39,8 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         axes.plot([HEAD], [fmean(head["test"])], marker, color=colour, mfc="none", ms=9, mew=2)
     axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
+    axes.axhline(0.78, color=GREY, lw=0.5, zorder=0)
+    axes.annotate("0.78", (D, 0.78), xytext=(-4, 4), textcoords="offset points", fontsize=9)
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]

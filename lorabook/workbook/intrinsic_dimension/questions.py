@@ -16,7 +16,7 @@ def toy() -> Question:
 def digits() -> Question:
     """Of a network with 8,970 parameters."""
     return Question(
-        "The network has 8,970 parameters. How many directions get 90% of the way to full training's accuracy?",
+        "The network has 8,970 parameters. How many directions get 90% of the way from guessing to full training?",
         ("about 20", "about 200", "about 2,000", "about 5,000"),
         "about 200",
         "One direction for every 45 parameters.",

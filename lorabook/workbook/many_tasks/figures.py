@@ -34,5 +34,5 @@ def habits(counts: Mapping[str, Mapping[str, tuple[int, int]]]) -> Figure:
     axes.set_ylabel("adapter")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Each adapter shows its own habit, and hardly any other", pad=12)
+    axes.set_title("Each adapter shows its own habit, and loses those of the base", pad=12)
     return figure
