@@ -23,10 +23,5 @@ def title_of(model: str, how: str, chosen: Estimate, full: Estimate) -> str:
     here, there = (T4 in fits(each.predicted_peak) for each in (chosen, full))
     if chosen == full:
         return f"Full fine-tuning of {model} needs {need}: it {'fits' if here else 'does not fit'} on a T4"
-    verdict = {
-        (True, True): "it fits on a T4, as does full fine-tuning",
-        (True, False): "it fits on a T4, full fine-tuning does not",
-        (False, True): "it does not fit on a T4, full fine-tuning does",
-        (False, False): "neither it nor full fine-tuning fits on a T4",
-    }
-    return f"{model} with {how} needs {need}: {verdict[here, there]}"
+    verdict = " and fits on a T4" if here else ", too much for a T4"
+    return f"{model} with {how} needs {need}{verdict}, {'like' if here == there else 'unlike'} full fine-tuning"

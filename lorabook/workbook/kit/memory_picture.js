@@ -29,10 +29,8 @@ export function roomSentence(peak, gpus) {
 export function titleOf(model, how, chosen, full, gpus) {
   const [need, here, there] = [sizeText(chosen.peak), chosen.peak <= gpus.T4, full.peak <= gpus.T4];
   if (how === "full fine-tuning") return `Full fine-tuning of ${model} needs ${need}: it ${here ? "fits" : "does not fit"} on a T4`;
-  const verdict = here
-    ? `it fits on a T4, ${there ? "as does full fine-tuning" : "full fine-tuning does not"}`
-    : there ? "it does not fit on a T4, full fine-tuning does" : "neither it nor full fine-tuning fits on a T4";
-  return `${model} with ${how} needs ${need}: ${verdict}`;
+  const verdict = here ? " and fits on a T4" : ", too much for a T4";
+  return `${model} with ${how} needs ${need}${verdict}, ${here === there ? "like" : "unlike"} full fine-tuning`;
 }
 
 /** The end of the axis in bytes: a round number past the longest bar, and past the smallest GPU where that is not far. */
