@@ -42,7 +42,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-81": "assert lora_recovery > recovery(cut[4]) and lora_energy > cut_energy",
     },
     "05_intrinsic_dimension": {
-        "dimension-16": "assert 30 < d90 <= 400",
+        "dimension-16b": "assert 30 < d90 <= 400",
     },
     "07_many_tasks": {
         "tasks-05": "assert after < before - 0.05",

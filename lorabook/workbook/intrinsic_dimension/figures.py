@@ -1,4 +1,4 @@
-"""The figure of notebook 05: what a checkpoint learns in d directions."""
+"""The figures of notebook 05: what a model learns in d directions."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -15,6 +15,29 @@ LOOKS = {
     "100": (BLUE, "D"),
 }  # by percent of pre-training
 HEAD = 514  # parameters of the new layer: a weight of 2 × 256, and 2 biases
+
+
+def digits(accuracy: Mapping[int, float], target: float, title: str) -> Figure:
+    """Test accuracy over d, and a line at the target.
+
+    Args:
+        accuracy: by d, the largest of which is D.
+        target: the accuracy that is 90% of the way from guessing to d = D.
+        title: what to see.
+    """
+    figure, axes = new_figure(6.4, 3.2)
+    axes.plot(list(accuracy), list(accuracy.values()), "o-", color=BLUE, lw=2)
+    axes.axhline(target, color=ORANGE, lw=1.5, ls="--")
+    axes.annotate(f"90% of the way: {target:.2f}", (max(accuracy), target), (-2, -14), textcoords="offset points",
+                  ha="right", color=ORANGE)  # fmt: skip
+    axes.axhline(0.1, color="black", lw=0.8, ls="--")
+    axes.annotate("guessing", (min(accuracy), 0.1), (0, 4), textcoords="offset points", fontsize=9)
+    axes.set_xscale("log")
+    *some, D = accuracy
+    axes.set_xticks([*some, D], [*(f"{d:,}" for d in some), f"D = {D:,}"])
+    axes.minorticks_off()
+    axes.set(xlabel="directions d (log scale)", ylabel="test accuracy", ylim=(0, 1.03), title=title)
+    return figure
 
 
 def accuracy_over_d(found: Mapping[str, Any]) -> Figure:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lorabook.workbook.intrinsic_dimension.figures import accuracy_over_d
+from lorabook.workbook.intrinsic_dimension.figures import accuracy_over_d, digits
 from lorabook.workbook.kit.stored import stored
 
 
@@ -19,3 +19,11 @@ def test_every_checkpoint_is_drawn_over_d_with_the_new_layer_alone():
     assert [line.get_xydata().tolist() for line in hollow] == [
         [[514, pytest.approx(sum(head["test"]) / 3)]] for head in found["head"].values()
     ]
+
+
+def test_the_digits_are_drawn_up_to_all_parameters():
+    (axes,) = digits({30: 0.5, 200: 0.91, 8970: 0.98}, 0.892, "t").axes
+    curve, target, _ = axes.get_lines()
+    assert curve.get_xydata().tolist() == [[30, 0.5], [200, 0.91], [8970, 0.98]]
+    assert set(target.get_ydata()) == {0.892}
+    assert axes.get_xticklabels()[-1].get_text() == "D = 8,970"
