@@ -12,17 +12,14 @@ GIB = 2**30
 COPIES, YELLOW = "fp16 copies of the weights", "#F0E442"
 
 
-def memory_at_peaks(
-    found: Mapping[str, Estimate], apart: Mapping[str, Mapping[str, int]], gpu: tuple[str, int], title: str
-) -> Figure:
+def memory_at_peaks(found: Mapping[str, Estimate], gpu: tuple[str, int], title: str) -> Figure:
     """Two stacked bars for every estimate, between the passes and in the optimizer step; a GPU's memory.
 
-    The first of the two is the fullest point of the forward pass, the loss and the start of the backward pass.
+    The first of the two is the fullest point of the forward pass, the loss and the start of the backward pass. There,
+    mixed precision's copies of the trained weights, 2 bytes a parameter, are drawn apart from the activations.
 
     Args:
         found: the estimates by the names that stand below their two bars.
-        apart: by name, bytes of what else is there between the passes, which is drawn apart from the activations:
-            COPIES, or gradients that exist by then.
         gpu: a GPU's name and its bytes.
         title: what to see.
     """
@@ -35,9 +32,8 @@ def memory_at_peaks(
         for side, (moment, label) in enumerate(((early, "between\npasses"), ("optimizer step", "optimizer\nstep"))):
             parts = alive(each, moment)
             if moment == early:
-                others = apart.get(name, {})
-                parts |= others
-                parts[ACTIVATIONS] -= sum(others.values())
+                parts[COPIES] = 2 * each.trainable
+                parts[ACTIVATIONS] -= parts[COPIES]
             place, bottom = group + 0.4 * side, 0.0
             for part in colours:
                 size = parts.get(part, 0) / GIB
