@@ -10,7 +10,8 @@ from torch.utils._pytree import tree_leaves
 
 
 class StorageCounter(TorchDispatchMode):
-    """While active, adds up the bytes of live tensor storages: `live` now, `peak` at most so far.
+    """While active, adds up the bytes of live tensor storages: `live` now, `peak` at most so far, `timeline` after each
+    operator since it was last emptied.
 
     Counts the `tracked` tensors and every tensor that an operator returns, each storage once however many views it
     has, from its first appearance until Python and autograd let go of it. Memory that an operator uses and frees
@@ -24,6 +25,7 @@ class StorageCounter(TorchDispatchMode):
     def __init__(self, tracked: Iterable[Tensor] = ()):
         super().__init__()
         self.live = self.peak = 0
+        self.timeline: list[int] = []
         self._sizes: dict[int, int] = {}
         for tensor in tracked:
             self.add(tensor)
@@ -47,4 +49,5 @@ class StorageCounter(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self.add(leaf)
+        self.timeline.append(self.live)
         return result

@@ -38,7 +38,8 @@ class DryRun:
 
     `static`: weights, adapter, buffers and the batch, there before the step. `after_forward`: all that was alive
     between forward and backward pass, the optimizer's state included. `peak`: the most at any moment. `path` names
-    device, attention and arithmetic.
+    device, attention and arithmetic. `timeline`: what was alive after each operator, by "forward", "backward" and
+    "optimizer".
     """
 
     static: int
@@ -47,6 +48,7 @@ class DryRun:
     trainable: int
     parameters: int
     path: str
+    timeline: dict[str, list[int]]
 
 
 def dry_run(model: ModelLike, plan: Plan) -> DryRun:
@@ -112,9 +114,14 @@ def _run(source: ModelLike, plan: Plan, device: torch.device) -> DryRun:
         counter = StorageCounter(there)
         before = counter.live
         after_forward: list[int] = []
+        timeline: dict[str, list[int]] = {}
+
+        def end(phase: str) -> None:
+            timeline[phase], counter.timeline = counter.timeline, []
 
         def backward(value: Tensor) -> None:
             after_forward.append(counter.live)
+            end("forward")
             if imitated:
                 imitated.end_forward()
             backward_under_modes(value)
@@ -130,13 +137,15 @@ def _run(source: ModelLike, plan: Plan, device: torch.device) -> DryRun:
             if imitated:
                 imitated.begin_forward()
             gradient_step(loss, batch, 1 / max(1, plan.label_tokens), backward)
+            end("backward")
             nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
             optimizer.step()
             optimizer.zero_grad()
+            end("optimizer")
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else counter.peak
     arithmetic = f"{plan.weights} autocast" if half is not None else "fp32"
     path = f"{device.type}, {plan.attention} attention, {arithmetic}"
-    return DryRun(before, after_forward[-1], peak, *count_parameters(model), path)
+    return DryRun(before, after_forward[-1], peak, *count_parameters(model), path, timeline)
 
 
 def _base_dtype(plan: Plan) -> torch.dtype:

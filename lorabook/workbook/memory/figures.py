@@ -1,15 +1,47 @@
-"""The figures of notebook 02: when a training step needs its memory."""
+"""The figures of notebook 02: what a training step keeps in memory, and when."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from matplotlib.figure import Figure
 
+from lorabook.memory.dry_run import DryRun
 from lorabook.memory.estimate import Estimate
 from lorabook.workbook.kit.alive import ACTIVATIONS, COLOURS, alive
-from lorabook.workbook.kit.figures import GREY, ON_LIGHT, ORANGE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ON_LIGHT, ORANGE, VERMILION, new_figure
 
-GIB = 2**30
+GIB, SMALL = 2**30, 2**18
 COPIES, YELLOW = "fp16 copies of the weights", "#F0E442"
+
+
+def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str) -> Figure:
+    """The bytes alive during a training step, a line for each dry run, its highest point marked; a GPU's memory.
+
+    Forward pass, backward pass and optimizer step are drawn equally wide, and only what changes the memory.
+    """
+    figure, axes = new_figure(8.2, 4.0)
+    axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
+    axes.text(1.98, gpu[1] / GIB - 0.3, f"{gpu[0]}: {gpu[1] / GIB:g} GiB", va="top", ha="right")
+    phases = {"forward": "forward pass", "backward": "backward pass", "optimizer": "optimizer step"}
+    for (name, run), (colour, style) in zip(runs.items(), ((VERMILION, "-"), (BLUE, "-"), (GREEN, "-."))):
+        moments, alive_then = [], []
+        for number, phase in enumerate(phases):
+            live = run.timeline[phase]
+            live = [live[0], *(b for a, b in pairwise(live) if abs(b - a) > SMALL), live[-1]]
+            moments += [number + i / (len(live) - 1) for i in range(len(live))]
+            alive_then += [value / GIB for value in live]
+        axes.plot(moments, alive_then, style, color=colour, lw=1.8, label=name, drawstyle="steps-post")
+        peak = max(range(len(moments)), key=lambda i: alive_then[i])
+        axes.plot(moments[peak], alive_then[peak], "o", color=colour, ms=6)
+        axes.annotate(f"{alive_then[peak]:.1f}", (moments[peak], alive_then[peak]), (0, 5), ha="center",
+                      textcoords="offset points", color=colour, fontweight="bold")  # fmt: skip
+    for border in (1, 2):
+        axes.axvline(border, color=GREY, lw=0.8, zorder=0)
+    axes.set_xticks([0.5, 1.5, 2.5], list(phases.values()))
+    axes.tick_params(axis="x", length=0)
+    axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(0, 24))
+    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.4))
+    return figure
 
 
 def memory_at_peaks(found: Mapping[str, Estimate], gpu: tuple[str, int], title: str) -> Figure:

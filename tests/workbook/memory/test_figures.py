@@ -4,10 +4,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from lorabook.lora import LoRAConfig
+from lorabook.memory.dry_run import dry_run
 from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.workbook.kit.figures import GREY, ORANGE
-from lorabook.workbook.memory.figures import kept_by_case, memory_at_peaks
+from lorabook.workbook.memory.figures import kept_by_case, memory_at_peaks, step_over_time
 
 CASES = {"all frozen": 28.8, "full": 52.8, "all": 53.8}
 
@@ -40,3 +41,12 @@ def test_memory_at_peaks_are_those_of_the_estimate():
     late = [each.moments["optimizer step"] for each in found.values()]
     assert [tops[0.0], tops[1.0]] == pytest.approx(early) and [tops[0.4], tops[1.4]] == pytest.approx(late)
     assert axes.get_lines()[0].get_ydata()[0] == 16
+
+
+def test_a_step_is_drawn_with_its_peak():
+    run = dry_run("pocket", Plan(1.0, batch=2, sequence=64))
+    (axes,) = step_over_time({"full": run}, ("T4", 2**34), "see").axes
+    _, line, mark, *_ = axes.get_lines()
+    assert line.get_label() == "full" and max(line.get_ydata()) == pytest.approx(run.peak / 2**30, abs=1e-3)
+    assert mark.get_ydata()[0] == max(line.get_ydata())
+    assert min(line.get_xdata()) == 0 and max(line.get_xdata()) == 3
