@@ -324,7 +324,7 @@ SAME_EFFECT = Exercise(
     task="The alpha at which the first step has the same effect at another rank.",
     stub='''\
 def same_effect(alpha, r, new_r, rslora):
-    """The alpha at which the first step at rank new_r does as much as it does at rank r
+    """The alpha at which the first step at rank new_r has the same effect as at rank r
     with `alpha`.
 
     The effect is proportional to the rank times the scaling.
