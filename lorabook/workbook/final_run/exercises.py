@@ -90,8 +90,8 @@ def encode_row(question, answer, tokenize, eos, max_length):
 
     tokenize: turns text into a list of ids. Tokenize the three texts separately, then
     concatenate the ids.
-    A row longer than max_length loses the end of its question; MARK, answer and eos
-    stay whole.
+    If that is longer than max_length, the end of the question is cut off. (MARK, answer
+    and eos always fit.)
     """
     raise NotImplementedError
 ''',

@@ -45,7 +45,7 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str)
 
 
 def memory_at_peaks(found: Mapping[str, Estimate], gpu: tuple[str, int], title: str) -> Figure:
-    """Two stacked bars for every estimate, between the passes and in the optimizer step; a GPU's memory.
+    """Two stacked bars for every estimate, after the forward pass and in the optimizer step; a GPU's memory.
 
     The first of the two is the fullest point of the forward pass, the loss and the start of the backward pass. There,
     mixed precision's copies of the trained weights, 2 bytes a parameter, are drawn apart from the activations.
@@ -61,7 +61,7 @@ def memory_at_peaks(found: Mapping[str, Estimate], gpu: tuple[str, int], title: 
     ticks, names = [], []
     for group, (name, each) in enumerate(found.items()):
         early = max(("forward", "loss", "start of backward"), key=lambda moment: each.moments[moment])
-        for side, (moment, label) in enumerate(((early, "between\npasses"), ("optimizer step", "optimizer\nstep"))):
+        for side, (moment, label) in enumerate(((early, "after\nforward"), ("optimizer step", "optimizer\nstep"))):
             parts = alive(each, moment)
             if moment == early:
                 parts[COPIES] = 2 * each.trainable
