@@ -73,7 +73,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-23": "assert predicted / 2 < peak < 2 * predicted",
         "final-25": "assert tuned.loss < base.loss",
         "final-31": "assert torch.allclose(theirs, ours, atol=0.1 if ours.dtype != torch.float32 else 1e-4)",
-        "final-35b": "assert 0 < swapped_gain < own_gain",
+        "final-35b": "assert 0 < other_gain < own_gain",
         "final-38": "assert after_six < base.loss",
         "new-59": "assert after_six < base.loss",
         "final-40": "assert abs((total / tokens).item() - loss) < 0.01",
