@@ -13,7 +13,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs/notebooks.png"
 # Of each notebook the figure that is shown, by the beginning of the line that draws it.
-SHOWN = {"07_many_tasks": "figures.habits(", "02_where_memory_goes": "figures.memory_at_peaks("}
+SHOWN = {"07_many_tasks": "figures.habits(", "02_where_memory_goes": "figures.step_over_time("}
 HEIGHT, GAP = 300, 24
 
 

@@ -1,25 +1,20 @@
-"""The figure of notebook 09: the numbers given are the numbers drawn."""
+"""The figure: the losses given are the losses drawn."""
 
-import numpy as np
 import pytest
 
-from lorabook.workbook.final_run.figures import learning_curve
-from lorabook.workbook.kit.stored import stored
+from lorabook.workbook.final_run.figures import more_questions
 
 
-def test_the_curve_is_over_the_questions_seen():
-    runs = [
-        {"seed": seed, "steps": 4, "questions": 40, "held_out": [[0, 3.0], [2, 2.0 - seed], [4, 1.5]]}
-        for seed in (0, 1)
-    ]
-    (axes,) = learning_curve(runs, "see").axes
-    lines = axes.get_lines()
-    assert [np.asarray(line.get_xdata()).tolist() for line in lines] == [[0, 20, 40]] * 2
-    assert [np.asarray(line.get_ydata()).tolist() for line in lines] == [[3.0, 2.0, 1.5], [3.0, 1.0, 1.5]]
+def test_every_number_of_questions_has_the_mean_of_its_seeds():
+    def runs(*losses):
+        return {"runs": [{"test": loss} for loss in losses]}
 
-
-def test_what_the_notebook_says_of_the_first_questions():
-    for run in stored("final_run", "smollm2_run")["runs"]:
-        (_, before), (step, early), *_, (_, last) = run["held_out"]
-        assert round(run["questions"] * step / run["steps"]) == 223
-        assert (before - early) / (before - last) == pytest.approx(0.7, abs=0.02)
+    examples = {
+        "50": {"full": runs(2.3, 2.5), "r = 16": runs(2.3, 2.3)},
+        "1500": {"full": runs(2.1, 2.2), "r = 16": runs(2.0, 2.2)},
+    }
+    (axes,) = more_questions({"base": {"test": 2.6}, "examples": examples}, "see").axes
+    lines = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    assert lines["full fine-tuning"].tolist() == [[50, pytest.approx(2.4)], [1500, pytest.approx(2.15)]]
+    assert lines["LoRA, r = 16"].tolist() == [[50, pytest.approx(2.3)], [1500, pytest.approx(2.1)]]
+    assert [text.get_text() for text in axes.texts] == ["2.30", "2.10", "before training: 2.60"]

@@ -25,14 +25,11 @@ def runs_in(found: dict):
 @pytest.mark.parametrize("model", RULES["models"])
 def test_every_setting_is_tuned_and_has_every_seed(model):
     stored_model = RULES["models"][model]
-    ranks = stored_model["ranks"]
-    every = [ranks["full"], *runs_in(ranks["alpha / r"]), *runs_in(stored_model["article"])]
     settings = list(runs_in(stored_model))
     assert len(settings) >= 9
     for found in settings:
         assert_rate_is_bracketed(found["rates"], found["lr"])
-        seeds = rank_rules.SEEDS if found in every else rank_rules.FEWER[model]
-        assert [run["seed"] for run in found["runs"]] == list(seeds)
+        assert [run["seed"] for run in found["runs"]] == list(rank_rules.SEEDS)
         assert all(
             run["lr"] == found["lr"] and run["test"] < RULES["models"][model]["base"]["test"] for run in found["runs"]
         )
@@ -57,6 +54,16 @@ def test_more_questions_leave_low_ranks_further_behind(model):
     assert ranks == [f"r = {r}, α/r" for r in rank_rules.CAPACITY_RANKS[model]]
     assert all(fmean(many[name].losses) < fmean(few[name].losses) for name in many)
     assert all(recovery(many, name) < recovery(few, name) for name in ranks)
+
+
+@pytest.mark.parametrize("model", RULES["models"])
+def test_more_questions_help_lora_and_full_fine_tuning_alike(model):
+    found = RULES["models"][model]["examples"]
+    assert list(found) == [str(n) for n in (rank_rules.FEW_QUESTIONS, rank_rules.QUESTIONS, rank_rules.MANY_QUESTIONS)]
+    for method in ("full", "r = 16"):
+        losses = [fmean(run["test"] for run in each[method]["runs"]) for each in found.values()]
+        assert base_loss(model) > losses[0] > losses[1] > losses[2]
+        assert [each[method]["r"] for each in found.values()] == [None if method == "full" else 16] * 3
 
 
 @pytest.mark.parametrize("model", RULES["models"])
