@@ -3,12 +3,10 @@
 import pytest
 from matplotlib.colors import to_hex
 
-from lorabook.lora import LoRAConfig
 from lorabook.memory.dry_run import dry_run
-from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
 from lorabook.workbook.kit.figures import GREY, ORANGE
-from lorabook.workbook.memory.figures import kept_by_case, memory_at_peaks, step_over_time
+from lorabook.workbook.memory.figures import kept_by_case, step_over_time
 
 CASES = {"all frozen": 28.8, "full": 52.8, "all": 53.8}
 
@@ -23,24 +21,6 @@ def test_cases_are_drawn_from_top_to_bottom_in_two_parts():
     assert {to_hex(bar.get_facecolor()) for bar in frozen} == {GREY.lower()}
     assert {to_hex(bar.get_facecolor()) for bar in trained} == {ORANGE.lower()}
     assert [text.get_text().strip() for text in axes.texts][:3] == ["53.8", "52.8", "28.8"]
-
-
-def test_memory_at_peaks_are_those_of_the_estimate():
-    found = {
-        "full": estimate("bigcode/starcoderbase-1b", Plan(1.0)),
-        "LoRA": estimate("bigcode/starcoderbase-1b", Plan(LoRAConfig(r=16))),
-    }
-    (axes,) = memory_at_peaks(found, ("T4", 2**34), "see").axes
-    sizes = [bar.get_height() for bar in axes.patches if bar.get_x() < 0.1]  # full fine-tuning's, between the passes
-    assert 2 * found["full"].trainable / 2**30 in sizes
-    tops = {}
-    for bar in axes.patches:
-        place = round(bar.get_x() + bar.get_width() / 2, 2)
-        tops[place] = max(tops.get(place, 0), (bar.get_y() + bar.get_height()) * 2**30)
-    early = [max(each.moments[m] for m in ("forward", "loss", "start of backward")) for each in found.values()]
-    late = [each.moments["optimizer step"] for each in found.values()]
-    assert [tops[0.0], tops[1.0]] == pytest.approx(early) and [tops[0.4], tops[1.4]] == pytest.approx(late)
-    assert axes.get_lines()[0].get_ydata()[0] == 16
 
 
 def test_a_step_is_drawn_with_its_peak():
