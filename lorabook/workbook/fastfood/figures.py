@@ -20,11 +20,11 @@ def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
         h = 2**stage
         for place in range(n):
             upper = place & ~h  # the first of the pair that `place` belongs to
-            look = {"lw": 2.2} if upper == 0 else {"lw": 1, "alpha": 0.35}
+            width, alpha = (2.2, 1) if upper == 0 else (1, 0.35)
             for source in (upper, upper | h):
                 minus = source == place != upper
                 colour, style = (VERMILION, "--") if minus else (BLUE, "-")
-                axes.plot([stage + 0.13, stage + 0.87], [source, place], style, color=colour, **look)
+                axes.plot([stage + 0.13, stage + 0.87], [source, place], style, color=colour, lw=width, alpha=alpha)
         axes.text(stage + 0.5, -0.75, f"round {stage + 1}: distance {h}", ha="center", va="center")
     for stage, numbers in enumerate(stages):
         for place, number in enumerate(numbers):
