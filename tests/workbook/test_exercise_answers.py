@@ -1,6 +1,7 @@
 """The exercises held against outside oracles, and answers that are no mistake of the bank: right ones and odd ones."""
 
 import linecache
+import signal
 import time
 from typing import Any
 
@@ -286,15 +287,23 @@ def test_the_smallest_input_is_shown():
     )
 
 
-def test_an_endless_loop_ends(monkeypatch):
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_an_endless_loop_ends(handler, monkeypatch):
+    """Also in a program that ignores Ctrl-C, as one does that a script started in the background."""
+
     def endless(n):
         while True:
             n += 1
 
     monkeypatch.setattr(kit, "SECONDS", 0.3)
-    line = judge(exercise_of(cases(lambda n: f"for n = {n}", (2,)), lambda n: n), endless)
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        line = judge(exercise_of(cases(lambda n: f"for n = {n}", (2,)), lambda n: n), endless)
+        assert signal.getsignal(signal.SIGINT) == handler
+        time.sleep(0.5)  # and nothing comes afterwards
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert line == "✗ toy: your code was stopped after 0.3 seconds. Is there a loop that never ends?"
-    time.sleep(0.5)  # and nothing comes afterwards
 
 
 def test_an_interrupt_is_one_line():

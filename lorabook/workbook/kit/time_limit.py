@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     timer = threading.Timer(seconds, stop)
     timer.daemon = True
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:  # as in a program that a script started in the background: it could not be stopped
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     timer.start()
     try:
         yield
@@ -41,3 +45,5 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise
     finally:
         timer.cancel()
+        if before == signal.SIG_IGN:
+            signal.signal(signal.SIGINT, before)
