@@ -36,19 +36,22 @@ from lorabook.step.optimizer import make_optimizer, trained
 class DryRun:
     """Bytes that one training step held, and what was run.
 
-    `static`: weights, adapter, buffers and the batch, there before the step. `after_forward`: all that was alive
-    between forward and backward pass, the optimizer's state included. `peak`: the most at any moment. `path` names
-    device, attention and arithmetic. `timeline`: what was alive after each operator, by "forward", "backward" and
-    "optimizer".
+    `static`: weights, adapter, buffers and the batch, there before the step. `peak`: the most at any moment. `path`
+    names device, attention and arithmetic. `timeline`: what was alive after each operator, by "forward", "backward"
+    and "optimizer".
     """
 
     static: int
-    after_forward: int
     peak: int
     trainable: int
     parameters: int
     path: str
     timeline: dict[str, list[int]]
+
+    @property
+    def after_forward(self) -> int:
+        """All that was alive between forward and backward pass, the optimizer's state included."""
+        return self.timeline["forward"][-1]
 
 
 def dry_run(model: ModelLike, plan: Plan) -> DryRun:
@@ -113,14 +116,12 @@ def _run(source: ModelLike, plan: Plan, device: torch.device) -> DryRun:
         there = [*model.parameters(), *model.buffers(), batch.input_ids, batch.label_positions, batch.labels]
         counter = StorageCounter(there)
         before = counter.live
-        after_forward: list[int] = []
         timeline: dict[str, list[int]] = {}
 
         def end(phase: str) -> None:
             timeline[phase], counter.timeline = counter.timeline, []
 
         def backward(value: Tensor) -> None:
-            after_forward.append(counter.live)
             end("forward")
             if imitated:
                 imitated.end_forward()
@@ -145,7 +146,7 @@ def _run(source: ModelLike, plan: Plan, device: torch.device) -> DryRun:
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else counter.peak
     arithmetic = f"{plan.weights} autocast" if half is not None else "fp32"
     path = f"{device.type}, {plan.attention} attention, {arithmetic}"
-    return DryRun(before, after_forward[-1], peak, *count_parameters(model), path, timeline)
+    return DryRun(before, peak, *count_parameters(model), path, timeline)
 
 
 def _base_dtype(plan: Plan) -> torch.dtype:

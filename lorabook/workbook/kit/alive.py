@@ -15,19 +15,15 @@ COLOURS = {
 }
 
 
-def alive(found: Estimate, moment: str) -> dict[str, int]:
-    """The bytes alive at a moment of `Estimate.moments`, by the names of COLOURS.
+def at_peak(found: Estimate) -> dict[str, int]:
+    """The bytes alive at the fullest moment, by the names of COLOURS.
 
     Gradients are counted where all of them are there, at the end of the backward pass and in the optimizer step. What
     is neither weights nor state nor gradients is the optimizer's workspace in its step, and activations and loss else.
     """
+    moment = max(found.moments, key=lambda moment: found.moments[moment])
     part = found.components
     parts = {name: part[name] for name in ("frozen weights", "buffers", "trainable weights", "optimizer state")}
     parts["gradients"] = part["gradients"] if moment in ("end of backward", "optimizer step") else 0
     rest = found.moments[moment] - sum(parts.values())
     return parts | {ACTIVATIONS: 0, WORKSPACE: 0} | {WORKSPACE if moment == "optimizer step" else ACTIVATIONS: rest}
-
-
-def at_peak(found: Estimate) -> dict[str, int]:
-    """The bytes alive at the fullest moment."""
-    return alive(found, max(found.moments, key=lambda moment: found.moments[moment]))
