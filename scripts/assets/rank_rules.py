@@ -14,7 +14,7 @@ split is reported.
   which under Adam is what multiplying its learning rate does.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
 - "capacity": more questions, MANY_QUESTIONS of them; full fine-tuning, and LoRA of CAPACITY_RANKS.
-- "examples": full fine-tuning and LoRA of rank 16 on FEW_QUESTIONS, QUESTIONS and MANY_QUESTIONS.
+- "few": the same on FEW_QUESTIONS, with FEW_RANKS.
 
 SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points: see the tables below.
 
@@ -24,6 +24,7 @@ Runs are kept in build/grid and not repeated. Writes lorabook/assets/results/ran
 import argparse
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lorabook.lora import count_parameters
@@ -35,6 +36,7 @@ RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
 FEW_QUESTIONS, QUESTIONS, MANY_QUESTIONS = 50, 240, 1500
 RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
 CAPACITY_RANKS = {"pocket": RANKS, "smollm2": (1, 16)}
+FEW_RANKS = {"pocket": (16,), "smollm2": (16,)}
 ROOT_RANKS = {"pocket": RANKS, "smollm2": (1, 64)}
 ALPHAS = {8: 3, 32: 2, 128: 1}  # and where the search for its rate begins
 BUDGET_RANK, SCALING = 4, 2
@@ -127,19 +129,14 @@ def article(model: str, data: str) -> dict:
     return {name: chosen(s, LORA[model], data) for name, s in settings.items()}
 
 
-def capacity(model: str, data: str) -> dict:
-    more = {"questions": MANY_QUESTIONS}
-    full = chosen(setting(model, None, **more), FULL[model], data)
-    lora = {r: setting(model, r, alpha=ALPHA, **more) for r in CAPACITY_RANKS[model]}
-    tuned = {str(r): chosen(s, LORA[model], data) for r, s in lora.items()}
-    return more | {"full": full, "lora": tuned}
-
-
-def examples(model: str, data: str) -> dict:
-    methods = {"full": (setting(model, None), FULL[model]), "r = 16": (setting(model, 16, alpha=ALPHA), LORA[model])}
+def on(questions: int, ranks: dict, model: str, data: str) -> dict:
+    """Full fine-tuning, and LoRA of the model's ranks, on so many questions."""
+    full = chosen(setting(model, None, questions=questions), FULL[model], data)
+    lora = {r: setting(model, r, alpha=ALPHA, questions=questions) for r in ranks[model]}
     return {
-        str(questions): {name: chosen(replace(s, questions=questions), k, data) for name, (s, k) in methods.items()}
-        for questions in (FEW_QUESTIONS, QUESTIONS, MANY_QUESTIONS)
+        "questions": questions,
+        "full": full,
+        "lora": {str(r): chosen(s, LORA[model], data) for r, s in lora.items()},
     }
 
 
@@ -154,8 +151,8 @@ PARTS = {
     "alpha": alphas,
     "targets": targets,
     "article": article,
-    "capacity": capacity,
-    "examples": examples,
+    "capacity": partial(on, MANY_QUESTIONS, CAPACITY_RANKS),
+    "few": partial(on, FEW_QUESTIONS, FEW_RANKS),
 }
 
 

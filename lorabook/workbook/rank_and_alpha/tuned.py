@@ -32,17 +32,18 @@ def base_loss(model: str = "pocket") -> float:
 def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     """By name: "full fine-tuning", "r = 16, α/r", "r = 16, α/√r", "α = 8", "MLP, r = 6" …
 
-    `model` is "pocket" or "smollm2", which has fewer. `questions` is 240 or 1500; with 1500, there are full fine-tuning
-    and some ranks.
+    `model` is "pocket" or "smollm2", which has fewer. `questions` is 240, or 50 or 1500; with those, there are full
+    fine-tuning and some ranks.
     """
     record = stored("rank_and_alpha", "rules")
     rules = record["models"][model]
-    if questions not in (record["questions"], rules["capacity"]["questions"]):
-        raise ValueError(f"There are no runs on {questions} questions; there are on 240 and on 1500.")
-    if questions == rules["capacity"]["questions"]:
-        many = {"full fine-tuning": rules["capacity"]["full"]}
-        many |= {f"r = {r}, α/r": each for r, each in rules["capacity"]["lora"].items()}
-        return {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in many.items()}
+    other = {rules[part]["questions"]: rules[part] for part in ("few", "capacity")}
+    if questions != record["questions"] and questions not in other:
+        raise ValueError(f"There are no runs on {questions} questions; there are on 240, 50 and 1500.")
+    if questions in other:
+        runs = {"full fine-tuning": other[questions]["full"]}
+        runs |= {f"r = {r}, α/r": each for r, each in other[questions]["lora"].items()}
+        return {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in runs.items()}
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
     for rule, written in (("alpha / r", "α/r"), ("alpha / sqrt(r)", "α/√r")):

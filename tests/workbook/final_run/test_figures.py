@@ -1,20 +1,24 @@
-"""The figure: the losses given are the losses drawn."""
+"""The figure: the losses stored are the losses drawn."""
+
+from statistics import fmean
 
 import pytest
 
 from lorabook.workbook.final_run.figures import more_questions
+from lorabook.workbook.kit.stored import stored
 
 
-def test_every_number_of_questions_has_the_mean_of_its_seeds():
-    def runs(*losses):
-        return {"runs": [{"test": loss} for loss in losses]}
+@pytest.mark.parametrize("model", ["pocket", "smollm2"])
+def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
+    def mean(runs):
+        return pytest.approx(fmean(run["test"] for run in runs["runs"]))
 
-    examples = {
-        "50": {"full": runs(2.3, 2.5), "r = 16": runs(2.3, 2.3)},
-        "1500": {"full": runs(2.1, 2.2), "r = 16": runs(2.0, 2.2)},
-    }
-    (axes,) = more_questions({"base": {"test": 2.6}, "examples": examples}, "see").axes
-    lines = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
-    assert lines["full fine-tuning"].tolist() == [[50, pytest.approx(2.4)], [1500, pytest.approx(2.15)]]
-    assert lines["LoRA, r = 16"].tolist() == [[50, pytest.approx(2.3)], [1500, pytest.approx(2.1)]]
-    assert [text.get_text() for text in axes.texts] == ["2.30", "2.10", "before training: 2.60"]
+    found = stored("rank_and_alpha", "rules")["models"][model]
+    (axes,) = more_questions(model, "see").axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    few, ranks, many = found["few"], found["ranks"], found["capacity"]
+    full = [mean(few["full"]), mean(ranks["full"]), mean(many["full"])]
+    lora = [mean(few["lora"]["16"]), mean(ranks["alpha / r"]["16"]), mean(many["lora"]["16"])]
+    assert lines["full fine-tuning"] == [[50, full[0]], [240, full[1]], [1500, full[2]]]
+    assert lines["LoRA, r = 16"] == [[50, lora[0]], [240, lora[1]], [1500, lora[2]]]
+    assert axes.texts[-1].get_text() == f"before training: {found['base']['test']:.2f}"
