@@ -5,7 +5,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
-from lorabook.workbook.rank_and_alpha.tuned import base_loss, tuned_runs
+from lorabook.workbook.kit.tuned import base_loss, tuned_runs
 
 COUNTS = (50, 240, 1500)  # training questions
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker

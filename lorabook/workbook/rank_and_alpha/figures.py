@@ -18,7 +18,7 @@ from lorabook.workbook.kit.figures import (
     new_figure,
     new_panes,
 )
-from lorabook.workbook.rank_and_alpha.tuned import Tuned
+from lorabook.workbook.kit.tuned import Tuned
 
 LOOKS = {
     "full": ("black", "D"),

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lorabook.workbook.kit.stored import stored
+from lorabook.workbook.kit.tuned import Tuned, tuned_runs
 from lorabook.workbook.rank_and_alpha import figures as figures_03
 from lorabook.workbook.rank_and_alpha.figures import Series
 from lorabook.workbook.rank_and_alpha.sweep import Run, Sweep, all_methods, by_rate, tuned
-from lorabook.workbook.rank_and_alpha.tuned import Tuned, tuned_runs
 
 
 def run(lr: float, loss: float, seed: int = 0, **fields) -> Run:

@@ -5,7 +5,7 @@ from statistics import fmean
 import pytest
 
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.rank_and_alpha.tuned import base_loss, tuned_runs
+from lorabook.workbook.kit.tuned import base_loss, tuned_runs
 from scripts.assets import forgetting, rank_rules
 from tests.kit.tuned_rates import assert_rate_is_bracketed
 

@@ -1,4 +1,4 @@
-"""The stored fine-tunes of notebook 03, each at its best learning rate, by a name that a reader can type."""
+"""The stored fine-tunes, each at its best learning rate, by a name that a reader can type."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
