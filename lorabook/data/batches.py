@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from lorabook.data.examples import Example
 from lorabook.errors import DataError
 
-POOL_BATCHES = 8  # rows are sorted by length within pools of about so many batches
+POOL_BATCHES = 32  # rows are sorted by length within pools of about so many batches
+LENGTH_NOISE = 0.02  # of a row's length, so that other rows meet in every epoch: a tenth pads 4 to 8% more
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def check_rows(model: nn.Module, examples: Sequence[Example]) -> None:
 def length_batches(lengths: Sequence[int], tokens: int, rng: np.random.Generator | None = None) -> list[list[int]]:
     """Groups of row numbers, each with rows * longest <= `tokens` (a longer row stands alone).
 
-    Rows are shuffled, then sorted by length, with up to a tenth of noise, within pools, so that neighbours pad little;
+    Rows are shuffled, then sorted by length, with 2% of noise, within pools, so that neighbours pad little;
     the groups come back shuffled. Without `rng`: sorted, in order, the same every time (for evaluation).
     """
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
@@ -86,7 +87,7 @@ def length_batches(lengths: Sequence[int], tokens: int, rng: np.random.Generator
         rows = np.concatenate([np.asarray(group, dtype=int), order[start : start + pool]])
         keys = np.asarray([lengths[i] for i in rows], dtype=float)
         if rng is not None:
-            keys *= rng.uniform(0.9, 1.1, len(keys))
+            keys *= rng.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(keys))
         group, longest = [], 0
         for i in rows[np.argsort(keys, kind="stable")]:
             longest = max(longest, lengths[i])

@@ -55,7 +55,17 @@ def settings(batch_tokens: int, **changes: Any) -> TrainConfig:
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: gathered(p.detach()).clone() for name, p in model.named_parameters()}
+    """All of them, with zeros for the bias of the keys.
+
+    It adds the same to every score of a query, which the softmax ignores: its gradient is rounding, and Adam makes
+    whole steps of that.
+    """
+    found = {name: gathered(p.detach()).clone() for name, p in model.named_parameters()}
+    for name, bias in found.items():
+        if name.endswith("c_attn.bias"):
+            queries = found[name.removesuffix("c_attn.bias") + "c_proj.bias"].numel()
+            bias[queries : queries + (bias.numel() - queries) // 2] = 0  # then the keys, then as many values
+    return found
 
 
 def own_memory() -> int:
