@@ -160,7 +160,7 @@ def test_a_whole_run_in_half_precision(gpu, checkpointing, monkeypatch, sdpa_cal
     assert [s.loss for s in steps] == pytest.approx([s.loss for s in exact.steps], rel=tolerance)
     assert steps[0].grad_norm == pytest.approx(exact.steps[0].grad_norm, rel=10 * tolerance)
     (_, first), (_, last) = histories[0].held_out
-    assert last == pytest.approx(exact.held_out[1][1], rel=tolerance) and last < 0.95 * first
+    assert last == pytest.approx(exact.held_out[1][1], rel=tolerance) and last < 0.97 * first
     factors = {f"{name}.{factor}" for name, _ in lora_layers(model) for factor in "AB"}
     assert set(differing(before, values(model))) == factors
 

@@ -26,11 +26,10 @@ export function roomSentence(peak, gpus) {
 }
 
 /** `gpu_room.py`: what a model needs in a setting, and whether a T4 has room for it. */
-export function titleOf(model, how, chosen, full, gpus) {
-  const [need, here, there] = [sizeText(chosen.peak), chosen.peak <= gpus.T4, full.peak <= gpus.T4];
+export function titleOf(model, how, chosen, gpus) {
+  const [need, here] = [sizeText(chosen.peak), chosen.peak <= gpus.T4];
   if (how === "full fine-tuning") return `Full fine-tuning of ${model} needs ${need}: it ${here ? "fits" : "does not fit"} on a T4`;
-  const verdict = here ? " and fits on a T4" : ", too much for a T4";
-  return `${model} with ${how} needs ${need}${verdict}, ${here === there ? "like" : "unlike"} full fine-tuning`;
+  return `${model} with ${how} needs ${need}${here ? " and fits on a T4" : ", too much for a T4"}`;
 }
 
 /** The end of the axis in bytes: a round number past the longest bar, and past the smallest GPU where that is not far. */
@@ -111,7 +110,7 @@ export function drawMemory(shown, width) {
     const left = Math.floor(i / rows) * (column + 16);
     const at = y + 19 * ((i % rows) + Number(both));
     drawn.push(rect(left, at - 10, 11, 11, PARTS[part]), text(left + 18, at, part));
-    const sizes = bars.map(([, found]) => (found[part] ? sizeText(found[part]) : "–"));
+    const sizes = bars.map(([, found]) => (found[part] ? sizeText(found[part]) : "0"));
     if (both) drawn.push(text(left + column, at, sizes[0], { "text-anchor": "end", fill: COLOUR.muted }));
     drawn.push(text(left + column - (both ? 84 : 0), at, sizes.at(-1), { "text-anchor": "end", "font-weight": 600 }));
   });

@@ -16,7 +16,7 @@ function shownMemory(state, data) {
   const most = largestBatch(shape, plan, data.gpus.T4 - data.spare);
   const share = fixed((chosen.trainable / chosen.parameters) * 100, 2);
   return {
-    title: titleOf(name, how, chosen, full, data.gpus),
+    title: titleOf(name, how, chosen, data.gpus),
     readout: [
       `${name}, ${how}: ${grouped(chosen.trainable)} of ${grouped(chosen.parameters)} parameters trained (${share}%).`,
       `Peak: ${sizeText(chosen.peak)}, ${data.moments[moment]}. Full fine-tuning: ${sizeText(full.peak)}.`,

@@ -18,7 +18,7 @@ function shownLoRA(state, data) {
   const [full, chosen] = [estimated({ ...setting, full: true }), estimated(setting)];
   const beside = setting.full ? "" : ` Full fine-tuning: ${sizeText(full.peak)}.`;
   return {
-    title: titleOf(setting.name, setting.how, chosen, full, data.gpus),
+    title: titleOf(setting.name, setting.how, chosen, data.gpus),
     readout: [
       trainedLine(setting, chosen),
       `Peak: ${sizeText(chosen.peak)} with ${stepWords(setting)}.${beside}`,
