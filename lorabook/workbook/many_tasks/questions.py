@@ -6,8 +6,7 @@ from lorabook.workbook.kit.question import Question
 def times_less_disk() -> Question:
     """Of a hundred tasks of StarCoderBase-1B."""
     return Question(
-        "Store one copy of the 1B model (fp16) and 100 adapters (r = 16, fp32) instead of 100 copies. By what factor "
-        "does disk use shrink?",
+        "Store one copy of the model and 100 adapters instead of 100 copies. By what factor does disk use shrink?",
         ("about 3", "about 35", "about 100", "about 1,000"),
         "about 35",
         "The base is still there once, and a hundred adapters weigh about twice as much as it.",

@@ -63,6 +63,33 @@ def rate_curves(runs: Mapping[str, Tuned]) -> Figure:
     return figure
 
 
+def recovery_by_rank(lines: Mapping[str, Mapping[int, float]], title: str) -> Figure:
+    """Recovery over the rank, a colour for each model, whose second line is dashed.
+
+    Args:
+        lines: by name, "MODEL, … questions", the recovery by rank.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.6, 3.6)
+    axes.axhline(1, color="black", lw=0.8)
+    colours: dict[str, str] = {}
+    for name, values in lines.items():
+        model = name.partition(",")[0]
+        dashed = model in colours
+        colour = colours.setdefault(model, (BLUE, VERMILION)[len(colours) % 2])
+        axes.plot(*zip(*sorted(values.items())), "--s" if dashed else "-o", color=colour, lw=2, ms=6, label=name)
+    ranks = sorted({r for values in lines.values() for r in values})
+    axes.set_xscale("log")
+    axes.set_xticks(ranks, [str(r) for r in ranks])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.margins(y=0.12)
+    axes.annotate("full fine-tuning", (ranks[0], 1), (0, 4), textcoords="offset points", fontsize=9)
+    axes.set(xlabel="rank r (log scale)", ylabel="recovery", title=title)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return figure
+
+
 def budget_dots(runs: Mapping[str, Tuned], equal: Sequence[str], larger: Sequence[str] = ()) -> Figure:
     """Test loss of every way to spend a budget, a dot for each seed and a bar at their mean, in the order given.
 

@@ -64,7 +64,7 @@ def test_without_an_answer_nothing_is_kept(file, shown):
     for _ in range(2):
         verdicts()
     assert shown[0] == shown[1] and not file.parent.exists()
-    assert [row[1:3] for row in rows(shown[0])] == [["–", f"**{s.verdict}**"] for s in STATEMENTS]
+    assert [row[:2] for row in rows(shown[0])] == [[str(n), f"**{s.verdict}**"] for n, s in enumerate(STATEMENTS, 1)]
 
 
 def test_what_was_said_stands_beside_the_verdict(file, shown):
@@ -92,7 +92,7 @@ def test_a_spoiled_file_holds_nothing(file, spoiled, shown):
     file.parent.mkdir(parents=True)
     file.write_text(spoiled, encoding="latin-1")
     verdicts()
-    assert all(row[1] == "–" for row in rows(shown[0]))
+    assert [row[1] for row in rows(shown[0])] == [f"**{s.verdict}**" for s in STATEMENTS]  # and no column for answers
     Board().choices[2].value = "true"
     assert json.loads(file.read_text("utf-8"))["3"] == "true"
 
