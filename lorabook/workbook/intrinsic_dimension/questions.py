@@ -17,9 +17,9 @@ def digits() -> Question:
     """Of a network with 8,970 parameters."""
     return Question(
         "The network has 8,970 parameters. How many directions get 90% of the way from guessing to full training?",
-        ("about 20", "about 200", "about 2,000", "about 5,000"),
-        "about 200",
-        "One direction for every 45 parameters.",
+        ("about 15", "about 150", "about 1,500", "about 5,000"),
+        "about 150",
+        "One direction for every 60 parameters.",
     )
 
 

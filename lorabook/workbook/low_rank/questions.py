@@ -13,11 +13,11 @@ def rank_of_the_change() -> Question:
     )
 
 
-def half_of_the_update() -> Question:
-    """Of the control that has the energy of the first terms of ΔW."""
+def other_terms() -> Question:
+    """Of the control that leaves the first terms of ΔW out."""
     return Question(
-        "The first 4 terms have 26% of the energy and recover 72%. Half of ΔW has 25%. What does 0.5 ΔW recover?",
-        ("about 25%", "about 50%", "about 70%", "about 80%"),
-        "about 80%",
-        "The loss falls fastest at the start.",
+        "The first 4 terms recover 72%. What do the other 252 terms recover without them?",
+        ("about 10%", "about 30%", "about 70%", "about 95%"),
+        "about 70%",
+        "As much as the first four.",
     )
