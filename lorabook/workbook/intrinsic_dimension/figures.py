@@ -17,12 +17,13 @@ LOOKS = {
 HEAD = 514  # parameters of the new layer: a weight of 2 × 256, and 2 biases
 
 
-def digits(accuracy: Mapping[int, float], target: float, title: str) -> Figure:
-    """Test accuracy over d, and a line at the target.
+def digits(accuracy: Mapping[int, float], target: float, d90: float, title: str) -> Figure:
+    """Test accuracy over d, with a line at the target and one where the curve meets it.
 
     Args:
         accuracy: by d, the largest of which is D.
         target: the accuracy that is 90% of the way from guessing to d = D.
+        d90: where the curve reaches it.
         title: what to see.
     """
     figure, axes = new_figure(6.4, 3.2)
@@ -30,6 +31,8 @@ def digits(accuracy: Mapping[int, float], target: float, title: str) -> Figure:
     axes.axhline(target, color=ORANGE, lw=1.5, ls="--")
     axes.annotate(f"90% of the way: {target:.2f}", (max(accuracy), target), (-2, -14), textcoords="offset points",
                   ha="right", color=ORANGE)  # fmt: skip
+    axes.plot([d90, d90], [0, target], color=ORANGE, lw=1.5, ls="--")
+    axes.annotate("d90", (d90, 0), (5, 6), textcoords="offset points", color=ORANGE)
     axes.axhline(0.1, color="black", lw=0.8, ls="--")
     axes.annotate("guessing", (min(accuracy), 0.1), (0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")

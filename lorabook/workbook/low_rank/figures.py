@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -56,23 +55,35 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def along_the_path(walk: Mapping[float, float], title: str, mark: float = 0.5) -> Figure:
-    """What t ΔW recovers over t, with a dot and its height at t = `mark`, and beside it 1 - (1 - t)².
+PARTS = {  # of ΔW: colour and marker
+    "first terms": (ORANGE, "^"),
+    "other terms": (VERMILION, "v"),
+    "random entries": (GREY, "D"),
+}
+
+
+def along_the_path(walk: Mapping[float, float], parts: Mapping[str, Mapping[float, float]], title: str) -> Figure:
+    """What t ΔW recovers over t, and what parts of ΔW recover over how far they go along it.
 
     Args:
         walk: {t: recovery}, both from 0 to 1.
+        parts: by name of PARTS, {fraction of the way: recovery}.
         title: what to see.
-        mark: one of the t.
     """
-    figure, axes = new_figure(6.0, 3.2)
-    axes.plot([0, *walk], [0, *(100 * value for value in walk.values())], "o-", color=BLUE, lw=2, ms=4)
-    at = (mark, 100 * walk[mark])
-    axes.plot(*([value] for value in at), "o", color=VERMILION, ms=9)
-    axes.annotate(f"t = {mark}: {at[1]:.0f}%", at, (16, -22), textcoords="offset points", color=VERMILION)
-    t = np.linspace(0, 1, 101)
-    axes.plot(t, 100 * (1 - (1 - t) ** 2), ":", color=GREY, lw=1.5, zorder=0)
-    axes.annotate("1 − (1 − t)²", (0.3, 51), (4, -16), textcoords="offset points", color=GREY)
-    axes.set(xlabel="t: how far from W0 to W0 + ΔW", ylabel="recovery (%)", xlim=(0, 1.02), ylim=(0, 106), title=title)
+    figure, axes = new_figure(7.0, 3.8)
+    axes.plot([0, *walk], [0, *(100 * value for value in walk.values())], "o-", color=BLUE, lw=2, ms=4, label="t ΔW")
+    for name, found in parts.items():
+        colour, marker = PARTS[name]
+        heights = [100 * value for value in found.values()]
+        axes.plot(list(found), heights, marker, color=colour, ms=9, label=name)
+        if name != "random entries":
+            for at, height in zip(found, heights):
+                shift = (-8, 8) if name == "first terms" else (8, -12)
+                axes.annotate(f"{height:.0f}%", (at, height), shift, textcoords="offset points", color=colour,
+                              ha="right" if shift[0] < 0 else "left")  # fmt: skip
+    axes.set(xlabel="how far along ΔW (fraction of the way from W0 to W0 + ΔW)", ylabel="recovery (%)",
+             xlim=(0, 1.02), ylim=(0, 108), title=title)  # fmt: skip
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

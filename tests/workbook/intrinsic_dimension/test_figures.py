@@ -22,8 +22,9 @@ def test_every_checkpoint_is_drawn_over_d_with_the_new_layer_alone():
 
 
 def test_the_digits_are_drawn_up_to_all_parameters():
-    (axes,) = digits({30: 0.5, 200: 0.91, 8970: 0.98}, 0.892, "t").axes
-    curve, target, _ = axes.get_lines()
+    (axes,) = digits({30: 0.5, 200: 0.91, 8970: 0.98}, 0.892, 150, "t").axes
+    curve, target, found, _ = axes.get_lines()
+    assert found.get_xydata().tolist() == [[150, 0], [150, 0.892]]
     assert curve.get_xydata().tolist() == [[30, 0.5], [200, 0.91], [8970, 0.98]]
     assert set(target.get_ydata()) == {0.892}
     assert axes.get_xticklabels()[-1].get_text() == "D = 8,970"

@@ -61,7 +61,13 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
 
 
 def test_the_walk_starts_at_no_change_and_one_point_is_marked():
-    (axes,) = figures_04.along_the_path({0.5: 0.82, 1.0: 1.0}, "t").axes
-    walk, mark = [line.get_xydata().tolist() for line in axes.get_lines()][:2]
-    assert walk == [[0, 0], [0.5, 82], [1, 100]] and mark == [[0.5, 82]]
-    assert [text.get_text() for text in axes.texts] == ["t = 0.5: 82%", "1 − (1 − t)²"]
+    parts = {"first terms": {0.26: 0.72}, "other terms": {0.74: 0.71}, "random entries": {0.26: 0.53}}
+    (axes,) = figures_04.along_the_path({0.5: 0.82, 1.0: 1.0}, parts, "t").axes
+    drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
+    assert drawn == {
+        "t ΔW": [[0, 0], [0.5, 82], [1, 100]],
+        "first terms": [[0.26, 72]],
+        "other terms": [[0.74, 71]],
+        "random entries": [[0.26, 53]],
+    }
+    assert [text.get_text() for text in axes.texts] == ["72%", "71%"]
