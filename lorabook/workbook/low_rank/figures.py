@@ -94,7 +94,6 @@ LINES = {  # of the stored result "low_rank/controls": what a curve is called, i
     "directions": ("random terms of ΔW", GREEN, "v"),
     "entries": ("random entries of ΔW", GREY, "D"),
 }
-DRAWN = ("LoRA", "truncated", "shrunk", "entries")  # "directions" would lie on "entries"
 
 
 def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
@@ -114,8 +113,10 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
     return curves
 
 
-def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
-    """Recovery over the rank: LoRA trained at it, ΔW cut to it, and two others with the energy of that.
+def along_the_paths(models: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
+    """For each model, what t ΔW recovers over t, and what ΔW's first terms and random entries do over how far they go.
+
+    ΔW scaled to a fraction e of its energy goes the root of e of the way; a part with that energy goes e of the way.
 
     Args:
         models: the models of the stored result "low_rank/controls", by what stands above their panel.
@@ -123,19 +124,20 @@ def recovery_over_rank(models: Mapping[str, Mapping[str, Any]], title: str) -> F
     """
     figure, row = new_panes(10.0, 4.0, len(models), sharey=True)
     for axes, (name, found) in zip(row, models.items()):
-        curves = recovered(found)
-        for way in DRAWN:
-            label, colour, marker = LINES[way]
-            ranks, values = list(curves[way]), list(curves[way].values())
-            means = [100 * fmean(each) for each in values]
-            axes.plot(ranks, means, marker + "-", color=colour, lw=2, ms=6, label=label)
-            for r, each in zip(ranks, values):
-                axes.plot([r] * len(each), [100 * value for value in each], ".", color=colour, ms=4, alpha=0.7)
-        axes.axhline(100, color="black", lw=0.8)
-        axes.set_xscale("log")
-        axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
-        axes.minorticks_off()
-        axes.set(xlabel="rank r (log scale)", ylim=(0, 110), title=name)
+        curves, runs = recovered(found), found["full"]["runs"]
+        energy = {int(r): fmean(run["energy"][r] for run in runs) for r in runs[0]["energy"]}
+        walk = {energy[r] ** 0.5: 100 * fmean(values) for r, values in curves["shrunk"].items()} | {0: 0, 1: 100}
+        axes.plot(*zip(*sorted(walk.items())), "-o", color=BLUE, lw=2, ms=4, label="t ΔW")
+        for way, part in (("truncated", "first terms"), ("entries", "random entries")):
+            colour, marker = PARTS[part]
+            for r, values in curves[way].items():
+                label = part if r == 1 else None
+                axes.plot(energy[r], 100 * fmean(values), marker, color=colour, ms=9, label=label)
+                axes.plot([energy[r]] * len(values), [100 * v for v in values], ".", color=colour, ms=4, alpha=0.7)
+                if way == "truncated" and r <= 16:
+                    axes.annotate(f"r = {r}", (energy[r], 100 * fmean(values)), (-8, 7), textcoords="offset points",
+                                  color=colour, ha="right")  # fmt: skip
+        axes.set(xlabel="how far along ΔW", xlim=(0, 1.03), ylim=(0, 112), title=name)
     row[0].set(ylabel="recovery (%)")
     row[0].legend(frameon=False, loc="lower right")
     figure.suptitle(title)

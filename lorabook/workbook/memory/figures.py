@@ -2,19 +2,26 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
+from statistics import median
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from lorabook.memory.dry_run import DryRun
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ON_LIGHT, ORANGE, VERMILION, new_figure
 
 GIB, SMALL = 2**30, 2**18
+WINDOWS = 60  # in which the memory of a phase is smoothed
 
 
-def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str) -> Figure:
+def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str, parameters: int = 0) -> Figure:
     """The bytes alive during a training step, a line for each dry run, its highest point marked; a GPU's memory.
 
-    Forward pass, backward pass and optimizer step are drawn equally wide, and only what changes the memory.
+    Forward pass, backward pass and optimizer step are drawn equally wide, and only what changes the memory. The first
+    two are smoothed by medians, which leaves out what is there for a few operations only.
+
+    Args:
+        parameters: if given, the first run's bytes per parameter are written where a phase begins and at its peak.
     """
     figure, axes = new_figure(8.2, 4.0)
     axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
@@ -25,18 +32,26 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str)
         for number, phase in enumerate(phases):
             live = run.timeline[phase]
             live = [live[0], *(b for a, b in pairwise(live) if abs(b - a) > SMALL), live[-1]]
+            if phase != "optimizer":
+                windows = np.array_split(live, min(WINDOWS, len(live)))
+                live = [live[0], *map(median, windows), live[-1]]
             moments += [number + i / (len(live) - 1) for i in range(len(live))]
             alive_then += [value / GIB for value in live]
         axes.plot(moments, alive_then, style, color=colour, lw=1.8, label=name, drawstyle="steps-post")
-        peak = max(range(len(moments)), key=lambda i: alive_then[i])
-        axes.plot(moments[peak], alive_then[peak], "o", color=colour, ms=6)
-        axes.annotate(f"{alive_then[peak]:.1f}", (moments[peak], alive_then[peak]), (0, 5), ha="center",
-                      textcoords="offset points", color=colour, fontweight="bold")  # fmt: skip
+        peak, where = run.peak / GIB, moments[alive_then.index(max(alive_then))]
+        axes.plot(where, peak, "o", color=colour, ms=6)
+        axes.annotate(f"{peak:.1f}", (where, peak), (0, 5), ha="center", textcoords="offset points", color=colour,
+                      fontweight="bold")  # fmt: skip
+        if parameters and colour == VERMILION:
+            starts = (run.timeline["forward"][0], run.timeline["optimizer"][0], run.peak)
+            for at, alive, shift in zip((0, 2, where), starts, ((6, -14), (6, -14), (18, 5))):
+                told = f"{alive / parameters:.0f} bytes per parameter"
+                axes.annotate(told, (at, alive / GIB), shift, textcoords="offset points", color=colour, fontsize=9)
     for border in (1, 2):
         axes.axvline(border, color=GREY, lw=0.8, zorder=0)
     axes.set_xticks([0.5, 1.5, 2.5], list(phases.values()))
     axes.tick_params(axis="x", length=0)
-    axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(0, 24))
+    axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(0, 24.5))
     axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.4))
     return figure
 
