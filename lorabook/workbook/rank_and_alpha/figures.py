@@ -27,7 +27,6 @@ LOOKS = {
     "r = 16": (BLUE, "o"),
     "r = 64": (ORANGE, "^"),
 }
-TICKS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)  # of learning rates
 # What can be trained, in one colour and shape throughout.
 METHODS = {
     "random subspace": (GREY, "o"),
@@ -39,27 +38,31 @@ METHODS = {
 }
 
 
-def rate_curves(runs: Mapping[str, Tuned]) -> Figure:
-    """Loss over the learning rate, one panel per scaling rule, one curve per rank, the best rate of each filled.
+def rate_curves(panels: Sequence[tuple[str, Mapping[str, Tuned], str]], title: str) -> Figure:
+    """Validation loss over the learning rate, one curve for each rank and for full fine-tuning, its best rate filled.
 
     Args:
-        runs: those of `tuned_runs`.
+        panels: of each, its title, the runs of `tuned_runs`, and the scaling rule, "α/r" or "α/√r".
+        title: what to see.
     """
-    panels = {"α/r": "scaling α/r, α = 32", "α/√r": "scaling α/√r, α = 8"}
-    figure, panes = new_panes(8.4, 3.7, len(panels), sharex=True, sharey=True)
-    for axes, (rule, name) in zip(panes, panels.items()):
+    figure, panes = new_panes(9.0, 3.7, len(panels))
+    for axes, (name, runs, rule) in zip(panes, panels):
+        rates: set[float] = set()
         for label, (colour, marker) in LOOKS.items():
-            run = runs["full fine-tuning" if label == "full" else f"{label}, {rule}"]
-            axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="none", label=label)
-            axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
+            run = runs.get("full fine-tuning" if label == "full" else f"{label}, {rule}")
+            if run:
+                axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="none", label=label)
+                axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
+                rates |= run.rates.keys()
         axes.set_xscale("log")
-        axes.set_xticks(TICKS, [f"{lr:g}" for lr in TICKS])
+        ticks = sorted(rates)[-1::-2]
+        axes.set_xticks(ticks, [f"{lr:.2g}" for lr in ticks])
         axes.minorticks_off()
         axes.set_xlabel("learning rate (log scale)")
         axes.set_title(name, fontsize=10)
-    panes[0].set_ylabel("validation loss (nats per answer token)")
+    panes[0].set_ylabel("validation loss (nats per token)")
     panes[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.suptitle("With these α, LoRA's best learning rates are 4 to 8 times full fine-tuning's", fontsize=11.5)
+    figure.suptitle(title, fontsize=11.5)
     return figure
 
 

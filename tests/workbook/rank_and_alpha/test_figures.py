@@ -42,13 +42,15 @@ def test_a_scaling_is_found_although_it_is_no_round_number():
 
 def test_rate_curves_fill_the_best_rate_of_each_curve():
     runs = tuned_runs()
-    left, right = figures_03.rate_curves(runs).axes
+    panels = [("one", runs, "α/r"), ("other", tuned_runs("smollm2"), "α/√r")]
+    left, right = figures_03.rate_curves(panels, "t").axes
     best = [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.get_lines() if len(line.get_xdata()) == 1]
     full = runs["full fine-tuning"]
     assert best[0] == (full.lr, min(full.rates.values())) and len(best) == 5
     assert best[3] == (0.008, min(runs["r = 16, α/r"].rates.values()))
     assert list(left.get_lines()[0].get_xdata()) == sorted(full.rates)
-    assert [t.get_text() for t in right.get_legend().get_texts()] == ["full", "r = 1", "r = 4", "r = 16", "r = 64"]
+    assert [t.get_text() for t in right.get_legend().get_texts()] == ["full", "r = 1", "r = 64"]  # that ran
+    assert [axes.get_title() for axes in (left, right)] == ["one", "other"]
 
 
 def test_tuned_runs_are_those_of_the_stored_result():
