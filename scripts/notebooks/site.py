@@ -31,6 +31,7 @@ CONTENTS = """
 
 cheat_sheet
 glossary
+more_memory
 The library <api/lorabook>
 ```
 """

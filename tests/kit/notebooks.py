@@ -7,7 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 GLOSSARY, CHEAT_SHEET = ROOT / "notebooks" / "glossary.md", ROOT / "notebooks" / "cheat_sheet.md"
-PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY]  # what a reader gets
+MORE_MEMORY = ROOT / "notebooks" / "more_memory.md"
+PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY, MORE_MEMORY]  # what a reader gets
 
 
 def cells(notebook: Path) -> list[dict]:

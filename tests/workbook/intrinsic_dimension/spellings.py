@@ -83,12 +83,3 @@ def by_arrays(runs, model):
     d, loss = np.array(list(run["curve"])), np.array(list(run["curve"].values()))
     reached = d[(run["start"] - loss) / (run["start"] - run["full"]) >= 0.9]
     return reached.min() if len(reached) else None
-
-
-# dense_bytes
-
-add("dense_bytes", "bits", lambda d, D: 32 * d * D / 8)
-add("dense_bytes", "element size", lambda d, D: d * D * torch.tensor(0.0).element_size())
-add("dense_bytes", "a tensor on meta", lambda d, D: torch.empty(D, d, device="meta").nbytes)
-add("dense_bytes", "a float", lambda d, D: 4.0 * D * d)
-add("dense_bytes", "NumPy", lambda d, D: np.dtype(np.float32).itemsize * np.int64(d) * np.int64(D))

@@ -9,7 +9,7 @@ from lorabook.workbook.exercises import EXERCISES
 from lorabook.workbook.intrinsic_dimension.measure import Curve, Point
 from tests.workbook.mistake_bank import load, said
 
-PROJECT_UP, READ_D90, DENSE_BYTES = (load(EXERCISES[n].solution) for n in ("project_up", "read_d90", "dense_bytes"))
+PROJECT_UP, READ_D90 = (load(EXERCISES[n].solution) for n in ("project_up", "read_d90"))
 
 
 def test_project_up_is_the_dense_projection_of_the_library():
@@ -29,11 +29,6 @@ def test_read_d90_is_the_curve_of_the_library():
         assert READ_D90(runs, "pretrained") == Curve(points, full=2.0, start=4.0).d
 
 
-def test_dense_bytes_are_those_of_the_matrix():
-    assert DENSE_BYTES(1_000, 3_878_656) == torch.empty(3_878_656, 1_000, device="meta").nbytes
-    assert DENSE_BYTES(7, 30) == DenseProjection(7, 30).PT.nbytes
-
-
 @pytest.mark.parametrize(
     ("name", "source"),
     [
@@ -41,7 +36,6 @@ def test_dense_bytes_are_those_of_the_matrix():
         ("project_up", "lambda t, R, v: t.clone() if v is None else t + R.detach() @ (v / R.detach().norm(dim=0))"),
         ("read_d90", "lambda runs, m: next((d for d, y in sorted(runs[m]['curve'].items()) if y <= "
          "runs[m]['start'] - 0.9 * (runs[m]['start'] - runs[m]['full'])), None)"),
-        ("dense_bytes", "lambda d, D: torch.empty(D, d, device='meta').nbytes"),
     ],
 )  # fmt: skip
 def test_a_right_answer_passes_however_it_is_written(name, source, capsys):

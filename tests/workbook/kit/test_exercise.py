@@ -30,13 +30,13 @@ def test_every_exercise_has_its_place():
         "memory": ["adam_bytes", "largest_batch"],
         "rank_and_alpha": ["spread_budget", "adapter_bytes", "same_effect", "count_targets"],
         "low_rank": ["truncated_svd", "break_even", "truncation_error", "rank_for_energy"],
-        "intrinsic_dimension": ["project_up", "read_d90", "dense_bytes"],
+        "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint", "pad_theta", "said_start"],
         "many_tasks": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],
         "clinic": ["lora_update", "merge_head", "frozen_base", "name_fault"],
         "final_run": ["encode_row", "answer_labels", "split_rows", "did_it_train"],
     }
-    assert len(EXERCISES) == 34  # no name twice
+    assert len(EXERCISES) == 33  # no name twice
 
 
 @ALL
