@@ -70,7 +70,7 @@ def project_up(theta0, R, theta_d):
     trained.
 
     theta0: (D,). R: (D, d), random numbers.
-    theta_d: (d,), or None for its value before the first step.
+    theta_d: (d,), or None, which means all zeros.
     Returns (D,), a new tensor. A gradient must reach theta_d, and none may reach R.
     """
     raise NotImplementedError

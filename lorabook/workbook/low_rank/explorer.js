@@ -8,8 +8,6 @@ const UPDATES = {
 const BARS = {
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
   truncated: ["ΔW cut to rank r", COLOUR.orange],
-  shrunk: ["ΔW scaled down", COLOUR.vermilion],
-  directions: ["random terms of ΔW", COLOUR.green],
   entries: ["random entries of ΔW", COLOUR.grey],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
@@ -25,7 +23,7 @@ function shownRank({ r, update, question }, data) {
     readout:
       `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
       `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
-      `Scaled down to the same energy, it recovers ${found.shrunk}%.`,
+      `Random entries that go equally far recover ${found.entries}%.`,
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],
