@@ -55,6 +55,30 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
+def two_parts(energy: float) -> Figure:
+    """ΔW as the sum of two orthogonal parts, to scale: the first terms with this share of its energy, and the others.
+
+    By Pythagoras the three sides of the triangle are sqrt(energy), sqrt(1 - energy) and 1. The first part's projection
+    onto ΔW ends `energy` of the way along it.
+    """
+    figure, axes = new_figure(6.4, 2.9)
+    corner = (energy, (energy * (1 - energy)) ** 0.5)
+    for start, end, colour, name, at, ha in (
+        ((0, 0), (1, 0), BLUE, "ΔW", (0.62, -0.075), "center"),
+        ((0, 0), corner, ORANGE, "first 4 terms", (corner[0] / 2 - 0.02, corner[1] / 2 + 0.02), "right"),
+        (corner, (1, 0), VERMILION, "the other 252", ((1 + corner[0]) / 2 + 0.02, corner[1] / 2 + 0.02), "left"),
+    ):
+        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
+        axes.text(*at, name, color=colour, ha=ha)
+    axes.plot([energy, energy], [0, corner[1]], ls="--", color=GREY, lw=1.2)
+    axes.text(energy, -0.075, f"{energy:.0%} of the way", ha="center")
+    axes.text(-0.015, 0, "W0", ha="right", va="center")
+    axes.text(1.015, 0, "W0 + ΔW", ha="left", va="center")
+    axes.set(xlim=(-0.08, 1.2), ylim=(-0.14, corner[1] + 0.07), aspect="equal")
+    axes.axis("off")
+    return figure
+
+
 PARTS = {  # of ΔW: colour and marker
     "first terms": (ORANGE, "^"),
     "other terms": (VERMILION, "v"),

@@ -1,6 +1,7 @@
 """The figures: the numbers given are the numbers drawn."""
 
 import numpy as np
+import pytest
 import scipy.linalg
 import torch
 from matplotlib import pyplot
@@ -71,3 +72,13 @@ def test_the_walk_starts_at_no_change_and_parts_lie_where_they_go():
         "random entries": [[0.26, 53]],
     }
     assert [text.get_text() for text in axes.texts] == ["72%", "71%"]
+
+
+def test_the_two_parts_are_drawn_to_scale():
+    """A right triangle over ΔW, whose height stands where the first part's projection ends."""
+    (axes,) = figures_04.two_parts(0.36).axes
+    (height,) = axes.get_lines()
+    foot, corner = height.get_xydata()
+    assert foot.tolist() == [0.36, 0] and np.hypot(*corner) == pytest.approx(0.6)
+    assert np.hypot(1 - corner[0], corner[1]) == pytest.approx(0.8)
+    assert "36% of the way" in [text.get_text() for text in axes.texts]
