@@ -150,8 +150,10 @@ def along_the_paths(models: Mapping[str, Mapping[str, Any]], title: str) -> Figu
     for axes, (name, found) in zip(row, models.items()):
         curves, runs = recovered(found), found["full"]["runs"]
         energy = {int(r): fmean(run["energy"][r] for run in runs) for r in runs[0]["energy"]}
-        walk = {energy[r] ** 0.5: 100 * fmean(values) for r, values in curves["shrunk"].items()} | {0: 0, 1: 100}
+        walk = {energy[r] ** 0.5: 100 * fmean(values) for r, values in curves["shrunk"].items()} | {1: 100}
         axes.plot(*zip(*sorted(walk.items())), "-o", color=BLUE, lw=2, ms=4, label="t ΔW")
+        nearest = min(walk)  # nothing was measured before it
+        axes.plot([0, nearest], [0, walk[nearest]], ":", color=BLUE, lw=1.2)
         for way, part in (("truncated", "first terms"), ("entries", "random entries")):
             colour, marker = PARTS[part]
             for r, values in curves[way].items():

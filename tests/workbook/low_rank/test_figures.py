@@ -54,7 +54,7 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     other = found | {"base": {"test": 5.0}}
     panels = figures_04.along_the_paths({"one": found, "other": other}, "t").axes
     walk, *rest = panels[0].get_lines()
-    assert np.round(walk.get_xydata(), 6).tolist() == [[0, 0], [0.5, 37.5], [0.8, 75], [1, 100]]  # roots of the energy
+    assert np.round(walk.get_xydata(), 6).tolist() == [[0.5, 37.5], [0.8, 75], [1, 100]]  # roots of the energy
     means = {line.get_label(): line.get_xydata().tolist() for line in rest if not line.get_label().startswith("_")}
     assert means == {"first terms": [[0.25, 37.5]], "random entries": [[0.25, 37.5]]}
     assert [axes.get_title() for axes in panels] == ["one", "other"]
