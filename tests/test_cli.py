@@ -480,7 +480,7 @@ def test_workbook_writes_the_notebooks_once_and_never_over_somebody_s_work(tmp_p
         cli.main()
     assert exit.value.code in (0, None)
     out = capsys.readouterr().out
-    assert f"notebooks: {folder}, 12 files written, 0 there already\n" in out
+    assert f"notebooks: {folder}, {len(PAGES)} files written, 0 there already\n" in out
     assert f"lorabook workbook {shlex.quote(str(folder))} --open\n" in out
     assert {path.name for path in folder.iterdir()} == {path.name for path in PAGES}
     assert (folder / GLOSSARY.name).read_bytes() == GLOSSARY.read_bytes()

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_figure, new_panes
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -111,17 +111,8 @@ def along_the_path(walk: Mapping[float, float], parts: Mapping[str, Mapping[floa
     return figure
 
 
-LINES = {  # of the stored result "low_rank/controls": what a curve is called, its colour and marker
-    "LoRA": ("LoRA, trained at rank r", BLUE, "o"),
-    "truncated": ("ΔW cut to rank r", ORANGE, "^"),
-    "shrunk": ("ΔW scaled down", VERMILION, "s"),
-    "directions": ("random terms of ΔW", GREEN, "v"),
-    "entries": ("random entries of ΔW", GREY, "D"),
-}
-
-
 def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
-    """The recovery of every seed by curve of LINES and by rank, from one model of the stored result."""
+    """The recovery of every seed, by update and by rank, from one model of the stored result "low_rank/controls"."""
     base, full = found["base"]["test"], found["full"]["runs"]
     whole = fmean(run["test"] for run in full)
     curves = {
