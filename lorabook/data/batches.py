@@ -14,7 +14,7 @@ from lorabook.data.examples import Example
 from lorabook.errors import DataError
 
 POOL_BATCHES = 32  # rows are sorted by length within pools of about so many batches
-LENGTH_NOISE = 0.02  # of a row's length, so that other rows meet in every epoch: a tenth pads 4 to 8% more
+LENGTH_NOISE = 0.02  # of a row's length, so that other rows meet in every epoch; more of it pads more
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def with_lora(attention: str, dtype: torch.dtype = torch.float32) -> nn.Module:
 def test_a_whole_run_in_half_precision(gpu, checkpointing, monkeypatch, sdpa_calls):
     """The loss falls as in fp32, in steps that the scaler lets pass; what reaches attention is what the GPU's kernels
     want, in the forward pass and when it is recomputed."""
-    settings = config(activation_checkpointing=checkpointing, steps=6)
+    settings = config(activation_checkpointing=checkpointing, steps=8)
     exact = finetune(with_lora("sdpa"), TRAIN, HELD_OUT, settings)
     sdpa_calls.clear()
 
@@ -155,12 +155,12 @@ def test_a_whole_run_in_half_precision(gpu, checkpointing, monkeypatch, sdpa_cal
 
     run = at_every_step(lambda: histories.append(finetune(model, TRAIN, HELD_OUT, settings)), formats)
     steps = histories[0].steps
-    assert run == [{torch.float32}] * 6 and not any(s.skipped for s in steps)
+    assert run == [{torch.float32}] * 8 and not any(s.skipped for s in steps)
     tolerance = 2e-3 if gpu == T4 else 2e-2
     assert [s.loss for s in steps] == pytest.approx([s.loss for s in exact.steps], rel=tolerance)
     assert steps[0].grad_norm == pytest.approx(exact.steps[0].grad_norm, rel=10 * tolerance)
     (_, first), (_, last) = histories[0].held_out
-    assert last == pytest.approx(exact.held_out[1][1], rel=tolerance) and last < 0.97 * first
+    assert last == pytest.approx(exact.held_out[1][1], rel=tolerance) and last < 0.95 * first
     factors = {f"{name}.{factor}" for name, _ in lora_layers(model) for factor in "AB"}
     assert set(differing(before, values(model))) == factors
 
