@@ -34,6 +34,19 @@ def test_the_plot_is_redrawn_where_it_was_shown_last(monkeypatch):
     assert pictures[1] == pictures[2] and len(set(pictures)) == 3
 
 
+def test_where_the_run_was_interrupted_is_marked(monkeypatch):
+    monkeypatch.setattr("lorabook.workbook.final_run.on_log.display", lambda *_, **__: None)
+    plot = LossPlot(20)
+    plot.show()
+    plot(history(4))
+    assert "interrupted" not in [text.get_text() for text in plot.curve.axes[0].texts]
+    plot.show()
+    plot(history(8))
+    (axes,) = plot.curve.axes
+    assert "interrupted" in [text.get_text() for text in axes.texts]
+    assert [4, 4] in [list(line.get_xdata()) for line in axes.get_lines()]
+
+
 @pytest.fixture
 def heeded_interrupt():
     """SIGINT as Python handles it; a job in the background of a shell ignores it."""
