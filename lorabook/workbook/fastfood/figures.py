@@ -17,7 +17,7 @@ def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
     figure, axes = new_figure(7.0, 4.2)
     n = len(stages[0])
     for stage in range(len(stages) - 1):
-        h = 2**stage
+        h = n // 2 ** (stage + 1)
         for place in range(n):
             upper = place & ~h  # the first of the pair that `place` belongs to
             width, alpha = (2.2, 1) if upper == 0 else (1, 0.35)

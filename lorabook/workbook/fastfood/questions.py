@@ -21,13 +21,3 @@ def fewer_operations() -> Question:
         "about 20",
         "Two Hs take 2 · 4,194,304 · 22 = 185 million.",
     )
-
-
-def wrong_by() -> Question:
-    """Of a backward pass that divides by the root of n in both transforms."""
-    return Question(
-        "Each of the two transforms divides its gradient by √64. By what factor is the gradient of θ_d too small?",
-        ("8", "64", "4,096"),
-        "64",
-        "√64 · √64.",
-    )

@@ -60,13 +60,18 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         axes.plot(dimensions, means, marker + "-", color=colour, lw=2, ms=6, label=f"{share}%")
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
+        axes.annotate(f"{means[-1]:.2f}", (dimensions[-1], means[-1]), (9, -4), color=colour,
+                      textcoords="offset points")  # fmt: skip
     for share, head in found["head"].items():
         colour, marker = LOOKS[share]
-        axes.plot([HEAD], [fmean(head["test"])], marker, color=colour, mfc="none", ms=9, mew=2)
+        alone = fmean(head["test"])
+        axes.plot([HEAD], [alone], marker, color=colour, mfc="none", ms=9, mew=2)
+        axes.annotate(f"{alone:.2f}", (HEAD, alone), (0, 9) if alone > 0.8 else (9, -4), color=colour,
+                      textcoords="offset points", ha="center" if alone > 0.8 else "left")  # fmt: skip
     axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
     axes.axhline(0.78, color=GREY, lw=0.5, zorder=0)
-    axes.annotate("0.78", (D, 0.78), xytext=(-4, 4), textcoords="offset points", fontsize=9)
+    axes.annotate("0.78", (D, 0.78), xytext=(0, -12), textcoords="offset points", fontsize=9, ha="right")
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]

@@ -64,14 +64,15 @@ def two_parts(energy: float) -> Figure:
     figure, axes = new_figure(6.4, 2.9)
     corner = (energy, (energy * (1 - energy)) ** 0.5)
     for start, end, colour, name, at, ha in (
-        ((0, 0), (1, 0), BLUE, "ΔW", (0.62, -0.075), "center"),
+        ((0, 0), (1, 0), BLUE, "ΔW", (0.62, 0.02), "center"),
         ((0, 0), corner, ORANGE, "first 4 terms", (corner[0] / 2 - 0.02, corner[1] / 2 + 0.02), "right"),
         (corner, (1, 0), VERMILION, "the other 252", ((1 + corner[0]) / 2 + 0.02, corner[1] / 2 + 0.02), "left"),
     ):
         axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
         axes.text(*at, name, color=colour, ha=ha)
     axes.plot([energy, energy], [0, corner[1]], ls="--", color=GREY, lw=1.2)
-    axes.text(energy, -0.075, f"{energy:.0%} of the way", ha="center")
+    axes.text(energy / 2, -0.075, f"{energy:.0%}", ha="center", color=ORANGE)
+    axes.text((1 + energy) / 2, -0.075, f"{1 - energy:.0%}", ha="center", color=VERMILION)
     axes.text(-0.015, 0, "W0", ha="right", va="center")
     axes.text(1.015, 0, "W0 + ΔW", ha="left", va="center")
     axes.set(xlim=(-0.08, 1.2), ylim=(-0.14, corner[1] + 0.07), aspect="equal")
@@ -100,12 +101,11 @@ def along_the_path(walk: Mapping[float, float], parts: Mapping[str, Mapping[floa
         colour, marker = PARTS[name]
         heights = [100 * value for value in found.values()]
         axes.plot(list(found), heights, marker, color=colour, ms=9, label=name)
-        if name != "random entries":
-            for at, height in zip(found, heights):
-                shift = (-8, 8) if name == "first terms" else (8, -12)
-                axes.annotate(f"{height:.0f}%", (at, height), shift, textcoords="offset points", color=colour,
-                              ha="right" if shift[0] < 0 else "left")  # fmt: skip
-    axes.set(xlabel="how far along ΔW (fraction of the way from W0 to W0 + ΔW)", ylabel="recovery (%)",
+        for at, height in zip(found, heights):
+            shift = (-8, 8) if name == "first terms" else (8, -12)
+            axes.annotate(f"{height:.0f}%", (at, height), shift, textcoords="offset points", color=colour,
+                          ha="right" if shift[0] < 0 else "left")  # fmt: skip
+    axes.set(xlabel="progress along ΔW (fraction of the way from W0 to W0 + ΔW)", ylabel="recovery (%)",
              xlim=(0, 1.02), ylim=(0, 108), title=title)  # fmt: skip
     axes.legend(frameon=False, loc="lower right")
     return figure
@@ -154,7 +154,7 @@ def along_the_paths(models: Mapping[str, Mapping[str, Any]], title: str) -> Figu
                 if way == "truncated" and r <= 16:
                     axes.annotate(f"r = {r}", (energy[r], 100 * fmean(values)), (-8, 7), textcoords="offset points",
                                   color=colour, ha="right")  # fmt: skip
-        axes.set(xlabel="how far along ΔW", xlim=(0, 1.03), ylim=(0, 112), title=name)
+        axes.set(xlabel="progress along ΔW", xlim=(0, 1.03), ylim=(0, 112), title=name)
     row[0].set(ylabel="recovery (%)")
     row[0].legend(frameon=False, loc="lower right")
     figure.suptitle(title)

@@ -56,7 +56,7 @@ def rate_curves(panels: Sequence[tuple[str, Mapping[str, Tuned], str]], title: s
                 rates |= run.rates.keys()
         axes.set_xscale("log")
         ticks = sorted(rates)[-1::-2]
-        axes.set_xticks(ticks, [f"{lr:.2g}" for lr in ticks])
+        axes.set_xticks(ticks, [f"{lr:.6f}".rstrip("0") for lr in ticks])
         axes.minorticks_off()
         axes.set_xlabel("learning rate (log scale)")
         axes.set_title(name, fontsize=10)
