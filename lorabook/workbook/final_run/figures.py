@@ -10,7 +10,7 @@ from lorabook.workbook.kit.tuned import base_loss, tuned_runs
 COUNTS = (50, 240, 1500)  # training questions
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
-    "r = 16, α/r": ("LoRA, r = 16", BLUE, "o"),
+    "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),
 }
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from lorabook.workbook.kit.stored import stored
 
-EMBEDDING = {"pocket": "wte", "smollm2": "embedding"}  # in the names of runs
-
 
 @dataclass(frozen=True)
 class Tuned:
@@ -30,7 +28,7 @@ def base_loss(model: str = "pocket") -> float:
 
 
 def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
-    """By name: "full fine-tuning", "r = 16, α/r", "r = 16, α/√r", "α = 8", "MLP, r = 6" …
+    """By name: "full fine-tuning", "r = 16, α = 32", "r = 16, rsLoRA", "r = 16, α = 8", "MLP, r = 6" …
 
     `model` is "pocket" or "smollm2", which has fewer. `questions` is 240, or 50 or 1500; with those, there are full
     fine-tuning and some ranks.
@@ -42,22 +40,20 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
         raise ValueError(f"There are no runs on {questions} questions; there are on 240, 50 and 1500.")
     if questions in other:
         runs = {"full fine-tuning": other[questions]["full"]}
-        runs |= {f"r = {r}, α/r": each for r, each in other[questions]["lora"].items()}
+        runs |= {f"r = {r}, α = 32": each for r, each in other[questions]["lora"].items()}
         return {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in runs.items()}
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
-    for rule, written in (("alpha / r", "α/r"), ("alpha / sqrt(r)", "α/√r")):
+    for rule, written in (("alpha / r", "α = 32"), ("alpha / sqrt(r)", "rsLoRA")):
         found |= {f"r = {r}, {written}": each for r, each in ranks[rule].items()}
-    found |= {f"α = {alpha}": each for alpha, each in rules.get("alpha", {}).items()}
+    found |= {f"r = 16, α = {alpha}": each for alpha, each in rules.get("alpha", {}).items()}
     targets = dict(rules["targets"])
     with_embedding = targets.pop("all linear + embeddings")
     found |= {f"{name}, r = {each['r']}": each for name, each in targets.items()}
-    found["α = 8, embeddings too"] = rules["article"]["article"]
+    found["r = 16, α = 8, embeddings"] = rules["article"]["article"]
     runs = {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in found.items()}
     for factor, each in with_embedding.items():
-        runs[f"all linear, {EMBEDDING[model]} at {_fraction(float(factor))}"] = _tuned(
-            targets["all linear"]["r"], each, {}
-        )
+        runs[f"all linear, embedding at {_fraction(float(factor))}"] = _tuned(targets["all linear"]["r"], each, {})
     return runs
 
 

@@ -1,6 +1,6 @@
 """The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -80,6 +80,7 @@ def two_parts(energy: float) -> Figure:
     return figure
 
 
+LINE = "ΔW scaled down"
 PARTS = {  # of ΔW: colour and marker
     "first terms": (ORANGE, "^"),
     "other terms": (VERMILION, "v"),
@@ -87,21 +88,23 @@ PARTS = {  # of ΔW: colour and marker
 }
 
 
-def along_the_path(walk: Mapping[float, float], parts: Mapping[str, Mapping[float, float]], title: str) -> Figure:
+def along_the_path(
+    line: Mapping[float, float], parts: Mapping[str, Sequence[tuple[float, float]]], title: str
+) -> Figure:
     """What t ΔW recovers over t, and what parts of ΔW recover over how far they go along it.
 
     Args:
-        walk: {t: recovery}, both from 0 to 1.
-        parts: by name of PARTS, {fraction of the way: recovery}.
+        line: {t: recovery}, both from 0 to 1.
+        parts: by name of PARTS, pairs of the fraction of the way and the recovery.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 3.8)
-    axes.plot([0, *walk], [0, *(100 * value for value in walk.values())], "o-", color=BLUE, lw=2, ms=4, label="t ΔW")
+    axes.plot([0, *line], [0, *(100 * value for value in line.values())], "o-", color=BLUE, lw=2, ms=4, label=LINE)
     for name, found in parts.items():
         colour, marker = PARTS[name]
-        heights = [100 * value for value in found.values()]
-        axes.plot(list(found), heights, marker, color=colour, ms=9, label=name)
-        for at, height in zip(found, heights):
+        ways, heights = [way for way, _ in found], [100 * value for _, value in found]
+        axes.plot(ways, heights, marker, color=colour, ms=9, label=name)
+        for at, height in zip(ways, heights):
             shift = (-8, 8) if name == "first terms" else (8, -12)
             axes.annotate(f"{height:.0f}%", (at, height), shift, textcoords="offset points", color=colour,
                           ha="right" if shift[0] < 0 else "left")  # fmt: skip
@@ -142,9 +145,7 @@ def along_the_paths(models: Mapping[str, Mapping[str, Any]], title: str) -> Figu
         curves, runs = recovered(found), found["full"]["runs"]
         energy = {int(r): fmean(run["energy"][r] for run in runs) for r in runs[0]["energy"]}
         walk = {energy[r] ** 0.5: 100 * fmean(values) for r, values in curves["shrunk"].items()} | {1: 100}
-        axes.plot(*zip(*sorted(walk.items())), "-o", color=BLUE, lw=2, ms=4, label="t ΔW")
-        nearest = min(walk)  # nothing was measured before it
-        axes.plot([0, nearest], [0, walk[nearest]], ":", color=BLUE, lw=1.2)
+        axes.plot(*zip(*sorted(walk.items())), "-o", color=BLUE, lw=2, ms=4, label=LINE)
         for way, part in (("truncated", "first terms"), ("entries", "random entries")):
             colour, marker = PARTS[part]
             for r, values in curves[way].items():
@@ -152,8 +153,8 @@ def along_the_paths(models: Mapping[str, Mapping[str, Any]], title: str) -> Figu
                 axes.plot(energy[r], 100 * fmean(values), marker, color=colour, ms=9, label=label)
                 axes.plot([energy[r]] * len(values), [100 * v for v in values], ".", color=colour, ms=4, alpha=0.7)
                 if way == "truncated" and r <= 16:
-                    axes.annotate(f"r = {r}", (energy[r], 100 * fmean(values)), (-8, 7), textcoords="offset points",
-                                  color=colour, ha="right")  # fmt: skip
+                    axes.annotate(f"r = {r}", (energy[r], 100 * fmean(values)), (0, 9), textcoords="offset points",
+                                  color=colour, ha="center")  # fmt: skip
         axes.set(xlabel="progress along ΔW", xlim=(0, 1.03), ylim=(0, 112), title=name)
     row[0].set(ylabel="recovery (%)")
     row[0].legend(frameon=False, loc="lower right")

@@ -5,34 +5,36 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import ON_DARK, ON_LIGHT, new_figure
+from lorabook.workbook.kit.figures import ON_DARK, ON_LIGHT, VERMILION, new_figure
 
 
-def habits(counts: Mapping[str, Mapping[str, tuple[int, int]]]) -> Figure:
+def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     """How often each model (rows) shows each habit (columns), in percent, darker where more often.
 
+    Red is what the first model shows in at least a tenth of the cases, and another in less than half as many.
+
     Args:
-        counts: by model, by habit, how often the habit was shown, and how often it could have been.
+        shares: by model, by habit, the fraction of opportunities in which the habit was shown.
     """
-    names = list(next(iter(counts.values())))
-    rates = np.array([[each[name][0] / each[name][1] for name in names] for each in counts.values()])
-    figure, axes = new_figure(7.2, 0.62 * len(counts) + 1.5)
+    base, *_ = shares.values()
+    names = list(base)
+    rates = np.array([[each[name] for name in names] for each in shares.values()])
+    figure, axes = new_figure(7.2, 0.5 * len(shares) + 1.5)
     axes.imshow(rates, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
-    for row, model in enumerate(counts):
+    for row in range(len(shares)):
         for column, name in enumerate(names):
-            rate, opportunities = rates[row, column], counts[model][name][1]
-            colour, weight = (ON_DARK if rate > 0.75 else ON_LIGHT), ("bold" if rate > 0.5 else None)
-            axes.text(
-                column, row, f"{rate:.0%}", ha="center", va="bottom", color=colour, fontsize=12, fontweight=weight
-            )
-            axes.text(column, row + 0.06, f"of {opportunities:,}", ha="center", va="top", color=colour, fontsize=8.5)
+            rate = rates[row, column]
+            gone = base[name] >= 0.1 and rate < base[name] / 2
+            colour = VERMILION if gone else ON_DARK if rate > 0.75 else ON_LIGHT
+            weight = "bold" if gone or rate > 0.5 else None
+            axes.text(column, row, f"{rate:.0%}", ha="center", va="center", color=colour, fontsize=12, weight=weight)
     axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(counts)), list(counts))
+    axes.set_yticks(range(len(shares)), list(shares))
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("habit counted", labelpad=8)
     axes.set_ylabel("adapter")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Each adapter shows its own habit, and loses those of the base", pad=12)
+    axes.set_title("Each adapter shows its own habit. Red: a habit of the base is gone", pad=12)
     return figure

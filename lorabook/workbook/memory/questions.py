@@ -6,7 +6,7 @@ from lorabook.workbook.kit.question import Question
 def four_tensors() -> Question:
     """Of all parameters of StarCoderBase-1B under AdamW."""
     return Question(
-        "StarCoderBase-1B has 1.14 billion parameters. How much memory do these four tensors need for all of them?",
+        "StarCoderBase-1B has 1.14 billion parameters. How much memory do all weights, gradients and moments take?",
         ("2.1 GiB", "4.2 GiB", "8.5 GiB", "17 GiB"),
         "17 GiB",
         "16 bytes × 1.137 billion parameters, and no token has gone through the model yet.",

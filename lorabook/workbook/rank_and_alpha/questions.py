@@ -16,7 +16,7 @@ def twice_alpha() -> Question:
 def best_rate() -> Question:
     """Of LoRA with α = 32 beside full fine-tuning."""
     return Question(
-        "On the pocket model, full fine-tuning did best with a learning rate of 0.001. What will LoRA with α = 32 need?",
+        "Full fine-tuning does best at a learning rate of about 0.001. What will LoRA with α = 32 need?",
         ("a quarter of that", "the same", "4 to 8 times that", "50 times that"),
         "4 to 8 times that",
         "0.004 for ranks 1 and 4, 0.008 for ranks 16 and 64.",
@@ -27,7 +27,7 @@ def best_layers() -> Question:
     """Of a budget of parameters."""
     return Question(
         "Which of these recovers most on the pocket model?",
-        ("attention", "MLP", "all linear layers", "all linear layers and the embedding"),
+        ("attention", "MLP", "all linear layers"),
         "MLP",
         "All linear layers come second.",
     )

@@ -2,27 +2,21 @@
 
 from matplotlib import pyplot
 
+from lorabook.workbook.kit.figures import VERMILION
 from lorabook.workbook.many_tasks.figures import habits
 
 
-def test_habits_are_written_in_percent_of_their_opportunities_and_darker_where_more_often():
-    counts = {"base": {"a": (1, 10), "b": (4, 20)}, "a": {"a": (48, 50), "b": (0, 1200)}}
-    (axes,) = habits(counts).axes
+def test_habits_are_written_in_percent_and_red_where_a_habit_of_the_base_is_gone():
+    shares = {"base": {"a": 0.1, "b": 0.2}, "a": {"a": 0.96, "b": 0.02}, "c": {"a": 0.06, "b": 0.11}}
+    (axes,) = habits(shares).axes
     (image,) = axes.images
-    assert image.get_array().tolist() == [[0.1, 0.2], [0.96, 0.0]]
-    written = {}
-    for text in axes.texts:
-        column, row = (round(place) for place in text.get_position())
-        written.setdefault((row, column), []).append(text.get_text())
-    assert written == {
-        (0, 0): ["10%", "of 10"],
-        (0, 1): ["20%", "of 20"],
-        (1, 0): ["96%", "of 50"],
-        (1, 1): ["0%", "of 1,200"],
-    }
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["base", "a"]
+    assert image.get_array().tolist() == [[0.1, 0.2], [0.96, 0.02], [0.06, 0.11]]
+    written = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "10%", (0, 1): "20%", (1, 0): "96%", (1, 1): "2%", (2, 0): "6%", (2, 1): "11%"}
+    assert [text.get_text() for text in axes.texts if text.get_color() == VERMILION] == ["2%"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["base", "a", "c"]
 
 
 def test_no_figure_stays_open():
-    habits({"base": {"a": (1, 2)}})
+    habits({"base": {"a": 0.5}})
     assert pyplot.get_fignums() == []

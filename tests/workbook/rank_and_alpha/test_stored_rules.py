@@ -51,7 +51,7 @@ def test_more_questions_leave_low_ranks_further_behind(model):
         return (base - fmean(runs[name].losses)) / (base - fmean(runs["full fine-tuning"].losses))
 
     ranks = [name for name in many if name != "full fine-tuning"]
-    assert ranks == [f"r = {r}, α/r" for r in rank_rules.CAPACITY_RANKS[model]]
+    assert ranks == [f"r = {r}, α = 32" for r in rank_rules.CAPACITY_RANKS[model]]
     assert all(fmean(many[name].losses) < fmean(few[name].losses) for name in many)
     assert all(recovery(many, name) < recovery(few, name) for name in ranks)
 
@@ -59,7 +59,7 @@ def test_more_questions_leave_low_ranks_further_behind(model):
 @pytest.mark.parametrize("model", RULES["models"])
 def test_more_questions_help_lora_and_full_fine_tuning_alike(model):
     counts = (rank_rules.FEW_QUESTIONS, rank_rules.QUESTIONS, rank_rules.MANY_QUESTIONS)
-    for method in ("full fine-tuning", "r = 16, α/r"):
+    for method in ("full fine-tuning", "r = 16, α = 32"):
         losses = [fmean(tuned_runs(model, count)[method].losses) for count in counts]
         assert base_loss(model) > losses[0] > losses[1] > losses[2]
 
