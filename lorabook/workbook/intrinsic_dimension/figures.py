@@ -5,8 +5,9 @@ from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure, new_panes
 
 LOOKS = {
     "0": (VERMILION, "o"),
@@ -40,6 +41,18 @@ def digits(accuracy: Mapping[int, float], target: float, d90: float, title: str)
     axes.set_xticks([*some, D], [*(f"{d:,}" for d in some), f"D = {D:,}"])
     axes.minorticks_off()
     axes.set(xlabel="directions d (log scale)", ylabel="test accuracy", ylim=(0, 1.03), title=title)
+    return figure
+
+
+def predictions(images: Tensor, predicted: Tensor, labels: Tensor) -> Figure:
+    """Images of 8 × 8 pixels in a row, and below each what it was taken for, red where that is wrong."""
+    figure, row = new_panes(8.0, 1.05, len(images))
+    for axes, image, found, label in zip(row, images, predicted.tolist(), labels.tolist()):
+        axes.imshow(image.view(8, 8).numpy(), cmap="gray_r")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(str(found), color="black" if found == label else VERMILION, fontsize=13, fontweight="bold")
     return figure
 
 

@@ -1,8 +1,10 @@
 """The figure: the accuracies given are the accuracies drawn."""
 
 import pytest
+import torch
 
-from lorabook.workbook.intrinsic_dimension.figures import accuracy_over_d, digits
+from lorabook.workbook.intrinsic_dimension.figures import accuracy_over_d, digits, predictions
+from lorabook.workbook.kit.figures import VERMILION
 from lorabook.workbook.kit.stored import stored
 
 
@@ -28,3 +30,11 @@ def test_the_digits_are_drawn_up_to_all_parameters():
     assert curve.get_xydata().tolist() == [[30, 0.5], [200, 0.91], [8970, 0.98]]
     assert set(target.get_ydata()) == {0.892}
     assert axes.get_xticklabels()[-1].get_text() == "D = 8,970"
+
+
+def test_predictions_stand_below_their_images_and_are_red_where_wrong():
+    images = torch.arange(128.0).view(2, 64)
+    figure = predictions(images, torch.tensor([3, 7]), torch.tensor([3, 1]))
+    assert [axes.images[0].get_array().tolist() for axes in figure.axes] == images.view(2, 8, 8).tolist()
+    labels = [axes.xaxis.label for axes in figure.axes]
+    assert [(label.get_text(), label.get_color() == VERMILION) for label in labels] == [("3", False), ("7", True)]
