@@ -15,6 +15,7 @@ LOOKS = {
     "10": (ORANGE, "^"),
     "100": (BLUE, "D"),
 }  # by percent of pre-training
+DIRECT = 16  # times D: where direct training stands
 HEAD = 514  # parameters of the new layer: a weight of 2 × 256, and 2 biases
 
 
@@ -45,21 +46,24 @@ def digits(accuracy: Mapping[int, float], target: float, d90: float, title: str)
 
 
 def predictions(images: Tensor, predicted: Tensor, labels: Tensor) -> Figure:
-    """Images of 8 × 8 pixels in a row, and below each what it was taken for, red where that is wrong."""
-    figure, row = new_panes(8.0, 1.05, len(images))
+    """Images of 8 × 8 pixels in a row, and below each what it was taken for; if that is wrong, what it is."""
+    figure, row = new_panes(8.0, 1.15, len(images))
     for axes, image, found, label in zip(row, images, predicted.tolist(), labels.tolist()):
         axes.imshow(image.view(8, 8).numpy(), cmap="gray_r")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
-        axes.set_xlabel(str(found), color="black" if found == label else VERMILION, fontsize=13, fontweight="bold")
+        if found == label:
+            axes.set_xlabel(str(found), fontsize=12)
+        else:
+            axes.set_xlabel(f"{found}, not {label}", fontsize=10, color=VERMILION)
     return figure
 
 
 def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
     """Test accuracy over d for every checkpoint, up to d = D.
 
-    Beside it, that of the new layer alone.
+    Beside it, that of the new layer alone, and at the far right that of all parameters without a projection.
 
     Args:
         found: the stored result "intrinsic_dimension/pretraining".
@@ -73,8 +77,11 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         axes.plot(dimensions, means, marker + "-", color=colour, lw=2, ms=6, label=f"{share}%")
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
-        axes.annotate(f"{means[-1]:.2f}", (dimensions[-1], means[-1]), (9, -4), color=colour,
-                      textcoords="offset points")  # fmt: skip
+        direct = fmean(checkpoint["full"]["test"])
+        axes.plot([dimensions[-1], DIRECT * D], [means[-1], direct], ":", color=colour, lw=1.2)
+        axes.plot([DIRECT * D], [direct], "*", color=colour, ms=11)
+        shift = {"100": 1, "10": -9}.get(share, -4)  # these two are close
+        axes.annotate(f"{direct:.2f}", (DIRECT * D, direct), (9, shift), color=colour, textcoords="offset points")
     for share, head in found["head"].items():
         colour, marker = LOOKS[share]
         alone = fmean(head["test"])
@@ -88,8 +95,8 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]
-    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D\n{D / 1e6:.1f} million"]
-    axes.set_xticks(ticks, names)
+    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D,\n{D / 1e6:.1f} million", "directly"]
+    axes.set_xticks([*ticks, DIRECT * D], names)
     axes.minorticks_off()
     axes.set(xlabel="directions d, or trained parameters (log scale)", ylabel="test accuracy",
              title="The longer the pre-training, the higher the accuracy at every d")  # fmt: skip

@@ -16,7 +16,11 @@ def test_every_checkpoint_is_drawn_over_d_with_the_new_layer_alone():
         line = lines[f"{share}%"]
         assert list(line.get_xdata()) == [point["d"] for point in checkpoint["points"]]
         assert list(line.get_ydata()) == pytest.approx([sum(p["test"]) / 3 for p in checkpoint["points"]])
-    assert axes.get_xticklabels()[-1].get_text().startswith("d = D")
+    *_, at_D, directly = [label.get_text() for label in axes.get_xticklabels()]
+    assert at_D.startswith("d = D") and directly.strip() == "directly"
+    stars = [line.get_ydata()[0] for line in axes.get_lines() if line.get_marker() == "*"]
+    full = [sum(checkpoint["full"]["test"]) / 3 for checkpoint in found["checkpoints"].values()]
+    assert sorted(stars) == pytest.approx(sorted(full))
     hollow = [line for line in axes.get_lines() if line.get_markersize() == 9 and len(line.get_xdata())]
     assert [line.get_xydata().tolist() for line in hollow] == [
         [[514, pytest.approx(sum(head["test"]) / 3)]] for head in found["head"].values()
@@ -37,4 +41,5 @@ def test_predictions_stand_below_their_images_and_are_red_where_wrong():
     figure = predictions(images, torch.tensor([3, 7]), torch.tensor([3, 1]))
     assert [axes.images[0].get_array().tolist() for axes in figure.axes] == images.view(2, 8, 8).tolist()
     labels = [axes.xaxis.label for axes in figure.axes]
-    assert [(label.get_text(), label.get_color() == VERMILION) for label in labels] == [("3", False), ("7", True)]
+    said = [(label.get_text(), label.get_color() == VERMILION) for label in labels]
+    assert said == [("3", False), ("7, not 1", True)]
