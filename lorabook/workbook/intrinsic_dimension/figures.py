@@ -56,7 +56,7 @@ def predictions(images: Tensor, predicted: Tensor, labels: Tensor) -> Figure:
         if found == label:
             axes.set_xlabel(str(found), fontsize=12)
         else:
-            axes.set_xlabel(f"{found}, not {label}", fontsize=10, color=VERMILION)
+            axes.set_xlabel(f"{found}\n(is {label})", fontsize=10, color=VERMILION)
     return figure
 
 

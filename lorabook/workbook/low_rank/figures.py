@@ -58,24 +58,26 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 def two_parts(energy: float) -> Figure:
     """ΔW as the sum of two orthogonal parts, to scale: the first terms with this share of its energy, and the others.
 
-    By Pythagoras the three sides of the triangle are sqrt(energy), sqrt(1 - energy) and 1. The first part's projection
-    onto ΔW ends `energy` of the way along it.
+    Both start at W0. The first part ends `energy` of the way along ΔW, the other one the rest of it; their distances
+    from ΔW are equal and on opposite sides, since the parts add up to it.
     """
-    figure, axes = new_figure(6.4, 2.9)
-    corner = (energy, (energy * (1 - energy)) ** 0.5)
-    for start, end, colour, name, at, ha in (
-        ((0, 0), (1, 0), BLUE, "ΔW", (0.62, 0.02), "center"),
-        ((0, 0), corner, ORANGE, "first 4 terms", (corner[0] / 2 - 0.02, corner[1] / 2 + 0.02), "right"),
-        (corner, (1, 0), VERMILION, "the other 252", ((1 + corner[0]) / 2 + 0.02, corner[1] / 2 + 0.02), "left"),
+    figure, axes = new_figure(6.4, 3.6)
+    side = (energy * (1 - energy)) ** 0.5
+    for end, colour, name, (x, y), ha in (
+        ((1, 0), BLUE, "ΔW", (0.88, 0.02), "center"),
+        ((energy, side), ORANGE, "first 4 terms", (energy / 2 - 0.02, side / 2 + 0.02), "right"),
+        ((1 - energy, -side), VERMILION, "the other 252", ((1 - energy) / 2 - 0.02, -side / 2 - 0.05), "right"),
     ):
-        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
-        axes.text(*at, name, color=colour, ha=ha)
-    axes.plot([energy, energy], [0, corner[1]], ls="--", color=GREY, lw=1.2)
-    axes.text(energy / 2, -0.075, f"{energy:.0%}", ha="center", color=ORANGE)
-    axes.text((1 + energy) / 2, -0.075, f"{1 - energy:.0%}", ha="center", color=VERMILION)
+        axes.annotate("", end, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
+        axes.text(x, y, name, color=colour, ha=ha)
+    for foot, height, colour in ((energy, side, ORANGE), (1 - energy, -side, VERMILION)):
+        axes.plot([foot, foot], [0, height], ls="--", color=colour, lw=1.2)
+        axes.text(foot + 0.015, height / 2, "sideways", color=colour, va="center")
+        axes.text(foot, -0.03 if height > 0 else 0.03, f"{foot:.0%}", color=colour, ha="center",
+                  va="top" if height > 0 else "bottom")  # fmt: skip
     axes.text(-0.015, 0, "W0", ha="right", va="center")
     axes.text(1.015, 0, "W0 + ΔW", ha="left", va="center")
-    axes.set(xlim=(-0.08, 1.2), ylim=(-0.14, corner[1] + 0.07), aspect="equal")
+    axes.set(xlim=(-0.08, 1.2), ylim=(-side - 0.05, side + 0.05), aspect="equal")
     axes.axis("off")
     return figure
 

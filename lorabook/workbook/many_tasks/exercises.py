@@ -30,7 +30,7 @@ def bottleneck_parameters(d, m, blocks):
     with `blocks` blocks of width d.
 
     An adapter is h + W_up f(W_down h + b_down) + b_up, from d values to m and back.
-    Each block has one behind attention and one behind the MLP. Every LayerNorm of the
+    Each block has one after attention and one after the MLP. Every LayerNorm of the
     model is trained too: two in each block, and one at the end.
     """
     raise NotImplementedError
@@ -73,15 +73,15 @@ def bottleneck_parameters(d, m, blocks):
             ),
         ),
         Mistake(
-            "you put one adapter in a block. There are two, one behind attention and one behind the MLP.",
+            "you put one adapter in a block. There are two, one after attention and one after the MLP.",
             (_bottleneck(adapters=1),),
         ),
         Mistake(
-            "you put an adapter behind every linear layer. There are two in a block: attention and the MLP end in one.",
+            "you put an adapter after every linear layer. There are two in a block: attention and the MLP end in one.",
             (_bottleneck(adapters=4),),
         ),
         Mistake("you forgot the LayerNorms. They are trained too.", (_bottleneck(norms=lambda L: 0),)),
-        Mistake("you forgot the last LayerNorm, behind all blocks.", (_bottleneck(norms=lambda L: 2 * L),)),
+        Mistake("you forgot the last LayerNorm, after all blocks.", (_bottleneck(norms=lambda L: 2 * L),)),
         Mistake(
             "2d numbers a block are missing, as many as a block's second LayerNorm holds, or b_up in both adapters.",
             (_bottleneck(norms=lambda L: L + 1), _bottleneck(per_adapter=lambda d, m: 2 * m * d + m)),

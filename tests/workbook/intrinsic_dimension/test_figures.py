@@ -42,4 +42,4 @@ def test_predictions_stand_below_their_images_and_are_red_where_wrong():
     assert [axes.images[0].get_array().tolist() for axes in figure.axes] == images.view(2, 8, 8).tolist()
     labels = [axes.xaxis.label for axes in figure.axes]
     said = [(label.get_text(), label.get_color() == VERMILION) for label in labels]
-    assert said == [("3", False), ("7, not 1", True)]
+    assert said == [("3", False), ("7\n(is 1)", True)]

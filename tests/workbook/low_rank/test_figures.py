@@ -75,10 +75,10 @@ def test_the_line_starts_at_no_change_and_parts_lie_where_they_go():
 
 
 def test_the_two_parts_are_drawn_to_scale():
-    """A right triangle over ΔW, whose height stands where the first part's projection ends."""
+    """From W0 to both ends: as long as the roots of their energy, together ΔW, with opposite steps to its sides."""
     (axes,) = figures_04.two_parts(0.36).axes
-    (height,) = axes.get_lines()
-    foot, corner = height.get_xydata()
-    assert foot.tolist() == [0.36, 0] and np.hypot(*corner) == pytest.approx(0.6)
-    assert np.hypot(1 - corner[0], corner[1]) == pytest.approx(0.8)
+    (foot, first), (other_foot, other) = (line.get_xydata() for line in axes.get_lines())
+    assert (foot.tolist(), other_foot.tolist()) == ([0.36, 0], [0.64, 0])
+    assert np.hypot(*first) == pytest.approx(0.6) and np.hypot(*other) == pytest.approx(0.8)
+    assert (first + other).tolist() == pytest.approx([1, 0]) and first @ other == pytest.approx(0)
     assert {"36%", "64%"} <= {text.get_text() for text in axes.texts}

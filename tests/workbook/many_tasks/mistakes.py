@@ -39,7 +39,7 @@ for label, fragment, formula in (
     ("down alone", "counted one matrix", built(lambda d, m: [nn.Linear(d, m), nn.Linear(d, m), *norms(d)])),
     ("one matrix, both biases", "counted one matrix", lambda d, m, L: 2 * L * (d * m + d + m) + (2 * L + 1) * 2 * d),
     ("one adapter", "one adapter in a block", built(lambda d, m: [adapter(d, m), *norms(d)])),
-    ("every linear layer", "behind every linear", built(lambda d, m: [adapter(d, m) for _ in range(4)] + norms(d))),
+    ("every linear layer", "after every linear", built(lambda d, m: [adapter(d, m) for _ in range(4)] + norms(d))),
     ("no norms", "forgot the LayerNorms", built(lambda d, m: [adapter(d, m), adapter(d, m)], last=0)),
     ("no last norm", "the last LayerNorm", built(lambda d, m: [adapter(d, m), adapter(d, m), *norms(d)], last=0)),
     ("one norm a block", "second LayerNorm", built(lambda d, m: [adapter(d, m), adapter(d, m), *norms(d, 1)])),
