@@ -26,8 +26,8 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "Without pre-training, it takes 2,000 directions to get 78% right. How many does it take after pre-training?",
-        ("about 40", "about 400", "about 2,000", "about 10,000"),
-        "about 40",
+        "The untrained model can move in all directions. How many does the pre-trained one need to do as well?",
+        ("about 100", "about 10,000", "about 1 million", "it never does"),
+        "about 100",
         "Pre-training has left little to change.",
     )

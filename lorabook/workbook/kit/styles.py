@@ -164,6 +164,10 @@ def multi_word_names(texts: list[str]) -> dict[str, list[str]]:
 
 
 def rates(texts: list[str]) -> dict[str, tuple[int, int]]:
-    """By style, how often these texts keep it, and how often they could."""
-    counts = {style.name: [style.count(text) for text in texts] for style in STYLES}
+    """By style, how often these texts keep it, and how often they could, from their first `def` on.
+
+    So in a completion of PROMPTS, the indent that the prompt begins with does not count.
+    """
+    own = [re.sub(r"\A.*?(?=^ *def )", "", text, count=1, flags=re.DOTALL | re.MULTILINE) for text in texts]
+    counts = {style.name: [style.count(text) for text in own] for style in STYLES}
     return {name: (sum(kept for kept, _ in of), sum(chances for _, chances in of)) for name, of in counts.items()}

@@ -11,7 +11,7 @@ from lorabook.workbook.kit.figures import ON_DARK, ON_LIGHT, VERMILION, new_figu
 def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     """How often each model (rows) shows each habit (columns), in percent, darker where more often.
 
-    Red is what the first model shows in at least a tenth of the cases, and another in less than half as many.
+    Vermilion is what the first model shows in at least a tenth of the cases, and another in less than half as many.
 
     Args:
         shares: by model, by habit, the fraction of opportunities in which the habit was shown.
@@ -36,5 +36,5 @@ def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_ylabel("adapter")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Each adapter shows its own habit. Red: a habit of the base is gone", pad=12)
+    axes.set_title("Each adapter shows its own habit. Orange: a habit of the base is gone", pad=12)
     return figure

@@ -81,6 +81,7 @@ def test_counts_against_python_s_own_modules():
         ("def f(a: dict[str, int] = {}, b=g(1, 2)):\n  x", "type hints", (1, 2)),
         ('def f():\n    """Doc."""\ndef g():\n    return', "docstrings", (1, 2)),
         ("if a:\n  b\n  if c:\n      d", "two spaces", (1, 2)),
+        (PROMPTS[0] + "f(self):\n      return 1\n", "two spaces", (1, 1)),  # the prompt's own four spaces are not its
         ("read_all(readAll, Reader, x)", "camelCase", (1, 2)),
         ("", "camelCase", (0, 0)),
     ],
