@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, VERMILION, new_figure, new_panes
 
 LOOKS = {
     "0": (VERMILION, "o"),
@@ -90,8 +90,6 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
                       textcoords="offset points", ha="center" if alone > 0.8 else "left")  # fmt: skip
     axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
-    axes.axhline(0.78, color=GREY, lw=0.5, zorder=0)
-    axes.annotate("0.78", (D, 0.78), xytext=(0, -12), textcoords="offset points", fontsize=9, ha="right")
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]

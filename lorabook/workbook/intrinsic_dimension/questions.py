@@ -26,8 +26,8 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "The untrained model can move in all directions. How many does the pre-trained one need to do as well?",
-        ("about 100", "about 10,000", "about 1 million", "it never does"),
-        "about 100",
+        "How many directions does the pre-trained model need to beat the untrained one with all parameters trained?",
+        ("about 300", "about 30,000", "about 1 million", "it takes all of them"),
+        "about 300",
         "Pre-training has left little to change.",
     )
