@@ -133,6 +133,15 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
     return curves
 
 
+def cut_and_lora(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    """The recovery of ΔW cut to rank r, and of LoRA trained at rank r: means over the seeds of one model, by rank."""
+    curves = recovered(found)
+    return {
+        label: {r: fmean(values) for r, values in curves[way].items()}
+        for label, way in (("cut", "truncated"), ("LoRA", "LoRA"))
+    }
+
+
 def along_the_paths(models: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
     """For each model, what t ΔW recovers over t, and what ΔW's first terms and random entries do over how far they go.
 

@@ -6,6 +6,7 @@ import scipy.linalg
 import torch
 from matplotlib import pyplot
 
+from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank import figures as figures_04
 
 
@@ -82,3 +83,11 @@ def test_the_two_parts_are_drawn_to_scale():
     assert np.hypot(*first) == pytest.approx(0.6) and np.hypot(*other) == pytest.approx(0.8)
     assert (first + other).tolist() == pytest.approx([1, 0]) and first @ other == pytest.approx(0)
     assert {"36%", "64%"} <= {text.get_text() for text in axes.texts}
+
+
+def test_cut_and_lora_are_means_over_seeds():
+    found = figures_04.cut_and_lora(stored("low_rank", "controls")["models"]["pocket"])
+    all_seeds = figures_04.recovered(stored("low_rank", "controls")["models"]["pocket"])
+    assert found["cut"][4] == pytest.approx(sum(all_seeds["truncated"][4]) / 3)
+    assert found["LoRA"][1] == pytest.approx(sum(all_seeds["LoRA"][1]) / 3)
+    assert found["LoRA"][1] > found["cut"][1] + 0.2
