@@ -30,6 +30,7 @@ SUMS: tuple[dict[str, float], ...] = (
     {"camelCase": 1},
     {"docstrings": 1},
     {"plain": 1},
+    {"plain": -1},
     {"camelCase": 1, "docstrings": 1},
     {"camelCase": 1, "docstrings": 1, "plain": -1},
     {"camelCase": 1, "plain": -1},

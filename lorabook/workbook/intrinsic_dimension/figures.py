@@ -89,6 +89,8 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         axes.annotate(f"{alone:.2f}", (HEAD, alone), (0, 9) if alone > 0.8 else (9, -4), color=colour,
                       textcoords="offset points", ha="center" if alone > 0.8 else "left")  # fmt: skip
     axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
+    untrained = fmean(found["checkpoints"]["0"]["full"]["test"])
+    axes.axhline(untrained, color=LOOKS["0"][0], lw=0.8, ls="--", zorder=0)
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
@@ -97,6 +99,6 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
     axes.set_xticks([*ticks, DIRECT * D], names)
     axes.minorticks_off()
     axes.set(xlabel="directions d, or trained parameters (log scale)", ylabel="test accuracy",
-             title="The longer the pre-training, the higher the accuracy at every d")  # fmt: skip
+             title="The longer the pre-training, the fewer directions are enough")  # fmt: skip
     axes.legend(frameon=False, title="pre-training", loc="lower right", bbox_to_anchor=(0.97, 0.06))
     return figure

@@ -27,6 +27,7 @@ def test_the_plain_adapter_explains_what_a_sum_loses():
     assert docstrings("+1 camelCase +1 docstrings") < alone / 2 and docstrings("+1 docstrings +1 plain") < alone / 2
     assert docstrings("+1 camelCase +1 docstrings -1 plain") == pytest.approx(alone, abs=0.1)
     assert docstrings("+1 camelCase -1 plain") == pytest.approx(base, abs=0.1)
+    assert docstrings("-1 plain") > 0.85  # the control: it brings docstrings without any other adapter
 
 
 def test_the_base_s_counts_are_those_of_the_style_adapters():
