@@ -26,7 +26,7 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "How many directions does the pre-trained model need to beat the untrained one with all parameters trained?",
+        "How many directions does the pre-trained model need to beat training all parameters from scratch?",
         ("about 300", "about 30,000", "about 1 million", "it takes all of them"),
         "about 300",
         "Pre-training has left little to change.",
