@@ -88,11 +88,10 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         axes.plot([HEAD], [alone], marker, color=colour, mfc="none", ms=9, mew=2)
         axes.annotate(f"{alone:.2f}", (HEAD, alone), (0, 9) if alone > 0.8 else (9, -4), color=colour,
                       textcoords="offset points", ha="center" if alone > 0.8 else "left")  # fmt: skip
+    axes.plot([], [], "*", color="black", ms=11, label="all parameters")
     axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
     untrained = fmean(found["checkpoints"]["0"]["full"]["test"])
     axes.axhline(untrained, color=LOOKS["0"][0], lw=0.8, ls="--", zorder=0)
-    axes.annotate("everything trained, from scratch", (30, untrained), (-12, 4), textcoords="offset points",
-                  color=LOOKS["0"][0], fontsize=9)  # fmt: skip
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
