@@ -100,6 +100,6 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
     axes.set_xticks([*ticks, DIRECT * D], names)
     axes.minorticks_off()
     axes.set(xlabel="directions d, or trained parameters (log scale)", ylabel="test accuracy",
-             title="The longer the pre-training, the fewer directions are enough")  # fmt: skip
+             title="The longer the pre-training, the higher the accuracy at every d")  # fmt: skip
     axes.legend(frameon=False, title="pre-training", loc="lower right", bbox_to_anchor=(0.97, 0.06))
     return figure
