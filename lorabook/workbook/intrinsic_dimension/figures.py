@@ -63,7 +63,8 @@ def predictions(images: Tensor, predicted: Tensor, labels: Tensor) -> Figure:
 def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
     """Test accuracy over d for every checkpoint, up to d = D.
 
-    Beside it, that of the new layer alone, and at the far right that of all parameters without a projection.
+    Of those with controls, the first and the last, also single seeds, all parameters trained without a projection (far
+    right, a star), and the new layer alone (hollow). A dashed line goes through the star of the first.
 
     Args:
         found: the stored result "intrinsic_dimension/pretraining".
@@ -74,32 +75,39 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         colour, marker = LOOKS[share]
         dimensions = [point["d"] for point in checkpoint["points"]]
         means = [fmean(point["test"]) for point in checkpoint["points"]]
-        axes.plot(dimensions, means, marker + "-", color=colour, lw=2, ms=6, label=f"{share}%")
+        plain = share not in found["head"]
+        width, size = (1, 3) if plain else (2, 6)
+        axes.plot(dimensions, means, marker + "-", color=colour, lw=width, ms=size, label=f"{share}%")
+        if plain:
+            continue
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
-        direct = fmean(checkpoint["full"]["test"])
-        axes.plot([dimensions[-1], DIRECT * D], [means[-1], direct], ":", color=colour, lw=1.2)
-        axes.plot([DIRECT * D], [direct], "*", color=colour, ms=11)
-        shift = {"100": 1, "10": -9}.get(share, -4)  # these two are close
-        axes.annotate(f"{direct:.2f}", (DIRECT * D, direct), (9, shift), color=colour, textcoords="offset points")
-    for share, head in found["head"].items():
-        colour, marker = LOOKS[share]
-        alone = fmean(head["test"])
-        axes.plot([HEAD], [alone], marker, color=colour, mfc="none", ms=9, mew=2)
-        axes.annotate(f"{alone:.2f}", (HEAD, alone), (0, 9) if alone > 0.8 else (9, -4), color=colour,
-                      textcoords="offset points", ha="center" if alone > 0.8 else "left")  # fmt: skip
+        direct, alone = fmean(checkpoint["full"]["test"]), fmean(found["head"][share]["test"])
+        for at, value, mark, shift in (
+            (DIRECT * D, direct, "*", (9, -4)),
+            (HEAD, alone, marker, (0, 9) if alone > 0.8 else (9, -4)),
+        ):
+            fill = colour if mark == "*" else "none"
+            axes.plot([at], [value], mark, color=colour, mfc=fill, ms=11 if mark == "*" else 9, mew=2)
+            axes.annotate(f"{value:.2f}", (at, value), shift, color=colour, textcoords="offset points",
+                          ha="left" if shift[0] else "center")  # fmt: skip
+    at_300 = fmean(_point(found, "100", 300)["test"])
+    axes.annotate(f"{at_300:.2f}", (300, at_300), (5, -14), color=LOOKS["100"][0], textcoords="offset points")
+    axes.axhline(fmean(found["checkpoints"]["0"]["full"]["test"]), color=LOOKS["0"][0], lw=0.8, ls="--", zorder=0)
     axes.plot([], [], "*", color="black", ms=11, label="all parameters")
     axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
-    untrained = fmean(found["checkpoints"]["0"]["full"]["test"])
-    axes.axhline(untrained, color=LOOKS["0"][0], lw=0.8, ls="--", zorder=0)
     axes.axhline(0.5, color="black", lw=0.8, ls="--")
     axes.annotate("guessing", (30, 0.5), xytext=(0, 4), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     ticks = [point["d"] for point in found["checkpoints"]["100"]["points"]]
-    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D,\n{D / 1e6:.1f} million", "directly"]
+    names = [*(f"{d:,}" for d in ticks[:-1]), f"d = D,\n{D / 1e6:.1f} million", "no P"]
     axes.set_xticks([*ticks, DIRECT * D], names)
     axes.minorticks_off()
     axes.set(xlabel="directions d, or trained parameters (log scale)", ylabel="test accuracy",
              title="The longer the pre-training, the higher the accuracy at every d")  # fmt: skip
     axes.legend(frameon=False, title="pre-training", loc="lower right", bbox_to_anchor=(0.97, 0.06))
     return figure
+
+
+def _point(found: Mapping[str, Any], share: str, d: int) -> Mapping[str, Any]:
+    return next(point for point in found["checkpoints"][share]["points"] if point["d"] == d)

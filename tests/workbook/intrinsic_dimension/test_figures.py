@@ -17,13 +17,13 @@ def test_every_checkpoint_is_drawn_over_d_with_the_new_layer_alone():
         assert list(line.get_xdata()) == [point["d"] for point in checkpoint["points"]]
         assert list(line.get_ydata()) == pytest.approx([sum(p["test"]) / 3 for p in checkpoint["points"]])
     *_, at_D, directly = [label.get_text() for label in axes.get_xticklabels()]
-    assert at_D.startswith("d = D") and directly.strip() == "directly"
+    assert at_D.startswith("d = D") and directly == "no P"
     stars = [line.get_ydata()[0] for line in axes.get_lines() if line.get_marker() == "*" and len(line.get_xdata())]
-    full = [sum(checkpoint["full"]["test"]) / 3 for checkpoint in found["checkpoints"].values()]
+    full = [sum(found["checkpoints"][share]["full"]["test"]) / 3 for share in found["head"]]
     assert sorted(stars) == pytest.approx(sorted(full))
     hollow = [line for line in axes.get_lines() if line.get_markersize() == 9 and len(line.get_xdata())]
     assert [line.get_xydata().tolist() for line in hollow] == [
-        [[514, pytest.approx(sum(head["test"]) / 3)]] for head in found["head"].values()
+        [[514, pytest.approx(sum(head["test"]) / 3)]] for head in reversed(found["head"].values())
     ]
 
 
