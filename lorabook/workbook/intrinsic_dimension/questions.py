@@ -26,8 +26,8 @@ def digits() -> Question:
 def pretraining() -> Question:
     """Of checkpoints of the pocket model."""
     return Question(
-        "How many directions does the pre-trained model need to beat training all parameters from scratch?",
-        ("about 300", "about 30,000", "about 1 million", "it takes all of them"),
-        "about 300",
+        "What is the smallest d tried with which the pre-trained model beats training all parameters from scratch?",
+        ("300", "3,000", "100,000", "none but d = D"),
+        "300",
         "Pre-training has left little to change.",
     )
