@@ -47,9 +47,9 @@ from lorabook.step.loss import AnswerLoss
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.history import History
 from lorabook.training.loop import finetune
-from lorabook.workbook.kit.sweep import EMBEDDINGS, EVERYTHING, RANKS, SCALINGS
 from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
 from lorabook.workbook.rank_and_alpha.forgetting import source_rows
+from lorabook.workbook.rank_and_alpha.sweep import EMBEDDINGS, EVERYTHING, RANKS, SCALINGS
 from scripts.assets import records
 from scripts.assets.pocket_runs import BATCH, HELD_OUT, MAX_LENGTH, ROWS, kept, live_rows, real_rows, search
 

@@ -30,12 +30,27 @@ def relative_links(page: Path) -> list[str]:
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
 
+def slug(heading: str) -> str:
+    """A heading's anchor on GitHub: in lower case and bare."""
+    return re.sub(r"[^\w\- ]", "", plain(heading).lower()).replace(" ", "-")
+
+
 def anchors(page: Path) -> set[str]:
-    """What may stand behind a #: in JupyterLab a heading with hyphens for spaces, on GitHub in lower case and bare."""
+    """What may stand behind a #: in JupyterLab a heading with hyphens for spaces, of a .md page its slug."""
     if page.suffix == ".ipynb":
         return {text.replace(" ", "-") for _, text in headings(page)}
-    found = re.findall(r"^#{1,6} +(.+)$", page.read_text("utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", plain(text).lower()).replace(" ", "-") for text in found}
+    return {slug(heading) for heading in re.findall(r"^#{1,6} +(.+)$", page.read_text("utf-8"), re.MULTILINE)}
+
+
+def section_of(page: Path, fragment: str) -> str:
+    """The text below a heading, up to the next one."""
+    if page.suffix == ".md":
+        parts = [part.partition("\n") for part in re.split(r"^#+ +", page.read_text("utf-8"), flags=re.MULTILINE)[1:]]
+        return next(body for heading, _, body in parts if slug(heading) == fragment)
+    place = next(place for place, text in headings(page) if text.replace(" ", "-") == fragment)
+    later = [other for other, _ in headings(page) if other > place]
+    # The cell of the next heading often begins with the end of this section.
+    return " ".join(c["source"] for c in cells(page)[place : later[0] + 1 if later else None])
 
 
 def faults(page: Path) -> list[str]:
@@ -122,14 +137,6 @@ def test_the_glossary_is_in_order_and_whole():
 @pytest.mark.parametrize(("word", "link"), glossary(), ids=[word for word, _ in glossary()])
 def test_a_word_of_the_glossary_stands_in_the_section_that_it_leads_to(word, link):
     name, _, fragment = link.partition("#")
-    path = ROOT / "notebooks" / name
-    if path.suffix == ".md":
-        parts = re.split(r"^## (.+)$", path.read_text("utf-8"), flags=re.MULTILINE)
-        section = plain(dict(zip((h.lower().replace(" ", "-") for h in parts[1::2]), parts[2::2]))[fragment]).lower()
-    else:
-        place = next(place for place, text in headings(path) if text.replace(" ", "-") == fragment)
-        later = [other for other, _ in headings(path) if other > place]
-        # The cell of the next heading often begins with the end of this section.
-        section = plain(" ".join(c["source"] for c in cells(path)[place : later[0] + 1 if later else None])).lower()
+    section = plain(section_of(ROOT / "notebooks" / name, fragment)).lower()
     missing = [part for part in plain(word).lower().split(", ") if part.removesuffix("s") not in section]
     assert missing == []

@@ -83,16 +83,14 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
         for point in checkpoint["points"]:
             axes.plot([point["d"]] * len(point["test"]), point["test"], ".", color=colour, ms=4, alpha=0.7)
         direct, alone = fmean(checkpoint["full"]["test"]), fmean(found["head"][share]["test"])
-        for at, value, mark, shift in (
-            (DIRECT * D, direct, "*", (9, -4)),
-            (HEAD, alone, marker, (0, 9) if alone > 0.8 else (9, -4)),
-        ):
-            fill = colour if mark == "*" else "none"
-            axes.plot([at], [value], mark, color=colour, mfc=fill, ms=11 if mark == "*" else 9, mew=2)
-            axes.annotate(f"{value:.2f}", (at, value), shift, color=colour, textcoords="offset points",
-                          ha="left" if shift[0] else "center")  # fmt: skip
-    at_300 = fmean(_point(found, "100", 300)["test"])
-    axes.annotate(f"{at_300:.2f}", (300, at_300), (5, -14), color=LOOKS["100"][0], textcoords="offset points")
+        axes.plot([DIRECT * D], [direct], "*", color=colour, ms=11)
+        axes.plot([HEAD], [alone], marker, color=colour, mfc="none", ms=9, mew=2)
+        told = {(DIRECT * D, direct): (9, -4), (HEAD, alone): (9, -4)}
+        if share == "100":
+            at_300 = (300, means[dimensions.index(300)])
+            told |= {(HEAD, alone): (-10, 9), at_300: (5, -14)}  # not over its own curve
+        for (x, value), shift in told.items():
+            axes.annotate(f"{value:.2f}", (x, value), shift, color=colour, textcoords="offset points")
     axes.axhline(fmean(found["checkpoints"]["0"]["full"]["test"]), color=LOOKS["0"][0], lw=0.8, ls="--", zorder=0)
     axes.plot([], [], "*", color="black", ms=11, label="all parameters")
     axes.plot([], [], "o", color="black", mfc="none", ms=9, mew=2, label="new layer alone")
@@ -107,7 +105,3 @@ def accuracy_over_d(found: Mapping[str, Any]) -> Figure:
              title="The longer the pre-training, the higher the accuracy at every d")  # fmt: skip
     axes.legend(frameon=False, title="pre-training", loc="lower right", bbox_to_anchor=(0.97, 0.06))
     return figure
-
-
-def _point(found: Mapping[str, Any], share: str, d: int) -> Mapping[str, Any]:
-    return next(point for point in found["checkpoints"][share]["points"] if point["d"] == d)

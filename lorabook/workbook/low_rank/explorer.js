@@ -72,6 +72,7 @@ function drawRank(shown, width) {
 
   const [left, top] = narrow ? [0, high + 26] : [across + 28, 12];
   const [from, row] = [left + 172, 54];
+  const bottom = top + 14 + row * Object.keys(BARS).length;
   const x = (percent) => from + ((width - from - 50) * Math.min(percent, 105)) / 105;
   drawn.push(text(left, top, "SmolLM2-135M: recovery (dashed: full fine-tuning)", small));
   Object.entries(BARS).forEach(([way, [name, colour]], i) => {
@@ -82,9 +83,9 @@ function drawRank(shown, width) {
     drawn.push(rect(from, y, x(value) - from, 24, colour, { "data-way": way, "data-percent": value }));
     drawn.push(text(width - 4, y + 16, `${value}%`, { "font-weight": 700, "text-anchor": "end" }));
   });
-  drawn.push(line(x(100), top + 8, x(100), top + 14 + row * Object.keys(BARS).length, COLOUR.ink, { "stroke-dasharray": "3 4" }));
+  drawn.push(line(x(100), top + 8, x(100), bottom, COLOUR.ink, { "stroke-dasharray": "3 4" }));
 
-  const start = Math.max(high, top + 14 + row * Object.keys(BARS).length) + 30;
+  const start = Math.max(high, bottom) + 30;
   const most = Math.floor(width / (0.62 * 13));
   drawn.push(text(0, start, wrapped(shown.question, most)[0], { "font-weight": 700 }), text(0, start + 22, shown.update, small));
   const look = { "font-family": "monospace", "font-size": 13, "xml:space": "preserve" };

@@ -35,6 +35,16 @@ def test_at_full_rank_every_part_is_the_whole_update(model):
             assert all(losses["256"] == pytest.approx(run["test"], abs=1e-3) for losses in run["losses"].values())
 
 
+def test_only_rank_1_of_the_pocket_model_has_an_appreciable_number_of_intruders():
+    """As notebook 03 says: 0.69 of the first ten vectors of a matrix."""
+    counts = {
+        (model, r): sum(run["intruders"] for run in method["runs"]) / len(method["runs"])
+        for model in MODELS
+        for r, method in CONTROLS["models"][model]["lora"].items()
+    }
+    assert counts.pop(("pocket", "1")) == pytest.approx(0.69, abs=0.005) and max(counts.values()) < 0.1
+
+
 @pytest.mark.slow
 def test_the_live_run_is_that_of_this_code():
     again, kept = script.live(), CONTROLS["live"]

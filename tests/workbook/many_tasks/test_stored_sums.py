@@ -21,7 +21,7 @@ def test_every_seed_has_every_sum():
     assert len(SUMS["runs"]) == len(SUMS["seeds"]) and all(list(run) == names for run in SUMS["runs"])
 
 
-def test_the_plain_adapter_explains_what_a_sum_loses():
+def test_plain_suppresses_docstrings_and_subtracting_it_writes_them():
     base, alone = docstrings("base"), docstrings("+1 docstrings")
     assert docstrings("+1 plain") < 0.05 < base < 0.3 < 0.85 < alone
     assert docstrings("+1 camelCase +1 docstrings") < alone / 2 and docstrings("+1 docstrings +1 plain") < alone / 2

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lorabook.workbook.kit.methods import METHODS
-from lorabook.workbook.kit.sweep import Run, Sweep, all_methods, by_rate, tuned
+from lorabook.workbook.rank_and_alpha.methods import METHODS
+from lorabook.workbook.rank_and_alpha.sweep import Run, Sweep, all_methods, by_rate, tuned
 
 
 def run(lr: float, loss: float, seed: int = 0, **fields) -> Run:

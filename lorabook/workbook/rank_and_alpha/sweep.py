@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 
-from lorabook.workbook.kit.methods import Series
 from lorabook.workbook.kit.stored import stored
+from lorabook.workbook.rank_and_alpha.methods import Series
 
 EVERYTHING, ALL_LINEAR, EMBEDDINGS = ("everything",), ("all-linear",), ("wte", "wpe")
 SCALINGS = {"α = r": lambda r: 1.0, "α/√r, α = 4": lambda r: 4 / r**0.5, "α/r, α = 16": lambda r: 16 / r}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lorabook.workbook.kit.methods import Series, recovery
+from lorabook.workbook.rank_and_alpha.methods import Series, recovery
 
 
 def test_recovery_draws_means_seeds_and_names():
