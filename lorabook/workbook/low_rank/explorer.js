@@ -23,7 +23,7 @@ function shownRank({ r, update, question }, data) {
     readout:
       `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
       `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
-      `Random entries that go equally far recover ${found.entries}%.`,
+      `Random entries with as much energy recover ${found.entries}%.`,
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],

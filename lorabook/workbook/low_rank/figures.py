@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -82,37 +82,30 @@ def two_parts(energy: float) -> Figure:
     return figure
 
 
-LINE = "ΔW scaled down"
-PARTS = {  # of ΔW: colour and marker
-    "first terms": (ORANGE, "^"),
-    "other terms": (VERMILION, "v"),
-    "random entries": (GREY, "D"),
+UPDATES = {  # colour, marker, and where the name stands, in points from the last of the line
+    "ΔW scaled down": (BLUE, "o", (10, 4)),
+    "first terms": (ORANGE, "^", (10, -6)),
+    "random entries": (GREY, "D", (10, -4)),
+    "other terms": (VERMILION, "v", (-10, 2)),
 }
 
 
-def along_the_path(
-    line: Mapping[float, float], parts: Mapping[str, Sequence[tuple[float, float]]], title: str
-) -> Figure:
-    """What t ΔW recovers over t, and what parts of ΔW recover over how far they go along it.
+def energy_and_recovery(points: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+    """What updates recover over the fraction of ΔW's energy that they have.
 
     Args:
-        line: {t: recovery}, both from 0 to 1.
-        parts: by name of PARTS, pairs of the fraction of the way and the recovery.
+        points: by name of UPDATES, pairs of the energy and the recovery, both as fractions of ΔW's.
         title: what to see.
     """
-    figure, axes = new_figure(7.0, 3.8)
-    axes.plot([0, *line], [0, *(100 * value for value in line.values())], "o-", color=BLUE, lw=2, ms=4, label=LINE)
-    for name, found in parts.items():
-        colour, marker = PARTS[name]
-        ways, heights = [way for way, _ in found], [100 * value for _, value in found]
-        axes.plot(ways, heights, marker, color=colour, ms=9, label=name)
-        for at, height in zip(ways, heights):
-            shift = (-8, 8) if name == "first terms" else (8, -12)
-            axes.annotate(f"{height:.0f}%", (at, height), shift, textcoords="offset points", color=colour,
-                          ha="right" if shift[0] < 0 else "left")  # fmt: skip
-    axes.set(xlabel="progress along ΔW (fraction of the way from W0 to W0 + ΔW)", ylabel="recovery (%)",
-             xlim=(0, 1.02), ylim=(0, 108), title=title)  # fmt: skip
-    axes.legend(frameon=False, loc="lower right")
+    figure, axes = new_figure(7.0, 4.2)
+    for name, found in points.items():
+        colour, marker, place = UPDATES[name]
+        line = sorted((100 * energy, 100 * recovery) for energy, recovery in found)
+        axes.plot(*zip(*line), "-", marker=marker, color=colour, ms=8, label=name)
+        axes.annotate(name, line[-1], place, textcoords="offset points", color=colour, va="center",
+                      ha="left" if place[0] > 0 else "right")  # fmt: skip
+    axes.set(xlabel="energy, as a fraction of ΔW's (%)", ylabel="recovery (%)", xlim=(0, 100), ylim=(0, 108),
+             title=title)  # fmt: skip
     return figure
 
 
@@ -133,41 +126,8 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
     return curves
 
 
-def cut_and_lora(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """The recovery of ΔW cut to rank r, and of LoRA trained at rank r: means over the seeds of one model, by rank."""
+def at_equal_energy(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    """Recoveries of one model by update and rank r, means over seeds; all but LoRA with the first r terms' energy."""
     curves = recovered(found)
-    return {
-        label: {r: fmean(values) for r, values in curves[way].items()}
-        for label, way in (("cut", "truncated"), ("LoRA", "LoRA"))
-    }
-
-
-def along_the_paths(models: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
-    """For each model, what t ΔW recovers over t, and what ΔW's first terms and random entries do over how far they go.
-
-    ΔW scaled to a fraction e of its energy goes the root of e of the way; a part with that energy goes e of the way.
-
-    Args:
-        models: the models of the stored result "low_rank/controls", by what stands above their panel.
-        title: what to see.
-    """
-    figure, row = new_panes(10.0, 4.0, len(models), sharey=True)
-    for axes, (name, found) in zip(row, models.items()):
-        curves, runs = recovered(found), found["full"]["runs"]
-        energy = {int(r): fmean(run["energy"][r] for run in runs) for r in runs[0]["energy"]}
-        walk = {energy[r] ** 0.5: 100 * fmean(values) for r, values in curves["shrunk"].items()} | {1: 100}
-        axes.plot(*zip(*sorted(walk.items())), "-o", color=BLUE, lw=2, ms=4, label=LINE)
-        for way, part in (("truncated", "first terms"), ("entries", "random entries")):
-            colour, marker = PARTS[part]
-            for r, values in curves[way].items():
-                label = part if r == 1 else None
-                axes.plot(energy[r], 100 * fmean(values), marker, color=colour, ms=9, label=label)
-                axes.plot([energy[r]] * len(values), [100 * v for v in values], ".", color=colour, ms=4, alpha=0.7)
-                if way == "truncated" and r <= 16:
-                    axes.annotate(f"r = {r}", (energy[r], 100 * fmean(values)), (0, 9), textcoords="offset points",
-                                  color=colour, ha="center")  # fmt: skip
-        axes.set(xlabel="progress along ΔW", xlim=(0, 1.03), ylim=(0, 112), title=name)
-    row[0].set(ylabel="recovery (%)")
-    row[0].legend(frameon=False, loc="lower right")
-    figure.suptitle(title)
-    return figure
+    names = {"entries": "random entries", "shrunk": "ΔW scaled down", "truncated": "first r terms", "LoRA": "LoRA"}
+    return {name: {r: fmean(values) for r, values in curves[way].items()} for way, name in names.items()}

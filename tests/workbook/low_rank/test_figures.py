@@ -52,27 +52,15 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     curves = figures_04.recovered(found)
     assert curves["LoRA"] == {4: [1.0, 0.5]}  # of the mean over the full runs, 1.5
     assert curves["shrunk"] == {1: [0.25, 0.5], 4: [0.5, 1.0]}
-    other = found | {"base": {"test": 5.0}}
-    panels = figures_04.along_the_paths({"one": found, "other": other}, "t").axes
-    walk, *rest = panels[0].get_lines()
-    assert np.round(walk.get_xydata(), 6).tolist() == [[0.5, 37.5], [0.8, 75], [1, 100]]  # roots of the energy
-    means = {line.get_label(): line.get_xydata().tolist() for line in rest if not line.get_label().startswith("_")}
-    assert means == {"first terms": [[0.25, 37.5]], "random entries": [[0.25, 37.5]]}
-    assert [axes.get_title() for axes in panels] == ["one", "other"]
     assert pyplot.get_fignums() == []
 
 
-def test_the_line_starts_at_no_change_and_parts_lie_where_they_go():
-    parts = {"first terms": [(0.26, 0.72)], "other terms": [(0.74, 0.71)], "random entries": [(0.26, 0.53)]}
-    (axes,) = figures_04.along_the_path({0.5: 0.82, 1.0: 1.0}, parts, "t").axes
+def test_updates_lie_at_their_energy_and_recovery_in_percent():
+    points = {"first terms": [(0.26, 0.72), (0.12, 0.44)], "other terms": [(0.74, 0.71)]}
+    (axes,) = figures_04.energy_and_recovery(points, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
-    assert drawn == {
-        "ΔW scaled down": [[0, 0], [0.5, 82], [1, 100]],
-        "first terms": [[0.26, 72]],
-        "other terms": [[0.74, 71]],
-        "random entries": [[0.26, 53]],
-    }
-    assert [text.get_text() for text in axes.texts] == ["72%", "71%", "53%"]
+    assert drawn == {"first terms": [[12, 44], [26, 72]], "other terms": [[74, 71]]}
+    assert [text.get_text() for text in axes.texts] == ["first terms", "other terms"]
 
 
 def test_the_two_parts_are_drawn_to_scale():
@@ -85,9 +73,10 @@ def test_the_two_parts_are_drawn_to_scale():
     assert {"36%", "64%"} <= {text.get_text() for text in axes.texts}
 
 
-def test_cut_and_lora_are_means_over_seeds():
-    found = figures_04.cut_and_lora(stored("low_rank", "controls")["models"]["pocket"])
-    all_seeds = figures_04.recovered(stored("low_rank", "controls")["models"]["pocket"])
-    assert found["cut"][4] == pytest.approx(sum(all_seeds["truncated"][4]) / 3)
+def test_recoveries_at_equal_energy_are_means_over_seeds():
+    pocket = stored("low_rank", "controls")["models"]["pocket"]
+    found, all_seeds = figures_04.at_equal_energy(pocket), figures_04.recovered(pocket)
+    assert found["first r terms"][4] == pytest.approx(sum(all_seeds["truncated"][4]) / 3)
     assert found["LoRA"][1] == pytest.approx(sum(all_seeds["LoRA"][1]) / 3)
-    assert found["LoRA"][1] > found["cut"][1] + 0.2
+    assert found["LoRA"][1] > found["first r terms"][1] + 0.2
+    assert found["ΔW scaled down"][4] > found["first r terms"][4] > found["random entries"][4]
