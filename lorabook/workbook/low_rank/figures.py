@@ -1,6 +1,6 @@
 """The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -82,30 +82,34 @@ def two_parts(energy: float) -> Figure:
     return figure
 
 
-UPDATES = {  # colour, marker, and where the name stands, in points from the last of the line
-    "ΔW scaled down": (BLUE, "o", (10, 4)),
-    "first terms": (ORANGE, "^", (10, -6)),
-    "random entries": (GREY, "D", (10, -4)),
-    "other terms": (VERMILION, "v", (-10, 2)),
+UPDATES = {  # colour, marker, what a point is called, and in points: where the line's name and a point's name stand
+    "ΔW scaled down": (BLUE, "o", "× {}", (10, 8), (-2, 8)),
+    "first r terms": (ORANGE, "^", "r = {}", (10, 0), (7, -12)),
+    "random entries": (GREY, "D", "", (10, -6), (0, 0)),
+    "all but the first r": (VERMILION, "v", "r = {}", (8, 2), (-8, 4)),
 }
 
 
-def energy_and_recovery(points: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+def energy_and_recovery(points: Mapping[str, Mapping[float, tuple[float, float]]], title: str) -> Figure:
     """What updates recover over the fraction of ΔW's energy that they have.
 
     Args:
-        points: by name of UPDATES, pairs of the energy and the recovery, both as fractions of ΔW's.
+        points: by name of UPDATES and then by rank or factor, the energy and the recovery, both as fractions of ΔW's.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
     for name, found in points.items():
-        colour, marker, place = UPDATES[name]
-        line = sorted((100 * energy, 100 * recovery) for energy, recovery in found)
+        colour, marker, point_name, of_line, of_point = UPDATES[name]
+        line = sorted((100 * energy, 100 * recovery) for energy, recovery in found.values())
         axes.plot(*zip(*line), "-", marker=marker, color=colour, ms=8, label=name)
-        axes.annotate(name, line[-1], place, textcoords="offset points", color=colour, va="center",
-                      ha="left" if place[0] > 0 else "right")  # fmt: skip
-    axes.set(xlabel="energy, as a fraction of ΔW's (%)", ylabel="recovery (%)", xlim=(0, 100), ylim=(0, 108),
-             title=title)  # fmt: skip
+        axes.annotate(name, line[-1], of_line, textcoords="offset points", color=colour, va="center")
+        for key, (energy, recovery) in found.items():
+            axes.annotate(point_name.format(key), (100 * energy, 100 * recovery), of_point, fontsize=8, color=colour,
+                          textcoords="offset points", ha="left" if of_point[0] > 0 else "right")  # fmt: skip
+    axes.plot(100, 100, "*", color=BLUE, ms=12, clip_on=False)
+    axes.annotate("ΔW", (100, 100), (9, 0), textcoords="offset points", color=BLUE, va="center")
+    axes.set(xlabel="energy, as a fraction of ΔW's (%)", ylabel="recovery (%)", xlim=(0, 112), ylim=(0, 108),
+             xticks=range(0, 101, 20), title=title)  # fmt: skip
     return figure
 
 
@@ -126,8 +130,13 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
     return curves
 
 
-def at_equal_energy(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """Recoveries of one model by update and rank r, means over seeds; all but LoRA with the first r terms' energy."""
+def recoveries(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    """Recoveries of one model by update and rank r, means over seeds; all but LoRA have the first r terms' energy."""
     curves = recovered(found)
     names = {"entries": "random entries", "shrunk": "ΔW scaled down", "truncated": "first r terms", "LoRA": "LoRA"}
     return {name: {r: fmean(values) for r, values in curves[way].items()} for way, name in names.items()}
+
+
+def full_fine_tuning(found: Mapping[str, Any]) -> str:
+    """What full fine-tuning does to the test loss of one model, mean over seeds: what a recovery is a fraction of."""
+    return f"full fine-tuning {found['base']['test']:.2f} → {fmean(run['test'] for run in found['full']['runs']):.2f}"

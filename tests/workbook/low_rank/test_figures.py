@@ -56,11 +56,14 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
 
 
 def test_updates_lie_at_their_energy_and_recovery_in_percent():
-    points = {"first terms": [(0.26, 0.72), (0.12, 0.44)], "other terms": [(0.74, 0.71)]}
+    points = {"first r terms": {4: (0.26, 0.72), 1: (0.12, 0.44)}, "ΔW scaled down": {0.5: (0.25, 0.81)}}
     (axes,) = figures_04.energy_and_recovery(points, "t").axes
-    drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
-    assert drawn == {"first terms": [[12, 44], [26, 72]], "other terms": [[74, 71]]}
-    assert [text.get_text() for text in axes.texts] == ["first terms", "other terms"]
+    *lines, whole = axes.get_lines()
+    drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in lines}
+    assert drawn == {"first r terms": [[12, 44], [26, 72]], "ΔW scaled down": [[25, 81]]}
+    assert whole.get_xydata().tolist() == [[100, 100]]
+    named = {text.get_text(): tuple(np.round(text.xy, 6)) for text in axes.texts}
+    assert (named["r = 4"], named["r = 1"], named["× 0.5"]) == ((26, 72), (12, 44), (25, 81))
 
 
 def test_the_two_parts_are_drawn_to_scale():
@@ -75,7 +78,7 @@ def test_the_two_parts_are_drawn_to_scale():
 
 def test_recoveries_at_equal_energy_are_means_over_seeds():
     pocket = stored("low_rank", "controls")["models"]["pocket"]
-    found, all_seeds = figures_04.at_equal_energy(pocket), figures_04.recovered(pocket)
+    found, all_seeds = figures_04.recoveries(pocket), figures_04.recovered(pocket)
     assert found["first r terms"][4] == pytest.approx(sum(all_seeds["truncated"][4]) / 3)
     assert found["LoRA"][1] == pytest.approx(sum(all_seeds["LoRA"][1]) / 3)
     assert found["LoRA"][1] > found["first r terms"][1] + 0.2
