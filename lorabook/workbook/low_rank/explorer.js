@@ -8,7 +8,6 @@ const UPDATES = {
 const BARS = {
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
   truncated: ["ΔW cut to rank r", COLOUR.orange],
-  shrunk: ["ΔW scaled down", COLOUR.sky],
   entries: ["random entries of ΔW", COLOUR.grey],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
@@ -24,7 +23,7 @@ function shownRank({ r, update, question }, data) {
     readout:
       `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
       `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
-      `With as much energy, ΔW scaled down recovers ${found.shrunk}%, and random entries ${found.entries}%.`,
+      `Random entries that go equally far recover ${found.entries}%.`,
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],
@@ -72,7 +71,7 @@ function drawRank(shown, width) {
   const drawn = [image(shown.picture, 0, 0, across, high)];
 
   const [left, top] = narrow ? [0, high + 26] : [across + 28, 12];
-  const [from, row] = [left + 172, 44];
+  const [from, row] = [left + 172, 54];
   const bottom = top + 14 + row * Object.keys(BARS).length;
   const x = (percent) => from + ((width - from - 50) * Math.min(percent, 105)) / 105;
   drawn.push(text(left, top, "SmolLM2-135M: recovery (dashed: full fine-tuning)", small));

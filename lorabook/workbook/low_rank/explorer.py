@@ -98,7 +98,7 @@ def shown(state: RankState) -> dict[str, Any]:
         "title": f"ΔW cut to rank {r} recovers {found['truncated']}%{trained}",
         "readout": f"The picture at rank {r} keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW cut to rank "
         f"{r} keeps {100 * energy:.0f}% of its energy and recovers {found['truncated']}% of the improvement. "
-        f"With as much energy, ΔW scaled down recovers {found['shrunk']}%, and random entries {found['entries']}%.",
+        f"Random entries that go equally far recover {found['entries']}%.",
         "picture": said["pictures"][str(r)],
         "recovery": found,
         "question": said["questions"][state.question]["title"],

@@ -82,34 +82,36 @@ def two_parts(energy: float) -> Figure:
     return figure
 
 
-UPDATES = {  # colour, marker, what a point is called, and in points: where the line's name and a point's name stand
-    "ΔW scaled down": (BLUE, "o", "× {}", (10, 8), (-2, 8)),
-    "first r terms": (ORANGE, "^", "r = {}", (10, 0), (7, -12)),
-    "random entries": (GREY, "D", "", (10, -6), (0, 0)),
-    "all but the first r": (VERMILION, "v", "r = {}", (8, 2), (-8, 4)),
+PARTS = {  # of ΔW: colour, marker, and where the names of its points stand, in points
+    "first r terms": (ORANGE, "^", (-8, 4)),
+    "random entries": (GREY, "D", (0, 0)),
+    "all but the first r": (VERMILION, "v", (9, -8)),
 }
 
 
-def energy_and_recovery(points: Mapping[str, Mapping[float, tuple[float, float]]], title: str) -> Figure:
-    """What updates recover over the fraction of ΔW's energy that they have.
+def along_the_way(
+    line: Mapping[float, float], parts: Mapping[str, Mapping[int, tuple[float, float]]], title: str
+) -> Figure:
+    """What ΔW recovers, scaled to t, over t, and what parts of it recover over their progress along it.
 
     Args:
-        points: by name of UPDATES and then by rank or factor, the energy and the recovery, both as fractions of ΔW's.
+        line: {t: recovery}, both from 0 to 1.
+        parts: by name of PARTS and then by rank, the progress and the recovery, from 0 to 1.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
-    for name, found in points.items():
-        colour, marker, point_name, of_line, of_point = UPDATES[name]
-        line = sorted((100 * energy, 100 * recovery) for energy, recovery in found.values())
-        axes.plot(*zip(*line), "-", marker=marker, color=colour, ms=8, label=name)
-        axes.annotate(name, line[-1], of_line, textcoords="offset points", color=colour, va="center")
-        for key, (energy, recovery) in found.items():
-            axes.annotate(point_name.format(key), (100 * energy, 100 * recovery), of_point, fontsize=8, color=colour,
-                          textcoords="offset points", ha="left" if of_point[0] > 0 else "right")  # fmt: skip
-    axes.plot(100, 100, "*", color=BLUE, ms=12, clip_on=False)
-    axes.annotate("ΔW", (100, 100), (9, 0), textcoords="offset points", color=BLUE, va="center")
-    axes.set(xlabel="energy, as a fraction of ΔW's (%)", ylabel="recovery (%)", xlim=(0, 112), ylim=(0, 108),
-             xticks=range(0, 101, 20), title=title)  # fmt: skip
+    axes.plot([0, *(100 * t for t in line), 100], [0, *(100 * value for value in line.values()), 100], "-o",
+              color=BLUE, lw=2, ms=4, label="ΔW scaled down")  # fmt: skip
+    for name, points in parts.items():
+        colour, marker, place = PARTS[name]
+        heights = {100 * way: 100 * recovery for way, recovery in points.values()}
+        axes.plot(list(heights), list(heights.values()), marker, color=colour, ms=9, label=name)
+        for r, at in zip(points, heights.items()):
+            if name != "random entries":
+                axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
+                              ha="left" if place[0] > 0 else "right")  # fmt: skip
+    axes.set(xlabel="progress along ΔW (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 
@@ -131,9 +133,9 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
 
 
 def recoveries(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """Recoveries of one model by update and rank r, means over seeds; all but LoRA have the first r terms' energy."""
+    """Recoveries of one model by update and rank r, means over seeds; random entries go as far as the first r terms."""
     curves = recovered(found)
-    names = {"entries": "random entries", "shrunk": "ΔW scaled down", "truncated": "first r terms", "LoRA": "LoRA"}
+    names = {"entries": "random entries", "truncated": "first r terms", "LoRA": "LoRA"}
     return {name: {r: fmean(values) for r, values in curves[way].items()} for way, name in names.items()}
 
 

@@ -55,15 +55,17 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     assert pyplot.get_fignums() == []
 
 
-def test_updates_lie_at_their_energy_and_recovery_in_percent():
-    points = {"first r terms": {4: (0.26, 0.72), 1: (0.12, 0.44)}, "ΔW scaled down": {0.5: (0.25, 0.81)}}
-    (axes,) = figures_04.energy_and_recovery(points, "t").axes
-    *lines, whole = axes.get_lines()
-    drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in lines}
-    assert drawn == {"first r terms": [[12, 44], [26, 72]], "ΔW scaled down": [[25, 81]]}
-    assert whole.get_xydata().tolist() == [[100, 100]]
-    named = {text.get_text(): tuple(np.round(text.xy, 6)) for text in axes.texts}
-    assert (named["r = 4"], named["r = 1"], named["× 0.5"]) == ((26, 72), (12, 44), (25, 81))
+def test_parts_lie_at_their_progress_and_the_line_ends_at_both_weights():
+    parts = {"first r terms": {4: (0.26, 0.72), 1: (0.12, 0.44)}, "all but the first r": {4: (0.74, 0.71)}}
+    (axes,) = figures_04.along_the_way({0.5: 0.81}, parts, "t").axes
+    drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
+    assert drawn == {
+        "ΔW scaled down": [[0, 0], [50, 81], [100, 100]],
+        "first r terms": [[26, 72], [12, 44]],
+        "all but the first r": [[74, 71]],
+    }
+    named = [(text.get_text(), *np.round(text.xy, 6)) for text in axes.texts]
+    assert named == [("r = 4", 26, 72), ("r = 1", 12, 44), ("r = 4", 74, 71)]
 
 
 def test_the_two_parts_are_drawn_to_scale():
@@ -76,10 +78,15 @@ def test_the_two_parts_are_drawn_to_scale():
     assert {"36%", "64%"} <= {text.get_text() for text in axes.texts}
 
 
-def test_recoveries_at_equal_energy_are_means_over_seeds():
+def test_recoveries_are_means_over_seeds():
     pocket = stored("low_rank", "controls")["models"]["pocket"]
     found, all_seeds = figures_04.recoveries(pocket), figures_04.recovered(pocket)
     assert found["first r terms"][4] == pytest.approx(sum(all_seeds["truncated"][4]) / 3)
     assert found["LoRA"][1] == pytest.approx(sum(all_seeds["LoRA"][1]) / 3)
     assert found["LoRA"][1] > found["first r terms"][1] + 0.2
-    assert found["ΔW scaled down"][4] > found["first r terms"][4] > found["random entries"][4]
+    assert found["first r terms"][4] > found["random entries"][4] + 0.2
+
+
+def test_full_fine_tuning_is_the_mean_of_the_runs():
+    found = {"base": {"test": 3.6}, "full": {"runs": [{"test": 3.25}, {"test": 3.35}]}}
+    assert figures_04.full_fine_tuning(found) == "full fine-tuning 3.60 → 3.30"
