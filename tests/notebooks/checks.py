@@ -39,12 +39,12 @@ CHECKS: dict[str, dict[str, str]] = {
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
-        "lowrank-14": "assert recovery(cut[1]) < recovery(cut[4]) < recovery(cut[16])",
-        "new-42": "assert 0.6 < recovery(others[4]) < 0.8",
-        "new-80h": "assert 0.7 < line[0.5] < 0.95",
-        "new-80b": "assert abs(recovery(random_parts[4]) - recovery(scaled(change, progress(cut[4])))) < 0.05",
-        "new-70": "assert points['first r terms'][4][1] > points['random entries'][4][1] + 0.1",
-        "new-81": "assert lora_recovery > recovery(cut[4])",
+        "lowrank-14": "assert with_cut[1] < with_cut[4] < with_cut[16]",
+        "new-42": "assert 0.6 < with_others[4] < 0.8",
+        "new-80h": "assert 0.7 < recovery(scaled(change, 0.5)) < 0.95",
+        "new-98": "assert at_random[0.26] < with_cut[4] - 0.1\nassert at_random[0.74] > with_others[4] + 0.1",
+        "new-94": "assert abs(recovery(scaled(change, progress(cut[4]))) - at_random[0.26]) < 0.05",
+        "new-81": "assert lora_recovery > with_cut[4]",
     },
     "05_intrinsic_dimension": {
         "dimension-16d": "assert 80 < d90 <= 300",

@@ -84,33 +84,32 @@ def two_parts(energy: float) -> Figure:
 
 PARTS = {  # of ΔW: colour, marker, and where the names of its points stand, in points
     "first r terms": (ORANGE, "^", (-8, 4)),
-    "random entries": (GREY, "D", (0, 0)),
     "all but the first r": (VERMILION, "v", (9, -8)),
 }
 
 
-def along_the_way(
-    line: Mapping[float, float], parts: Mapping[str, Mapping[int, tuple[float, float]]], title: str
+def beside_random_entries(
+    random: Mapping[float, float], parts: Mapping[str, Mapping[int, tuple[float, float]]], title: str
 ) -> Figure:
-    """What ΔW recovers, scaled to t, over t, and what parts of it recover over their progress along it.
+    """What parts of ΔW recover over their energy, beside as many of its entries at random.
 
     Args:
-        line: {t: recovery}, both from 0 to 1.
-        parts: by name of PARTS and then by rank, the progress and the recovery, from 0 to 1.
+        random: {fraction of the entries: recovery}, both from 0 to 1.
+        parts: by name of PARTS and then by rank, the fraction of ΔW's energy and the recovery, from 0 to 1.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
-    axes.plot([0, *(100 * t for t in line), 100], [0, *(100 * value for value in line.values()), 100], "-o",
-              color=BLUE, lw=2, ms=4, label="ΔW scaled down")  # fmt: skip
+    line = {0: 0, **random, 1: 1}
+    axes.plot([100 * at for at in line], [100 * value for value in line.values()], "-D",
+              color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
     for name, points in parts.items():
         colour, marker, place = PARTS[name]
-        heights = {100 * way: 100 * recovery for way, recovery in points.values()}
+        heights = {100 * energy: 100 * recovery for energy, recovery in points.values()}
         axes.plot(list(heights), list(heights.values()), marker, color=colour, ms=9, label=name)
         for r, at in zip(points, heights.items()):
-            if name != "random entries":
-                axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
-                              ha="left" if place[0] > 0 else "right")  # fmt: skip
-    axes.set(xlabel="progress along ΔW (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
+            axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
+                          ha="left" if place[0] > 0 else "right")  # fmt: skip
+    axes.set(xlabel="energy (% of ΔW's)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")
     return figure
 
@@ -133,7 +132,7 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
 
 
 def recoveries(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """Recoveries of one model by update and rank r, means over seeds; random entries go as far as the first r terms."""
+    """Recoveries of one model by update and rank r, means over seeds; random entries have the first r terms' energy."""
     curves = recovered(found)
     names = {"entries": "random entries", "truncated": "first r terms", "LoRA": "LoRA"}
     return {name: {r: fmean(values) for r, values in curves[way].items()} for way, name in names.items()}
