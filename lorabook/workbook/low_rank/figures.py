@@ -94,12 +94,12 @@ def beside_random_entries(
     """What parts of ΔW recover over their energy, beside as many of its entries at random.
 
     Args:
-        random: {fraction of the entries: recovery}, both from 0 to 1.
+        random: {fraction of the energy: recovery}, both from 0 to 1.
         parts: by name of PARTS and then by rank, the fraction of ΔW's energy and the recovery, from 0 to 1.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
-    line = {0: 0, **random, 1: 1}
+    line = dict(sorted({0: 0, **random, 1: 1}.items()))
     axes.plot([100 * at for at in line], [100 * value for value in line.values()], "-D",
               color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
     for name, points in parts.items():
