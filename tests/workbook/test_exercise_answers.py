@@ -194,8 +194,12 @@ def test_two_mistakes_at_once_are_told_one_after_the_other(capsys):
         ("tree_shapes", [1], "give the dictionary itself, not [1]."),
         ("tree_shapes", {"c_attn.weight": (2304, 2048)}, "'c_attn.A' is still to be filled in."),
         ("tree_shapes", {"c_attn.weight": 3}, "'c_attn.weight' is not 3."),
-        ("truncated_svd", lambda M, r: M[:1], "a tensor of shape (1, 6) in float32, expected a tensor of shape (6, 6)"),
-        ("truncated_svd", lambda M, r: 2 * M, "your code gives 3.047 at [1, 3], expected 0.3426."),
+        (
+            "fwht",
+            lambda x: x[:1],
+            "gives a tensor of shape (1,) in float32, expected a tensor of shape (8,) in float32.",
+        ),
+        ("fwht", lambda x: 2 * x, "for 8 numbers in float32 your code gives 0.8067 at [6], expected 6.582."),
         (
             "split_rows",
             lambda rows, h, s: (rows[1:35], rows[34:] + rows[:1]),
@@ -261,7 +265,7 @@ def test_equal_but_for_rounding(seen, expected, equal):
 )
 def test_a_dtype_that_no_text_promises_is_free(seen, expected, equal):
     assert same(seen, expected, any_dtype=True) is equal
-    assert {name for name, e in EXERCISES.items() if not e.any_dtype} >= {"lora_merge", "truncated_svd", "fwht"}
+    assert {name for name, e in EXERCISES.items() if not e.any_dtype} >= {"lora_merge", "fwht"}
 
 
 def cell(source: str) -> Any:

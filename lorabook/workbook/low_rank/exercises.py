@@ -1,109 +1,12 @@
-"""The exercises of notebook 04: the closest matrix of a rank, its error, its energy."""
+"""The exercises of notebook 04: the error of a cut, its energy, the rank at which LoRA saves nothing."""
 
 import math
 
 import torch
 
 from lorabook.workbook.kit.break_even import break_even_rank
-from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
-from lorabook.workbook.low_rank.svd import low_rank, rank_for_energy, truncation_error
-
-# truncated_svd
-
-
-def _dtype(tensor):
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _from_svd(rebuild):
-    """An answer that rebuilds the matrix from U, S, Vh and r."""
-    return lambda M, r: rebuild(*torch.linalg.svd(M, full_matrices=False), r)
-
-
-TRUNCATED_SVD = Exercise(
-    name="truncated_svd",
-    task="The closest matrix of rank r, from the singular value decomposition.",
-    stub='''\
-import torch
-
-
-def truncated_svd(M, r):
-    """The matrix of rank r that is closest to M: same shape, same dtype.
-
-    U, S, Vh = torch.linalg.svd(M, full_matrices=False) gives M = U diag(S) Vh, S in
-    descending order.
-    """
-    raise NotImplementedError
-''',
-    hint="Keep the first r columns of U, the first r of S, the first r rows of Vh. U * S scales U's columns.",
-    solution="""\
-import torch
-
-
-def truncated_svd(M, r):
-    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
-    return (U[:, :r] * S[:r]) @ Vh[:r]
-""",
-    praise="no matrix of rank r comes closer (Eckart and Young).",
-    reference=low_rank,
-    probes=(
-        cases(
-            lambda M, r: f"for a {M.shape[0]} × {M.shape[1]} matrix in {_dtype(M)} and r = {r}",
-            (drawn(6, 6), 2),
-            (drawn(9, 5, seed=1), 3),
-            (drawn(4, 7, seed=2, dtype=torch.float64), 1),
-            (drawn(5, 3, seed=3), 3),
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            "you kept rows of U. The singular vectors are its columns: U[:, :r].",
-            (
-                _from_svd(lambda U, S, Vh, r: U[:r] @ torch.diag(S[:r]) @ Vh[:r]),
-                _from_svd(lambda U, S, Vh, r: (U[:r] * S[:r]) @ Vh[:r]),
-                _from_svd(lambda U, S, Vh, r: U[:r] @ torch.diag(S) @ Vh),
-                _from_svd(lambda U, S, Vh, r: U[:r].T @ torch.diag(S[:r]) @ Vh[:r]),
-            ),
-        ),
-        Mistake(
-            "you used S twice. Each singular value stands once between U and Vh.",
-            (_from_svd(lambda U, S, Vh, r: (U[:, :r] * S[:r] ** 2) @ Vh[:r]),),
-        ),
-        Mistake(
-            "you left S out. The columns of U and rows of Vh have length 1: S says how strong each pair is.",
-            (_from_svd(lambda U, S, Vh, r: U[:, :r] @ Vh[:r]),),
-        ),
-        Mistake(
-            "you took columns of Vh. It is V transposed already: the singular vectors are its rows, Vh[:r].",
-            (
-                _from_svd(lambda U, S, Vh, r: (U[:, :r] * S[:r]) @ Vh[:, :r].T),
-                _from_svd(lambda U, S, Vh, r: (U[:, :r] * S[:r]) @ Vh[:r].T),
-                _from_svd(lambda U, S, Vh, r: (U[:, :r] * S[:r]) @ Vh[:, :r]),
-                _from_svd(lambda U, S, Vh, r: U[:, :r] @ torch.diag(S[:r]) @ Vh[:, :r]),
-            ),
-        ),
-        Mistake(
-            "you kept the smallest singular values. They come last; the first r carry most.",
-            (_from_svd(lambda U, S, Vh, r: (U[:, -r:] * S[-r:]) @ Vh[-r:]),),
-        ),
-        Mistake(
-            "you kept one singular value too few: [:r] holds r of them.",
-            (_from_svd(lambda U, S, Vh, r: (U[:, : r - 1] * S[: r - 1]) @ Vh[: r - 1]),),
-        ),
-        Mistake(
-            "you kept one singular value too many: [:r] holds r of them.",
-            (_from_svd(lambda U, S, Vh, r: (U[:, : r + 1] * S[: r + 1]) @ Vh[: r + 1]),),
-        ),
-        Mistake(
-            "you gave what is left out. The answer is the part of rank r itself.", (lambda M, r: M - low_rank(M, r),)
-        ),
-        Mistake(
-            "you gave three factors. Multiply them: the answer has the shape of M.",
-            (_from_svd(lambda U, S, Vh, r: (U[:, :r], S[:r], Vh[:r])),),
-        ),
-    ),
-)
-
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
+from lorabook.workbook.low_rank.svd import rank_for_energy, truncation_error
 
 # break_even
 
@@ -304,4 +207,4 @@ def rank_for_energy(S, share):
 )
 
 
-EXERCISES = (TRUNCATED_SVD, BREAK_EVEN, TRUNCATION_ERROR, RANK_FOR_ENERGY)
+EXERCISES = (TRUNCATION_ERROR, BREAK_EVEN, RANK_FOR_ENERGY)

@@ -1,6 +1,6 @@
 """The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -82,34 +82,34 @@ def two_parts(energy: float) -> Figure:
     return figure
 
 
-PARTS = {  # of ΔW: colour, marker, and where the names of its points stand, in points
-    "first r terms": (ORANGE, "^", (-8, 4)),
-    "all but the first r": (VERMILION, "v", (9, -8)),
-}
-
-
 def beside_random_entries(
-    random: Mapping[float, float], parts: Mapping[str, Mapping[int, tuple[float, float]]], title: str
+    random: Sequence[tuple[float, float]],
+    first: Mapping[int, tuple[float, float]],
+    others: Mapping[int, tuple[float, float]],
+    title: str,
 ) -> Figure:
-    """What parts of ΔW recover over their energy, beside as many of its entries at random.
+    """What parts of ΔW recover over their energy, beside parts that are as many of its entries at random.
 
     Args:
-        random: {fraction of the energy: recovery}, both from 0 to 1.
-        parts: by name of PARTS and then by rank, the fraction of ΔW's energy and the recovery, from 0 to 1.
+        random: pairs of the fraction of ΔW's energy and the recovery, both from 0 to 1.
+        first: such pairs of the first r terms, by r.
+        others: of all but the first r terms.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
-    line = dict(sorted({0: 0, **random, 1: 1}.items()))
-    axes.plot([100 * at for at in line], [100 * value for value in line.values()], "-D",
+    line = [(0, 0), *sorted(random), (1, 1)]
+    axes.plot([100 * energy for energy, _ in line], [100 * recovery for _, recovery in line], "-D",
               color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
-    for name, points in parts.items():
-        colour, marker, place = PARTS[name]
+    for name, colour, marker, points, place in (
+        ("first r terms", BLUE, "^", first, (-8, 4)),
+        ("all but the first r", VERMILION, "v", others, (9, -8)),
+    ):
         heights = {100 * energy: 100 * recovery for energy, recovery in points.values()}
         axes.plot(list(heights), list(heights.values()), marker, color=colour, ms=9, label=name)
         for r, at in zip(points, heights.items()):
             axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
                           ha="left" if place[0] > 0 else "right")  # fmt: skip
-    axes.set(xlabel="energy (% of ΔW's)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
+    axes.set(xlabel="energy of the part (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")
     return figure
 

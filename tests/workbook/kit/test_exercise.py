@@ -29,7 +29,7 @@ def test_every_exercise_has_its_place():
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "memory": ["adam_bytes", "largest_batch"],
         "rank_and_alpha": ["spread_budget", "adapter_bytes", "same_effect", "count_targets"],
-        "low_rank": ["truncated_svd", "break_even", "truncation_error", "rank_for_energy"],
+        "low_rank": ["truncation_error", "break_even", "rank_for_energy"],
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint", "pad_theta", "said_start"],
         "many_tasks": ["bottleneck_parameters", "swap_merged", "grow_rank", "mixed_forward"],

@@ -11,56 +11,6 @@ spellings = Spellings()
 right, add = spellings.right, spellings.add
 
 
-# truncated_svd
-
-
-@right("truncated_svd")
-def by_a_diagonal(M, r):
-    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
-    return U[:, :r] @ torch.diag(S[:r]) @ Vh[:r, :]
-
-
-@right("truncated_svd")
-def singular_values_zeroed(M, r):
-    U, S, V = torch.svd(M)
-    S = S.clone()
-    S[r:] = 0
-    return U @ S.diag() @ V.T
-
-
-@right("truncated_svd")
-def term_by_term(M, r):
-    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
-    total = torch.zeros_like(M)
-    for i in range(min(r, len(S))):
-        total += S[i] * torch.outer(U[:, i], Vh[i])
-    return total
-
-
-@right("truncated_svd")
-def by_einsum(M, r):
-    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
-    return torch.einsum("ir,r,rj->ij", U[:, :r], S[:r], Vh[:r])
-
-
-@right("truncated_svd")
-def projected(M, r):
-    U = torch.linalg.svd(M, full_matrices=False).U[:, :r]
-    return U @ (U.T @ M)
-
-
-@right("truncated_svd")
-def by_numpy(M, r):
-    U, S, Vh = np.linalg.svd(M.double().numpy(), full_matrices=False)
-    return torch.from_numpy(U[:, :r] * S[:r] @ Vh[:r]).to(M.dtype)
-
-
-@right("truncated_svd")
-def full_matrices(M, r):
-    U, S, Vh = torch.linalg.svd(M)
-    return (U[:, : len(S)] * (torch.arange(len(S)) < r) * S) @ Vh[: len(S)]
-
-
 # break_even
 
 add("break_even", "floor", lambda d, k: math.floor(d * k / (d + k)))

@@ -56,11 +56,11 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
 
 
 def test_parts_lie_at_their_energy_and_the_random_entries_go_from_none_to_all():
-    parts = {"first r terms": {4: (0.26, 0.72), 1: (0.12, 0.44)}, "all but the first r": {4: (0.74, 0.71)}}
-    (axes,) = figures_04.beside_random_entries({0.5: 0.81}, parts, "t").axes
+    first, others = {4: (0.26, 0.72), 1: (0.12, 0.44)}, {4: (0.74, 0.71)}
+    (axes,) = figures_04.beside_random_entries([(0.74, 0.95), (0.5, 0.81)], first, others, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
     assert drawn == {
-        "random entries": [[0, 0], [50, 81], [100, 100]],
+        "random entries": [[0, 0], [50, 81], [74, 95], [100, 100]],
         "first r terms": [[26, 72], [12, 44]],
         "all but the first r": [[74, 71]],
     }
