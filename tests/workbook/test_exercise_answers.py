@@ -197,7 +197,7 @@ def test_two_mistakes_at_once_are_told_one_after_the_other(capsys):
         (
             "fwht",
             lambda x: x[:1],
-            "gives a tensor of shape (1,) in float32, expected a tensor of shape (8,) in float32.",
+            "gives a tensor of shape (1,) in float32, expected a tensor of shape (8,)",
         ),
         ("fwht", lambda x: 2 * x, "for 8 numbers in float32 your code gives 0.8067 at [6], expected 6.582."),
         (

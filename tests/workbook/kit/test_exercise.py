@@ -36,7 +36,7 @@ def test_every_exercise_has_its_place():
         "clinic": ["lora_update", "merge_head", "frozen_base", "name_fault"],
         "final_run": ["encode_row", "answer_labels", "split_rows", "did_it_train"],
     }
-    assert len(EXERCISES) == 33  # no name twice
+    assert len(EXERCISES) == 32  # no name twice
 
 
 @ALL
