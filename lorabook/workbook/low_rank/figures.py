@@ -101,7 +101,7 @@ def beside_random_entries(
     axes.plot([100 * energy for energy, _ in line], [100 * recovery for _, recovery in line], "-D",
               color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
     for name, colour, marker, points, place in (
-        ("first r terms", BLUE, "^", first, (-8, 4)),
+        ("first r terms", ORANGE, "^", first, (-8, 4)),
         ("all but the first r", VERMILION, "v", others, (9, -8)),
     ):
         heights = {100 * energy: 100 * recovery for energy, recovery in points.values()}

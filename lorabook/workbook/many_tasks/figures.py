@@ -36,5 +36,5 @@ def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_ylabel("adapter")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Each adapter shows its own habit. Orange: a habit of the base that it lost", pad=12)
+    axes.set_title("Each adapter shows its own habit. Orange: a base habit that disappeared", pad=12)
     return figure

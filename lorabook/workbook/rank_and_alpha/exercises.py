@@ -232,7 +232,7 @@ def adapter_bytes(shapes, r, dtype, base_dtype):
     """Bytes of the tensors in adapter_model.safetensors. The file's header and the
     config are left out.
 
-    shapes: (d, k) of every adapted matrix; of an embedding, its width and the vocabulary.
+    shapes: (d, k) of every adapted matrix; for an embedding, (width, vocabulary).
     r: the rank.
     dtype: of A and B, such as torch.float32.
     base_dtype: of the base, such as torch.float16.
