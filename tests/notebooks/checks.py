@@ -51,14 +51,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "dimension-16d": "assert 80 < d90 <= 300",
     },
     "07_many_tasks": {
-        "tasks-05": "assert after < before - 0.05",
+        "tasks-05b": "assert losses[1] < losses[0] - 0.02",
         "tasks-07": 'assert write("docstrings").count(\'"""\') > write(None).count(\'"""\')',
         "tasks-09b": "assert difference == 0",
         "tasks-14b": "assert int(counted.split()[1]) < 4",
         "tasks-18": "assert difference < 1e-3",
         "tasks-23": "assert int(counted.split()[1]) < 0.8 * int(counted.split()[3].strip(','))",
-        "tasks-24a": 'add_up({"camelCase": 1, "docstrings": 1, "plain": -1})\n'
-        'assert int(count(["docstrings"]).split()[1]) > 8\nput_in(bases)',
+        "tasks-24f": "assert int(counted.split()[1]) > 0.8 * int(counted.split()[3].strip(','))",
         "tasks-34": "assert 0 < largest < 0.1",
         "tasks-37b": "assert abs(merged - with_lora) < 1e-3",
     },
