@@ -65,8 +65,8 @@ def two_parts(energy: float) -> Figure:
     side = (energy * (1 - energy)) ** 0.5
     for end, colour, name, (x, y), ha in (
         ((1, 0), BLUE, "ΔW", (0.88, 0.02), "center"),
-        ((energy, side), ORANGE, "first 4 terms", (energy / 2 - 0.02, side / 2 + 0.02), "right"),
-        ((1 - energy, -side), VERMILION, "the other 252", ((1 - energy) / 2 - 0.02, -side / 2 - 0.05), "right"),
+        ((energy, side), ORANGE, "P: first 4 terms", (energy / 2 - 0.02, side / 2 + 0.02), "right"),
+        ((1 - energy, -side), VERMILION, "Q: the other 252", ((1 - energy) / 2 - 0.02, -side / 2 - 0.05), "right"),
     ):
         axes.annotate("", end, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
         axes.text(x, y, name, color=colour, ha=ha)
