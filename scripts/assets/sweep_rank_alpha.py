@@ -26,7 +26,7 @@ import multiprocessing
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -49,7 +49,7 @@ from lorabook.training.history import History
 from lorabook.training.loop import finetune
 from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
 from lorabook.workbook.rank_and_alpha.forgetting import source_rows
-from lorabook.workbook.rank_and_alpha.sweep import EMBEDDINGS, EVERYTHING, RANKS, SCALINGS
+from lorabook.workbook.rank_and_alpha.sweep import EMBEDDINGS, EVERYTHING, RANKS, SCALINGS, Setting
 from scripts.assets import records
 from scripts.assets.pocket_runs import BATCH, HELD_OUT, MAX_LENGTH, ROWS, kept, live_rows, real_rows, search
 
@@ -74,22 +74,10 @@ ARTICLE = ("c_attn", "c_proj", "c_fc", "wte", "wpe")
 WIDTHS = (1, 4, 16, 64)
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One run. `r` is the rank, or a bottleneck's width; of full fine-tuning r and scaling are None."""
-
-    rows: str
-    method: str
-    targets: tuple[str, ...]
-    r: int | None
-    scaling: float | None
-    lr: float
-    seed: int = 0
-
-    @property
-    def file(self) -> Path:
-        parts = (self.rows, self.method, "+".join(self.targets), self.r, self.scaling, self.lr, self.seed)
-        return RUNS / ("_".join(f"{p:g}" if isinstance(p, float) else str(p) for p in parts) + ".json")
+def file_of(s: Setting) -> Path:
+    """Where a run's record is kept."""
+    parts = (s.rows, s.method, "+".join(s.targets), s.r, s.scaling, s.lr, s.seed)
+    return RUNS / ("_".join(f"{p:g}" if isinstance(p, float) else str(p) for p in parts) + ".json")
 
 
 @cache
@@ -123,7 +111,7 @@ def run(s: Setting, data: str) -> dict:
     """The facts of one run, kept in a file of its own."""
     train, held = rows_of(s.rows, data)
     key = asdict(s) | {"batch": BATCH, "questions": len(train), "held": len(held)}
-    return kept(s.file, key, lambda: measured(s, train, held))
+    return kept(file_of(s), key, lambda: measured(s, train, held))
 
 
 def measured(s: Setting, train: list[Example], held: list[Example]) -> dict:
@@ -150,7 +138,7 @@ def measured(s: Setting, train: list[Example], held: list[Example]) -> dict:
     facts |= {"tokens": history.tokens, "source": round(answer_loss(model, source).loss, 4), "step_peak_bytes": peak}
     facts |= {"curve": curve} if curve else {}
     facts["cpu_seconds"] = round(time.process_time() - began, 1)
-    print(f"{s.file.stem}: {base:.4f} → {tuned:.4f}, source {facts['source']:.4f}", flush=True)
+    print(f"{file_of(s).stem}: {base:.4f} → {tuned:.4f}, source {facts['source']:.4f}", flush=True)
     return facts
 
 

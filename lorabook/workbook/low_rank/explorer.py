@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.low_rank.figures import picture, recovered
+from lorabook.workbook.low_rank.figures import picture
+from lorabook.workbook.low_rank.recovery import recovered
 from lorabook.workbook.low_rank.svd import energy_kept, low_rank, spectrum
 
 RANKS = (1, 4, 16, 64)

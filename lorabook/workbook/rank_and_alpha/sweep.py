@@ -14,12 +14,11 @@ RANKS = (1, 4, 16, 64, 256)
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training run of the pocket model.
+class Setting:
+    """What a training run of the pocket model is made with.
 
     `rows` is "real", "long" or "live"; `method` "lora", "full", "lora+embeddings" or "bottleneck"; `r` the rank or a
-    bottleneck's width. `base` and `loss` are held-out losses before and after, in nats per answer token; `source` the
-    loss on held-out Python source after it; `curve` has (step, held-out loss, source loss) along the way.
+    bottleneck's width; of full fine-tuning r and scaling are None.
     """
 
     rows: str
@@ -28,7 +27,17 @@ class Run:
     r: int | None
     scaling: float | None
     lr: float
-    seed: int
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Setting):
+    """A setting and what came of it.
+
+    `base` and `loss` are held-out losses before and after, in nats per answer token; `source` the loss on held-out
+    Python source after it; `curve` has (step, held-out loss, source loss) along the way.
+    """
+
     trainable: int
     base: float
     loss: float

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from matplotlib import pyplot
 
-from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank import figures as figures_04
 
 
@@ -44,17 +42,6 @@ def test_approximations_show_the_matrices_on_one_scale():
     assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
 
 
-def test_recovery_is_the_part_of_each_run_s_own_improvement():
-    losses = {way: {"1": 3.5, "4": 3.0} for way in ("truncated", "shrunk", "directions", "entries")}
-    energy = {"1": 0.25, "4": 0.64}
-    full = [{"test": 2.0, "losses": losses, "energy": energy}, {"test": 3.0, "losses": losses, "energy": energy}]
-    found = {"base": {"test": 4.0}, "full": {"runs": full}, "lora": {"4": {"runs": [{"test": 2.5}, {"test": 3.25}]}}}
-    curves = figures_04.recovered(found)
-    assert curves["LoRA"] == {4: [1.0, 0.5]}  # of the mean over the full runs, 1.5
-    assert curves["shrunk"] == {1: [0.25, 0.5], 4: [0.5, 1.0]}
-    assert pyplot.get_fignums() == []
-
-
 def test_parts_lie_at_their_energy_and_the_random_entries_go_from_none_to_all():
     first, others = {4: (0.26, 0.72), 1: (0.12, 0.44)}, {4: (0.74, 0.71)}
     (axes,) = figures_04.beside_random_entries([(0.74, 0.95), (0.5, 0.81)], first, others, "t").axes
@@ -76,17 +63,3 @@ def test_the_two_parts_are_drawn_to_scale():
     assert np.hypot(*first) == pytest.approx(0.6) and np.hypot(*other) == pytest.approx(0.8)
     assert (first + other).tolist() == pytest.approx([1, 0]) and first @ other == pytest.approx(0)
     assert {"36%", "64%"} <= {text.get_text() for text in axes.texts}
-
-
-def test_recoveries_are_means_over_seeds():
-    pocket = stored("low_rank", "controls")["models"]["pocket"]
-    found, all_seeds = figures_04.recoveries(pocket), figures_04.recovered(pocket)
-    assert found["first r terms"][4] == pytest.approx(sum(all_seeds["truncated"][4]) / 3)
-    assert found["LoRA"][1] == pytest.approx(sum(all_seeds["LoRA"][1]) / 3)
-    assert found["LoRA"][1] > found["first r terms"][1] + 0.2
-    assert found["first r terms"][4] > found["random entries"][4] + 0.2
-
-
-def test_full_fine_tuning_is_the_mean_of_the_runs():
-    found = {"base": {"test": 3.6}, "full": {"runs": [{"test": 3.25}, {"test": 3.35}]}}
-    assert figures_04.full_fine_tuning(found) == "full fine-tuning 3.60 → 3.30"
