@@ -42,9 +42,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-14": "assert with_cut[1] < with_cut[4] < with_cut[16]",
         "new-42": "assert 0.6 < with_others[4] < 0.8",
         "new-80h": "assert 0.7 < recovery(scaled(change, 0.5)) < 0.95",
-        "new-98": "by_energy = [recovered for _, recovered in sorted(at_random)]\n"
-        "assert abs(recovery(scaled(change, energy(cut[4]))) - by_energy[1]) < 0.05\n"
-        "assert by_energy[1] < with_cut[4] - 0.1 and by_energy[4] > with_others[4] + 0.1",
+        "new-98": "found = {name: (recovered, control) for name, _, recovered, control in compared}\n"
+        "assert all(found[f'first {r}'][0] > found[f'first {r}'][1] + 0.05 for r in cut)\n"
+        "assert all(found[f'all but first {r}'][0] < found[f'all but first {r}'][1] - 0.05 for r in cut)",
         "new-81": "assert lora_recovery > with_cut[4]",
     },
     "05_intrinsic_dimension": {

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import GREY, ORANGE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -53,60 +53,25 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def two_parts(energy: float) -> Figure:
-    """ΔW as the sum of two orthogonal parts, to scale: the first terms with this share of its energy, and the others.
-
-    Both start at W0. The first part ends `energy` of the way along ΔW, the other one the rest of it; their distances
-    from ΔW are equal and on opposite sides, since the parts add up to it.
-    """
-    figure, axes = new_figure(6.4, 3.6)
-    side = (energy * (1 - energy)) ** 0.5
-    for end, colour, name, (x, y), ha in (
-        ((1, 0), BLUE, "ΔW", (0.88, 0.02), "center"),
-        ((energy, side), ORANGE, "P: first 4 terms", (energy / 2 - 0.02, side / 2 + 0.02), "right"),
-        ((1 - energy, -side), VERMILION, "Q: the other 252", ((1 - energy) / 2 - 0.02, -side / 2 - 0.05), "right"),
-    ):
-        axes.annotate("", end, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
-        axes.text(x, y, name, color=colour, ha=ha)
-    for foot, height, colour in ((energy, side, ORANGE), (1 - energy, -side, VERMILION)):
-        axes.plot([foot, foot], [0, height], ls="--", color=colour, lw=1.2)
-        axes.text(foot + 0.015, height / 2, "sideways", color=colour, va="center")
-        axes.text(foot, -0.03 if height > 0 else 0.03, f"{foot:.0%}", color=colour, ha="center",
-                  va="top" if height > 0 else "bottom")  # fmt: skip
-    axes.text(-0.015, 0, "W0", ha="right", va="center")
-    axes.text(1.015, 0, "W0 + ΔW", ha="left", va="center")
-    axes.set(xlim=(-0.08, 1.2), ylim=(-side - 0.05, side + 0.05), aspect="equal")
-    axes.axis("off")
-    return figure
-
-
-def beside_random_entries(
-    random: Sequence[tuple[float, float]],
-    first: Mapping[int, tuple[float, float]],
-    others: Mapping[int, tuple[float, float]],
-    title: str,
-) -> Figure:
-    """What parts of ΔW recover over their energy, beside parts that are as many of its entries at random.
+def beside_random_entries(pieces: Sequence[tuple[str, float, float, float]], title: str) -> Figure:
+    """What pieces of ΔW recover, each beside random entries of ΔW with as much energy.
 
     Args:
-        random: pairs of the fraction of ΔW's energy and the recovery, both from 0 to 1.
-        first: such pairs of the first r terms, by r.
-        others: of all but the first r terms.
+        pieces: name, fraction of ΔW's energy, recovery, and the recovery of the random entries, from 0 to 1.
         title: what to see.
     """
-    figure, axes = new_figure(7.0, 4.2)
-    line = [(0, 0), *sorted(random), (1, 1)]
-    axes.plot([100 * energy for energy, _ in line], [100 * recovery for _, recovery in line], "-D",
-              color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
-    for name, colour, marker, points, place in (
-        ("first r terms", ORANGE, "^", first, (-8, 4)),
-        ("all but the first r", VERMILION, "v", others, (9, -8)),
-    ):
-        heights = {100 * energy: 100 * recovery for energy, recovery in points.values()}
-        axes.plot(list(heights), list(heights.values()), marker, color=colour, ms=9, label=name)
-        for r, at in zip(points, heights.items()):
-            axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
-                          ha="left" if place[0] > 0 else "right")  # fmt: skip
-    axes.set(xlabel="energy of the part (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
-    axes.legend(frameon=False, loc="lower right")
+    figure, axes = new_figure(7.0, 3.6)
+    heights = range(len(pieces), 0, -1)
+    ends = [(100 * found, 100 * control) for _, _, found, control in pieces]
+    axes.hlines(heights, *zip(*ends), color=GREY, alpha=0.4, lw=3)
+    for place, colour, marker, label in ((3, GREY, "D", "random entries"), (2, ORANGE, "o", "piece of ΔW")):
+        values = [100 * piece[place] for piece in pieces]
+        axes.plot(values, heights, marker, color=colour, ms=8, label=label)
+        for piece, value, height in zip(pieces, values, heights):
+            right = piece[place] == max(piece[2:])
+            axes.annotate(f"{value:.0f}%", (value, height), (10 if right else -10, 0), textcoords="offset points",
+                          color=colour, va="center", ha="left" if right else "right", fontsize=9)  # fmt: skip
+    axes.set_yticks(heights, [f"{name} ({energy:.0%})" for name, energy, _, _ in pieces])
+    axes.set(xlabel="recovery (%)", xlim=(0, 110), ylim=(0.4, len(pieces) + 0.6), title=title)
+    axes.legend(frameon=False, loc="upper right")
     return figure

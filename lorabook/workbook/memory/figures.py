@@ -44,8 +44,8 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str,
                       fontweight="bold")  # fmt: skip
         if parameters and colour == VERMILION:
             starts = (run.timeline["forward"][0], run.timeline["optimizer"][0], run.peak)
-            for at, alive, shift in zip((0, 2, where), starts, ((6, -14), (6, -14), (18, 5))):
-                told = f"{alive / parameters:.0f} bytes per parameter"
+            for at, alive, shift in zip((0, 2, where), starts, ((6, -14), (6, -14), (16, 5))):
+                told = f"{'= ' if at == where else ''}{alive / parameters:.0f} bytes per parameter"
                 axes.annotate(told, (at, alive / GIB), shift, textcoords="offset points", color=colour, fontsize=9)
     for border in (1, 2):
         axes.axvline(border, color=GREY, lw=0.8, zorder=0)

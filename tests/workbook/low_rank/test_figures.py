@@ -1,7 +1,6 @@
 """The figures: the numbers given are the numbers drawn."""
 
 import numpy as np
-import pytest
 import scipy.linalg
 import torch
 
@@ -42,24 +41,10 @@ def test_approximations_show_the_matrices_on_one_scale():
     assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
 
 
-def test_parts_lie_at_their_energy_and_the_random_entries_go_from_none_to_all():
-    first, others = {4: (0.26, 0.72), 1: (0.12, 0.44)}, {4: (0.74, 0.71)}
-    (axes,) = figures_04.beside_random_entries([(0.74, 0.95), (0.5, 0.81)], first, others, "t").axes
+def test_each_piece_stands_in_a_line_with_its_random_entries():
+    rows = [("first 4", 0.26, 0.72, 0.56), ("all but first 4", 0.74, 0.71, 0.94)]
+    (axes,) = figures_04.beside_random_entries(rows, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
-    assert drawn == {
-        "random entries": [[0, 0], [50, 81], [74, 95], [100, 100]],
-        "first r terms": [[26, 72], [12, 44]],
-        "all but the first r": [[74, 71]],
-    }
-    named = [(text.get_text(), *np.round(text.xy, 6)) for text in axes.texts]
-    assert named == [("r = 4", 26, 72), ("r = 1", 12, 44), ("r = 4", 74, 71)]
-
-
-def test_the_two_parts_are_drawn_to_scale():
-    """From W0 to both ends: as long as the roots of their energy, together ΔW, with opposite steps to its sides."""
-    (axes,) = figures_04.two_parts(0.36).axes
-    (foot, first), (other_foot, other) = (line.get_xydata() for line in axes.get_lines())
-    assert (foot.tolist(), other_foot.tolist()) == ([0.36, 0], [0.64, 0])
-    assert np.hypot(*first) == pytest.approx(0.6) and np.hypot(*other) == pytest.approx(0.8)
-    assert (first + other).tolist() == pytest.approx([1, 0]) and first @ other == pytest.approx(0)
-    assert {"36%", "64%"} <= {text.get_text() for text in axes.texts}
+    assert drawn == {"random entries": [[56, 2], [94, 1]], "piece of ΔW": [[72, 2], [71, 1]]}
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["first 4 (26%)", "all but first 4 (74%)"]
+    assert [text.get_text() for text in axes.texts] == ["56%", "94%", "72%", "71%"]
