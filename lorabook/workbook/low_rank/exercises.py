@@ -1,4 +1,4 @@
-"""The exercises of notebook 04: the error of a cut, its energy, the rank at which LoRA saves nothing."""
+"""The exercises of notebook 04: the error of a cut, the rank at which LoRA saves nothing."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 
 from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
-from lorabook.workbook.low_rank.svd import rank_for_energy, truncation_error
+from lorabook.workbook.low_rank.svd import truncation_error
 
 # break_even
 
@@ -127,84 +127,4 @@ def truncation_error(S, r):
 )
 
 
-# rank_for_energy
-
-
-def _count(S, kept):
-    """The smallest r whose first r values reach the mark, where `kept` says for each r whether they do."""
-    return next((r for r in range(1, len(S) + 1) if kept(r)), len(S))
-
-
-def _energy(S, r):
-    return (S[:r].square().sum() / S.square().sum()).item()
-
-
-RANK_FOR_ENERGY = Exercise(
-    name="rank_for_energy",
-    task="The smallest rank that keeps a given share of a matrix's energy.",
-    stub='''\
-def rank_for_energy(S, share):
-    """The smallest r that keeps at least `share` of the energy, the sum of the squared
-    singular values S.
-
-    S: tensor of all singular values, largest first.
-    share: between 0 and 1, for example 0.9.
-    """
-    raise NotImplementedError
-''',
-    hint="cumsum adds up the squares one by one. How many of the sums are still below the mark?",
-    solution="""\
-def rank_for_energy(S, share):
-    kept = (S ** 2).cumsum(0) / (S ** 2).sum()
-    return int((kept < share).sum()) + 1
-""",
-    praise="energy goes with σ². What it says about the loss is another question.",
-    reference=rank_for_energy,
-    probes=(
-        cases(
-            lambda S, share: _spectrum(S, share=share),
-            *((S, share) for S in SPECTRA for share in (0.3, 0.75, 0.9, 0.97)),
-            (torch.tensor([2.0, 2.0, 1.0, 1.0, 1.0, 1.0]), 0.85),
-            (torch.tensor([1.0, 1.0]), 0.5),
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            "you took the share of σ. Energy is the sum of σ².",
-            (lambda S, share: _count(S, lambda r: S[:r].sum() >= share * S.sum()),),
-        ),
-        Mistake("you gave a place that counts from 0: one too few.", (lambda S, share: rank_for_energy(S, share) - 1,)),
-        Mistake("you gave one rank too many.", (lambda S, share: rank_for_energy(S, share) + 1,)),
-        Mistake(
-            "you asked for more than the share. A share that is met exactly is met.",
-            (lambda S, share: _count(S, lambda r: _energy(S, r) > share),),
-        ),
-        Mistake(
-            "you added from the smallest singular value. The first r are the largest.",
-            (lambda S, share: _count(S, lambda r: _energy(S.flip(0), r) >= share),),
-        ),
-        Mistake(
-            "you took the share of the root of the energy, that is of the norm. Compare sums of σ², without the root.",
-            (lambda S, share: _count(S, lambda r: math.sqrt(_energy(S, r)) >= share),),
-        ),
-        Mistake(
-            "you took a share of the number of singular values. They do not all carry the same energy.",
-            (
-                lambda S, share: math.ceil(share * len(S)),
-                lambda S, share: int(share * len(S)),
-                lambda S, share: round(share * len(S)),
-            ),
-        ),
-        Mistake(
-            "you counted the singular values above a mark. Add up their squares until the sum reaches the share.",
-            (lambda S, share: int((S / S[0] >= 1 - share).sum()), lambda S, share: int((S / S[0] >= share).sum())),
-        ),
-        Mistake(
-            "you gave the energy that is kept. Asked for is how many singular values keep it.",
-            (lambda S, share: _energy(S, rank_for_energy(S, share)),),
-        ),
-    ),
-)
-
-
-EXERCISES = (TRUNCATION_ERROR, BREAK_EVEN, RANK_FOR_ENERGY)
+EXERCISES = (TRUNCATION_ERROR, BREAK_EVEN)

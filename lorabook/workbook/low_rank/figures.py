@@ -54,24 +54,24 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 
 
 def beside_random_entries(pieces: Sequence[tuple[str, float, float, float]], title: str) -> Figure:
-    """What pieces of ΔW recover, each beside random entries of ΔW with as much energy.
+    """What pieces of ΔW recover, each beside random entries of ΔW that leave out as much energy.
 
     Args:
-        pieces: name, fraction of ΔW's energy, recovery, and the recovery of the random entries, from 0 to 1.
+        pieces: name, fraction of ΔW's energy left out, recovery, and the recovery of the random entries, from 0 to 1.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 3.6)
     heights = range(len(pieces), 0, -1)
     ends = [(100 * found, 100 * control) for _, _, found, control in pieces]
     axes.hlines(heights, *zip(*ends), color=GREY, alpha=0.4, lw=3)
-    for place, colour, marker, label in ((3, GREY, "D", "random entries"), (2, ORANGE, "o", "piece of ΔW")):
+    for place, colour, marker, label in ((3, GREY, "D", "random entries"), (2, ORANGE, "o", "these terms")):
         values = [100 * piece[place] for piece in pieces]
         axes.plot(values, heights, marker, color=colour, ms=8, label=label)
         for piece, value, height in zip(pieces, values, heights):
             right = piece[place] == max(piece[2:])
             axes.annotate(f"{value:.0f}%", (value, height), (10 if right else -10, 0), textcoords="offset points",
                           color=colour, va="center", ha="left" if right else "right", fontsize=9)  # fmt: skip
-    axes.set_yticks(heights, [f"{name} ({energy:.0%})" for name, energy, _, _ in pieces])
-    axes.set(xlabel="recovery (%)", xlim=(0, 110), ylim=(0.4, len(pieces) + 0.6), title=title)
+    axes.set_yticks(heights, [f"{name} ({left_out:.0%})" for name, left_out, _, _ in pieces])
+    axes.set(xlabel="recovery (%)", ylabel="terms put back", xlim=(0, 110), ylim=(0.4, len(pieces) + 0.6), title=title)
     axes.legend(frameon=False, loc="upper right")
     return figure

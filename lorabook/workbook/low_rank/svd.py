@@ -58,19 +58,6 @@ def energy_kept(S: Tensor, r: int) -> float:
     return (squares[: _rank(r, len(squares), least=0)].sum() / squares.sum()).item()
 
 
-def rank_for_energy(S: Tensor, share: float) -> int:
-    """The smallest r whose `energy_kept` is at least `share`.
-
-    Raises:
-        SettingError: as `energy_kept`; `share` is not above 0 and at most 1.
-    """
-    squares = _squares(S, above_zero=True)
-    if not 0 < share <= 1:
-        raise SettingError(f"The share of energy is {share!r}.", "Give a number above 0 and at most 1.")
-    kept = squares.cumsum(0)
-    return int((kept < share * kept[-1]).sum()) + 1
-
-
 def _matrix(M: Tensor, name: str) -> Tensor:
     if M.ndim != 2 or not M.numel():
         raise SettingError(f"{name} has the shape {tuple(M.shape)}.", "Give a matrix of shape (d, k).")

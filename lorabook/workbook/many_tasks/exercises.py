@@ -1,101 +1,10 @@
-"""The exercises of notebook 07: bottleneck adapters, swapped, grown and mixed LoRA adapters."""
+"""The exercises of notebook 07: swapped, grown and mixed LoRA adapters."""
 
 import math
 
 import torch
 
 from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn
-
-# bottleneck_parameters
-
-
-def _bottleneck(
-    adapters=2, per_adapter=lambda d, m: 2 * m * d + d + m, norms=lambda L: 2 * L + 1, per_norm=2, **changes
-):
-    """A right answer whose decisions can be changed one at a time; norms: how many there are in L blocks."""
-
-    def answer(d, m, blocks):
-        L = changes.get("blocks", blocks)
-        return L * adapters * per_adapter(d, m) + norms(L) * per_norm * d
-
-    return answer
-
-
-BOTTLENECK_PARAMETERS = Exercise(
-    name="bottleneck_parameters",
-    task="The numbers that bottleneck adapters train in a model.",
-    stub='''\
-def bottleneck_parameters(d, m, blocks):
-    """Count the parameters that bottleneck adapters (Houlsby et al. 2019) train in a GPT
-    with `blocks` blocks of width d.
-
-    An adapter is h + W_up f(W_down h + b_down) + b_up, from d values to m and back.
-    Each block has one after attention and one after the MLP. Every LayerNorm of the
-    model is trained too: two in each block, and one at the end.
-    """
-    raise NotImplementedError
-''',
-    hint="W_down is (m, d) and W_up is (d, m). How long are their biases? And what does a LayerNorm of width d hold?",
-    solution="""\
-def bottleneck_parameters(d, m, blocks):
-    adapter = 2 * m * d + d + m
-    norm = 2 * d  # weight and bias
-    return blocks * 2 * adapter + (2 * blocks + 1) * norm
-""",
-    praise="2md + d + m an adapter, two a block, and the norms, which no bottleneck makes smaller.",
-    reference=_bottleneck(),
-    probes=(
-        cases(lambda d, m, blocks: f"for d = {d}, m = {m} and {blocks} blocks", (768, 64, 12), (256, 8, 4), (10, 3, 2)),
-    ),
-    mistakes=(
-        Mistake(
-            "you forgot the biases. b_down has m numbers and b_up has d.",
-            (_bottleneck(per_adapter=lambda d, m: 2 * m * d),),
-        ),
-        Mistake(
-            "you counted one bias. There are two: b_down has m numbers and b_up has d.",
-            (_bottleneck(per_adapter=lambda d, m: 2 * m * d + d),),
-        ),
-        Mistake(
-            "you gave both biases one length. A bias is as long as its layer's output: m for W_down, d for W_up.",
-            (
-                _bottleneck(per_adapter=lambda d, m: 2 * m * d + 2 * d),
-                _bottleneck(per_adapter=lambda d, m: 2 * m * d + 2 * m),
-            ),
-        ),
-        Mistake(
-            "you counted one matrix. The way down and the way up have one each.",
-            (
-                _bottleneck(per_adapter=lambda d, m: m * d + d + m),
-                _bottleneck(per_adapter=lambda d, m: m * d + d),
-                _bottleneck(per_adapter=lambda d, m: m * d + m),
-                _bottleneck(per_adapter=lambda d, m: m * d),
-            ),
-        ),
-        Mistake(
-            "you put one adapter in a block. There are two, one after attention and one after the MLP.",
-            (_bottleneck(adapters=1),),
-        ),
-        Mistake(
-            "you put an adapter after every linear layer. There are two in a block: attention and the MLP end in one.",
-            (_bottleneck(adapters=4),),
-        ),
-        Mistake("you forgot the LayerNorms. They are trained too.", (_bottleneck(norms=lambda L: 0),)),
-        Mistake("you forgot the last LayerNorm, after all blocks.", (_bottleneck(norms=lambda L: 2 * L),)),
-        Mistake(
-            "2d numbers a block are missing, as many as a block's second LayerNorm holds, or b_up in both adapters.",
-            (_bottleneck(norms=lambda L: L + 1), _bottleneck(per_adapter=lambda d, m: 2 * m * d + m)),
-        ),
-        Mistake(
-            "you forgot a LayerNorm's bias. It has a weight and a bias, d numbers each.", (_bottleneck(per_norm=1),)
-        ),
-        Mistake("you counted one block.", (_bottleneck(blocks=1),)),
-        Mistake(
-            "you counted as for LoRA: two thin matrices and nothing else. Here biases and norms are trained too.",
-            (_bottleneck(per_adapter=lambda d, m: 2 * m * d, norms=lambda L: 0),),
-        ),
-    ),
-)
 
 # swap_merged
 
@@ -648,4 +557,4 @@ def mixed_forward(x, W, adapters, ids):
 )
 
 
-EXERCISES = (BOTTLENECK_PARAMETERS, SWAP_MERGED, GROW_RANK, MIXED_FORWARD)
+EXERCISES = (SWAP_MERGED, GROW_RANK, MIXED_FORWARD)

@@ -40,39 +40,3 @@ add("truncation_error", "NumPy", lambda S, r: np.sqrt((S.numpy()[r:] ** 2).sum()
 add("truncation_error", "item", lambda S, r: S[r:].square().sum().sqrt().item())
 add("truncation_error", "a loop", lambda S, r: math.sqrt(sum(float(s) ** 2 for s in S[r:])))
 add("truncation_error", "in double", lambda S, r: (S.double()[r:] ** 2).sum() ** 0.5)
-
-# rank_for_energy
-
-
-@right("rank_for_energy")
-def added_up(S, share):
-    total, kept = float((S**2).sum()), 0.0
-    for r, s in enumerate(S.tolist(), 1):
-        kept += s**2
-        if kept >= share * total:
-            return r
-
-
-@right("rank_for_energy")
-def by_searching(S, share):
-    energy = S.double().square()
-    return torch.searchsorted(energy.cumsum(0) / energy.sum(), share).item() + 1
-
-
-@right("rank_for_energy")
-def by_argmax(S, share):
-    energy = (S**2).cumsum(dim=0)
-    return (energy / energy[-1] >= share).int().argmax() + 1
-
-
-@right("rank_for_energy")
-def by_numpy_sums(S, share):
-    energy = np.cumsum(S.numpy() ** 2)
-    return np.argmax(energy >= share * energy[-1]) + 1
-
-
-add(
-    "rank_for_energy",
-    "next",
-    lambda S, q: next(r for r in range(len(S) + 1) if (S[:r] ** 2).sum() >= q * (S**2).sum()),
-)

@@ -45,6 +45,6 @@ def test_each_piece_stands_in_a_line_with_its_random_entries():
     rows = [("first 4", 0.26, 0.72, 0.56), ("all but first 4", 0.74, 0.71, 0.94)]
     (axes,) = figures_04.beside_random_entries(rows, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
-    assert drawn == {"random entries": [[56, 2], [94, 1]], "piece of ΔW": [[72, 2], [71, 1]]}
+    assert drawn == {"random entries": [[56, 2], [94, 1]], "these terms": [[72, 2], [71, 1]]}
     assert [text.get_text() for text in axes.get_yticklabels()] == ["first 4 (26%)", "all but first 4 (74%)"]
     assert [text.get_text() for text in axes.texts] == ["56%", "94%", "72%", "71%"]

@@ -13,7 +13,6 @@ from lorabook.errors import SettingError
 from lorabook.workbook.low_rank.svd import (
     energy_kept,
     low_rank,
-    rank_for_energy,
     spectrum,
     truncated_svd,
     truncation_error,
@@ -104,21 +103,6 @@ def test_energy_of_known_singular_values():
     assert truncation_error(S, 1) == 3.0
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.floats(0.01, 1))
-@settings(max_examples=100, deadline=None)
-def test_rank_for_energy_is_the_smallest_that_reaches_the_share(values, share):
-    S = torch.tensor(sorted(values, reverse=True), dtype=torch.float64)
-    r = rank_for_energy(S, share)
-    assert energy_kept(S, r) >= share - 1e-12
-    assert energy_kept(S, r - 1) < share
-
-
-def test_rank_for_energy_at_its_ends():
-    assert rank_for_energy(torch.tensor([2.0, 2.0]), 0.5) == 1  # a share met exactly is met
-    assert rank_for_energy(torch.full((300,), 0.1), 1.0) == 300
-    assert rank_for_energy(torch.tensor([3.0, 1.0, 0.0, 0.0]), 1.0) == 2
-
-
 # Refusals
 
 
@@ -133,8 +117,6 @@ def test_rank_for_energy_at_its_ends():
         (lambda: truncation_error(torch.tensor([1.0, 2.0]), 1), "no singular values"),
         (lambda: truncation_error(random(4, 3), 1), r"no singular values: \(4, 3\)"),
         (lambda: energy_kept(torch.zeros(3), 1), "All singular values are zero"),
-        (lambda: rank_for_energy(torch.ones(3), 0), "share of energy is 0"),
-        (lambda: rank_for_energy(torch.ones(3), 90), "share of energy is 90"),
     ],
 )
 def test_what_cannot_be_is_refused(call, said):

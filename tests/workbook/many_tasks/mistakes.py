@@ -11,45 +11,6 @@ from tests.workbook.mistake_bank import Bank
 bank = Bank()
 wrong = bank.wrong
 
-# bottleneck_parameters
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def built(block, last=1):
-    """An answer that builds what is trained and counts it: `block(d, m)` lists the modules of a block."""
-    return lambda d, m, blocks: blocks * sum(map(count, block(d, m))) + last * count(nn.LayerNorm(d))
-
-
-def adapter(d, m, bias=True):
-    return nn.Sequential(nn.Linear(d, m, bias=bias), nn.Linear(m, d, bias=bias))
-
-
-def norms(d, n=2):
-    return [nn.LayerNorm(d) for _ in range(n)]
-
-
-for label, fragment, formula in (
-    ("no biases", "forgot the biases", built(lambda d, m: [adapter(d, m, bias=False) for _ in "am"] + norms(d))),
-    ("b_up alone", "counted one bias", lambda d, m, L: 2 * L * (2 * d * m + d) + (2 * L + 1) * 2 * d),
-    ("biases of length d", "one length", lambda d, m, L: 2 * L * (2 * d * m + 2 * d) + (4 * L + 2) * d),
-    ("biases of length m", "one length", lambda d, m, L: 2 * L * 2 * (d * m + m) + (4 * L + 2) * d),
-    ("down alone", "counted one matrix", built(lambda d, m: [nn.Linear(d, m), nn.Linear(d, m), *norms(d)])),
-    ("one matrix, both biases", "counted one matrix", lambda d, m, L: 2 * L * (d * m + d + m) + (2 * L + 1) * 2 * d),
-    ("one adapter", "one adapter in a block", built(lambda d, m: [adapter(d, m), *norms(d)])),
-    ("every linear layer", "after every linear", built(lambda d, m: [adapter(d, m) for _ in range(4)] + norms(d))),
-    ("no norms", "forgot the LayerNorms", built(lambda d, m: [adapter(d, m), adapter(d, m)], last=0)),
-    ("no last norm", "the last LayerNorm", built(lambda d, m: [adapter(d, m), adapter(d, m), *norms(d)], last=0)),
-    ("one norm a block", "second LayerNorm", built(lambda d, m: [adapter(d, m), adapter(d, m), *norms(d, 1)])),
-    ("b_up forgotten", "second LayerNorm", lambda d, m, L: L * 2 * (2 * d * m + m) + 2 * d * (2 * L + 1)),
-    ("norms without bias", "a LayerNorm's bias", lambda d, m, L: L * 2 * (2 * d * m + d + m) + d * (2 * L + 1)),
-    ("one block", "counted one block", lambda d, m, L: 2 * (2 * d * m + d + m) + 3 * 2 * d),
-    ("as for LoRA", "as for LoRA", lambda d, m, L: 2 * L * m * (d + d)),
-):
-    bank.add("bottleneck_parameters", label, fragment, formula)
-
 # swap_merged
 
 

@@ -12,34 +12,6 @@ spellings = Spellings()
 right, add = spellings.right, spellings.add
 
 
-# bottleneck_parameters
-
-
-@right("bottleneck_parameters")
-def built(d, m, blocks):
-    def adapter():
-        return [nn.Linear(d, m, device="meta"), nn.Linear(m, d, device="meta")]
-
-    layers = [nn.LayerNorm(d, device="meta")]
-    for _ in range(blocks):
-        layers += [*adapter(), *adapter(), nn.LayerNorm(d, device="meta"), nn.LayerNorm(d, device="meta")]
-    return sum(p.numel() for layer in layers for p in layer.parameters())
-
-
-@right("bottleneck_parameters")
-def block_by_block(d, m, blocks):
-    total = 2 * d
-    for _ in range(blocks):
-        for _ in ("attention", "MLP"):
-            total += m * d + m
-            total += d * m + d
-            total += 2 * d
-    return total
-
-
-add("bottleneck_parameters", "factored", lambda d, m, L: 2 * L * (m * (2 * d + 1) + d) + 2 * d * (2 * L + 1))
-add("bottleneck_parameters", "a float", lambda d, m, L: L * (4.0 * m * d + 2 * m + 6 * d) + 2 * d)
-
 # swap_merged
 
 

@@ -1,7 +1,5 @@
 """The exercises' solutions against PEFT and the library, and right answers in other words."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,8 +9,6 @@ from torch import nn
 from lorabook import merging
 from lorabook.lora import LoRAConfig, LoRALinear
 from lorabook.workbook.exercises import BY_ROOM
-from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
-from tests.kit.families import gpt2, gpt_bigcode
 from tests.workbook.mistake_bank import load, said
 
 ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_ROOM["many_tasks"]}
@@ -20,14 +16,6 @@ ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_ROOM["many_
 
 def random(*shape: int, seed: int = 3) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.mark.parametrize("family", [gpt_bigcode, gpt2])
-def test_bottleneck_parameters_are_those_of_the_library(family):
-    model = family(n_layer=3)
-    apply_bottleneck(model, BottleneckConfig(m=5))
-    expected = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert ANSWERS["bottleneck_parameters"](model.config.n_embd, 5, 3) == expected
 
 
 def test_swap_merged_is_a_merge_into_a_fresh_layer():
@@ -131,7 +119,6 @@ def by_masks(x, W, adapters, ids):
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("bottleneck_parameters", lambda d, m, L: L * (4 * m * d + 6 * d + 2 * m) + math.prod((2, d))),
         ("swap_merged", written_by_addmm),
         ("swap_merged", set_from_detached),
         ("grow_rank", by_svd),
