@@ -42,9 +42,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-14": "assert with_cut[1] < with_cut[4] < with_cut[16]",
         "new-42": "assert 0.6 < with_others[4] < 0.8",
         "new-80h": "assert 0.7 < recovery(scaled(change, 0.5)) < 0.95",
-        "new-98": "found = {name: (recovered, control) for name, _, recovered, control in compared}\n"
-        "assert all(found[f'first {r}'][0] > found[f'first {r}'][1] + 0.05 for r in cut)\n"
-        "assert all(found[f'all but first {r}'][0] < found[f'all but first {r}'][1] - 0.05 for r in cut)",
+        "new-80b": "found = [recovery(part) for part in halves.values()]\n"
+        "assert found[0] > max(found[2:]) + 0.05 and found[1] < min(found[2:]) - 0.2",
+        "new-98": "assert with_cut[4] > by_coin[0.26] + 0.1 and with_others[4] < by_coin[0.74] - 0.1",
         "new-81": "assert lora_recovery > with_cut[4]",
     },
     "05_intrinsic_dimension": {
@@ -55,8 +55,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-07": 'assert write(adapters["docstrings"]).count(\'"""\') > write(base).count(\'"""\')',
         "tasks-09b": "assert difference == 0",
         "tasks-18": "assert difference < 1e-3",
-        "tasks-23": "assert int(count(summed).split()[1]) < 0.8 * int(count(adapters['docstrings']).split()[1])",
-        "tasks-24f": "assert int(count(both_adapter).split()[1]) > 20\nput_in(base)",
+        "tasks-23": "pairs = {path: [adapters[name][path] for name in ('docstrings', 'camelCase')] for path in base}\n"
+        "equal = {path: SumLinear(layers, (1, 1)) for path, layers in pairs.items()}\n"
+        "assert int(count(equal).split()[1]) < 0.85 * int(count(adapters['docstrings']).split()[1])",
+        "tasks-24f": "assert int(count(both_adapter).split()[1]) > 20",
     },
     "08_clinic": {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",

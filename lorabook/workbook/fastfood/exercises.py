@@ -1,10 +1,9 @@
-"""The exercises of notebook 06: the Walsh-Hadamard transform, Fastfood's adjoint, its padding, SAID's budget."""
+"""The exercises of notebook 06: the Walsh-Hadamard transform, Fastfood's adjoint, its padding."""
 
 import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from lorabook.subspace import fastfood
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
@@ -345,86 +344,4 @@ def pad_theta(theta, L):
     ),
 )
 
-# said_start
-
-
-def _said(theta=lambda m, d: torch.zeros(d - m), lambdas=torch.ones, m=len):
-    """An answer from what theta is made of, given m and d, what lambdas are made of, given m, and how m is counted."""
-    return lambda shapes, d: (theta(m(shapes), d), lambdas(m(shapes)))
-
-
-def _elements(shapes):
-    return sum(math.prod(shape) for shape in shapes)
-
-
-def _matrices(shapes):
-    return sum(len(shape) > 1 for shape in shapes)
-
-
-def _swapped(shapes, d) -> tuple[Tensor, Tensor]:
-    return torch.ones(len(shapes)), torch.zeros(d - len(shapes))
-
-
-SAID_START = Exercise(
-    name="said_start",
-    task="What SAID trains, as it starts.",
-    stub='''\
-import torch
-
-
-def said_start(shapes, d):
-    """What SAID trains, as it starts: (theta, lambdas), two vectors with d numbers
-    in total. theta starts at zero, so that training starts at theta0.
-
-    theta_i^D = theta0_i + lambda_i (P theta)_i for each of the model's parameter
-    tensors i.
-    shapes: the shape of every parameter tensor, such as [(24, 64), (24,)].
-    d: the whole budget.
-    """
-    raise NotImplementedError
-''',
-    hint="Each tensor has one scale. At the start the model must be theta0, and yet a gradient must reach something.",
-    solution="""\
-import torch
-
-
-def said_start(shapes, d):
-    m = len(shapes)
-    return torch.zeros(d - m), torch.ones(m)
-""",
-    praise="d - m numbers in theta and m scales: the scales are paid for out of d.",
-    reference=_said(),
-    probes=(
-        cases(
-            lambda shapes, d: f"for tensors of the shapes {shapes} and d = {d}",
-            ([(24, 64), (24,), (10, 24), (10,)], 6000),
-            ([(5, 4), (5,), (3,)], 60),
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            "you spent d on theta and m on the scales: d + m in all. The scales come out of d.",
-            (_said(lambda m, d: torch.zeros(d)),),
-        ),
-        Mistake(
-            "your scales start at 0, as theta does. Each multiplies the other, so no gradient reaches either.",
-            (_said(lambdas=torch.zeros),),
-        ),
-        Mistake("you took m off twice. theta has d - m numbers.", (_said(lambda m, d: torch.zeros(d - 2 * m)),)),
-        Mistake(
-            "one number is left over: d - m, not d - m - 1, as in some public code.",
-            (_said(lambda m, d: torch.zeros(d - m - 1)),),
-        ),
-        Mistake("you gave one scale to the whole model. Every tensor has its own.", (_said(m=lambda shapes: 1),)),
-        Mistake("you gave a scale to every parameter. A tensor has one, whatever its size.", (_said(m=_elements),)),
-        Mistake("you counted matrices alone. Biases are tensors too, and each has a scale.", (_said(m=_matrices),)),
-        Mistake(
-            "your theta starts at 1. Then the model is not theta0 at the start.",
-            (_said(lambda m, d: torch.ones(d - m)),),
-        ),
-        Mistake("theta comes first, then the scales.", (_swapped,)),
-    ),
-)
-
-
-EXERCISES = (FWHT, FASTFOOD_ADJOINT, PAD_THETA, SAID_START)
+EXERCISES = (FWHT, FASTFOOD_ADJOINT, PAD_THETA)

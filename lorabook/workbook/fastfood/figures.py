@@ -5,19 +5,21 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, PURPLE, VERMILION, new_figure
 
 
-def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
-    """The transform stage by stage: a column of numbers for each stage, a line for each term of each sum.
+def butterfly(x: Sequence[float]) -> Figure:
+    """H x round by round: a column of numbers before the first round and after each, a line for each term of each sum.
 
     Args:
-        stages: the vector before the first stage and after each; n numbers in each of log2(n) + 1.
+        x: n numbers, n a power of two.
     """
     figure, axes = new_figure(7.0, 4.2)
-    n = len(stages[0])
-    for stage in range(len(stages) - 1):
-        h = n // 2 ** (stage + 1)
+    n, stages = len(x), [list(x)]
+    while n >> len(stages):
+        stage, h = len(stages) - 1, n >> len(stages)
+        before = stages[-1]
+        stages.append([before[i & ~h] + (-1 if i & h else 1) * before[i | h] for i in range(n)])
         for place in range(n):
             upper = place & ~h  # the first of the pair that `place` belongs to
             width, alpha = (2.2, 1) if upper == 0 else (1, 0.35)
@@ -44,8 +46,7 @@ def butterfly(stages: Sequence[Sequence[float]]) -> Figure:
 VARIANTS = {  # of the stored result "fastfood/fastfood_factors": what a curve is called, its colour and marker
     "": ("Fastfood, all factors on", BLUE, "o"),
     "dense": ("dense P", "black", "x"),
-    "Π": ("Π off", GREEN, "s"),
-    "G": ("G off", ORANGE, "^"),
+    "h": ("second H off", GREEN, "s"),
     "H": ("both H off", PURPLE, "D"),
     "GΠ": ("Π and G off", VERMILION, "v"),
 }

@@ -1,12 +1,12 @@
 """The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import GREY, ORANGE, VERMILION, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -53,25 +53,33 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def beside_random_entries(pieces: Sequence[tuple[str, float, float, float]], title: str) -> Figure:
-    """What pieces of ΔW recover, each beside random entries of ΔW that leave out as much energy.
+def beside_random_entries(
+    random: Mapping[float, float],
+    first: Mapping[int, tuple[float, float]],
+    others: Mapping[int, tuple[float, float]],
+    title: str,
+) -> Figure:
+    """What parts of ΔW recover over their energy, beside parts made of its entries at random.
 
     Args:
-        pieces: name, fraction of ΔW's energy left out, recovery, and the recovery of the random entries, from 0 to 1.
+        random: the recovery by the fraction of ΔW's entries, and so of its energy, both from 0 to 1.
+        first: energy and recovery of the first r terms, by r.
+        others: of all but the first r terms.
         title: what to see.
     """
-    figure, axes = new_figure(7.0, 3.6)
-    heights = range(len(pieces), 0, -1)
-    ends = [(100 * found, 100 * control) for _, _, found, control in pieces]
-    axes.hlines(heights, *zip(*ends), color=GREY, alpha=0.4, lw=3)
-    for place, colour, marker, label in ((3, GREY, "D", "random entries"), (2, ORANGE, "o", "these terms")):
-        values = [100 * piece[place] for piece in pieces]
-        axes.plot(values, heights, marker, color=colour, ms=8, label=label)
-        for piece, value, height in zip(pieces, values, heights):
-            right = piece[place] == max(piece[2:])
-            axes.annotate(f"{value:.0f}%", (value, height), (10 if right else -10, 0), textcoords="offset points",
-                          color=colour, va="center", ha="left" if right else "right", fontsize=9)  # fmt: skip
-    axes.set_yticks(heights, [f"{name} ({left_out:.0%})" for name, left_out, _, _ in pieces])
-    axes.set(xlabel="recovery (%)", ylabel="terms put back", xlim=(0, 110), ylim=(0.4, len(pieces) + 0.6), title=title)
-    axes.legend(frameon=False, loc="upper right")
+    figure, axes = new_figure(7.0, 4.2)
+    line = [(0, 0), *sorted(random.items()), (1, 1)]
+    axes.plot([100 * energy for energy, _ in line], [100 * recovery for _, recovery in line], "-D",
+              color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
+    for name, colour, marker, points, place in (
+        ("first r terms", ORANGE, "^", first, (-8, 4)),
+        ("all but the first r", VERMILION, "v", others, (9, -8)),
+    ):
+        heights = {100 * energy: 100 * recovery for energy, recovery in points.values()}
+        axes.plot(list(heights), list(heights.values()), marker, color=colour, ms=9, label=name)
+        for r, at in zip(points, heights.items()):
+            axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
+                          ha="left" if place[0] > 0 else "right")  # fmt: skip
+    axes.set(xlabel="energy of the part (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
+    axes.legend(frameon=False, loc="lower right")
     return figure

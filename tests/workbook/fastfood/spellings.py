@@ -1,6 +1,5 @@
 """Right answers to the exercises of notebook 06, as people write them."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.linalg import hadamard
@@ -150,23 +149,3 @@ def torch_itself_refuses(theta, L):
     padded = torch.zeros(L, dtype=theta.dtype)
     padded[torch.arange(len(theta))] = theta  # an IndexError where there is no place
     return padded
-
-
-# said_start
-
-add("said_start", "a list", lambda shapes, d: [torch.zeros(d - len(shapes)), torch.ones(len(shapes))])
-add("said_start", "full", lambda shapes, d: (torch.full((d - len(shapes),), 0.0), torch.full((len(shapes),), 1.0)))
-add("said_start", "a loop", lambda shapes, d: (torch.zeros(d - len(shapes)), torch.tensor([1.0 for _ in shapes])))
-add(
-    "said_start",
-    "split",
-    lambda shapes, d: torch.tensor([0.0] * (d - len(shapes)) + [1.0] * len(shapes)).split(
-        [d - len(shapes), len(shapes)]
-    ),
-)
-add(
-    "said_start",
-    "parameters",
-    lambda shapes, d: (torch.nn.Parameter(torch.zeros(d - len(shapes))), torch.nn.Parameter(torch.ones(len(shapes)))),
-)
-add("said_start", "NumPy", lambda shapes, d: (np.zeros(d - len(shapes), np.float32), np.ones(len(shapes), np.float32)))

@@ -3,14 +3,12 @@
 import pytest
 import torch
 from scipy.linalg import hadamard
-from torch import nn
 
 from lorabook.subspace.fastfood import FastfoodProjection
-from lorabook.subspace.training import apply_subspace
 from lorabook.workbook.exercises import EXERCISES
 from tests.workbook.mistake_bank import load
 
-ANSWERS = {name: load(EXERCISES[name].solution) for name in ("fwht", "fastfood_adjoint", "pad_theta", "said_start")}
+ANSWERS = {name: load(EXERCISES[name].solution) for name in ("fwht", "fastfood_adjoint", "pad_theta")}
 
 
 @pytest.mark.parametrize("n", [1, 2, 8, 64])
@@ -33,10 +31,3 @@ def test_padding_keeps_what_fits_and_refuses_the_rest():
     assert ANSWERS["pad_theta"](torch.ones(3), 4).tolist() == [1, 1, 1, 0]
     with pytest.raises(ValueError, match=r"5 numbers.*L = 4"):
         ANSWERS["pad_theta"](torch.ones(5), 4)
-
-
-def test_said_starts_as_the_library_s_subspace():
-    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
-    subspace = apply_subspace(model, 20, "said")
-    theta, lambdas = ANSWERS["said_start"]([tuple(p.shape) for p in model.parameters()], 20)
-    assert torch.equal(theta, subspace.theta) and torch.equal(lambdas, subspace.lambdas)

@@ -11,7 +11,7 @@ from lorabook.workbook.kit.figures import BLUE, VERMILION
 
 def test_the_butterfly_s_lines_are_the_hadamard_matrix():
     """Following the lines through the stages, a dashed one for −1, gives H itself."""
-    (axes,) = butterfly([[1, 2, 3, 4, 5, 6, 7, 8]] * 4).axes
+    (axes,) = butterfly([1, 2, 3, 4, 5, 6, 7, 8]).axes
     product = torch.eye(8, dtype=torch.int64)
     for stage in range(3):
         step = torch.zeros(8, 8, dtype=torch.int64)
@@ -25,8 +25,8 @@ def test_the_butterfly_s_lines_are_the_hadamard_matrix():
 
 
 def test_the_butterfly_writes_every_number():
-    stages = [[5, 1.5, 2, 4], [6.5, 3.5, 6, -2], [12.5, 1.5, 0.5, 5.5]]
-    (axes,) = butterfly(stages).axes
+    stages = [[5, 1.5, 2, 4], [7, 5.5, 3, -2.5], [12.5, 1.5, 0.5, 5.5]]
+    (axes,) = butterfly(stages[0]).axes
     written = {
         (round(t.get_position()[0]), round(t.get_position()[1])): t.get_text()
         for t in axes.texts

@@ -41,10 +41,14 @@ def test_approximations_show_the_matrices_on_one_scale():
     assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
 
 
-def test_each_piece_stands_in_a_line_with_its_random_entries():
-    rows = [("first 4", 0.26, 0.72, 0.56), ("all but first 4", 0.74, 0.71, 0.94)]
-    (axes,) = figures_04.beside_random_entries(rows, "t").axes
+def test_parts_lie_at_their_energy_and_the_random_entries_go_from_none_to_all():
+    first, others = {4: (0.26, 0.72), 1: (0.12, 0.44)}, {4: (0.74, 0.71)}
+    (axes,) = figures_04.beside_random_entries({0.74: 0.95, 0.5: 0.81}, first, others, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
-    assert drawn == {"random entries": [[56, 2], [94, 1]], "these terms": [[72, 2], [71, 1]]}
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["first 4 (26%)", "all but first 4 (74%)"]
-    assert [text.get_text() for text in axes.texts] == ["56%", "94%", "72%", "71%"]
+    assert drawn == {
+        "random entries": [[0, 0], [50, 81], [74, 95], [100, 100]],
+        "first r terms": [[26, 72], [12, 44]],
+        "all but the first r": [[74, 71]],
+    }
+    named = [(text.get_text(), *np.round(text.xy, 6)) for text in axes.texts]
+    assert named == [("r = 4", 26, 72), ("r = 1", 12, 44), ("r = 4", 74, 71)]
