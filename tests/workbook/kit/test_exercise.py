@@ -28,7 +28,7 @@ def test_every_exercise_has_its_place():
         "start": ["lora_size"],
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "memory": ["adam_bytes", "largest_batch"],
-        "rank_and_alpha": ["spread_budget", "adapter_bytes", "same_effect", "count_targets"],
+        "rank_and_alpha": ["spread_budget", "same_effect"],
         "low_rank": ["truncation_error", "break_even"],
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint", "pad_theta"],
@@ -36,7 +36,7 @@ def test_every_exercise_has_its_place():
         "clinic": ["lora_update", "merge_head", "frozen_base", "name_fault"],
         "final_run": ["encode_row", "answer_labels", "split_rows", "did_it_train"],
     }
-    assert len(EXERCISES) == 29  # no name twice
+    assert len(EXERCISES) == 27  # no name twice
 
 
 @ALL

@@ -50,32 +50,6 @@ def by_running_sums(shapes, blocks, budget):
     return names[:count], min(budget // costs[count - 1], min(limits))
 
 
-# adapter_bytes
-
-add("adapter_bytes", "factored", lambda shapes, r, dtype, base: dtype.itemsize * r * sum(map(sum, shapes)))
-add(
-    "adapter_bytes",
-    "tensors",
-    lambda shapes, r, dtype, base: sum(
-        t.nbytes for d, k in shapes for t in (torch.zeros(r, k, dtype=dtype), torch.zeros(d, r, dtype=dtype))
-    ),
-)
-add(
-    "adapter_bytes",
-    "element size",
-    lambda shapes, r, dtype, base: sum((d * r + r * k) * torch.empty(0, dtype=dtype).element_size() for d, k in shapes),
-)
-
-
-@right("adapter_bytes")
-def bits_divided(shapes, r, dtype, base_dtype):
-    total = 0
-    for d, k in shapes:
-        total += r * d
-        total += r * k
-    return total * torch.finfo(dtype).bits / 8
-
-
 # same_effect
 
 add("same_effect", "powers", lambda alpha, r, new_r, rslora: alpha * (r / new_r) ** (0.5 if rslora else 0))
@@ -94,34 +68,3 @@ def by_the_effect(alpha, r, new_r, rslora):
 @right("same_effect")
 def by_tensors(alpha, r, new_r, rslora):
     return alpha * torch.tensor(r / new_r).sqrt() if rslora else torch.tensor(alpha)
-
-
-# count_targets
-
-
-@right("count_targets")
-def by_loops(modules, targets, r):
-    count = trained = 0
-    for name in modules:
-        for target in targets:
-            if name == target or name.endswith(f".{target}"):
-                d, k = modules[name]
-                count += 1
-                trained += r * d + r * k
-                break
-    return count, trained
-
-
-@right("count_targets")
-def by_sets(modules, targets, r):
-    hit = set()
-    for target in targets:
-        hit |= {name for name in modules if ("." + name).endswith("." + target)}
-    return [len(hit), r * sum(sum(modules[name]) for name in hit)]
-
-
-@right("count_targets")
-def by_endings(modules, targets, r):
-    endings = tuple("." + t for t in targets)
-    hit = [shape for name, shape in modules.items() if f".{name}".endswith(endings)]
-    return len(hit), float(np.sum(np.array(hit)) * r) if hit else 0
