@@ -55,9 +55,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-07": 'assert write(adapters["docstrings"]).count(\'"""\') > write(base).count(\'"""\')',
         "tasks-09b": "assert difference == 0",
         "tasks-18": "assert difference < 1e-3",
-        "tasks-23": "pairs = {path: [adapters[name][path] for name in ('docstrings', 'camelCase')] for path in base}\n"
-        "equal = {path: SumLinear(layers, (1, 1)) for path, layers in pairs.items()}\n"
-        "assert int(count(equal).split()[1]) < 0.85 * int(count(adapters['docstrings']).split()[1])",
+        "tasks-23s": "shown = [int(count(add_up(weights)).split()[1]) for weights in sums]\n"
+        "assert max(shown[1:3]) < 0.85 * min(shown[0], shown[3])",
         "tasks-24f": "assert int(count(both_adapter).split()[1]) > 20",
     },
     "08_clinic": {

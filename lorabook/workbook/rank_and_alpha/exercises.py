@@ -101,15 +101,15 @@ SPREAD_BUDGET = Exercise(
     task="The targets and the rank for a budget of trained parameters.",
     stub='''\
 def spread_budget(shapes, blocks, budget):
-    """(targets, r): LoRA with at most `budget` parameters, spread over many matrices
-    before it goes into rank.
+    """(targets, r) of LoRA with at most `budget` parameters.
 
-    shapes: (d, k) of every kind of matrix, such as {"attn.c_attn": (2304, 2048)}.
-    Each block has one of each kind.
-    targets: as many kinds as the budget pays for at r = 1, the cheapest first;
-    a list in any order.
-    r: the same for all targets, and as large as the budget allows. For no target may
-    A and B together be larger than the matrix they update.
+    First take as many kinds of matrices as the budget can pay for at r = 1, starting
+    with the cheapest. Then raise r, the same for all, as far as the budget allows, and
+    as long as no A and B together are larger than their matrix.
+
+    shapes: (d, k) of every kind, such as {"attn.c_attn": (2304, 2048)}. Each block of
+    the model has one of each kind.
+    targets: a list of kinds, in any order.
     """
     raise NotImplementedError
 ''',

@@ -36,16 +36,15 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
     """
     figure, panes = new_panes(9.0, 3.7, len(panels))
     for axes, (name, runs) in zip(panes, panels.items()):
-        rates: set[float] = set()
+        best: set[float] = set()
         for label, (colour, marker) in LOOKS.items():
             run = runs.get("full fine-tuning" if label == "full" else f"{label}, α = 32")
             if run:
                 axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="none", label=label)
                 axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
-                rates |= run.rates.keys()
+                best.add(run.lr)
         axes.set_xscale("log")
-        ticks = sorted(rates)[-1::-2]
-        axes.set_xticks(ticks, [f"{lr:.6f}".rstrip("0") for lr in ticks])
+        axes.set_xticks(sorted(best), [f"{lr:g}" for lr in sorted(best)])
         axes.minorticks_off()
         axes.set_xlabel("learning rate (log scale)")
         axes.set_title(name, fontsize=10)
