@@ -27,9 +27,7 @@ lab: .venv/.lab ## open the workbook in JupyterLab, a copy of your own in workbo
 	$(BIN)/lorabook workbook workbook --open
 
 test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
-	$(PYTEST) -m "not browser"
-	$(NBVAL) notebooks
-	$(PYTEST) -m browser
+	$(NBVAL) notebooks tests
 
 check: lint ## run lint and the fast tests, in under a minute
 	$(PYTEST) -m "not slow and not browser and not hub"

@@ -1,4 +1,4 @@
-"""pytest's hooks for all tests: cells of notebooks run with their checks."""
+"""pytest's hooks for all tests: cells of notebooks run with their checks, and long files come first."""
 
 from nbval.plugin import IPyNbCell
 
@@ -9,3 +9,5 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if isinstance(item, IPyNbCell):
             item.cell.source = checked(item.path.stem, item.cell.get("id", ""), item.cell.source)
+    # Long files first, so that at the end neither of two processes waits for the other.
+    items.sort(key=lambda item: (not isinstance(item, IPyNbCell), item.get_closest_marker("browser") is None))

@@ -41,10 +41,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert with_cut[1] < with_cut[4] < with_cut[16]",
         "new-42": "assert 0.6 < with_others[4] < 0.8",
-        "new-80h": "assert 0.7 < recovery(scaled(change, 0.5)) < 0.95",
-        "new-80b": "found = [recovery(part) for part in halves.values()]\n"
-        "assert found[0] > max(found[2:]) + 0.05 and found[1] < min(found[2:]) - 0.2",
-        "new-98": "assert with_cut[4] > by_coin[0.26] + 0.1 and with_others[4] < by_coin[0.74] - 0.1",
+        "new-80h": "assert 0.7 < recovery(heads) < 0.95 and abs(recovery(heads) - recovery(tails)) < 0.04",
+        "new-98": "found = {name: (recovered, control) for name, _, recovered, control in compared}\n"
+        "assert all(found[f'first {r}'][0] > found[f'first {r}'][1] + 0.05 for r in cut)\n"
+        "assert all(found[f'all but first {r}'][0] < found[f'all but first {r}'][1] - 0.03 for r in cut)",
         "new-81": "assert lora_recovery > with_cut[4]",
     },
     "05_intrinsic_dimension": {
@@ -58,6 +58,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-23s": "shown = [int(count(add_up(weights)).split()[1]) for weights in sums]\n"
         "assert max(shown[1:3]) < 0.85 * min(shown[0], shown[3])",
         "tasks-24f": "assert int(count(both_adapter).split()[1]) > 20",
+        "tasks-37": "assert not tied.config.tie_word_embeddings\n"
+        "assert answer_loss(tied, test).loss < answer_loss(original, test).loss < answer_loss(naive, test).loss",
     },
     "08_clinic": {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",

@@ -13,11 +13,9 @@ from torch import Tensor, nn
 
 from lorabook import lora, merging
 from lorabook.data import batches, examples
-from lorabook.data.split import split
 from lorabook.workbook.exercises import EXERCISES
 from lorabook.workbook.kit import exercise as kit
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, judge, same
-from tests.kit.families import gpt_bigcode, token_ids
 from tests.kit.text import TEXT, pair, tokenizer
 from tests.workbook.mistake_bank import load, said
 
@@ -136,42 +134,6 @@ def test_encode_row_is_what_the_library_feeds_the_model(length):
     assert (len(ids) == length) == (length == 90) and ids[-1] == tok.eos_token_id
 
 
-def test_split_rows_chooses_as_the_library_does():
-    pairs = [pair(f"question {n}", f"answer {n}", question_id=n) for n in (3, 1, 2, 3, 5, 8, 8, 9, 1, 11)]
-    train, held = ANSWERS["split_rows"]([{"question_id": p.question_id} for p in pairs], 0.3, 4)
-    theirs = split(pairs, 0.3, 4)
-    assert [[r["question_id"] for r in side] for side in (train, held)] == [[p.question_id for p in s] for s in theirs]
-
-
-@pytest.mark.parametrize(
-    ("trained", "expected"), [("AB", True), ("B", True), ("A", False), ("", False), ("AB base", False)]
-)
-def test_did_it_train_sees_a_real_run(trained, expected):
-    model = gpt_bigcode(n_layer=1)
-    lora.apply_lora(model, lora.LoRAConfig(r=2, targets=("c_attn", "c_fc")))
-    layers = {name.rsplit(".", 1)[-1]: layer for name, layer in lora.lora_layers(model)}
-    for layer in layers.values():
-        for name, tensor in (("A", layer.A), ("B", layer.B), ("base", layer.base_layer.weight)):
-            tensor.requires_grad_(name in trained)
-
-    def state() -> dict[str, Any]:
-        seen: dict[str, Any] = {"loss": model(ids, labels=ids).loss.item()}
-        for name, layer in layers.items():
-            parts = {"A": layer.A, "B": layer.B, "base": layer.base_layer.weight}
-            seen |= {f"{name}.{part}": tensor.detach().clone() for part, tensor in parts.items()}
-        return seen
-
-    ids = token_ids()
-    before = state()
-    if parameters := [p for p in model.parameters() if p.requires_grad]:
-        optimizer = torch.optim.AdamW(parameters, lr=1e-2)
-        for _ in range(2):
-            optimizer.zero_grad()
-            model(ids, labels=ids).loss.backward()
-            optimizer.step()
-    assert ANSWERS["did_it_train"](before, state()) is expected
-
-
 # Other answers
 
 
@@ -200,16 +162,6 @@ def test_two_mistakes_at_once_are_told_one_after_the_other(capsys):
             "gives a tensor of shape (1,) in float32, expected a tensor of shape (8,)",
         ),
         ("fwht", lambda x: 2 * x, "for 8 numbers in float32 your code gives 0.8067 at [6], expected 6.582."),
-        (
-            "split_rows",
-            lambda rows, h, s: (rows[1:35], rows[34:] + rows[:1]),
-            "this does not hold: no question is on both sides.",
-        ),
-        (
-            "did_it_train",
-            lambda b, a: True,
-            "for a run with nothing trained, whose loss fell by chance your code gives",
-        ),
         ("lora_forward", lambda *a: 1 / 0, "your code raised ZeroDivisionError: division by zero (line "),
         ("lora_forward", lambda *a: torch.ones(2) @ torch.ones(3), "torch.ones(2) @ torch.ones(3)"),
         ("lora_forward", lambda *a: [][0], "your code raised IndexError: list index out of range"),

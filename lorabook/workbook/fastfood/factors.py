@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lorabook.errors import SettingError
 from lorabook.subspace.fastfood import FastfoodProjection, fwht
 
-SWITCHED_OFF = ("", "B", "G", "Π", "GΠ", "h", "H")  # the whole product, and what is switched off in turn
+SWITCHED_OFF = ("", "B", "G", "Π", "GΠ", "1", "2", "H")  # the whole product, and what is switched off in turn
 INPUTS, HIDDEN, CLASSES = 64, 64, 10
 SHAPES = ((HIDDEN, INPUTS), (HIDDEN,), (CLASSES, HIDDEN), (CLASSES,))
 SIZES = tuple(math.prod(shape) for shape in SHAPES)
@@ -27,22 +27,23 @@ D = sum(SIZES)  # 4,810
 def columns(L: int, d: int, seed: int, off: str = "") -> Tensor:
     """The first d columns of H G Pi H B of size L, shape (L, d), without the factors whose letters stand in `off`.
 
-    A factor that is off is the identity; "H" switches both transforms off, "h" the second one, which acts last. The
-    factors are those that `FastfoodProjection(L, L, seed)` draws, so the whole product is `c` times its P.
+    A factor that is off is the identity; "H" switches both transforms off, "1" the first one, which acts before Pi,
+    and "2" the other. The factors are those that `FastfoodProjection(L, L, seed)` draws, so the whole product is `c`
+    times its P.
 
     Raises:
-        SettingError: a letter that is none of B, G, Π, h, H; d out of its range.
+        SettingError: a letter that is none of B, G, Π, 1, 2, H; d out of its range.
     """
-    if unknown := set(off) - set("BGΠhH"):
-        raise SettingError(f"There is no factor {min(unknown)!r}.", "Choose among B, G, Π, h and H.")
+    if unknown := set(off) - set("BGΠ12H"):
+        raise SettingError(f"There is no factor {min(unknown)!r}.", "Choose among B, G, Π, 1, 2 and H.")
     p = FastfoodProjection(L, L, seed)
     if not 1 <= d <= L:
         raise SettingError(f"d is {d!r}.", f"Choose a whole number from 1 to L = {L}.")
     z = torch.eye(d, L) * (1 if "B" in off else p.B)  # row i holds column i of M
-    z = z if "H" in off else fwht(z)
+    z = fwht(z) if set(off).isdisjoint("1H") else z
     z = z if "Π" in off else z[:, p.gather]
     z = z * (1 if "G" in off else p.G)
-    return (fwht(z) if set(off).isdisjoint("hH") else z).T
+    return (fwht(z) if set(off).isdisjoint("2H") else z).T
 
 
 def unit(M: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, PURPLE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
 
 
 def butterfly(x: Sequence[float]) -> Figure:
@@ -46,7 +46,8 @@ def butterfly(x: Sequence[float]) -> Figure:
 VARIANTS = {  # of the stored result "fastfood/fastfood_factors": what a curve is called, its colour and marker
     "": ("Fastfood, all factors on", BLUE, "o"),
     "dense": ("dense P", "black", "x"),
-    "h": ("second H off", GREEN, "s"),
+    "1": ("first H off", ORANGE, "^"),
+    "2": ("second H off", GREEN, "s"),
     "H": ("both H off", PURPLE, "D"),
     "GΠ": ("Π and G off", VERMILION, "v"),
 }

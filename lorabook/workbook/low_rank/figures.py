@@ -1,6 +1,6 @@
 """The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
@@ -53,32 +53,23 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def beside_random_entries(
-    random: Mapping[float, float],
-    first: Mapping[int, tuple[float, float]],
-    others: Mapping[int, tuple[float, float]],
-    title: str,
-) -> Figure:
-    """What parts of ΔW recover over their energy, beside parts made of its entries at random.
+def beside_random_entries(parts: Sequence[tuple[str, float, float, float]], title: str) -> Figure:
+    """What parts of ΔW recover over their energy, beside random entries of ΔW with as much energy.
 
     Args:
-        random: the recovery by the fraction of ΔW's entries, and so of its energy, both from 0 to 1.
-        first: energy and recovery of the first r terms, by r.
-        others: of all but the first r terms.
+        parts: name, fraction of ΔW's energy, recovery, and that of the random entries, from 0 to 1. A name is
+            "first R" or "all but first R".
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
-    line = [(0, 0), *sorted(random.items()), (1, 1)]
-    axes.plot([100 * energy for energy, _ in line], [100 * recovery for _, recovery in line], "-D",
-              color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
-    for name, colour, marker, points, place in (
-        ("first r terms", ORANGE, "^", first, (-8, 4)),
-        ("all but the first r", VERMILION, "v", others, (9, -8)),
-    ):
-        heights = {100 * energy: 100 * recovery for energy, recovery in points.values()}
-        axes.plot(list(heights), list(heights.values()), marker, color=colour, ms=9, label=name)
-        for r, at in zip(points, heights.items()):
-            axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
+    line = [(0, 0), *sorted((size, control) for _, size, _, control in parts), (1, 1)]
+    axes.plot(*([100 * value for value in values] for values in zip(*line)), "-D", color=GREY, lw=2, ms=6,
+              label="random entries")  # fmt: skip
+    for start, colour, marker, place in (("first", ORANGE, "^", (-8, 4)), ("all but first", VERMILION, "v", (9, -8))):
+        found = {name.removeprefix(start): (100 * x, 100 * y) for name, x, y, _ in parts if name.startswith(start)}
+        axes.plot(*zip(*found.values()), marker, color=colour, ms=9, label=f"{start} r terms")
+        for r, at in found.items():
+            axes.annotate(f"r ={r}", at, place, textcoords="offset points", color=colour, fontsize=9,
                           ha="left" if place[0] > 0 else "right")  # fmt: skip
     axes.set(xlabel="energy of the part (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")

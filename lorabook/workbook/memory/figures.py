@@ -73,6 +73,6 @@ def kept_by_case(cases: Mapping[str, float], frozen: str) -> Figure:
     axes.text(floor / 2, first, "to pass the gradient on", ha="center", va="center", color=ON_LIGHT)
     axes.text((floor + values[first]) / 2, first, "to train the weights", ha="center", va="center", color=ON_LIGHT)
     axes.set_xlim(0, 1.08 * max(values))
-    axes.set_title("LoRA keeps as many activations as full fine-tuning")
+    axes.set_title("LoRA keeps as much activation memory as full fine-tuning")
     axes.set_xlabel("kept for the backward pass (KiB per token)")
     return figure

@@ -42,13 +42,13 @@ def test_approximations_show_the_matrices_on_one_scale():
 
 
 def test_parts_lie_at_their_energy_and_the_random_entries_go_from_none_to_all():
-    first, others = {4: (0.26, 0.72), 1: (0.12, 0.44)}, {4: (0.74, 0.71)}
-    (axes,) = figures_04.beside_random_entries({0.74: 0.95, 0.5: 0.81}, first, others, "t").axes
+    parts = [("first 4", 0.26, 0.72, 0.53), ("first 1", 0.12, 0.44, 0.28), ("all but first 4", 0.74, 0.71, 0.95)]
+    (axes,) = figures_04.beside_random_entries(parts, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
     assert drawn == {
-        "random entries": [[0, 0], [50, 81], [74, 95], [100, 100]],
+        "random entries": [[0, 0], [12, 28], [26, 53], [74, 95], [100, 100]],
         "first r terms": [[26, 72], [12, 44]],
-        "all but the first r": [[74, 71]],
+        "all but first r terms": [[74, 71]],
     }
     named = [(text.get_text(), *np.round(text.xy, 6)) for text in axes.texts]
     assert named == [("r = 4", 26, 72), ("r = 1", 12, 44), ("r = 4", 74, 71)]

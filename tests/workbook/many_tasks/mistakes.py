@@ -1,10 +1,7 @@
 """Wrong answers to the exercises of notebook 07, as people write them."""
 
-import math
-
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from tests.workbook.mistake_bank import Bank
 
@@ -145,127 +142,6 @@ def with_a_history(weight, kept, old, new):
     A, B, alpha = new
     weight.copy_(kept)
     weight += alpha / A.shape[0] * (B @ A)
-
-
-# grow_rank
-
-
-def kaiming(n, k):
-    return nn.init.kaiming_uniform_(torch.empty(n, k), a=math.sqrt(5))
-
-
-@wrong("grow_rank", "both zero")
-def padded_with_zeros(A, B, alpha, new_r):
-    n = new_r - A.shape[0]
-    return F.pad(A, (0, 0, 0, n)), F.pad(B, (0, n)), alpha * new_r / A.shape[0]
-
-
-@wrong("grow_rank", "you kept α")
-def alpha_kept(A, B, alpha, new_r):
-    n = new_r - len(A)
-    return torch.cat([A, kaiming(n, A.shape[1])]), F.pad(B, (0, n)), alpha
-
-
-@wrong("grow_rank", "both random")
-def both_random(A, B, alpha, new_r):
-    n = new_r - len(A)
-    return (
-        torch.cat([A, kaiming(n, A.shape[1])]),
-        torch.cat([B, 0.02 * torch.randn(len(B), n)], 1),
-        alpha * new_r / len(A),
-    )
-
-
-@wrong("grow_rank", "are copies")
-def copied(A, B, alpha, new_r):
-    return A.repeat(2, 1), B.repeat(1, 2), alpha
-
-
-@wrong("grow_rank", "are copies")
-def copied_in_halves(A, B, alpha, new_r):
-    return A.repeat(2, 1), B.repeat(1, 2) / 2, alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "are copies")
-def one_constant_for_all(A, B, alpha, new_r):
-    n = new_r - len(A)
-    return torch.cat([A, torch.full((n, A.shape[1]), 0.01)]), F.pad(B, (0, n)), alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "started anew")
-def fresh_adapter(A, B, alpha, new_r):
-    return kaiming(new_r, A.shape[1]), torch.zeros(B.shape[0], new_r), alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "all of A anew")
-def fresh_a(A, B, alpha, new_r):
-    return kaiming(new_r, A.shape[1]), F.pad(B, (0, new_r - len(A))), alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "at different ends")
-def new_rows_first(A, B, alpha, new_r):
-    n = new_r - len(A)
-    return torch.cat([kaiming(n, A.shape[1]), A]), F.pad(B, (0, n)), alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "at different ends")
-def new_columns_first(A, B, alpha, new_r):
-    n = new_r - len(A)
-    return torch.cat([A, kaiming(n, A.shape[1])]), F.pad(B, (n, 0)), alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "the ratio round")
-def alpha_the_other_way(A, B, alpha, new_r):
-    return (*alpha_kept(A, B, alpha, new_r)[:2], alpha / new_r * len(A))
-
-
-@wrong("grow_rank", "the root of r")
-def alpha_by_the_root(A, B, alpha, new_r):
-    return (*alpha_kept(A, B, alpha, new_r)[:2], alpha / math.sqrt(len(A) / new_r))
-
-
-@wrong("grow_rank", "the scaling in place of α")
-def scaling_given(A, B, alpha, new_r):
-    return (*alpha_kept(A, B, alpha, new_r)[:2], alpha / A.shape[0])
-
-
-@wrong("grow_rank", "twice, in α and in the factors")
-def compensated_twice(A, B, alpha, new_r):
-    A, B, alpha = alpha_kept(A, B, alpha * new_r / len(A), new_r)
-    return A, 2 * B, alpha
-
-
-@wrong("grow_rank", "you added new_r rows")
-def new_r_more(A, B, alpha, new_r):
-    return torch.cat([A, kaiming(new_r, A.shape[1])]), F.pad(B, (0, new_r)), alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "the wrong side")
-def a_by_columns(A, B, alpha, new_r):
-    n = new_r - len(A)
-    return torch.cat([A, torch.randn(len(A), n)], dim=1), F.pad(B, (0, n)), alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "the wrong side")
-def b_by_rows(A, B, alpha, new_r):
-    n = new_r - len(A)
-    return torch.cat([A, kaiming(n, A.shape[1])]), torch.cat([B, torch.zeros(n, B.shape[1])]), alpha * new_r / len(A)
-
-
-@wrong("grow_rank", "you gave B first")
-def b_first(A, B, alpha, new_r):
-    A, B, alpha = alpha_kept(A, B, alpha * new_r / len(A), new_r)
-    return B, A, alpha
-
-
-@wrong("grow_rank", "you doubled r")
-def always_twice_the_rank(A, B, alpha, new_r):
-    return torch.vstack([A, torch.rand_like(A) - 0.5]), torch.hstack([B, torch.zeros_like(B)]), 2 * alpha
-
-
-@wrong("grow_rank", "you doubled α")
-def always_twice_alpha(A, B, alpha, new_r):
-    return (*alpha_kept(A, B, alpha, new_r)[:2], 2 * alpha)
 
 
 # mixed_forward

@@ -1,10 +1,7 @@
 """Right answers to the exercises of notebook 07, as people write them."""
 
-import math
-
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from tests.workbook.mistake_bank import Spellings
 
@@ -49,48 +46,6 @@ def row_by_row(weight, kept, old, new):
     A, B, alpha = new
     for i in range(len(weight)):
         weight[i] = kept[i] + alpha / len(A) * (B[i] @ A)
-
-
-# grow_rank
-
-
-@right("grow_rank")
-def copied_into_larger_ones(A, B, alpha, new_r):
-    r = len(A)
-    larger_A, larger_B = torch.randn(new_r, A.shape[1]), torch.zeros(len(B), new_r)
-    larger_A[:r] = A
-    larger_B[:, :r] = B
-    return larger_A, larger_B, alpha * new_r / r
-
-
-@right("grow_rank")
-def padded_with_zeros(A, B, alpha, new_r):
-    more = new_r - A.shape[0]
-    grown = F.pad(A, (0, 0, 0, more))
-    nn.init.kaiming_uniform_(grown[-more:], a=math.sqrt(5))
-    return [grown, F.pad(B, (0, more)), alpha / len(A) * new_r]
-
-
-@right("grow_rank")
-def random_columns_and_zero_rows(A, B, alpha, new_r):
-    more = new_r - len(A)
-    rows, columns = A.new_zeros(more, A.size(1)), 0.02 * torch.randn(B.size(0), more)
-    return torch.vstack((A, rows)), torch.hstack((B, columns)), new_r / len(A) * alpha
-
-
-@right("grow_rank")
-def scaled_within_b(A, B, alpha, new_r):
-    more = new_r - len(A)
-    rows = torch.rand(more, A.shape[1]) - 0.5
-    return torch.cat((A, rows)), torch.cat((B * new_r / len(A), torch.zeros(len(B), more)), -1), alpha
-
-
-@right("grow_rank")
-def parameters(A, B, alpha, new_r):
-    more = new_r - len(A)
-    A = nn.Parameter(torch.cat([A, torch.randn(more, A.shape[1])]))
-    B = nn.Parameter(torch.cat([B, torch.zeros(len(B), more)], dim=1))
-    return A, B, torch.tensor(alpha * new_r / (new_r - more))
 
 
 # mixed_forward

@@ -38,24 +38,6 @@ def test_swap_merged_is_a_merge_into_a_fresh_layer():
         assert torch.equal(weight, layers[0].base_layer.weight)
 
 
-def test_grow_rank_gives_the_same_function_and_a_rank_that_is_used():
-    old = LoRALinear(nn.Linear(12, 10), LoRAConfig(r=3, alpha=6))
-    nn.init.normal_(old.B)
-    A, B, alpha = ANSWERS["grow_rank"](old.A.detach(), old.B.detach(), old.alpha, 7)
-    new = LoRALinear(old.base_layer, LoRAConfig(r=7, alpha=alpha))
-    with torch.no_grad():
-        new.A.copy_(A)
-        new.B.copy_(B)
-    x, y = random(30, 12), random(30, 10, seed=4)
-    torch.testing.assert_close(new(x), old(x))
-    optimizer = torch.optim.Adam([new.A, new.B], lr=1e-2)
-    for _ in range(3):
-        optimizer.zero_grad()
-        F.mse_loss(new(x), y).backward()
-        optimizer.step()
-    assert torch.linalg.matrix_rank(new.delta().detach().double(), rtol=1e-6) == 7
-
-
 def test_mixed_forward_is_that_of_peft():
     base = nn.Linear(6, 5, bias=False)
     model = get_peft_model(nn.Sequential(base), LoraConfig(r=2, lora_alpha=8, target_modules=["0"]), adapter_name="0")
@@ -71,25 +53,6 @@ def test_mixed_forward_is_that_of_peft():
 
 
 # Right answers in other words
-
-
-def by_svd(A, B, alpha, new_r):
-    """Balanced factors of the old update, then LoRA's start for the rest."""
-    r = len(A)
-    U, S, Vh = torch.linalg.svd(alpha / r * (B @ A), full_matrices=False)
-    B, A = U[:, :r] * S[:r].sqrt(), S[:r, None].sqrt() * Vh[:r]
-    return F.pad(A, (0, 0, 0, new_r - r)), torch.cat([B, torch.randn(len(B), new_r - r)], 1), new_r
-
-
-def rows_copied_columns_zero(A, B, alpha, new_r):
-    """Copies of rows of A part as soon as their columns of B have moved away from the old ones."""
-    again = torch.arange(new_r) % len(A)
-    return A[again], F.pad(B, (0, new_r - len(A))), alpha * new_r / len(A)
-
-
-def alpha_kept_and_b_scaled(A, B, alpha, new_r):
-    rows = torch.randn(new_r - len(A), A.shape[1])
-    return nn.Parameter(torch.cat([rows, A])), F.pad(B * new_r / len(A), (new_r - len(A), 0)), alpha
 
 
 @torch.no_grad()
@@ -121,9 +84,6 @@ def by_masks(x, W, adapters, ids):
     [
         ("swap_merged", written_by_addmm),
         ("swap_merged", set_from_detached),
-        ("grow_rank", by_svd),
-        ("grow_rank", rows_copied_columns_zero),
-        ("grow_rank", alpha_kept_and_b_scaled),
         ("mixed_forward", row_by_row),
         ("mixed_forward", by_masks),
     ],
@@ -135,16 +95,6 @@ def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
 @pytest.mark.parametrize(
     ("name", "answer", "line"),
     [
-        (
-            "grow_rank",
-            lambda A, B, alpha, new_r: A,
-            "your code gives a tensor of shape (4, 10) in float32, expected '(8, 10) and",
-        ),
-        (
-            "grow_rank",
-            lambda A, B, alpha, new_r: (A, B, alpha),
-            "the shapes of A and B your code gives '(4, 10) and (9, 4)', expected '(8, 10) and (9, 8)'.",
-        ),
         ("swap_merged", lambda weight, kept, old, new: weight.zero_(), "the weight your code gives "),
         ("mixed_forward", lambda x, W, adapters, ids: x @ W.T, "and ids [2, 0, 1, 2, 0] your code gives "),
     ],
