@@ -51,8 +51,7 @@ function shownServing(state, data) {
 
 function titleLine({ model, tasks }, size, data) {
   const [copies, lora] = [tasks * size.copy, size.copy + tasks * size.lora];
-  const verdict = lora < copies ? "copies take" : tasks === 1 ? "a copy takes only" : "copies take only";
-  return `${tasksText(tasks)} on ${labelOf(data.names, model)}: ${sizeText(lora)} with LoRA where ${verdict} ${sizeText(copies)}`;
+  return `${tasksText(tasks)} on ${labelOf(data.names, model)}: ${sizeText(lora)} with LoRA, ${sizeText(copies)} as ${tasks > 1 ? "copies" : "a copy"}`;
 }
 
 function readoutLines({ model, tasks, r, targets, adapters, base }, size, counts, { names, formats, t4 }) {
@@ -135,7 +134,7 @@ function drawServing(shown, width) {
   }
   for (const n of [1, 10, 100, 1000]) drawn.push(text(x(n), bottom + 18, grouped(n), { ...small, "text-anchor": "middle" }));
   drawn.push(text((left + width - right) / 2, bottom + 36, "tasks (logarithmic)", { ...small, "text-anchor": "middle" }));
-  drawn.push(text(left, 12, "bytes on disk (logarithmic)", small));
+  drawn.push(text(left, 12, "size on disk (logarithmic)", small));
   const side = (n) => ({ "text-anchor": n < 30 ? "start" : "end", dx: n < 30 ? 6 : -6 });
   drawn.push(line(x(chosen), top - 10, x(chosen), bottom, COLOUR.ink));
   drawn.push(text(x(chosen), top - 2, tasksText(chosen), { "font-size": 12, "font-weight": 600, ...side(chosen) }));

@@ -154,9 +154,8 @@ def shown(state: ServingState) -> dict[str, Any]:
 
 def _title(state: ServingState, size: Sizes) -> str:
     copies, lora = state.tasks * size.copy, size.copy + state.tasks * size.lora
-    verdict = "copies take" if lora < copies else "a copy takes only" if state.tasks == 1 else "copies take only"
     setting = f"{_tasks(state.tasks)} on {label_of(MODELS, state.model)}"
-    return f"{setting}: {size_text(lora)} with LoRA where {verdict} {size_text(copies)}"
+    return f"{setting}: {size_text(lora)} with LoRA, {size_text(copies)} as {'copies' if state.tasks > 1 else 'a copy'}"
 
 
 def readout(state: ServingState) -> str:

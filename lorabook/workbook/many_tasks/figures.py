@@ -14,7 +14,8 @@ def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     Vermilion is what the first model shows in at least a tenth of the cases, and another in less than half as many.
 
     Args:
-        shares: by model, by habit, the fraction of opportunities in which the habit was shown.
+        shares: by model, by habit, the fraction of opportunities in which the habit was shown; the base first, the
+            control last.
     """
     base, *_ = shares.values()
     names = list(base)
@@ -29,7 +30,9 @@ def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
             weight = "bold" if gone or rate > 0.5 else None
             axes.text(column, row, f"{rate:.0%}", ha="center", va="center", color=colour, fontsize=12, weight=weight)
     axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(shares)), list(shares))
+    axes.set_yticks(range(len(shares)), [f"{name} (control)" if name == "plain" else name for name in shares])
+    for border in (0.5, len(shares) - 1.5):  # the base, the adapters with a habit, the control
+        axes.axhline(border, color="white", lw=3)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("habit counted", labelpad=8)

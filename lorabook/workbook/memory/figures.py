@@ -44,6 +44,8 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str,
                       fontweight="bold")  # fmt: skip
         if parameters and colour == VERMILION:
             starts = (run.timeline["forward"][0], run.timeline["optimizer"][0], run.peak)
+            axes.annotate("14 bytes + activations", (1, run.timeline["forward"][-1] / GIB), (-4, 6), ha="right",
+                          textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
             for at, alive, shift in zip((0, 2, where), starts, ((6, -14), (6, -14), (16, 5))):
                 told = f"{'= ' if at == where else ''}{alive / parameters:.0f} bytes per parameter"
                 axes.annotate(told, (at, alive / GIB), shift, textcoords="offset points", color=colour, fontsize=9)
