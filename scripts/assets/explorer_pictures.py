@@ -11,9 +11,11 @@ import hashlib
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import sync_playwright
+from scipy.spatial.distance import cdist
 
 import lorabook
 from lorabook.workbook import explorers
@@ -22,7 +24,6 @@ from lorabook.workbook.kit.figures import legible
 from scripts.notebooks.browser import FLAGS, find_chromium
 
 FOLDER = Path(lorabook.__file__).parent / "assets" / "explorers"
-LARGEST = 149_000  # bytes of a static version
 VIEW, MARGIN = {"width": 860, "height": 1000}, 10
 PAGE = f"margin: {MARGIN}px; --jp-layout-color0: transparent; --jp-content-font-color1: {legible('black')}"
 
@@ -37,11 +38,16 @@ def fingerprint(explorer: Explorer) -> str:
     return hashlib.sha256(explorer.static_html(b"").encode()).hexdigest()
 
 
-def small_png(picture: bytes, source: str, colours: int) -> bytes:
-    """The picture in so many colours, with the fingerprint of its source."""
+def small_png(picture: bytes, source: str) -> bytes:
+    """The picture in its 256 most frequent colours, others replaced by the nearest, with its source's fingerprint."""
     note, buffer = PngInfo(), io.BytesIO()
     note.add_text("source", source)
-    few = Image.open(io.BytesIO(picture)).quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))
+    colours, places, counts = np.unique(pixels.reshape(-1, 4), axis=0, return_inverse=True, return_counts=True)
+    palette = colours[np.argsort(-counts)[:256]]
+    nearest = cdist(colours, palette).argmin(1).astype(np.uint8)
+    few = Image.fromarray(nearest[places].reshape(pixels.shape[:2]), "P")
+    few.putpalette(palette.tobytes(), "RGBA")
     few.save(buffer, "PNG", optimize=True, pnginfo=note)
     return buffer.getvalue()
 
@@ -62,11 +68,7 @@ def main() -> None:
             clip = {"x": 0, "y": top, "width": VIEW["width"], "height": bottom - top}
             picture = page.screenshot(clip=clip, full_page=True, omit_background=True)  # pyright: ignore[reportArgumentType]
             path = FOLDER / f"{type(explorer).__name__}.png"
-            for colours in (64, 40):
-                small = small_png(picture, fingerprint(explorer), colours)
-                if len(explorer.static_html(small)) < LARGEST:
-                    break
-            path.write_bytes(small)
+            path.write_bytes(small_png(picture, fingerprint(explorer)))
             print(f"{path.name}: {path.stat().st_size:,} bytes")
         browser.close()
 
