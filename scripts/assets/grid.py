@@ -35,7 +35,8 @@ from scripts.assets.pocket_runs import kept, live_rows, search
 
 RUNS, TRAINED = Path("build/grid"), "trained.safetensors"
 ROWS, VALIDATION, TEST, SPLIT_SEED = 2500, 60, 100, 0
-MAX_LENGTH, BATCH_TOKENS, LIVE_STEPS = 256, 2048, 24
+MAX_LENGTH, BATCH_TOKENS = 256, 2048
+LIVE_STEPS, LIVE_HELD = 8, 16
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def live(s: Setting) -> tuple[nn.Module, list[Example]]:
     model = prepared(s)
     config = TrainConfig(lr=s.lr, steps=LIVE_STEPS, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
     finetune(model, train, held[:1], config)
-    return model, held
+    return model, held[:LIVE_HELD]
 
 
 def by_model(doc: str | None, result: Path, models: Iterable[str], experiment: Callable[[str, str], dict]) -> dict:

@@ -63,7 +63,7 @@ DIMENSIONS = (30, 100, 300, 1_000, 3_000, 10_000, 100_000)
 SEEDS = (0, 1, 2)
 PACKAGES = ("networkx", "tornado")
 TRAIN, VALIDATION, TEST = 512, 2_000, 4_000
-BATCH, STEPS, RATE, LIVE_STEPS = 32, 120, 1e-3, 40
+BATCH, STEPS, RATE, LIVE_STEPS = 32, 120, 1e-3, 20
 TRIED_RATES, TRIED_STEPS = (2.5e-4, 5e-4), 200
 
 Data = Iterable[tuple[Tensor, Tensor]]

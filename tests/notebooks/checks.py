@@ -45,6 +45,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-98": "found = {name: (recovered, control) for name, _, recovered, control in compared}\n"
         "assert all(found[f'first {r}'][0] > found[f'first {r}'][1] + 0.05 for r in cut)\n"
         "assert all(found[f'all but first {r}'][0] < found[f'all but first {r}'][1] - 0.03 for r in cut)",
+        "new-scale-2": "assert abs(recovery(half) - recovery(random_entries(0.5))) < 0.04\n"
+        "assert recovery(half) > recovery(random_entries(0.25)) + 0.15",
         "new-81": "assert lora_recovery > with_cut[4]",
     },
     "05_intrinsic_dimension": {

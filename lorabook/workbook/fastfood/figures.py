@@ -48,7 +48,7 @@ VARIANTS = {  # of the stored result "fastfood/fastfood_factors": what a curve i
     "dense": ("dense P", "black", "x"),
     "1": ("first H off", ORANGE, "^"),
     "2": ("second H off", GREEN, "s"),
-    "H": ("both H off", PURPLE, "D"),
+    "H": ("both Hs off", PURPLE, "D"),
     "GΠ": ("Π and G off", VERMILION, "v"),
 }
 
