@@ -4,77 +4,97 @@ import math
 
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 
-# adam_bytes
-
 GIB = 2**30
 
-ADAM_BYTES = Exercise(
-    name="adam_bytes",
-    task="Bytes that weights, gradients and AdamW's state take in training.",
-    stub='''\
-def adam_bytes(trained, frozen):
-    """Bytes of weights, gradients and optimizer state under AdamW.
+# checkpointed_peak
 
-    trained: number of trained parameters, in fp32.
-    frozen: number of frozen parameters, in fp16.
+
+def _peak(before=14, after=20, frozen=2, inputs=lambda blocks: blocks, recomputed=lambda blocks: 1, of=max):
+    """A right answer whose decisions can be changed one at a time."""
+
+    def answer(trained, fixed, tokens, blocks, block_input, block_kept):
+        activations = tokens * (inputs(blocks) * block_input + recomputed(blocks) * block_kept)
+        return of(before * trained + frozen * fixed + activations, after * trained + frozen * fixed)
+
+    return answer
+
+
+CHECKPOINTED_PEAK = Exercise(
+    name="checkpointed_peak",
+    task="The peak of a training step with activation checkpointing.",
+    stub='''\
+def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
+    """The peak bytes of a step with AdamW, mixed precision and activation checkpointing.
+
+    trained, frozen: numbers of parameters.
+    tokens: tokens in the batch. blocks: number of blocks in the model.
+    block_input: bytes per token of a block's input.
+    block_kept: bytes per token that a block keeps while it is recomputed.
+    Leave out the loss and other small things, as in `peak`.
     """
     raise NotImplementedError
 ''',
-    hint="List what exists once per trained parameter: its weight, its gradient, and what Adam remembers of the past.",
+    hint="Which activations are in memory while a block is recomputed? Then compare the two points, as in `peak`.",
     solution="""\
-def adam_bytes(trained, frozen):
-    weight, gradient, first_moment, second_moment = 4, 4, 4, 4
-    return trained * (weight + gradient + first_moment + second_moment) + 2 * frozen
+def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
+    activations = tokens * (blocks * block_input + block_kept)
+    before = 14 * trained + 2 * frozen + activations
+    optimizer_step = 20 * trained + 2 * frozen
+    return max(before, optimizer_step)
 """,
-    praise="16 bytes for what is trained, 2 for what is frozen: freezing is what saves.",
-    reference=lambda n, m: 16 * n + 2 * m,
+    praise="every block's input, and one block's activations: for StarCoder with LoRA, 2.6 GiB.",
+    reference=_peak(),
     probes=(
-        cases(lambda n, m: f"for {n:,} trained parameters and none frozen", (1_137_207_296, 0), (1000, 0)),
         cases(
-            lambda n, m: f"for {n:,} trained parameters and {m:,} frozen",
-            (12_091_392, 1_137_207_296),
-            (233_472, 3_878_656),
-            (0, 1000),
+            lambda trained, frozen, tokens, *_: f"for {trained:,} trained, {frozen:,} frozen and {tokens:,} tokens",
+            (11_108_352, 1_137_207_296, 2048, 24, 4096, 66_560),
+            (1_137_207_296, 0, 2048, 24, 8192, 66_560),
+            (1_000, 0, 1, 2, 500, 3_000),
         ),
     ),
     mistakes=(
         Mistake(
-            "you counted the weights alone. A trained parameter also has a gradient and Adam's two moments.",
-            (lambda n, m: 4 * n,),
-        ),
-        Mistake("you counted weights and gradients. Adam also keeps two moments, 4 bytes each.", (lambda n, m: 8 * n,)),
-        Mistake(
-            "you got 12 bytes for a trained parameter. Of weight, gradient and two moments, one is missing.",
-            (lambda n, m: 12 * n,),
+            "you left out the block that is being recomputed. All its activations are in memory for a while.",
+            (_peak(recomputed=lambda blocks: 0),),
         ),
         Mistake(
-            "you counted a second copy of the weights. Here they are in fp32 already, and there is no other copy.",
-            (lambda n, m: 18 * n, lambda n, m: 20 * n),
+            "you kept the activations of every block. With checkpointing, only one block at a time has them.",
+            (_peak(recomputed=lambda blocks: blocks), _peak(inputs=lambda blocks: 0, recomputed=lambda blocks: blocks)),
         ),
         Mistake(
-            "you gave another unit. The answer is in bytes, without a division.",
-            (
-                lambda n, m: 16 * n / GIB,
-                lambda n, m: 16 * n / 1e9,
-                lambda n, m: 16 * n / 2**20,
-                lambda n, m: 16 * n / 1e6,
-            ),
+            "you left out the inputs. Each block keeps its own until the backward pass reaches it.",
+            (_peak(inputs=lambda blocks: 0),),
         ),
         Mistake(
-            "you counted 16 bytes for a frozen parameter too. It has no gradient and no moments, only its weight.",
-            (lambda n, m: 16 * (n + m),),
+            "you counted one block's input. Every block keeps its own.",
+            (_peak(inputs=lambda blocks: 1),),
         ),
         Mistake(
-            "you forgot the frozen parameters. They aren't trained, but their weights are still in memory.",
-            (lambda n, m: 16 * n,),
+            "you left out the frozen parameters. Their weights take 2 bytes each.",
+            (_peak(frozen=0),),
         ),
         Mistake(
-            "you counted 4 bytes for a frozen parameter. It is in fp16, and has no gradient: 2 bytes in all.",
-            (lambda n, m: 16 * n + 4 * m,),
+            "you added the two points. They come one after the other, so the larger one is the peak.",
+            (_peak(of=lambda *points: sum(points)),),
+        ),
+        Mistake(
+            "you left out the optimizer step. Without activations, a trained parameter takes 20 bytes there.",
+            (_peak(of=lambda before, after: before), _peak(after=16)),
+        ),
+        Mistake(
+            "you gave the optimizer step. With many tokens and few trained parameters, the peak comes before it.",
+            (_peak(of=lambda before, after: after),),
+        ),
+        Mistake(
+            "you counted activations in the optimizer step, too. By then, they are freed.",
+            (_peak(before=20),),
+        ),
+        Mistake(
+            "you forgot the fp16 copy of what is trained: 12 bytes of weight and moments, and 2 for the copy.",
+            (_peak(before=12),),
         ),
     ),
 )
-
 
 # largest_batch
 
@@ -151,4 +171,4 @@ def largest_batch(static, sequence, logits):
 )
 
 
-EXERCISES = (ADAM_BYTES, LARGEST_BATCH)
+EXERCISES = (CHECKPOINTED_PEAK, LARGEST_BATCH)

@@ -9,56 +9,59 @@ from tests.workbook.mistake_bank import Bank
 bank = Bank()
 wrong = bank.wrong
 
-# adam_bytes
+# checkpointed_peak
 
 
-@wrong("adam_bytes", "the weights alone")
-def weights_only(trained, frozen):
-    bytes_per_parameter = 4
-    return bytes_per_parameter * trained + 2 * frozen
+@wrong("checkpointed_peak", "being recomputed")
+def inputs_only(trained, frozen, tokens, blocks, block_input, block_kept):
+    checkpoints = blocks * tokens * block_input
+    return max(14 * trained + 2 * frozen + checkpoints, 20 * trained + 2 * frozen)
 
 
-@wrong("adam_bytes", "Adam also keeps two moments")
-def weights_and_gradients(trained, frozen):
-    weights = 4 * trained
-    gradients = weights
-    return weights + gradients + 2 * frozen
+@wrong("checkpointed_peak", "every block")
+def as_without_checkpointing(trained, frozen, tokens, blocks, block_input, block_kept):
+    kept = block_kept * tokens * blocks
+    return max(14 * trained + kept, 20 * trained) + 2 * frozen
 
 
-@wrong("adam_bytes", "one is missing")
-def one_moment(trained, frozen):
-    return sum(4 * trained for _ in ("weight", "gradient", "momentum")) + 2 * frozen
+@wrong("checkpointed_peak", "left out the inputs")
+def one_block_only(trained, frozen, tokens, blocks, block_input, block_kept):
+    return 2 * frozen + max(14 * trained + tokens * block_kept, 20 * trained)
 
 
-@wrong("adam_bytes", "one is missing")
-def gradient_forgotten(trained, frozen):
-    return trained * 4 + trained * 2 * 4 + frozen * 2
+@wrong("checkpointed_peak", "one block's input")
+def one_input(trained, frozen, tokens, blocks, block_input, block_kept):
+    return 2 * frozen + max(14 * trained + tokens * (block_input + block_kept), 20 * trained)
 
 
-@wrong("adam_bytes", "second copy of the weights")
-def fp16_copy_too(trained, frozen):
-    return (2 + 16) * trained + 2 * frozen
+@wrong("checkpointed_peak", "frozen parameters")
+def frozen_forgotten(trained, frozen, tokens, blocks, block_input, block_kept):
+    return np.maximum(14 * trained + tokens * (blocks * block_input + block_kept), 20 * trained)
 
 
-@wrong("adam_bytes", "16 bytes for a frozen parameter")
-def frozen_also_16(trained, frozen):
-    parameters = trained + frozen
-    return parameters * 16
+@wrong("checkpointed_peak", "added the two points")
+def both_points(trained, frozen, tokens, blocks, block_input, block_kept):
+    return 34 * trained + 4 * frozen + tokens * (blocks * block_input + block_kept)
 
 
-@wrong("adam_bytes", "forgot the frozen parameters")
-def frozen_forgotten(trained, frozen):
-    return np.int64(trained) * 16
+@wrong("checkpointed_peak", "left out the optimizer step")
+def forward_alone(trained, frozen, tokens, blocks, block_input, block_kept):
+    return 14 * trained + 2 * frozen + tokens * (blocks * block_input + block_kept)
 
 
-@wrong("adam_bytes", "4 bytes for a frozen parameter")
-def frozen_in_fp32(trained, frozen):
-    return 4 * (trained + frozen) + 4 * trained + 8 * trained
+@wrong("checkpointed_peak", "gave the optimizer step")
+def optimizer_alone(trained, frozen, tokens, blocks, block_input, block_kept):
+    return trained * 20 + frozen * 2
 
 
-@wrong("adam_bytes", "another unit")
-def in_gib(trained, frozen):
-    return (16 * trained + 2 * frozen) / 1024**3
+@wrong("checkpointed_peak", "in the optimizer step, too")
+def everything_at_once(trained, frozen, tokens, blocks, block_input, block_kept):
+    return 20 * trained + 2 * frozen + tokens * (blocks * block_input + block_kept)
+
+
+@wrong("checkpointed_peak", "fp16 copy")
+def no_copy(trained, frozen, tokens, blocks, block_input, block_kept):
+    return 2 * frozen + max(12 * trained + tokens * (blocks * block_input + block_kept), 20 * trained)
 
 
 # largest_batch

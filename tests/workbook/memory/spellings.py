@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import torch
 
 from tests.workbook.mistake_bank import Spellings
 
@@ -11,22 +10,27 @@ spellings = Spellings()
 right, add = spellings.right, spellings.add
 
 
-add("adam_bytes", "16 and 2", lambda trained, frozen: 16 * trained + 2 * frozen)
-add("adam_bytes", "floats", lambda trained, frozen: 16.0 * trained + 2.0 * frozen)
-add("adam_bytes", "bits", lambda trained, frozen: (4 * 32 * trained + 16 * frozen) // 8)
 add(
-    "adam_bytes",
-    "element sizes",
-    lambda trained, frozen: trained * 4 * torch.float32.itemsize + frozen * torch.float16.itemsize,
+    "checkpointed_peak",
+    "frozen once",
+    lambda n, m, t, b, x, k: 2 * m + max(14 * n + t * (b * x + k), 20 * n),
 )
 
 
-@right("adam_bytes")
-def summed_up(trained, frozen):
-    total = 0
-    for _ in ("weight", "gradient", "first moment", "second moment"):
-        total += 4 * trained
-    return total + frozen * 2
+add(
+    "checkpointed_peak",
+    "floats",
+    lambda n, m, t, b, x, k: 20.0 * n + 2.0 * m + max(0.0, t * b * x + t * k - 6.0 * n),
+)
+
+
+@right("checkpointed_peak")
+def moment_by_moment(trained, frozen, tokens, blocks, block_input, block_kept):
+    weights, moments, copies = 4 * trained + 2 * frozen, 8 * trained, 2 * trained
+    moments_of_the_step = [weights + moments + copies + blocks * tokens * block_input + tokens * block_kept]
+    gradients, workspace = 4 * trained, 4 * trained
+    moments_of_the_step.append(weights + moments + gradients + workspace)
+    return max(moments_of_the_step)
 
 
 @right("largest_batch")
