@@ -1,6 +1,6 @@
 """The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from matplotlib.figure import Figure
@@ -53,23 +53,29 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def beside_random_entries(parts: Sequence[tuple[str, float, float, float]], title: str) -> Figure:
+Compared = tuple[float, float, float]  # a part's fraction of ΔW's energy, its recovery, that of random entries
+
+
+def beside_random_entries(first: Mapping[int, Compared], rest: Mapping[int, Compared], title: str) -> Figure:
     """What parts of ΔW recover over their energy, beside random entries of ΔW with as much energy.
 
     Args:
-        parts: name, fraction of ΔW's energy, recovery, and that of the random entries, from 0 to 1. A name is
-            "first R" or "all but first R".
+        first: the first r terms, by r; all from 0 to 1.
+        rest: all but the first r terms.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
-    line = [(0, 0), *sorted((size, control) for _, size, _, control in parts), (1, 1)]
-    axes.plot(*([100 * value for value in values] for values in zip(*line)), "-D", color=GREY, lw=2, ms=6,
-              label="random entries")  # fmt: skip
-    for start, colour, marker, place in (("first", ORANGE, "^", (-8, 4)), ("all but first", VERMILION, "v", (9, -8))):
-        found = {name.removeprefix(start): (100 * x, 100 * y) for name, x, y, _ in parts if name.startswith(start)}
-        axes.plot(*zip(*found.values()), marker, color=colour, ms=9, label=f"{start} r terms")
-        for r, at in found.items():
-            axes.annotate(f"r ={r}", at, place, textcoords="offset points", color=colour, fontsize=9,
+    line = sorted([(0, 0), (1, 1), *((size, control) for size, _, control in [*first.values(), *rest.values()])])
+    axes.plot([100 * size for size, _ in line], [100 * control for _, control in line], "-D",
+              color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
+    for name, parts, colour, marker, place in (
+        ("first r terms", first, ORANGE, "^", (-8, 4)),
+        ("all but first r terms", rest, VERMILION, "v", (9, -8)),
+    ):
+        points = [(100 * size, 100 * found) for size, found, _ in parts.values()]
+        axes.plot(*zip(*points), marker, color=colour, ms=9, label=name)
+        for r, at in zip(parts, points):
+            axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
                           ha="left" if place[0] > 0 else "right")  # fmt: skip
     axes.set(xlabel="energy of the part (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")

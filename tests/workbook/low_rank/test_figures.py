@@ -42,8 +42,8 @@ def test_approximations_show_the_matrices_on_one_scale():
 
 
 def test_parts_lie_at_their_energy_and_the_random_entries_go_from_none_to_all():
-    parts = [("first 4", 0.26, 0.72, 0.53), ("first 1", 0.12, 0.44, 0.28), ("all but first 4", 0.74, 0.71, 0.95)]
-    (axes,) = figures_04.beside_random_entries(parts, "t").axes
+    first, rest = {4: (0.26, 0.72, 0.53), 1: (0.12, 0.44, 0.28)}, {4: (0.74, 0.71, 0.95)}
+    (axes,) = figures_04.beside_random_entries(first, rest, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
     assert drawn == {
         "random entries": [[0, 0], [12, 28], [26, 53], [74, 95], [100, 100]],
