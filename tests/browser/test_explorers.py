@@ -1,68 +1,73 @@
 """Every explorer in JupyterLab, in a real browser, moved by the keyboard alone: what it shows is what the kernel says.
 
-A reduced copy of each notebook with an explorer is run: the set-up cell and the explorer.
+The notebooks' own cells with an explorer are run, all in one page with one kernel.
 """
 
 import json
 import re
 
+import nbformat
 import pytest
 
 from lorabook.workbook import explorers
-from scripts.notebooks.browser import NotebookPage, copy_blank, find_chromium, jupyterlab, notebook_page
+from scripts.notebooks.browser import NotebookPage, find_chromium, jupyterlab, notebook_page
 from tests.kit.notebooks import NOTEBOOKS, cells
 
 pytestmark = pytest.mark.browser
-MADE = re.compile(r"^(\w+) = (\w+Explorer)\(\)$", re.MULTILINE)
-
-
-WITH_EXPLORER = [path for path in NOTEBOOKS if any(MADE.search(cell["source"]) for cell in cells(path))]
+MADE = re.compile(r"^explorer = (\w+Explorer)\(\)$", re.MULTILINE)
+SOURCES = [cell["source"] for path in NOTEBOOKS for cell in cells(path) if MADE.search(cell["source"])]
+NAMES = [MADE.findall(source)[0] for source in SOURCES]
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    find_chromium()
-    folder = tmp_path_factory.mktemp("notebooks")
-    for path in WITH_EXPLORER:
-        first = next(index for index, cell in enumerate(cells(path)) if cell["cell_type"] == "code")
-        copy_blank(path, folder, lambda i, cell, first=first: i == first or bool(MADE.search("".join(cell["source"]))))
-    with jupyterlab(folder, tmp_path_factory.mktemp("lab")) as running:
-        yield running
+def notebook(tmp_path_factory):
+    """A page with every explorer's cell, run. In its kernel, `made` holds the explorers by name."""
+    chromium, folder = find_chromium(), tmp_path_factory.mktemp("notebooks")
+    sources = ["made = {}"]
+    for name, source in zip(NAMES, SOURCES, strict=True):
+        sources += [source, f"made[{name!r}] = explorer"]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    book = nbformat.v4.new_notebook(metadata=kernel, cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    (folder / "explorers.ipynb").write_text(nbformat.writes(book), encoding="utf-8")
+    with (
+        jupyterlab(folder, tmp_path_factory.mktemp("lab")) as lab,
+        notebook_page(lab, chromium, "explorers.ipynb") as page,
+    ):
+        page.run_all(120)
+        yield page
 
 
 def test_every_explorer_is_tried():
-    found = [MADE.findall(cell["source"]) for path in WITH_EXPLORER for cell in cells(path)]
-    tried = {name for pairs in found for variable, name in pairs if variable == "explorer"}
-    assert tried == set(explorers.__all__) - {"Explorer"}
+    assert sorted(NAMES) == sorted(set(explorers.__all__) - {"Explorer"})
 
 
-@pytest.mark.parametrize("name", [path.name for path in WITH_EXPLORER])
-def test_every_control_works_from_the_keyboard(lab, name):
-    with notebook_page(lab, find_chromium(), name) as notebook:
-        notebook.run_all(90)
-        notebook.page.wait_for_function(BOTH_SHOWN)
-        live, static = (ShownExplorer(notebook, number) for number in range(2))
-        first = live.check_agreement()
-        assert static.seen() == first and not static.root.is_visible()  # it would be the same thing twice
-        for index in range(live.controls.count()):
-            live.move(index)
-        live.press_presets()
-        live.flood()
-        live.check_agreement()
-        notebook.in_kernel("explorer.state = explorer.default")
-        assert live.check_agreement() == first == static.seen()  # the static version has stayed as it was
-        assert notebook.page.evaluate(ACTIVE_CELL) == 1, "a key went to another cell"
-        assert notebook.problems == []
-        live.root.evaluate("host => host.remove()")  # as where a notebook is opened again
-        assert ShownExplorer(notebook, 0).root.is_visible()
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_works_from_the_keyboard(notebook, name):
+    cell = 1 + 2 * NAMES.index(name)
+    notebook.page.wait_for_function(BOTH_SHOWN, arg=cell)
+    notebook.in_kernel(f"explorer = made[{name!r}]")
+    live, static = (ShownExplorer(notebook, cell, number) for number in range(2))
+    first = live.check_agreement()
+    assert static.seen() == first and not static.root.is_visible()  # it would be the same thing twice
+    for index in range(live.controls.count()):
+        live.move(index)
+    live.press_presets()
+    live.flood()
+    live.check_agreement()
+    notebook.in_kernel("explorer.state = explorer.default")
+    assert live.check_agreement() == first == static.seen()  # the static version has stayed as it was
+    assert notebook.page.evaluate(ACTIVE_CELL) == cell, "a key went to another cell"
+    assert notebook.problems == []
+    live.root.evaluate("host => host.remove()")  # as where a notebook is opened again
+    assert ShownExplorer(notebook, cell, 0).root.is_visible()
 
 
 class ShownExplorer:
     """An explorer in the page, the live one before the static one, beside `explorer` in the kernel."""
 
-    def __init__(self, notebook: NotebookPage, number: int):
+    def __init__(self, notebook: NotebookPage, cell: int, number: int):
         self.notebook, self.page = notebook, notebook.page
-        self.root = notebook.page.locator(".lorabook-explorer").nth(number)
+        self.root = notebook.page.locator(".jp-Cell").nth(cell).locator(".lorabook-explorer").nth(number)
         self.controls = self.root.locator(".control")
 
     def seen(self) -> dict:
@@ -114,8 +119,8 @@ class ShownExplorer:
             self.page.keyboard.press(key)
 
 
-BOTH_SHOWN = """() => {
-    const hosts = [...document.querySelectorAll('.lorabook-explorer')];
+BOTH_SHOWN = """cell => {
+    const hosts = [...document.querySelectorAll('.jp-Cell')[cell].querySelectorAll('.lorabook-explorer')];
     return hosts.length === 2 && hosts.every(host => host.shadowRoot?.querySelector('svg'));
 }"""
 SEEN = """host => ({
