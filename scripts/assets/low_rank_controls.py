@@ -1,15 +1,11 @@
-"""Does a good update need a high rank? LoRA trained at rank r, beside ΔW cut to rank r and three controls.
+"""Does a good update need a high rank? LoRA trained at rank r, beside parts of ΔW and ΔW scaled down.
 
     python -m scripts.assets.low_rank_controls --data FILE [--model pocket]     pocket: 15 minutes on a core
 
 On the pocket model and on SmolLM2-135M, the matrices of all linear layers are trained in full on real questions, at a
-rate chosen on a validation split. Of the change ΔW = tuned - base of every matrix, these are put back onto the base,
-for every rank r of RANKS, and the loss is measured on the test split:
-
-- truncated: the closest matrix of rank r. It keeps a share e of ||ΔW||_F^2.
-- shrunk: sqrt(e) ΔW, the whole of it with the same energy.
-- directions: singular directions of ΔW drawn at random until they hold the energy e, scaled to hold it exactly.
-- entries: a share e of the entries, drawn at random, scaled to hold the energy e exactly.
+rate chosen on a validation split. Of the change ΔW = tuned - base, the parts of `controls.parts` are put back onto the
+base for every rank r of RANKS, and the loss is measured on the test split: the first r terms of each matrix's SVD, all
+others, and ΔW scaled to go as far along ΔW as either.
 
 Beside them LoRA, trained at each of LORA_RANKS with alpha = 32 and its own best rate. Recovery is the fraction of full
 fine-tuning's drop in test loss.
@@ -20,11 +16,12 @@ fine-tuning and for every LoRA.
 
 "live" is one short run on the bundled sample, which a test repeats.
 
-Runs are kept in build/grid and not repeated. Of a model that is stored, only LoRA's missing ranks are trained; to train
-all again, delete the result. Writes lorabook/assets/results/low_rank/controls.json.
+Runs are kept in build/grid and not repeated. A rate that is stored isn't searched again, and a LoRA run that is stored
+isn't trained again; to begin anew, delete the result. Writes lorabook/assets/results/low_rank/controls.json.
 """
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,13 +32,13 @@ from lorabook.lora import matched
 from lorabook.merging import merge
 from lorabook.models.load import load_model
 from lorabook.training.evaluate import answer_loss
-from lorabook.workbook.low_rank.controls import intruders, same_energy
+from lorabook.workbook.low_rank.controls import intruders, parts
 from scripts.assets import grid, records
 from scripts.assets.grid import Setting
 from scripts.assets.pocket_runs import kept
 
 RESULT = Path("lorabook/assets/results/low_rank/controls.json")
-RANKS = (1, 4, 16, 64, 256)
+RANKS = (1, 4, 16, 64)
 LORA_RANKS = {"pocket": (1, 4, 16, 64), "smollm2": (1, 4, 16)}  # on SmolLM2 a run takes 5 to 9 minutes
 SEEDS = {"pocket": (0, 1, 2), "smollm2": (0,)}
 QUESTIONS = 240
@@ -64,24 +61,19 @@ def count_intruders(base: dict[str, Tensor], tuned: dict[str, Tensor]) -> float:
 
 @torch.no_grad()
 def put_back(model: nn.Module, base: dict[str, Tensor], test: list, ranks: tuple[int, ...] = RANKS) -> dict:
-    """The test loss with each part of ΔW put back, and the mean share of energy, by rank; and the intruders."""
+    """The test loss with each part of ΔW put back, and the first terms' fraction of its energy, by rank; and the
+    intruders."""
     ours = weights(model)
     tuned = {name: weight.clone() for name, weight in ours.items()}
-    generator = torch.Generator().manual_seed(0)
+    change = {name: tuned[name] - base[name] for name in ours}
     losses: dict[str, dict[str, float]] = {}
     energy = {}
     for r in ranks:
-        shares = []
-        parts: dict[str, dict[str, Tensor]] = {}
-        for name in ours:
-            share, part = same_energy(tuned[name] - base[name], r, generator)
-            shares.append(share)
-            for way, value in part.items():
-                parts.setdefault(way, {})[name] = value
-        energy[str(r)] = round(sum(shares) / len(shares), 4)
-        for way, deltas in parts.items():
+        share, updates = parts(change, r)
+        energy[str(r)] = round(share, 4)
+        for way, update in updates.items():
             for name, weight in ours.items():
-                weight.copy_(base[name] + deltas[name])
+                weight.copy_(base[name] + update[name])
             losses.setdefault(way, {})[str(r)] = round(answer_loss(model, test).loss, 4)
             print(f"  rank {r}, {way}: {losses[way][str(r)]}", flush=True)
     return {"losses": losses, "energy": energy, "intruders": count_intruders(base, tuned)}
@@ -107,41 +99,52 @@ def live(ranks: tuple[int, ...] = (4,)) -> dict:
 
 def experiment(model: str, data: str) -> dict:
     base = base_weights(model)
-    stored = json.loads(RESULT.read_text())["models"] if RESULT.exists() else {}
-    found = stored.get(model) or fully_tuned(model, data, base)
-    for r in LORA_RANKS[model]:
-        if str(r) not in found["lora"]:
-            found["lora"][str(r)] = low_rank(model, r, data, base)
-    return found
-
-
-def fully_tuned(model: str, data: str, base: dict[str, Tensor]) -> dict:
-    _, _, test = grid.splits(model, data)
-    full, rates = grid.tuned(Setting(model, None, questions=QUESTIONS), [START[model][0]], data)
-    found: dict = {
+    stored = json.loads(RESULT.read_text())["models"].get(model, {}) if RESULT.exists() else {}
+    return {
         "seeds": SEEDS[model],
         "base": grid.base_losses(model, data),
-        "full": {"rates": rates, "runs": []},
-        "lora": {},
+        "full": fully_tuned(model, data, base, stored.get("full")),
+        "lora": {str(r): low_rank(model, r, data, base, stored.get("lora", {}).get(str(r))) for r in LORA_RANKS[model]},
     }
+
+
+def at_best_rate(model: str, r: int | None, rates: dict[str, float]) -> Setting:
+    best = float(min(rates, key=lambda rate: rates[rate]))
+    return Setting(model, r, k=round(math.log2(best / 1e-3)), questions=QUESTIONS)
+
+
+def chosen(model: str, r: int | None, start: int, data: str, stored: dict | None) -> tuple[Setting, dict[str, float]]:
+    """A setting at its best rate, with the validation loss of every rate that was tried."""
+    if stored:
+        return at_best_rate(model, r, stored["rates"]), stored["rates"]
+    return grid.tuned(Setting(model, r, questions=QUESTIONS), [start], data)
+
+
+def fully_tuned(model: str, data: str, base: dict[str, Tensor], stored: dict | None) -> dict:
+    _, _, test = grid.splits(model, data)
+    full, rates = chosen(model, None, START[model][0], data, stored)
+    runs = []
     for seed in SEEDS[model]:
         setting = replace(full, seed=seed)
         facts = grid.tested(setting, data)
         key = setting.key | {"ranks": RANKS, "test": grid.TEST}
-        parts = kept(setting.folder / "parts.json", key, lambda s=setting: put_back(grid.model_of(s), base, test))
-        found["full"]["runs"].append({"seed": seed} | facts | parts)
-    return found
-
-
-def low_rank(model: str, r: int, data: str, base: dict[str, Tensor]) -> dict:
-    best, rates = grid.tuned(Setting(model, r, questions=QUESTIONS), [START[model][1]], data)
-    runs = []
-    for seed in SEEDS[model]:
-        setting = replace(best, seed=seed)
-        facts = grid.tested(setting, data)
-        more = kept(setting.folder / "intruders.json", setting.key, lambda s=setting: merged(grid.model_of(s), base))
-        runs.append({"seed": seed} | facts | more)
+        found = kept(setting.folder / "parts.json", key, lambda s=setting: put_back(grid.model_of(s), base, test))
+        runs.append({"seed": seed} | facts | found)
     return {"rates": rates, "runs": runs}
+
+
+def low_rank(model: str, r: int, data: str, base: dict[str, Tensor], stored: dict | None) -> dict:
+    best, rates = chosen(model, r, START[model][1], data, stored)
+    runs = {run["seed"]: run for run in (stored or {}).get("runs", [])}
+    for seed in SEEDS[model]:
+        if seed not in runs:
+            setting = replace(best, seed=seed)
+            facts = grid.tested(setting, data)
+            more = kept(
+                setting.folder / "intruders.json", setting.key, lambda s=setting: merged(grid.model_of(s), base)
+            )
+            runs[seed] = {"seed": seed} | facts | more
+    return {"rates": rates, "runs": [runs[seed] for seed in SEEDS[model]]}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What SmolLM2-135M answers with ΔW cut to rank r, shrunk to the same energy, and with LoRA trained at rank r.
+"""What SmolLM2-135M answers with ΔW cut to rank r, scaled to go as far, and with LoRA trained at rank r.
 
     python -m scripts.assets.rank_answers --data FILE       about half an hour on a core, and more for rates to be found
 
@@ -11,7 +11,6 @@ Rank explorer shows it. Writes lorabook/assets/results/low_rank/answers.json.
 
 import argparse
 import json
-import math
 import random
 from pathlib import Path
 
@@ -23,13 +22,13 @@ from lorabook.data.split import split
 from lorabook.data.stackoverflow import load
 from lorabook.models.load import load_model
 from lorabook.training.answers import answers
-from lorabook.workbook.low_rank.controls import same_energy
+from lorabook.workbook.low_rank import controls
 from lorabook.workbook.low_rank.explorer import RANKS, levels
 from scripts.assets import grid, low_rank_controls, records
 from scripts.assets.grid import Setting
 
 RESULT = Path("lorabook/assets/results/low_rank/answers.json")
-MODEL, WAYS = "smollm2", ("truncated", "shrunk")
+MODEL, WAYS = "smollm2", ("truncated", "scaled")
 SHOWN, NEW_TOKENS = 3, 90
 
 
@@ -39,11 +38,6 @@ def shown(data: str) -> list[Pair]:
     return random.Random(0).sample(sorted(test, key=lambda pair: pair.question_id), SHOWN)
 
 
-def at_best_rate(r: int | None, rates: dict[str, float]) -> Setting:
-    best = float(min(rates, key=lambda rate: rates[rate]))
-    return Setting(MODEL, r, k=round(math.log2(best / 1e-3)), questions=low_rank_controls.QUESTIONS)
-
-
 @torch.no_grad()
 def parts(model: nn.Module, say) -> dict[str, dict[str, list[str]]]:
     """The answers with each part of ΔW put back, by the way it was made and by rank."""
@@ -51,10 +45,10 @@ def parts(model: nn.Module, say) -> dict[str, dict[str, list[str]]]:
     delta = {name: weight - base[name] for name, weight in ours.items()}
     found: dict[str, dict[str, list[str]]] = {way: {} for way in WAYS}
     for r in RANKS:
-        made = {name: same_energy(delta[name], r, torch.Generator().manual_seed(0))[1] for name in ours}
+        _, made = controls.parts(delta, r)
         for way in WAYS:
             for name, weight in ours.items():
-                weight.copy_(base[name] + made[name][way])
+                weight.copy_(base[name] + made[way][name])
             found[way][str(r)] = say(model)
             print(f"rank {r}, {way}: {found[way][str(r)][0]!r}", flush=True)
     return found
@@ -74,9 +68,10 @@ def main() -> None:
         return grid.model_of(setting)
 
     stored = json.loads(low_rank_controls.RESULT.read_text())["models"][MODEL]
-    full = trained(at_best_rate(None, stored["full"]["rates"]))
+    full = trained(low_rank_controls.at_best_rate(MODEL, None, stored["full"]["rates"]))
     said = {"base": say(loaded.model), "full": say(full)} | parts(full, say)
-    said["LoRA"] = {r: say(trained(at_best_rate(int(r), lora["rates"]))) for r, lora in stored["lora"].items()}
+    best = {r: low_rank_controls.at_best_rate(MODEL, int(r), lora["rates"]) for r, lora in stored["lora"].items()}
+    said["LoRA"] = {r: say(trained(setting)) for r, setting in best.items()}
     record = {
         "model": loaded.name,
         "ranks": RANKS,

@@ -1,38 +1,33 @@
-"""Parts of an update ΔW that hold the same energy: what truncation to a rank is to be compared with.
+"""What an update ΔW consists of: its parts, beside ΔW scaled as far; its intruder dimensions."""
 
-The energy of a matrix is ||M||_F^2, the sum of its squared entries and of its squared singular values.
-"""
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from lorabook.workbook.low_rank.svd import energy_kept, truncated_svd
+from lorabook.workbook.low_rank.svd import low_rank
 
 
-def same_energy(delta: Tensor, r: int, generator: torch.Generator) -> tuple[float, dict[str, Tensor]]:
-    """The share e of ΔW's energy that rank r keeps, and four matrices of energy e ||ΔW||_F^2 in ΔW's shape.
+def parts(change: Mapping[str, Tensor], r: int) -> tuple[float, dict[str, dict[str, Tensor]]]:
+    """The fraction e of ΔW's energy in the first r SVD terms of every matrix, and four updates made from ΔW.
 
-    truncated: the closest matrix of rank r. shrunk: sqrt(e) ΔW. directions: singular directions of ΔW in random order,
-    as many as reach the energy. entries: a share e of the entries. The last two are scaled to hold it exactly.
+    truncated: the first r terms. rest: all other terms. scaled: e ΔW. scaled rest: (1 - e) ΔW. All matrices together
+    are one vector; the energy is its squared length. The first r terms P and the rest Q are orthogonal, so P goes the
+    fraction <P, ΔW> / <ΔW, ΔW> = e of the way along ΔW, as far as e ΔW, and Q goes as far as (1 - e) ΔW.
+
+    Args:
+        change: ΔW of every matrix, by name.
+        r: the rank; a matrix of a smaller one is kept whole.
     """
-    U, S, Vh = truncated_svd(delta, min(delta.shape))
-    r = min(r, len(S))
-    share = energy_kept(S, r)
-    wanted = share * delta.square().sum()
-
-    order = torch.randperm(len(S), generator=generator)
-    reached = S[order].square().cumsum(0)
-    some = order[: int((reached < wanted * (1 - 1e-6)).sum()) + 1]
-    keep = torch.rand(delta.shape, generator=generator) < share
-    parts = {
-        "truncated": (U[:, :r] * S[:r]) @ Vh[:r],
-        "shrunk": share**0.5 * delta,
-        "directions": (U[:, some] * S[some]) @ Vh[some],
-        "entries": delta * keep,
+    first = {name: low_rank(delta, min(r, *delta.shape)) for name, delta in change.items()}
+    squares = [sum(part.double().square().sum().item() for part in update.values()) for update in (first, change)]
+    e = squares[0] / squares[1]
+    return e, {
+        "truncated": first,
+        "rest": {name: delta - first[name] for name, delta in change.items()},
+        "scaled": {name: e * delta for name, delta in change.items()},
+        "scaled rest": {name: (1 - e) * delta for name, delta in change.items()},
     }
-    for way in ("directions", "entries"):
-        parts[way] = parts[way] * (wanted / parts[way].square().sum()).sqrt()
-    return share, parts
 
 
 def intruders(base: Tensor, tuned: Tensor, first: int = 10, epsilon: float = 0.5) -> int:

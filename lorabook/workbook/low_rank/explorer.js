@@ -3,12 +3,12 @@ import { fixed } from "../kit/numbers.js";
 import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 
 const UPDATES = {
-  base: "nothing", truncated: "ΔW cut to rank r", shrunk: "ΔW scaled down", LoRA: "LoRA trained at rank r", full: "all of ΔW",
+  base: "nothing", truncated: "ΔW cut to rank r", scaled: "ΔW scaled as far", LoRA: "LoRA trained at rank r", full: "all of ΔW",
 };
 const BARS = {
-  LoRA: ["LoRA, trained at rank r", COLOUR.blue],
   truncated: ["ΔW cut to rank r", COLOUR.orange],
-  entries: ["random entries of ΔW", COLOUR.grey],
+  scaled: ["ΔW scaled as far", COLOUR.grey],
+  LoRA: ["LoRA, trained at rank r", COLOUR.blue],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
 const [LINES, LINE] = [14, 17]; // room for so many lines of the answer, and the height of one
@@ -23,7 +23,7 @@ function shownRank({ r, update, question }, data) {
     readout:
       `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
       `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
-      `Random entries that go equally far recover ${found.entries}%.`,
+      `ΔW scaled to go as far recovers ${found.scaled}%.`,
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],

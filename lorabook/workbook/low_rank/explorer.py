@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean
 from typing import Any
 
 import torch.nn.functional as F
@@ -11,14 +10,14 @@ from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank.figures import picture
-from lorabook.workbook.low_rank.recovery import recovered
+from lorabook.workbook.low_rank.recovery import recoveries
 from lorabook.workbook.low_rank.svd import energy_kept, low_rank, spectrum
 
 RANKS = (1, 4, 16, 64)
 UPDATES = {  # what is added to SmolLM2's weights before it answers
     "nothing": "base",
     "ΔW cut to rank r": "truncated",
-    "ΔW scaled down": "shrunk",
+    "ΔW scaled as far": "scaled",
     "LoRA trained at rank r": "LoRA",
     "all of ΔW": "full",
 }
@@ -54,17 +53,17 @@ def data() -> dict[str, Any]:
         "pictures": found["pictures"],
         "kept": {str(r): picture_energy(r) for r in RANKS},
         "energy": stored("low_rank", "controls")["models"]["smollm2"]["full"]["runs"][0]["energy"],
-        "recovery": {str(r): recoveries(r) for r in RANKS},
+        "recovery": {str(r): percentages(r) for r in RANKS},
         "titles": [asked["title"] for asked in found["questions"]],
         "answers": found["answers"],
     }
 
 
 @cache
-def recoveries(r: int) -> dict[str, int]:
-    """Recovery of SmolLM2 in percent, by curve; LoRA is there at the ranks it was trained at."""
-    curves = recovered(stored("low_rank", "controls")["models"]["smollm2"])
-    return {way: round(100 * fmean(seeds[r])) for way, seeds in curves.items() if r in seeds}
+def percentages(r: int) -> dict[str, int]:
+    """Recovery of SmolLM2 in percent, by update; LoRA is there at the ranks it was trained at."""
+    found = recoveries(stored("low_rank", "controls")["models"]["smollm2"])
+    return {way: round(100 * by_rank[r]) for way, by_rank in found.items() if r in by_rank}
 
 
 @cache
@@ -91,7 +90,7 @@ def answer(state: RankState) -> str | None:
 
 def shown(state: RankState) -> dict[str, Any]:
     """The picture, the recoveries, and the answer with what it is the answer of."""
-    r, found, said = state.r, recoveries(state.r), stored("low_rank", "answers")
+    r, found, said = state.r, percentages(state.r), stored("low_rank", "answers")
     energy = stored("low_rank", "controls")["models"]["smollm2"]["full"]["runs"][0]["energy"][str(r)]
     trained = f", trained LoRA {found['LoRA']}%" if "LoRA" in found else ""
     name = next(label for label, update in UPDATES.items() if update == state.update).replace("rank r", f"rank {r}")
@@ -99,7 +98,7 @@ def shown(state: RankState) -> dict[str, Any]:
         "title": f"ΔW cut to rank {r} recovers {found['truncated']}%{trained}",
         "readout": f"The picture at rank {r} keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW cut to rank "
         f"{r} keeps {100 * energy:.0f}% of its energy and recovers {found['truncated']}% of the improvement. "
-        f"Random entries that go equally far recover {found['entries']}%.",
+        f"ΔW scaled to go as far recovers {found['scaled']}%.",
         "picture": said["pictures"][str(r)],
         "recovery": found,
         "question": said["questions"][state.question]["title"],

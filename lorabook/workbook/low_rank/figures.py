@@ -53,30 +53,61 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-Compared = tuple[float, float, float]  # a part's fraction of ΔW's energy, its recovery, that of random entries
-
-
-def beside_random_entries(first: Mapping[int, Compared], rest: Mapping[int, Compared], title: str) -> Figure:
-    """What parts of ΔW recover over their energy, beside random entries of ΔW with as much energy.
+def right_triangle(share: float, title: str) -> Figure:
+    """ΔW as the sum of the orthogonal parts P and Q, to scale: P's projection onto ΔW is `share` of it.
 
     Args:
-        first: the first r terms, by r; all from 0 to 1.
+        share: the fraction of ΔW's energy in P, from 0 to 1.
+        title: what to see.
+    """
+    figure, axes = new_figure(6.4, 2.7)
+    top = (share, (share - share**2) ** 0.5)
+    axes.plot([0, 1], [0, 0], color="black", lw=1.5)
+    axes.plot([0, share], [0, 0], color=GREY, lw=5, solid_capstyle="butt")
+    axes.plot([share, share], [0, top[1]], ":", color="black", lw=1)
+    axes.annotate("", top, (0, 0), arrowprops={"arrowstyle": "->", "color": ORANGE, "lw": 2.2})
+    axes.annotate("", (1, 0), top, arrowprops={"arrowstyle": "->", "color": VERMILION, "lw": 2.2})
+    for at, name, colour, place in (
+        ((share / 2, top[1] / 2), "P", ORANGE, (-10, 6)),
+        (((1 + share) / 2, top[1] / 2), "Q", VERMILION, (8, 6)),
+        ((share / 2, 0), f"control: {share:.2f} ΔW", "black", (0, -14)),
+        (((1 + share) / 2, 0), "ΔW", "black", (0, -14)),
+    ):
+        axes.annotate(name, at, place, textcoords="offset points", ha="center", color=colour)
+    axes.set(xlim=(-0.05, 1.05), ylim=(-0.13, 0.55), aspect="equal", title=title)
+    axes.set_axis_off()
+    return figure
+
+
+Compared = tuple[float, float, float]  # how far a part goes along ΔW, its recovery, and that of ΔW scaled as far
+
+
+def along_the_way(
+    line: Mapping[float, float], first: Mapping[int, Compared], rest: Mapping[int, Compared], title: str
+) -> Figure:
+    """What parts of ΔW recover, beside ΔW scaled to go as far along ΔW.
+
+    Args:
+        line: the recovery of c ΔW, by c; all from 0 to 1.
+        first: the first r terms, by r.
         rest: all but the first r terms.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
-    line = sorted([(0, 0), (1, 1), *((size, control) for size, _, control in [*first.values(), *rest.values()])])
-    axes.plot([100 * size for size, _ in line], [100 * control for _, control in line], "-D",
-              color=GREY, lw=2, ms=6, label="random entries")  # fmt: skip
+    controls = {share: control for share, _, control in [*first.values(), *rest.values()]}
+    at, found = zip(*sorted((dict(line) | controls).items()))
+    axes.plot([100 * c for c in at], [100 * value for value in found], "-o", color=GREY, lw=2, ms=4,
+              label="ΔW scaled down")  # fmt: skip
     for name, parts, colour, marker, place in (
         ("first r terms", first, ORANGE, "^", (-8, 4)),
         ("all but first r terms", rest, VERMILION, "v", (9, -8)),
     ):
-        points = [(100 * size, 100 * found) for size, found, _ in parts.values()]
+        for r, (share, value, control) in parts.items():
+            axes.plot([100 * share] * 2, [100 * value, 100 * control], ":", color=colour, lw=1.2)
+            axes.annotate(f"r = {r}", (100 * share, 100 * value), place, textcoords="offset points", color=colour,
+                          fontsize=9, ha="left" if place[0] > 0 else "right")  # fmt: skip
+        points = [(100 * share, 100 * value) for share, value, _ in parts.values()]
         axes.plot(*zip(*points), marker, color=colour, ms=9, label=name)
-        for r, at in zip(parts, points):
-            axes.annotate(f"r = {r}", at, place, textcoords="offset points", color=colour, fontsize=9,
-                          ha="left" if place[0] > 0 else "right")  # fmt: skip
-    axes.set(xlabel="energy of the part (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
+    axes.set(xlabel="how far along ΔW (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")
     return figure

@@ -23,12 +23,10 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
 
 
 def recoveries(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """Recoveries of one model by update and rank r, means over seeds; random entries have the first r terms' energy."""
-    curves = recovered(found)
-    names = {"entries": "random entries", "truncated": "first r terms", "LoRA": "LoRA"}
-    return {name: {r: fmean(values) for r, values in curves[way].items()} for way, name in names.items()}
+    """The recoveries of one model by update and rank, means over seeds."""
+    return {way: {r: fmean(seeds) for r, seeds in curve.items()} for way, curve in recovered(found).items()}
 
 
-def full_fine_tuning(found: Mapping[str, Any]) -> str:
-    """What full fine-tuning does to the test loss of one model, mean over seeds: what a recovery is a fraction of."""
-    return f"full fine-tuning {found['base']['test']:.2f} → {fmean(run['test'] for run in found['full']['runs']):.2f}"
+def losses(found: Mapping[str, Any]) -> tuple[float, float]:
+    """The test loss of one model before and after full fine-tuning, mean over seeds."""
+    return found["base"]["test"], fmean(run["test"] for run in found["full"]["runs"])

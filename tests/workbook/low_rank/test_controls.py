@@ -1,4 +1,4 @@
-"""Parts of an update at equal energy, against numpy; intruder dimensions, against matrices that have a known number."""
+"""Parts of an update beside ΔW scaled as far, against NumPy; intruder dimensions, against a known number of them."""
 
 import numpy as np
 import pytest
@@ -6,46 +6,47 @@ import torch
 from scipy.linalg import hadamard
 from scipy.stats import ortho_group
 
-from lorabook.workbook.low_rank.controls import intruders, same_energy
+from lorabook.workbook.low_rank.controls import intruders, parts
 
 
 @pytest.fixture
-def delta() -> torch.Tensor:
+def change() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(24, 16, generator=generator) @ torch.diag(torch.linspace(2, 0.1, 16))
+    shapes = {"a": (24, 16), "b": (8, 30)}
+    return {name: torch.randn(*shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("r", [1, 4, 15, 16, 99])
-def test_every_part_holds_the_energy_of_rank_r(delta, r):
-    share, parts = same_energy(delta, r, torch.Generator().manual_seed(1))
-    S = np.linalg.svd(delta.numpy(), compute_uv=False)
-    assert share == pytest.approx((S[:r] ** 2).sum() / (S**2).sum(), rel=1e-5)
-    for way, part in parts.items():
-        assert part.square().sum() == pytest.approx(share * (S**2).sum(), rel=1e-4), way
+def flat(update: dict[str, torch.Tensor]) -> np.ndarray:
+    return np.concatenate([part.numpy().ravel() for part in update.values()])
 
 
-def test_each_part_is_what_its_name_says(delta):
-    share, parts = same_energy(delta, 4, torch.Generator().manual_seed(1))
-    U, S, Vh = np.linalg.svd(delta.numpy(), full_matrices=False)
-    np.testing.assert_allclose(parts["truncated"], (U[:, :4] * S[:4]) @ Vh[:4], atol=1e-5)
-    np.testing.assert_allclose(parts["shrunk"], share**0.5 * delta, atol=1e-6)
-    # Random directions: diagonal between ΔW's own singular vectors, most of them left out whole.
-    between = U.T @ parts["directions"].numpy() @ Vh.T
-    np.testing.assert_allclose(between, np.diag(np.diag(between)), atol=1e-4)
-    kept = np.abs(np.diag(between)) > 1e-4
-    assert 1 <= kept.sum() < 16
-    np.testing.assert_allclose(np.diag(between)[kept] / S[kept], (np.diag(between)[kept] / S[kept])[0], rtol=1e-4)
-    # Random entries: some of ΔW's, all scaled alike, the others zero.
-    entries = parts["entries"] != 0
-    scale = parts["entries"][entries] / delta[entries]
-    assert 0.2 < entries.float().mean() < 0.9 and torch.allclose(scale, scale[0], rtol=1e-4)
+@pytest.mark.parametrize("r", [1, 4, 8])
+def test_each_part_is_what_its_name_says(change, r):
+    e, found = parts(change, r)
+    for name, delta in change.items():
+        U, S, Vh = np.linalg.svd(delta.numpy(), full_matrices=False)
+        np.testing.assert_allclose(found["truncated"][name], (U[:, :r] * S[:r]) @ Vh[:r], atol=1e-12)
+        np.testing.assert_allclose(found["rest"][name], (U[:, r:] * S[r:]) @ Vh[r:], atol=1e-12)
+        np.testing.assert_allclose(found["scaled"][name], e * delta, atol=1e-12)
+        np.testing.assert_allclose(found["scaled rest"][name], (1 - e) * delta, atol=1e-12)
 
 
-def test_another_generator_draws_other_directions_and_entries(delta):
-    (_, one), (_, two) = (same_energy(delta, 4, torch.Generator().manual_seed(seed)) for seed in (1, 2))
-    assert {way: torch.equal(one[way], two[way]) for way in one} == {
-        "truncated": True, "shrunk": True, "directions": False, "entries": False,
-    }  # fmt: skip
+@pytest.mark.parametrize("r", [1, 4, 8])
+def test_a_part_and_its_control_go_equally_far_along_the_change(change, r):
+    """Their projections onto ΔW, all matrices taken as one vector, and the part's fraction of the energy."""
+    e, found = parts(change, r)
+    whole = flat(change)
+    way = {name: flat(update) @ whole / (whole @ whole) for name, update in found.items()}
+    assert way["truncated"] == pytest.approx(way["scaled"]) == pytest.approx(e)
+    assert way["rest"] == pytest.approx(way["scaled rest"]) == pytest.approx(1 - e)
+    assert flat(found["truncated"]) @ flat(found["truncated"]) == pytest.approx(e * (whole @ whole))
+
+
+def test_beyond_its_rank_a_matrix_is_whole(change):
+    e, found = parts(change, 99)
+    assert e == pytest.approx(1)
+    np.testing.assert_allclose(flat(found["truncated"]), flat(change), atol=1e-12)
+    np.testing.assert_allclose(flat(found["rest"]), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("planted", [0, 1, 3])

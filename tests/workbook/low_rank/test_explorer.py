@@ -28,8 +28,8 @@ def test_pictures_are_the_closest_of_their_rank(r):
 def test_recoveries_are_those_of_the_stored_runs(r):
     (full,) = SMOLLM2["full"]["runs"]
     gain = SMOLLM2["base"]["test"] - full["test"]
-    found = rank.recoveries(r)
-    for way in ("truncated", "shrunk", "directions", "entries"):
+    found = rank.percentages(r)
+    for way in ("truncated", "rest", "scaled", "scaled rest"):
         assert found[way] == round(100 * (SMOLLM2["base"]["test"] - full["losses"][way][str(r)]) / gain)
     assert ("LoRA" in found) == (str(r) in SMOLLM2["lora"])
     if "LoRA" in found:
@@ -48,12 +48,12 @@ def test_every_state_shows_the_answer_of_its_update():
 
 
 def test_what_is_said_of_a_state():
-    shown = rank.shown(RankState(r=1, update="shrunk"))
-    energy, found = SMOLLM2["full"]["runs"][0]["energy"]["1"], rank.recoveries(1)
+    shown = rank.shown(RankState(r=1, update="scaled"))
+    energy, found = SMOLLM2["full"]["runs"][0]["energy"]["1"], rank.percentages(1)
     assert f"ΔW cut to rank 1 keeps {100 * energy:.0f}% of its energy" in shown["readout"]
     assert f"recovers {found['truncated']}% of the improvement" in shown["readout"]
     assert shown["title"].endswith(f"trained LoRA {found['LoRA']}%")
-    assert shown["update"] == "Its answer with ΔW scaled down added to the weights:"
+    assert shown["update"] == "Its answer with ΔW scaled as far added to the weights:"
 
 
 def test_answers_differ_with_the_update():
