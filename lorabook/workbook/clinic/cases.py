@@ -12,7 +12,6 @@ from functools import cache
 from lorabook.diagnosis.read_run import Run
 from lorabook.workbook.kit.stored import stored
 
-HEALTHY = "nothing"  # the fault of a run without one
 # What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
 NUMBERS = {2: "learning rate too high", 3: "loss flat", 4: "all labels masked", 7: "gradient cut off", 9: "overfitting"}
 

@@ -1,17 +1,14 @@
-"""The exercises of notebook 08: four bugs to find, a diagnosis of one's own tried on all stored runs."""
+"""The exercises of notebook 08: three bugs of real programs to fix."""
 
 import copy
 import math
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lorabook.diagnosis.read_run import Run
-from lorabook.workbook.clinic.cases import HEALTHY, Case, stored_cases
-from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
 
 # lora_update
 
@@ -375,171 +372,4 @@ class Layer(nn.Module):
 )
 
 
-# name_fault
-
-# A cause before its symptoms, so that an answer fails first where it takes the one for the other.
-ORDER = (
-    "all labels masked",
-    "labels shifted",
-    "EOS never a label",
-    "scaling is not α/r",
-    "both factors zero",
-    "gradient cut off",
-    "adapter on another base",
-    "learning rate too high",
-)
-
-
-def told(run: Run) -> dict[str, Any]:
-    """What the exercise tells of a run."""
-    record, factors, history = run.record, run.factors, run.history
-    assert record and record.lora and factors
-    return {
-        "labels": record.labels.labels,
-        "end labels": record.labels.end_labels,
-        "distance": record.labels.distance,
-        "r": record.lora["r"],
-        "alpha": record.lora["alpha"],
-        "scaling": next(iter(record.scalings.values())),
-        "layers": len(factors),
-        "A zero": sum(norms.A == 0 for norms in factors.values()),
-        "B zero": sum(norms.B == 0 for norms in factors.values()),
-        "base": record.base.exact,
-        "trained on": record.trained_on and record.trained_on.exact,
-        "start": history.held_out[0][1],
-        "losses": history.losses,
-    }
-
-
-def _runs(name: str) -> dict[str, dict[str, Any]]:
-    """What is told of the broken runs of a fault, or of all healthy runs, with a label each."""
-    numbers = {fault: number for number, fault in enumerate(stored_cases(), start=1)}
-
-    def label(case: Case, fixed: str) -> str:
-        return f"for stored run {numbers[case.name]}{fixed} (seed {case.seed})"
-
-    if name == HEALTHY:
-        return {label(case, ", fixed"): told(case.fixed) for runs in stored_cases().values() for case in runs}
-    return {label(case, ""): told(case.broken) for case in stored_cases()[name]}
-
-
-def _named(name: str):
-    """A probe of what the answer calls the runs of a fault."""
-    return lambda answer: {label: attempt(answer, run) for label, run in _runs(name).items()}
-
-
-CHECKS = {
-    "all labels masked": lambda run: run["labels"] == 0,
-    "labels shifted": lambda run: run["distance"] != 1,
-    "EOS never a label": lambda run: run["end labels"] == 0,
-    "scaling is not α/r": lambda run: abs(run["scaling"] - run["alpha"] / run["r"]) > 0.01,
-    "both factors zero": lambda run: run["A zero"] > 0,
-    "gradient cut off": lambda run: run["B zero"] > 0,
-    "adapter on another base": lambda run: run["trained on"] not in (None, run["base"]),
-    "learning rate too high": lambda run: max(run["losses"]) > run["start"] + 1,
-}
-
-
-def _by(*first: str, **changed):
-    """The right answer, with these names asked for first, and checks changed: a name's first word is its keyword."""
-    keyword = {name.split()[0]: name for name in ("labels shifted", *ORDER[3:], "all labels masked")}
-    checks = CHECKS | {keyword[word]: check for word, check in changed.items()}
-    order = (*first, *(name for name in ORDER if name not in first))
-    return lambda run: next((name for name in order if checks[name](run)), HEALTHY)
-
-
-NAME_FAULT = Exercise(
-    name="name_fault",
-    task="The name of what is wrong with a run, from what it left.",
-    stub='''\
-def name_fault(run):
-    """The name of the fault, or "nothing". `run` is a dictionary:
-
-    "labels"      label tokens in the first examples
-    "end labels"  how many of them are the end token
-    "distance"    how many tokens ahead a label lies: 1 is right; None without labels
-    "r", "alpha"  the settings
-    "scaling"     the factor actually applied to B A x
-    "layers"      number of LoRA layers
-    "A zero", "B zero"  number of layers where A or B is all zero after training
-    "base"        fingerprint of the base
-    "trained on"  fingerprint of a resumed adapter's base; None for a new adapter
-    "start"       held-out loss before the first step
-    "losses"      training loss of every step
-    """
-    raise NotImplementedError
-''',
-    hint="Ask for causes before their symptoms: which faults leave B at zero, and which make the loss jump? "
-    "The healthy runs' losses wander by half a nat.",
-    solution="""\
-def name_fault(run):
-    if run["labels"] == 0:
-        return "all labels masked"
-    if run["distance"] != 1:
-        return "labels shifted"
-    if run["end labels"] == 0:
-        return "EOS never a label"
-    if abs(run["scaling"] - run["alpha"] / run["r"]) > 0.01:
-        return "scaling is not α/r"
-    if run["A zero"]:
-        return "both factors zero"
-    if run["B zero"]:
-        return "gradient cut off"
-    if run["trained on"] not in (None, run["base"]):
-        return "adapter on another base"
-    if max(run["losses"]) > run["start"] + 1:
-        return "learning rate too high"
-    return "nothing"
-""",
-    praise="every stored run named, broken or healthy, and no symptom taken for its cause.",
-    reference=_by(),
-    probes=tuple(map(_named, (*ORDER, HEALTHY))),
-    mistakes=(
-        Mistake(
-            "you called masked labels a cut gradient. Without a label there is no gradient, so B stays at zero: ask "
-            "for the labels first.",
-            (_by("gradient cut off"), _by("both factors zero", "gradient cut off")),
-        ),
-        Mistake(
-            "you called masked labels shifted. A run without labels has no distance either: ask for their number.",
-            (_by("labels shifted"),),
-        ),
-        Mistake(
-            "you called masked labels a missing end. No label is the end token because there is none at all.",
-            (_by("EOS never a label"),),
-        ),
-        Mistake(
-            "you called a run sound because its loss fell. That of shifted labels falls too, as do others.",
-            (
-                lambda run: HEALTHY if run["losses"][-1] < run["losses"][0] else _by()(run),
-                lambda run: _by()(run) if run["losses"][-1] >= run["losses"][0] - 0.1 else HEALTHY,
-            ),
-        ),
-        Mistake(
-            "you took a raw α for too high a rate. The loss jumps in both: ask first whether the scaling is α/r.",
-            (_by("learning rate too high"), _by(scaling=lambda run: run["scaling"] != run["alpha"])),
-        ),
-        Mistake(
-            "you called two zero factors a cut gradient. B is zero in both, A in one of them: ask for A before B.",
-            (_by("all labels masked", "gradient cut off"),),
-        ),
-        Mistake(
-            "you asked for B at zero in every layer. The gradient may be cut for some of them: one is enough.",
-            (_by(gradient=lambda run: run["B zero"] == run["layers"]),),
-        ),
-        Mistake(
-            "you took a new adapter for one from elsewhere. It has no earlier base, so None is not a difference.",
-            (_by(adapter=lambda run: run["trained on"] != run["base"]),),
-        ),
-        Mistake(
-            "you took any loss above the start for a jump. Some steps have harder examples: leave a margin.",
-            (
-                _by(learning=lambda run: max(run["losses"]) > run["start"]),
-                _by(learning=lambda run: max(run["losses"]) > run["losses"][0]),
-            ),
-        ),
-    ),
-)
-
-
-EXERCISES = (LORA_UPDATE, MERGE_HEAD, FROZEN_BASE, NAME_FAULT)
+EXERCISES = (LORA_UPDATE, MERGE_HEAD, FROZEN_BASE)

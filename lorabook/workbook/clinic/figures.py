@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lorabook.training.history import History
-from lorabook.workbook.kit.figures import BLUE, GREY, new_panes
+from lorabook.workbook.kit.figures import BLUE, VERMILION, new_panes
 
 
 def run(broken: History, title: str, fixed: History | None = None) -> Figure:
@@ -19,7 +19,7 @@ def run(broken: History, title: str, fixed: History | None = None) -> Figure:
         fixed: the same run without its fault, drawn over it.
     """
     figure, (left, right) = new_panes(7.6, 2.9, width_ratios=(3, 2))
-    drawn = [(broken, GREY if fixed else BLUE, "broken" if fixed else "")]
+    drawn = [(broken, VERMILION, "broken" if fixed else "")]
     if fixed:
         drawn.append((fixed, BLUE, "fixed"))
     for history, colour, _ in drawn:
@@ -30,6 +30,8 @@ def run(broken: History, title: str, fixed: History | None = None) -> Figure:
         right.plot(steps, [step.grad_norm for step in history.steps], color=colour, lw=1.8)
     _number_the_ends(left, drawn)
     left.set_xlim(-0.18 * len(broken.steps), (1.3 if fixed else 1.16) * len(broken.steps))
+    for axes in (left, right):
+        axes.set_xticks(range(0, len(broken.steps) + 1, max(1, len(broken.steps) // 4)))
     left.margins(y=0.16)
     left.set(xlabel="optimizer step", ylabel="loss\n(nats per answer token)")
     training, held_out = Line2D([], [], color="black", lw=1.8), Line2D([], [], color="black", marker="D", lw=0)
