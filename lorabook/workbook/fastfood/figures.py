@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, PURPLE, VERMILION, new_figure
 
 
 def butterfly(x: Sequence[float]) -> Figure:
@@ -46,8 +46,6 @@ def butterfly(x: Sequence[float]) -> Figure:
 VARIANTS = {  # of the stored result "fastfood/fastfood_factors": what a curve is called, its colour and marker
     "": ("Fastfood, all factors on", BLUE, "o"),
     "dense": ("dense P", "black", "x"),
-    "1": ("first H off", ORANGE, "^"),
-    "2": ("second H off", GREEN, "s"),
     "H": ("both Hs off", PURPLE, "D"),
     "GΠ": ("Π and G off", VERMILION, "v"),
 }

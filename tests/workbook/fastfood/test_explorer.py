@@ -40,7 +40,8 @@ def test_with_nothing_between_the_two_transforms_the_spike_comes_back_64_times_a
 
 
 def test_entries_are_counted_at_the_state_s_step():
-    for step, count in enumerate((1, 1, 64, 64, 64, 64)):
+    become = "one entry", "one entry", *["64 entries of one size"] * 2, *["64 entries of 64 different sizes"] * 2
+    for step, (count, entries) in enumerate(zip((1, 1, 64, 64, 64, 64), become)):
         found = fastfood.shown(FastfoodState(step=step))
-        assert found["title"].endswith(f" reaches {count} of 64 entries") and found["step"] == step
+        assert found["title"].endswith(f" has become {entries}") and found["step"] == step
         assert sum(value != 0 for value in found["stages"][step]) == count
