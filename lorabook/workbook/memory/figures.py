@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lorabook.memory.dry_run import DryRun
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ON_LIGHT, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, VERMILION, new_figure
 
 GIB, SMALL = 2**30, 2**18
 WINDOWS = 60  # in which the memory of a phase is smoothed
@@ -38,15 +38,18 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str,
             moments += [number + i / (len(live) - 1) for i in range(len(live))]
             alive_then += [value / GIB for value in live]
         axes.plot(moments, alive_then, style, color=colour, lw=1.8, label=name, drawstyle="steps-post")
-        peak, where = run.peak / GIB, moments[alive_then.index(max(alive_then))]
+        highest = [moment for moment, value in zip(moments, alive_then) if value == max(alive_then)]
+        peak, where = run.peak / GIB, highest[0] if colour == VERMILION else highest[-1]
         axes.plot(where, peak, "o", color=colour, ms=6)
-        axes.annotate(f"{peak:.1f}", (where, peak), (0, 5), ha="center", textcoords="offset points", color=colour,
+        axes.annotate(f"{peak:.1f} GiB", (where, peak), (0, 5), ha="center", textcoords="offset points", color=colour,
                       fontweight="bold")  # fmt: skip
         if parameters and colour == VERMILION:
             starts = (run.timeline["forward"][0], run.timeline["optimizer"][0], run.peak)
             axes.annotate("14 bytes + activations", (1, run.timeline["forward"][-1] / GIB), (-4, 6), ha="right",
                           textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
-            for at, alive, shift in zip((0, 2, where), starts, ((6, -14), (6, -14), (16, 5))):
+            axes.annotate("+ gradient of the output layer", (1, max(run.timeline["backward"]) / GIB), (6, 4),
+                          textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
+            for at, alive, shift in zip((0, 2, where), starts, ((6, -14), (6, -14), (30, 5))):
                 told = f"{'= ' if at == where else ''}{alive / parameters:.0f} bytes per parameter"
                 axes.annotate(told, (at, alive / GIB), shift, textcoords="offset points", color=colour, fontsize=9)
     for border in (1, 2):
@@ -55,26 +58,4 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str,
     axes.tick_params(axis="x", length=0)
     axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(0, 24.5))
     axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.4))
-    return figure
-
-
-def kept_by_case(cases: Mapping[str, float], frozen: str) -> Figure:
-    """What one block keeps for the backward pass, in KiB per token.
-
-    The grey part is what the case `frozen` keeps, in which nothing is trained.
-    """
-    figure, axes = new_figure(7.4, 0.9 + 0.5 * len(cases))
-    names, floor = list(cases)[::-1], cases[frozen]
-    values = [cases[name] for name in names]
-    axes.barh(names, [min(floor, value) for value in values], 0.62, color=GREY)
-    above = [max(0, value - floor) for value in values]
-    axes.barh(names, above, 0.62, [floor] * len(names), color=ORANGE)
-    for place, value in enumerate(values):
-        axes.text(value, place, f" {value:.1f}", va="center")
-    first = max(place for place, value in enumerate(values) if value > floor)
-    axes.text(floor / 2, first, "to pass the gradient on", ha="center", va="center", color=ON_LIGHT)
-    axes.text((floor + values[first]) / 2, first, "to train the weights", ha="center", va="center", color=ON_LIGHT)
-    axes.set_xlim(0, 1.08 * max(values))
-    axes.set_title("LoRA keeps as much activation memory as full fine-tuning")
-    axes.set_xlabel("kept for the backward pass (KiB per token)")
     return figure

@@ -1,26 +1,10 @@
 """The figures: the sizes given are the sizes drawn."""
 
 import pytest
-from matplotlib.colors import to_hex
 
 from lorabook.memory.dry_run import dry_run
 from lorabook.memory.plan import Plan
-from lorabook.workbook.kit.figures import GREY, ORANGE
-from lorabook.workbook.memory.figures import kept_by_case, step_over_time
-
-CASES = {"all frozen": 28.8, "full": 52.8, "all": 53.8}
-
-
-def test_cases_are_drawn_from_top_to_bottom_in_two_parts():
-    (axes,) = kept_by_case(CASES, "all frozen").axes
-    frozen, trained = axes.containers
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(CASES)[::-1]
-    assert [bar.get_width() for bar in frozen] == [28.8] * 3
-    ends = [bar.get_x() + bar.get_width() for bar in trained]
-    assert ends == pytest.approx(list(CASES.values())[::-1])
-    assert {to_hex(bar.get_facecolor()) for bar in frozen} == {GREY.lower()}
-    assert {to_hex(bar.get_facecolor()) for bar in trained} == {ORANGE.lower()}
-    assert [text.get_text().strip() for text in axes.texts][:3] == ["53.8", "52.8", "28.8"]
+from lorabook.workbook.memory.figures import step_over_time
 
 
 def test_a_step_is_drawn_with_its_peak():
