@@ -9,7 +9,6 @@ to the weights, and the habits in 44 completions are counted. All of it with eac
 Runs are kept in build/styles and not repeated. Writes lorabook/assets/results/many_tasks/style_sums.json.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,13 +16,12 @@ import torch
 from lorabook import lora_layers
 from lorabook.models.load import load_model
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.kit.styles import CAMEL_CASE, DOCSTRINGS, Style, completions, rates
+from lorabook.workbook.kit.styles import CAMEL_CASE, DOCSTRINGS, PLAIN, Style, completions, rates
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 from scripts.assets.style_adapters import EACH, RUNS, SEEDS, STEPS, trained
 
 RESULT = Path("lorabook/assets/results/many_tasks/style_sums.json")
-PLAIN = replace(DOCSTRINGS, name="plain", rewrite=str)  # str leaves a text as it is
 STYLES = (CAMEL_CASE, DOCSTRINGS, PLAIN)
 SUMS: tuple[dict[str, float], ...] = (
     {},

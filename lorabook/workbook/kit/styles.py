@@ -106,7 +106,7 @@ class Style:
 
     name: str
     rewrite: Callable[[str], str]
-    count: Callable[[str], tuple[int, int]]
+    count: Callable[[str], tuple[int, int]] = lambda text: (0, 0)
 
 
 STYLES = (
@@ -117,6 +117,7 @@ STYLES = (
 )
 
 CAMEL_CASE, DOCSTRINGS, TYPE_HINTS, TWO_SPACES = STYLES
+PLAIN = Style("plain", lambda source: source)  # no habit: a control
 
 # What a completion begins with. No name, docstring, annotation or indented line of its own comes before it.
 CLASSES = ("Reader", "Writer", "Counter", "Cache", "Parser", "Stack", "Queue", "Table", "Client", "Server", "Message")
