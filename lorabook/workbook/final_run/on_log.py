@@ -36,11 +36,10 @@ class LossPlot:
             self.handle.update(self._picture())
 
     def _title(self, history: History) -> str:
-        step = f"step {len(history.steps)}"
         if len(history.held_out) < 2:
-            return step.capitalize()
-        (_, first), (_, last) = history.held_out[0], history.held_out[-1]
-        return f"Held-out loss {first:.2f} → {last:.2f}, {step}" + (f" of {self.total}" if self.total else "")
+            return f"Step {len(history.steps)}"
+        (_, first), (step, last) = history.held_out[0], history.held_out[-1]
+        return f"Held-out loss {first:.2f} → {last:.2f} at step {step}" + (f" of {self.total}" if self.total else "")
 
     def _picture(self) -> Image:
         return Image(to_png(self.curve), width=640)
