@@ -33,32 +33,38 @@ CHECKS: dict[str, dict[str, str]] = {
         "trained = sum(p.numel() for p in peft_model.parameters() if p.requires_grad)\n"
         "assert trained == sum(p.numel() for p in trainable)",
     },
+    "02_where_memory_goes": {
+        "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
+    },
     "03_rank_and_alpha": {
         "rank-14l": "assert loss_after[0.008] < loss_after[0.001] < before < loss_after[0.064]",
     },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
-        "lowrank-14": "assert with_cut[1] < with_cut[4] < with_cut[16]",
-        "new-42": "assert 0.6 < with_others[4] < 0.8",
-        "new-80h": "assert 0.7 < recovery(heads) < 0.95 and abs(recovery(heads) - recovery(tails)) < 0.04",
-        "new-98": "assert all(found > control + 0.05 for _, found, control in first.values())\n"
-        "assert all(found < control - 0.03 for _, found, control in rest.values())",
-        "new-scale-2": "assert abs(recovery(half) - recovery(random_entries(0.5))) < 0.04\n"
-        "assert recovery(half) > recovery(random_entries(0.25)) + 0.15",
-        "new-81": "assert lora_recovery > with_cut[4]",
+        "lowrank-14": "assert with_first[1] < with_first[4] < with_first[16]",
+        "new-42": "assert 0.6 < with_rest[4] < 0.8",
+        "new-80h": "assert 0.7 < line[0.5] < 0.95 and line[0.25] > 0.4",
+        "new-98": "assert all(found > control + 0.05 for _, found, control in first_points.values())\n"
+        "assert all(found < control - 0.03 for _, found, control in rest_points.values())",
+        "new-81": "assert lora_recovery > with_first[4]",
     },
     "05_intrinsic_dimension": {
+        "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
+        "assert 0.88 < found[200] < 0.95 < found[D]",
         "dimension-16d": "assert 80 < d90 <= 300",
+    },
+    "06_fastfood": {
+        "train-2": "assert right > 0.9",
     },
     "07_many_tasks": {
         "tasks-05b": "assert all(layer.B.abs().max() > 0 for layers in adapters.values() for layer in layers.values())",
         "tasks-07": 'assert write(adapters["docstrings"]).count(\'"""\') > write(base).count(\'"""\')',
         "tasks-09b": "assert difference == 0",
         "tasks-18": "assert difference < 1e-3",
-        "tasks-23s": "shown = [int(count(add_up(weights)).split()[1]) for weights in sums]\n"
+        "tasks-23s": "shown = [int(count_habits(add_up(weights)).split()[1]) for weights in sums]\n"
         "assert max(shown[1:3]) < 0.85 * min(shown[0], shown[3])",
-        "tasks-24f": "assert int(count(both_adapter).split()[1]) > 20",
+        "tasks-24f": "assert int(count_habits(both_adapter).split()[1]) > 20",
         "tasks-37": "assert not tied.config.tie_word_embeddings\n"
         "assert answer_loss(tied, test).loss < answer_loss(original, test).loss < answer_loss(naive, test).loss",
     },

@@ -20,7 +20,7 @@ MACROS = set(
         \tau \Phi \phi \Psi \psi \Omega \omega \mathrm \mathbf \mathbb \mathcal \text \hat \bar \tilde \vec \sqrt \frac
         \sum \prod \int \log \ln \exp \max \min \in \subset \times \cdot \odot \otimes \oplus \pm \leq \geq \le \ge
         \neq \ne \approx \sim \ll \gg \to \mapsto \infty \partial \nabla \top \mid \ldots \cdots \dots \quad \qquad
-        \left \right \lVert \rVert \lvert \rvert \| \{ \} \, \; \: \! \\ \begin \end"""
+        \propto \left \right \lVert \rVert \lvert \rvert \| \{ \} \, \; \: \! \\ \begin \end"""
     )
 )
 
