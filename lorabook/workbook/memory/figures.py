@@ -39,19 +39,21 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str,
             alive_then += [value / GIB for value in live]
         axes.plot(moments, alive_then, style, color=colour, lw=1.8, label=name, drawstyle="steps-post")
         highest = [moment for moment, value in zip(moments, alive_then) if value == max(alive_then)]
-        peak, where = run.peak / GIB, highest[0] if colour == VERMILION else highest[-1]
+        peak, where = run.peak / GIB, highest[len(highest) // 2]
+        counted = parameters and colour == VERMILION  # the first run
+        bytes_each = f" = {run.peak / parameters:.0f} bytes per parameter" if counted else ""
         axes.plot(where, peak, "o", color=colour, ms=6)
-        axes.annotate(f"{peak:.1f} GiB", (where, peak), (0, 5), ha="center", textcoords="offset points", color=colour,
-                      fontweight="bold")  # fmt: skip
-        if parameters and colour == VERMILION:
-            starts = (run.timeline["forward"][0], run.timeline["optimizer"][0], run.peak)
+        axes.annotate(f"{peak:.1f} GiB{bytes_each}", (where, peak), (0, 6), ha="center", textcoords="offset points",
+                      color=colour, fontweight="bold")  # fmt: skip
+        if counted:
             axes.annotate("14 bytes + activations", (1, run.timeline["forward"][-1] / GIB), (-4, 6), ha="right",
                           textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
             axes.annotate("+ gradient of the output layer", (1, max(run.timeline["backward"]) / GIB), (6, 4),
                           textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
-            for at, alive, shift in zip((0, 2, where), starts, ((6, -14), (6, -14), (30, 5))):
-                told = f"{'= ' if at == where else ''}{alive / parameters:.0f} bytes per parameter"
-                axes.annotate(told, (at, alive / GIB), shift, textcoords="offset points", color=colour, fontsize=9)
+            for at, phase in ((0, "forward"), (2, "optimizer")):
+                alive = run.timeline[phase][0]
+                axes.annotate(f"{alive / parameters:.0f} bytes per parameter", (at, alive / GIB), (6, -14),
+                              textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
     for border in (1, 2):
         axes.axvline(border, color=GREY, lw=0.8, zorder=0)
     axes.set_xticks([0.5, 1.5, 2.5], list(phases.values()))

@@ -24,4 +24,4 @@ def test_first_terms_recover_more_than_the_change_scaled_as_far_and_the_others_l
     for r in (1, 4, 16):
         assert found["truncated"][r] > found["scaled"][r] + 0.05
         assert found["rest"][r] < found["scaled rest"][r]
-    assert found["LoRA"][1] > found["truncated"][1] + 0.1
+    assert found["truncated"][4] > found["scaled"][4] + 0.2 and found["LoRA"][1] > found["truncated"][1] + 0.2
