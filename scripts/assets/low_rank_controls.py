@@ -5,7 +5,7 @@
 On the pocket model and on SmolLM2-135M, the matrices of all linear layers are trained in full on real questions, at a
 rate chosen on a validation split. Of the change ΔW = tuned - base, the parts of `controls.parts` are put back onto the
 base for every rank r of RANKS, and the loss is measured on the test split: the first r terms of each matrix's SVD, all
-others, and ΔW scaled to go as far along ΔW as either.
+others, and for the energy of either, ΔW scaled down and a random choice of its entries.
 
 Beside them LoRA, trained at each of LORA_RANKS with alpha = 32 and its own best rate. Recovery is the fraction of full
 fine-tuning's drop in test loss.
@@ -127,7 +127,7 @@ def fully_tuned(model: str, data: str, base: dict[str, Tensor], stored: dict | N
     for seed in SEEDS[model]:
         setting = replace(full, seed=seed)
         facts = grid.tested(setting, data)
-        key = setting.key | {"ranks": RANKS, "test": grid.TEST}
+        key = setting.key | {"ranks": RANKS, "test": grid.TEST, "controls": "scaled and random, of the same energy"}
         found = kept(setting.folder / "parts.json", key, lambda s=setting: put_back(grid.model_of(s), base, test))
         runs.append({"seed": seed} | facts | found)
     return {"rates": rates, "runs": runs}

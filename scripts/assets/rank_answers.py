@@ -1,12 +1,12 @@
-"""What SmolLM2-135M answers with ΔW cut to rank r, scaled to go as far, and with LoRA trained at rank r.
+"""What SmolLM2-135M answers with ΔW cut to rank r, beside LoRA trained at rank r.
 
     python -m scripts.assets.rank_answers --data FILE       about half an hour on a core, and more for rates to be found
 
 The runs are those of `low_rank_controls.py` on SmolLM2 with seed 0, each at the best rate stored there; they are kept
 in build/grid and not repeated. SHOWN questions of the test split, drawn by a seed, are answered greedily, at most
-NEW_TOKENS tokens, by the base, by full fine-tuning, by every part of RANKS and by LoRA at every rank that is stored. Of
-the posts, titles and question ids are stored, nothing else. Beside them is notebook 04's picture at these ranks, as the
-Rank explorer shows it. Writes lorabook/assets/results/low_rank/answers.json.
+NEW_TOKENS tokens, by the base, by full fine-tuning, by ΔW cut to each of RANKS and by LoRA at every rank that is
+stored. Of the posts, titles and question ids are stored, nothing else. Beside them is notebook 04's picture at these
+ranks, as the Rank explorer shows it. Writes lorabook/assets/results/low_rank/answers.json.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from scripts.assets import grid, low_rank_controls, records
 from scripts.assets.grid import Setting
 
 RESULT = Path("lorabook/assets/results/low_rank/answers.json")
-MODEL, WAYS = "smollm2", ("truncated", "scaled")
+MODEL = "smollm2"
 SHOWN, NEW_TOKENS = 3, 90
 
 
@@ -39,18 +39,17 @@ def shown(data: str) -> list[Pair]:
 
 
 @torch.no_grad()
-def parts(model: nn.Module, say) -> dict[str, dict[str, list[str]]]:
-    """The answers with each part of ΔW put back, by the way it was made and by rank."""
+def cut(model: nn.Module, say) -> dict[str, list[str]]:
+    """The answers with ΔW cut to each rank, by rank."""
     base, ours = low_rank_controls.base_weights(MODEL), low_rank_controls.weights(model)
     delta = {name: weight - base[name] for name, weight in ours.items()}
-    found: dict[str, dict[str, list[str]]] = {way: {} for way in WAYS}
+    found = {}
     for r in RANKS:
         _, made = controls.parts(delta, r)
-        for way in WAYS:
-            for name, weight in ours.items():
-                weight.copy_(base[name] + made[way][name])
-            found[way][str(r)] = say(model)
-            print(f"rank {r}, {way}: {found[way][str(r)][0]!r}", flush=True)
+        for name, weight in ours.items():
+            weight.copy_(base[name] + made["truncated"][name])
+        found[str(r)] = say(model)
+        print(f"rank {r}: {found[str(r)][0]!r}", flush=True)
     return found
 
 
@@ -69,7 +68,7 @@ def main() -> None:
 
     stored = json.loads(low_rank_controls.RESULT.read_text())["models"][MODEL]
     full = trained(low_rank_controls.at_best_rate(MODEL, None, stored["full"]["rates"]))
-    said = {"base": say(loaded.model), "full": say(full)} | parts(full, say)
+    said = {"base": say(loaded.model), "full": say(full), "truncated": cut(full, say)}
     best = {r: low_rank_controls.at_best_rate(MODEL, int(r), lora["rates"]) for r, lora in stored["lora"].items()}
     said["LoRA"] = {r: say(trained(setting)) for r, setting in best.items()}
     record = {

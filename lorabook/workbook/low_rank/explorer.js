@@ -3,11 +3,11 @@ import { fixed } from "../kit/numbers.js";
 import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 
 const UPDATES = {
-  base: "nothing", truncated: "ΔW cut to rank r", scaled: "ΔW scaled as far", LoRA: "LoRA trained at rank r", full: "all of ΔW",
+  base: "nothing", truncated: "ΔW cut to rank r", LoRA: "LoRA trained at rank r", full: "all of ΔW",
 };
 const BARS = {
   truncated: ["ΔW cut to rank r", COLOUR.orange],
-  scaled: ["ΔW scaled as far", COLOUR.grey],
+  scaled: ["ΔW, smaller dose", COLOUR.grey],
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
@@ -23,7 +23,7 @@ function shownRank({ r, update, question }, data) {
     readout:
       `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
       `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
-      `ΔW scaled to go as far recovers ${found.scaled}%.`,
+      `A smaller dose of ΔW, with that energy, recovers ${found.scaled}%.`,
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],

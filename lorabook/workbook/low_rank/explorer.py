@@ -17,7 +17,6 @@ RANKS = (1, 4, 16, 64)
 UPDATES = {  # what is added to SmolLM2's weights before it answers
     "nothing": "base",
     "ΔW cut to rank r": "truncated",
-    "ΔW scaled as far": "scaled",
     "LoRA trained at rank r": "LoRA",
     "all of ΔW": "full",
 }
@@ -98,7 +97,7 @@ def shown(state: RankState) -> dict[str, Any]:
         "title": f"ΔW cut to rank {r} recovers {found['truncated']}%{trained}",
         "readout": f"The picture at rank {r} keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW cut to rank "
         f"{r} keeps {100 * energy:.0f}% of its energy and recovers {found['truncated']}% of the improvement. "
-        f"ΔW scaled to go as far recovers {found['scaled']}%.",
+        f"A smaller dose of ΔW, with that energy, recovers {found['scaled']}%.",
         "picture": said["pictures"][str(r)],
         "recovery": found,
         "question": said["questions"][state.question]["title"],

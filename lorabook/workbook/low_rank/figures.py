@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -53,61 +53,41 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def right_triangle(share: float, title: str) -> Figure:
-    """ΔW as the sum of the orthogonal parts P and Q, to scale: P's projection onto ΔW is `share` of it.
-
-    Args:
-        share: the fraction of ΔW's energy in P, from 0 to 1.
-        title: what to see.
-    """
-    figure, axes = new_figure(6.4, 2.7)
-    top = (share, (share - share**2) ** 0.5)
-    axes.plot([0, 1], [0, 0], color="black", lw=1.5)
-    axes.plot([0, share], [0, 0], color=GREY, lw=5, solid_capstyle="butt")
-    axes.plot([share, share], [0, top[1]], ":", color="black", lw=1)
-    axes.annotate("", top, (0, 0), arrowprops={"arrowstyle": "->", "color": ORANGE, "lw": 2.2})
-    axes.annotate("", (1, 0), top, arrowprops={"arrowstyle": "->", "color": VERMILION, "lw": 2.2})
-    for at, name, colour, place in (
-        ((share / 2, top[1] / 2), "P", ORANGE, (-10, 6)),
-        (((1 + share) / 2, top[1] / 2), "Q", VERMILION, (8, 6)),
-        ((share / 2, 0), f"control: {share:.2f} ΔW", "black", (0, -14)),
-        (((1 + share) / 2, 0), "ΔW", "black", (0, -14)),
-    ):
-        axes.annotate(name, at, place, textcoords="offset points", ha="center", color=colour)
-    axes.set(xlim=(-0.05, 1.05), ylim=(-0.13, 0.55), aspect="equal", title=title)
-    axes.set_axis_off()
-    return figure
+# A part's fraction of ΔW's energy, its recovery, and those of a random piece of ΔW and of ΔW scaled, of that energy.
+Compared = tuple[float, float, float, float]
 
 
-Compared = tuple[float, float, float]  # how far a part goes along ΔW, its recovery, and that of ΔW scaled as far
-
-
-def along_the_way(
+def recovery_by_energy(
     line: Mapping[float, float], first: Mapping[int, Compared], rest: Mapping[int, Compared], title: str
 ) -> Figure:
-    """What parts of ΔW recover, beside ΔW scaled to go as far along ΔW.
+    """What parts of ΔW recover, beside ΔW scaled down and random pieces of it, over their energy.
 
     Args:
-        line: the recovery of c ΔW, by c; all from 0 to 1.
+        line: the recovery of c ΔW, by c, which has the fraction c² of ΔW's energy; all from 0 to 1.
         first: the first r terms, by r.
         rest: all but the first r terms.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.2)
-    controls = {share: control for share, _, control in [*first.values(), *rest.values()]}
-    at, found = zip(*sorted((dict(line) | controls).items()))
-    axes.plot([100 * c for c in at], [100 * value for value in found], "-o", color=GREY, lw=2, ms=4,
-              label="ΔW scaled down")  # fmt: skip
-    for name, parts, colour, marker, place in (
-        ("first r terms", first, ORANGE, "^", (-8, 4)),
-        ("all but first r terms", rest, VERMILION, "v", (9, -8)),
+    compared = [*first.values(), *rest.values()]
+    ends = {c: found for c, found in line.items() if c in (0, 1)}
+    scaled = {c**2: found for c, found in line.items()} | {share: dose for share, _, _, dose in compared}
+    random = ends | {share: piece for share, _, piece, _ in compared}
+    for name, controls, look in (
+        ("a smaller dose of ΔW", scaled, {"marker": "o", "color": GREY, "lw": 2.5, "ms": 4}),
+        ("a random piece of ΔW", random, {"marker": "x", "color": BLUE, "lw": 1.2, "ls": ":"}),
     ):
-        for r, (share, value, control) in parts.items():
-            axes.plot([100 * share] * 2, [100 * value, 100 * control], ":", color=colour, lw=1.2)
+        energies, found = zip(*sorted(controls.items()))
+        axes.plot([100 * e for e in energies], [100 * value for value in found], label=name, **look)
+    for name, parts, colour, marker, place in (
+        ("first r terms", first, ORANGE, "^", (8, -10)),
+        ("all but the first r", rest, VERMILION, "v", (9, -8)),
+    ):
+        for r, (share, value, _, _) in parts.items():
             axes.annotate(f"r = {r}", (100 * share, 100 * value), place, textcoords="offset points", color=colour,
-                          fontsize=9, ha="left" if place[0] > 0 else "right")  # fmt: skip
-        points = [(100 * share, 100 * value) for share, value, _ in parts.values()]
-        axes.plot(*zip(*points), marker, color=colour, ms=9, label=name)
-    axes.set(xlabel="how far along ΔW (%)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
+                          fontsize=9)  # fmt: skip
+        points = [(100 * share, 100 * value) for share, value, _, _ in sorted(parts.values())]
+        axes.plot(*zip(*points), "--", marker=marker, color=colour, lw=1.2, ms=9, label=name)
+    axes.set(xlabel="energy (% of ΔW's)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")
     return figure

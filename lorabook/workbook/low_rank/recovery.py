@@ -25,8 +25,3 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
 def recoveries(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
     """The recoveries of one model by update and rank, means over seeds."""
     return {way: {r: fmean(seeds) for r, seeds in curve.items()} for way, curve in recovered(found).items()}
-
-
-def losses(found: Mapping[str, Any]) -> tuple[float, float]:
-    """The test loss of one model before and after full fine-tuning, mean over seeds."""
-    return found["base"]["test"], fmean(run["test"] for run in found["full"]["runs"])

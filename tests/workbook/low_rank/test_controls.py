@@ -1,4 +1,4 @@
-"""Parts of an update beside ΔW scaled as far, against NumPy; intruder dimensions, against a known number of them."""
+"""Parts of an update beside controls of their energy, against NumPy; intruder dimensions, against a known number."""
 
 import numpy as np
 import pytest
@@ -22,24 +22,31 @@ def flat(update: dict[str, torch.Tensor]) -> np.ndarray:
 
 @pytest.mark.parametrize("r", [1, 4, 8])
 def test_each_part_is_what_its_name_says(change, r):
-    e, found = parts(change, r)
+    _, found = parts(change, r)
     for name, delta in change.items():
         U, S, Vh = np.linalg.svd(delta.numpy(), full_matrices=False)
         np.testing.assert_allclose(found["truncated"][name], (U[:, :r] * S[:r]) @ Vh[:r], atol=1e-12)
         np.testing.assert_allclose(found["rest"][name], (U[:, r:] * S[r:]) @ Vh[r:], atol=1e-12)
-        np.testing.assert_allclose(found["scaled"][name], e * delta, atol=1e-12)
-        np.testing.assert_allclose(found["scaled rest"][name], (1 - e) * delta, atol=1e-12)
 
 
 @pytest.mark.parametrize("r", [1, 4, 8])
-def test_a_part_and_its_control_go_equally_far_along_the_change(change, r):
-    """Their projections onto ΔW, all matrices taken as one vector, and the part's fraction of the energy."""
+def test_a_part_and_its_controls_have_equal_energy_and_the_scaled_one_is_parallel_to_the_change(change, r):
+    """The squared length, all matrices taken as one vector."""
     e, found = parts(change, r)
     whole = flat(change)
-    way = {name: flat(update) @ whole / (whole @ whole) for name, update in found.items()}
-    assert way["truncated"] == pytest.approx(way["scaled"]) == pytest.approx(e)
-    assert way["rest"] == pytest.approx(way["scaled rest"]) == pytest.approx(1 - e)
-    assert flat(found["truncated"]) @ flat(found["truncated"]) == pytest.approx(e * (whole @ whole))
+    energy = {name: flat(update) @ flat(update) / (whole @ whole) for name, update in found.items()}
+    assert energy["truncated"] == pytest.approx(energy["scaled"]) == pytest.approx(e)
+    assert energy["rest"] == pytest.approx(energy["scaled rest"]) == pytest.approx(1 - e)
+    assert energy["random"] == pytest.approx(e, abs=0.1) and energy["random rest"] == pytest.approx(
+        1 - energy["random"]
+    )
+    for name, delta in change.items():
+        kept = found["random"][name] != 0
+        assert torch.equal(found["random"][name], delta * kept) and torch.equal(
+            found["random rest"][name], delta * ~kept
+        )
+    for name in ("scaled", "scaled rest"):
+        assert flat(found[name]) @ whole == pytest.approx(np.linalg.norm(flat(found[name])) * np.linalg.norm(whole))
 
 
 def test_beyond_its_rank_a_matrix_is_whole(change):

@@ -48,12 +48,13 @@ def test_every_state_shows_the_answer_of_its_update():
 
 
 def test_what_is_said_of_a_state():
-    shown = rank.shown(RankState(r=1, update="scaled"))
+    shown = rank.shown(RankState(r=1, update="LoRA"))
     energy, found = SMOLLM2["full"]["runs"][0]["energy"]["1"], rank.percentages(1)
     assert f"ΔW cut to rank 1 keeps {100 * energy:.0f}% of its energy" in shown["readout"]
     assert f"recovers {found['truncated']}% of the improvement" in shown["readout"]
+    assert f"with that energy, recovers {found['scaled']}%" in shown["readout"]
     assert shown["title"].endswith(f"trained LoRA {found['LoRA']}%")
-    assert shown["update"] == "Its answer with ΔW scaled as far added to the weights:"
+    assert shown["update"] == "Its answer with LoRA trained at rank 1 added to the weights:"
 
 
 def test_answers_differ_with_the_update():

@@ -1,7 +1,6 @@
 """The figures: the numbers given are the numbers drawn."""
 
 import numpy as np
-import pytest
 import scipy.linalg
 import torch
 
@@ -42,26 +41,16 @@ def test_approximations_show_the_matrices_on_one_scale():
     assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
 
 
-def test_the_triangle_has_a_right_angle_and_its_height_stands_at_p_s_share():
-    (axes,) = figures_04.right_triangle(0.26, "t").axes
-    height = axes.get_lines()[2].get_xydata()
-    (foot, top), start, end = height, np.array([0, 0]), np.array([1, 0])
-    assert (top - start) @ (end - top) == pytest.approx(0, abs=1e-12)
-    assert foot.tolist() == [0.26, 0] and (top - start) @ (top - start) == pytest.approx(0.26)
-    assert [text.get_text() for text in axes.texts if text.get_text()] == ["P", "Q", "control: 0.26 ΔW", "ΔW"]
-
-
-def test_parts_lie_as_far_as_they_go_and_are_tied_to_their_controls():
+def test_parts_and_controls_lie_at_their_energy_and_the_scaled_change_at_the_square_of_its_factor():
     line = {0: 0, 1: 1, 0.5: 0.8}
-    first, rest = {4: (0.26, 0.72, 0.53), 1: (0.12, 0.44, 0.27)}, {4: (0.74, 0.71, 0.95)}
-    (axes,) = figures_04.along_the_way(line, first, rest, "t").axes
+    first, rest = {4: (0.26, 0.72, 0.53, 0.81), 1: (0.12, 0.44, 0.27, 0.63)}, {4: (0.74, 0.71, 0.95, 0.98)}
+    (axes,) = figures_04.recovery_by_energy(line, first, rest, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
-    ties = [drawn.pop(name) for name in list(drawn) if name.startswith("_")]
-    assert ties == [[[26, 72], [26, 53]], [[12, 44], [12, 27]], [[74, 71], [74, 95]]]
     assert drawn == {
-        "ΔW scaled down": [[0, 0], [12, 27], [26, 53], [50, 80], [74, 95], [100, 100]],
-        "first r terms": [[26, 72], [12, 44]],
-        "all but first r terms": [[74, 71]],
+        "a smaller dose of ΔW": [[0, 0], [12, 63], [25, 80], [26, 81], [74, 98], [100, 100]],
+        "a random piece of ΔW": [[0, 0], [12, 27], [26, 53], [74, 95], [100, 100]],
+        "first r terms": [[12, 44], [26, 72]],
+        "all but the first r": [[74, 71]],
     }
     named = [(text.get_text(), *np.round(text.xy, 6)) for text in axes.texts]
     assert named == [("r = 4", 26, 72), ("r = 1", 12, 44), ("r = 4", 74, 71)]

@@ -14,14 +14,16 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     assert curves["LoRA"] == {4: [1.0, 0.5]}  # of the mean over the full runs, 1.5
     assert curves["scaled"] == {1: [0.25, 0.5], 4: [0.5, 1.0]}
     assert recovery.recoveries(found)["scaled"] == {1: 0.375, 4: 0.75}
-    assert recovery.losses(found) == (4.0, 2.5)
 
 
-@pytest.mark.parametrize("model", ["pocket", "smollm2"])
-def test_first_terms_recover_more_than_the_change_scaled_as_far_and_the_others_less(model):
-    """As notebook 04 says."""
+@pytest.mark.parametrize(("model", "side"), [("pocket", -1), ("smollm2", 1)])
+def test_first_terms_beat_a_random_piece_and_the_others_lose_to_one(model, side):
+    """As notebook 04 says. A smaller dose of ΔW beats the first terms on the pocket model and loses on SmolLM2."""
     found = recovery.recoveries(stored("low_rank", "controls")["models"][model])
     for r in (1, 4, 16):
-        assert found["truncated"][r] > found["scaled"][r] + 0.05
-        assert found["rest"][r] < found["scaled rest"][r]
-    assert found["truncated"][4] > found["scaled"][4] + 0.2 and found["LoRA"][1] > found["truncated"][1] + 0.2
+        assert found["truncated"][r] > found["random"][r] + 0.05 and found["rest"][r] < found["random rest"][r] - 0.05
+        assert (
+            0 < side * (found["truncated"][r] - found["scaled"][r]) < 0.18 and found["LoRA"][r] > found["truncated"][r]
+        )
+    assert found["truncated"][4] > found["random"][4] + 0.2 and found["rest"][4] < found["random rest"][4] - 0.3
+    assert found["LoRA"][1] > found["truncated"][1] + 0.2

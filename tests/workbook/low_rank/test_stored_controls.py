@@ -30,7 +30,7 @@ def test_every_run_is_there_at_the_chosen_rate(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_every_part_was_measured_at_every_rank(model):
     for run in CONTROLS["models"][model]["full"]["runs"]:
-        assert set(run["losses"]) == {"truncated", "rest", "scaled", "scaled rest"}
+        assert set(run["losses"]) == {"truncated", "rest", "scaled", "scaled rest", "random", "random rest"}
         for losses in (*run["losses"].values(), run["energy"]):
             assert set(losses) == {str(r) for r in script.RANKS}
 
