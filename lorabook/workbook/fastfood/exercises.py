@@ -294,12 +294,11 @@ import torch.nn.functional as F
 def pad_theta(theta, L):
     """theta (d,), zero-padded to length L.
 
-    If d > L, theta doesn't fit. What should happen then? (F.pad with a negative amount
-    crops.)
+    Raises a ValueError that names d and L if d > L.
     """
     raise NotImplementedError
 ''',
-    hint="Nobody must be able to train numbers that do nothing: raise a ValueError that names d and L. d = L is fine.",
+    hint="Compare len(theta) with L before you pad. d = L is fine.",
     solution="""\
 import torch.nn.functional as F
 

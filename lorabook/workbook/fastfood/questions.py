@@ -11,3 +11,13 @@ def pi_and_g_off() -> Question:
         "it comes back, 64 times as large",
         "H H = 64 times the identity.",
     )
+
+
+def wrong_gradient() -> Question:
+    """Of a gradient that is too small by a constant factor."""
+    return Question(
+        "With the wrong H, what happens to training with Adam, and with SGD?",
+        ("both fail", "both work, only slower", "Adam works as before, SGD fails", "SGD works as before, Adam fails"),
+        "Adam works as before, SGD fails",
+        "Adam divides each gradient by its own size. SGD multiplies it by the learning rate, and that's all.",
+    )
