@@ -100,7 +100,7 @@ STATEMENTS = (
         "imprecise",
         "ahead in short runs, barely in a longer one; merged it adds no latency, unmerged it does",
         "07_many_tasks.ipynb",
-        "Going deeper: what an adapter costs in time",
+        "Merge the adapter, or keep it separate?",
     ),
 )
 

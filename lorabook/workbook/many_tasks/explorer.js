@@ -45,7 +45,6 @@ function shownServing(state, data) {
     },
     tasks: data.tasks,
     chosen: state.tasks,
-    even: size.copy / size.lora,
   };
 }
 
@@ -115,7 +114,7 @@ function apart(wanted, gap) {
 
 /** Bytes over tasks, both as logarithms: the chosen number on a line of its own, with what LoRA saves there. */
 function drawServing(shown, width) {
-  const { tasks, curves, chosen, even } = shown;
+  const { tasks, curves, chosen } = shown;
   const narrow = width < 600;
   const [left, right, top, high] = [70, narrow ? 22 : 210, 34, narrow ? 220 : 290];
   const values = Object.values(curves).flat();
@@ -138,21 +137,14 @@ function drawServing(shown, width) {
   const side = (n) => ({ "text-anchor": n < 30 ? "start" : "end", dx: n < 30 ? 6 : -6 });
   drawn.push(line(x(chosen), top - 10, x(chosen), bottom, COLOUR.ink));
   drawn.push(text(x(chosen), top - 2, tasksText(chosen), { "font-size": 12, "font-weight": 600, ...side(chosen) }));
-  if (even >= 1 && even <= tasks.at(-1)) {
-    drawn.push(line(x(even), bottom, x(even), y(2 * curves["the base alone"][0]), COLOUR.blue, { "stroke-dasharray": "4 4" }));
-    const said = [`${rounded(even)} adapters weigh`, "as much as the base"];
-    const rows = narrow ? said : [said.join(" ")];
-    rows.forEach((row, i) => drawn.push(text(x(even), bottom - 6 - 14 * (rows.length - 1 - i), row, { "font-size": 12, ...side(even) })));
-  }
   for (const [name, sizes] of Object.entries(curves)) {
     drawn.push(path(tasks.map((n, i) => [x(n), y(sizes[i])]), LOOKS[name].stroke, LOOKS[name]));
-    drawn.push(shape("circle", { cx: x(chosen), cy: y(sizes[at]), r: 5, fill: LOOKS[name].stroke, "data-curve": name, "data-bytes": sizes[at] }));
+    if (name !== "the base alone") drawn.push(shape("circle", { cx: x(chosen), cy: y(sizes[at]), r: 5, fill: LOOKS[name].stroke, "data-curve": name, "data-bytes": sizes[at] }));
   }
   const [copies, lora] = ["a copy per task", "one base, LoRA"].map((name) => curves[name][at]);
   if (!narrow && y(lora) - y(copies) > 44) {
     const place = { "font-size": 12, "text-anchor": chosen > 100 ? "end" : "start", dx: chosen > 100 ? -8 : 8 };
-    const rows = [`${digits(copies / lora)} times less`, `(limit: ${digits(even)})`];
-    rows.forEach((row, i) => drawn.push(text(x(chosen), (y(copies) + y(lora)) / 2 + 15 * i, row, place)));
+    drawn.push(text(x(chosen), (y(copies) + y(lora)) / 2, `${digits(copies / lora)} times less`, place));
   }
   const names = Object.keys(curves).sort((a, b) => y(curves[a].at(-1)) - y(curves[b].at(-1)));
   const places = narrow ? names.map((_, i) => bottom + 62 + 20 * i) : apart(names.map((name) => y(curves[name].at(-1))), 38);

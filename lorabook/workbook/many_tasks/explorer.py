@@ -148,7 +148,6 @@ def shown(state: ServingState) -> dict[str, Any]:
         },
         "tasks": tasks,
         "chosen": state.tasks,
-        "even": size.copy / size.lora,
     }
 
 

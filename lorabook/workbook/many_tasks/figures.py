@@ -20,7 +20,7 @@ def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     base, *_ = shares.values()
     names = list(base)
     rates = np.array([[each[name] for name in names] for each in shares.values()])
-    figure, axes = new_figure(7.2, 0.5 * len(shares) + 1.5)
+    figure, axes = new_figure(7.2, 0.5 * len(shares) + 1.7)
     axes.imshow(rates, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
     for row in range(len(shares)):
         for column, name in enumerate(names):
@@ -30,7 +30,8 @@ def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
             weight = "bold" if gone or rate > 0.5 else None
             axes.text(column, row, f"{rate:.0%}", ha="center", va="center", color=colour, fontsize=12, weight=weight)
     axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(shares)), [f"{name} (control)" if name == "plain" else name for name in shares])
+    more = {"base": "base (no adapter)", "plain": "plain (control)"}
+    axes.set_yticks(range(len(shares)), [more.get(name, name) for name in shares])
     for border in (0.5, len(shares) - 1.5):  # the base, the adapters with a habit, the control
         axes.axhline(border, color="white", lw=3)
     axes.xaxis.tick_top()
@@ -39,5 +40,5 @@ def habits(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_ylabel("adapter")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Each adapter shows its own habit. Orange: a base habit that disappeared", pad=12)
+    axes.set_title("Each adapter shows its own habit.\nOrange: a habit of the base that disappeared", pad=12)
     return figure

@@ -1,10 +1,10 @@
-"""How often the stored adapters of the pocket model show each habit."""
+"""How often the stored adapters of the pocket model show each habit, one by one or added up."""
 
 from lorabook.workbook.kit.stored import stored
 
 
 def stored_shares() -> dict[str, dict[str, float]]:
-    """By model, by habit: the fraction of opportunities in which it was shown, over all seeds.
+    """By adapter, by habit: the fraction of opportunities in which it was shown, over all seeds.
 
     The base comes first. The last adapter is "plain", the control, which was trained on the code without any habit.
     """
@@ -12,8 +12,28 @@ def stored_shares() -> dict[str, dict[str, float]]:
     counts = {"base": pocket["base"], **pocket["adapters"]}
     counts = {name: [run["counts"] for run in runs] for name, runs in counts.items()}
     counts["plain"] = [run["+1 plain"] for run in stored("many_tasks", "style_sums")["runs"]]
-    found: dict[str, dict[str, float]] = {}
-    for name, runs in counts.items():
-        pairs = {habit: [run[habit] for run in runs] for habit in pocket["adapters"]}
-        found[name] = {habit: sum(s for s, _ in of) / sum(n for _, n in of) for habit, of in pairs.items()}
-    return found
+    return {name: _shares(runs) for name, runs in counts.items()}
+
+
+SUMS = {
+    "base": "base",
+    "docstrings": "+1 docstrings",
+    "camelCase": "+1 camelCase",
+    "plain": "+1 plain",
+    "docstrings + camelCase": "+1 camelCase +1 docstrings",
+    "docstrings + plain": "+1 docstrings +1 plain",
+    "docstrings + camelCase - plain": "+1 camelCase +1 docstrings -1 plain",
+    "camelCase - plain": "+1 camelCase -1 plain",
+    "- plain": "-1 plain",
+}
+
+
+def stored_sums() -> dict[str, dict[str, float]]:
+    """The same for sums of adapters, by the names of SUMS."""
+    runs = stored("many_tasks", "style_sums")["runs"]
+    return {name: _shares([run[key] for run in runs]) for name, key in SUMS.items()}
+
+
+def _shares(runs: list[dict[str, tuple[int, int]]]) -> dict[str, float]:
+    """By habit: the fraction of opportunities in which it was shown, over all runs."""
+    return {habit: sum(run[habit][0] for run in runs) / sum(run[habit][1] for run in runs) for habit in runs[0]}

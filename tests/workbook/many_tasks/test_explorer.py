@@ -173,4 +173,3 @@ def test_the_curves_have_these_bytes(state):
     copies, lora = (curves[name][here] for name in ("a copy per task", "one base, LoRA"))
     assert shown["title"].startswith(f"{state.tasks:,} task")
     assert size_text(copies) in shown["title"] and size_text(lora) in shown["title"]
-    assert shown["even"] == size.copy / size.lora

@@ -14,7 +14,7 @@ def test_habits_are_written_in_percent_and_red_where_a_habit_of_the_base_is_gone
     written = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
     assert written == {(0, 0): "10%", (0, 1): "20%", (1, 0): "96%", (1, 1): "2%", (2, 0): "6%", (2, 1): "11%"}
     assert [text.get_text() for text in axes.texts if text.get_color() == VERMILION] == ["2%"]
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["base", "a", "c"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["base (no adapter)", "a", "c"]
 
 
 def test_no_figure_stays_open():
