@@ -36,18 +36,16 @@ CHECKS: dict[str, dict[str, str]] = {
     "02_where_memory_goes": {
         "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
-    "03_rank_and_alpha": {
-        "rank-14l": "assert loss_after[0.008] < loss_after[0.001] < before < loss_after[0.064]",
-    },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert with_first[1] < with_first[4] < with_first[16]",
         "new-42": "assert 0.6 < with_rest[4] < 0.8",
         "new-80h": "assert 0.7 < line[0.5] < 0.95 and line[0.25] > 0.4",
-        "new-98": "assert all(found > control + 0.05 for _, found, control in first_points.values())\n"
-        "assert all(found < control - 0.03 for _, found, control in rest_points.values())",
+        "new-98c": "assert all(random + 0.05 < found < dose for _, found, random, dose in first_results.values())\n"
+        "assert all(found < random - 0.03 for _, found, random, _ in rest_results.values())",
         "new-81": "assert lora_recovery > with_first[4]",
+        "new-83": "assert 0 < cosine(lora_update, first[4]) < 0.7",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -55,18 +53,18 @@ CHECKS: dict[str, dict[str, str]] = {
         "dimension-16d": "assert 80 < d90 <= 300",
     },
     "06_fastfood": {
-        "train-2": "assert right > 0.9",
+        "train-2": "assert accuracy(theta0) < 0.3 and train(torch.optim.Adam, lr=0.1) > 0.9",
+        "new-76w": "assert train(torch.optim.Adam, 0.1, WrongH.apply) > 0.9 and wrong < 0.3 and right > 0.85",
     },
     "07_many_tasks": {
         "tasks-05b": "assert all(layer.B.abs().max() > 0 for layers in adapters.values() for layer in layers.values())",
-        "tasks-07": 'assert write(adapters["docstrings"]).count(\'"""\') > write(base).count(\'"""\')',
+        "tasks-07": "shown = [write(adapters['docstrings'], seed).count('\"\"\"') > 0 for seed in range(5)]\n"
+        "assert sum(shown) > 3",
         "tasks-09b": "assert difference == 0",
         "tasks-18": "assert difference < 1e-3",
-        "tasks-23s": "shown = [int(count_habits(add_up(weights)).split()[1]) for weights in sums]\n"
-        "assert max(shown[1:3]) < 0.85 * min(shown[0], shown[3])",
-        "tasks-24f": "assert int(count_habits(both_adapter).split()[1]) > 20",
-        "tasks-37": "assert not tied.config.tie_word_embeddings\n"
-        "assert answer_loss(tied, test).loss < answer_loss(original, test).loss < answer_loss(naive, test).loss",
+        "tasks-23": "def docstrings_in(layers):\n"
+        '    return sum(write(layers, seed).count(\'"""\') for seed in range(12))\n'
+        "assert docstrings_in(both) < docstrings_in(both_less_plain)",
     },
     "08_clinic": {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",
@@ -85,7 +83,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-20": 'assert history.stopped == "finished" and history.held_out[-1][1] < base.loss',
         "final-23": "assert predicted / 2 < peak < 2 * predicted",
         "final-25": "assert tuned.loss < base.loss",
-        "final-31": "assert torch.allclose(theirs, ours, atol=0.1 if ours.dtype != torch.float32 else 1e-4)",
+        "final-31": "with torch.no_grad():\n    assert torch.equal(fresh(ids).logits, ours)",
+        "peft-1": "assert torch.allclose(theirs, ours, atol=0.1 if ours.dtype != torch.float32 else 1e-4)",
         "final-35b": "assert 0 < other_gain < own_gain",
         "final-38": "assert after_six < base.loss",
         "new-59": "assert after_six < base.loss",
