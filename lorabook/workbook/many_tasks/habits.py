@@ -15,23 +15,11 @@ def stored_shares() -> dict[str, dict[str, float]]:
     return {name: _shares(runs) for name, runs in counts.items()}
 
 
-SUMS = {
-    "base": "base",
-    "docstrings": "+1 docstrings",
-    "camelCase": "+1 camelCase",
-    "plain": "+1 plain",
-    "docstrings + camelCase": "+1 camelCase +1 docstrings",
-    "docstrings + plain": "+1 docstrings +1 plain",
-    "docstrings + camelCase - plain": "+1 camelCase +1 docstrings -1 plain",
-    "camelCase - plain": "+1 camelCase -1 plain",
-    "- plain": "-1 plain",
-}
-
-
 def stored_sums() -> dict[str, dict[str, float]]:
-    """The same for sums of adapters, by the names of SUMS."""
+    """The same for the base and for sums of adapters, by names such as "camelCase + docstrings - plain"."""
     runs = stored("many_tasks", "style_sums")["runs"]
-    return {name: _shares([run[key] for run in runs]) for name, key in SUMS.items()}
+    named = {key: key.replace("+1", "+").replace("-1", "-").removeprefix("+ ") for key in runs[0]}
+    return {name: _shares([run[key] for run in runs]) for key, name in named.items()}
 
 
 def _shares(runs: list[dict[str, tuple[int, int]]]) -> dict[str, float]:

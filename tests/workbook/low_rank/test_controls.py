@@ -37,14 +37,12 @@ def test_a_part_and_its_controls_have_equal_energy_and_the_scaled_one_is_paralle
     energy = {name: flat(update) @ flat(update) / (whole @ whole) for name, update in found.items()}
     assert energy["truncated"] == pytest.approx(energy["scaled"]) == pytest.approx(e)
     assert energy["rest"] == pytest.approx(energy["scaled rest"]) == pytest.approx(1 - e)
-    assert energy["random"] == pytest.approx(e, abs=0.1) and energy["random rest"] == pytest.approx(
-        1 - energy["random"]
-    )
+    assert energy["random"] == pytest.approx(e, abs=0.1)
+    assert energy["random rest"] == pytest.approx(1 - energy["random"])
     for name, delta in change.items():
         kept = found["random"][name] != 0
-        assert torch.equal(found["random"][name], delta * kept) and torch.equal(
-            found["random rest"][name], delta * ~kept
-        )
+        assert torch.equal(found["random"][name], delta * kept)
+        assert torch.equal(found["random rest"][name], delta * ~kept)
     for name in ("scaled", "scaled rest"):
         assert flat(found[name]) @ whole == pytest.approx(np.linalg.norm(flat(found[name])) * np.linalg.norm(whole))
 

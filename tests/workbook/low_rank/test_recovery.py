@@ -22,8 +22,7 @@ def test_first_terms_beat_a_random_piece_and_the_others_lose_to_one(model, side)
     found = recovery.recoveries(stored("low_rank", "controls")["models"][model])
     for r in (1, 4, 16):
         assert found["truncated"][r] > found["random"][r] + 0.05 and found["rest"][r] < found["random rest"][r] - 0.05
-        assert (
-            0 < side * (found["truncated"][r] - found["scaled"][r]) < 0.18 and found["LoRA"][r] > found["truncated"][r]
-        )
+        assert 0 < side * (found["truncated"][r] - found["scaled"][r]) < 0.18
+        assert found["LoRA"][r] > found["truncated"][r]
     assert found["truncated"][4] > found["random"][4] + 0.2 and found["rest"][4] < found["random rest"][4] - 0.3
     assert found["LoRA"][1] > found["truncated"][1] + 0.2
