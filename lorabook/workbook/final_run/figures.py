@@ -23,20 +23,20 @@ def more_questions(model: str, title: str) -> Figure:
     """
     figure, axes = new_figure(7.2, 3.4)
     base = base_loss(model)
-    for (method, (name, colour, marker)), side in zip(METHODS.items(), (9, -16)):
-        drops = [[base - loss for loss in tuned_runs(model, count)[method].losses] for count in COUNTS]
-        means = [fmean(each) for each in drops]
+    drops = {method: [[base - x for x in tuned_runs(model, n)[method].losses] for n in COUNTS] for method in METHODS}
+    highest = [max(map(fmean, each)) for each in zip(*drops.values())]
+    for method, (name, colour, marker) in METHODS.items():
+        means = [fmean(each) for each in drops[method]]
         axes.plot(COUNTS, means, marker + "-", color=colour, lw=2, ms=6, label=name)
-        for count, each, mean in zip(COUNTS, drops, means):
+        for count, each, mean, top in zip(COUNTS, drops[method], means, highest):
             axes.plot([count] * len(each), each, ".", color=colour, ms=5, alpha=0.7)
-            axes.annotate(
-                f"{mean:.3f}", (count, mean), (0, side), textcoords="offset points", ha="center", color=colour
-            )
+            place = (0, 9 if mean == top else -16)
+            axes.annotate(f"{mean:.3f}", (count, mean), place, textcoords="offset points", ha="center", color=colour)
     axes.set_xscale("log")
     axes.set_xticks(COUNTS, [f"{count:,}" for count in COUNTS])
     axes.minorticks_off()
     axes.set(xlabel="training questions (log scale)", ylabel="drop in test loss\n(nats per answer token)", title=title)
-    axes.set_ylim(0, 1.2 * max(max(each) for each in drops))
+    axes.set_ylim(0, 1.2 * max(highest))
     axes.margins(x=0.08)
     axes.legend(frameon=False, loc="lower right")
     return figure
