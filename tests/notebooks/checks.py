@@ -41,11 +41,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert with_first[1] < with_first[4] < with_first[16]",
         "new-42": "assert 0.6 < with_rest[4] < 0.8",
-        "new-80h": "assert 0.7 < line[0.5] < 0.95 and line[0.25] > 0.4",
-        "new-98c": "assert all(random + 0.05 < found < dose for _, found, random, dose in first_results.values())\n"
-        "assert all(found < random - 0.03 for _, found, random, _ in rest_results.values())",
+        "new-80h": "assert 0.7 < recovery(scaled(0.5)) < 0.95 and recovery(scaled(0.25)) > 0.4",
+        "new-98c": "assert all(found > random + 0.05 for _, found, random in first_compared.values())\n"
+        "assert all(found < random - 0.03 for _, found, random in rest_compared.values())",
         "new-81": "assert lora_recovery > with_first[4]",
-        "new-83": "assert 0 < cosine(lora_update, first[4]) < 0.7",
+        "new-83": "assert recovery(longer) < lora_recovery",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -61,10 +61,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-07": "shown = [write(adapters['docstrings'], seed).count('\"\"\"') > 0 for seed in range(5)]\n"
         "assert sum(shown) > 3",
         "tasks-09b": "assert difference == 0",
-        "tasks-18": "assert difference < 1e-3",
-        "tasks-23": "def docstrings_in(layers):\n"
-        '    return sum(write(layers, seed).count(\'"""\') for seed in range(12))\n'
-        "assert docstrings_in(both) < docstrings_in(both_less_plain)",
+        "tasks-18": "assert own < 1e-3",
+        "tasks-23c": "both = with_docstring(add_up({'docstrings': 1, 'camelCase': 1}))\n"
+        "assert both < with_docstring(add_up({'docstrings': 1})) and both < with_docstring(add_up(weights))",
     },
     "08_clinic": {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",

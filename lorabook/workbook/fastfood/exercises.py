@@ -186,7 +186,7 @@ from lorabook.subspace.fastfood import fwht
 
 
 def fastfood_adjoint(w, B, Pi, G, d, c):
-    """P^T w for the projection P whose forward pass is
+    """P^T w, the adjoint (transpose) of the projection P whose forward pass is
 
         z = pad(theta, L); z = fwht(B * z); z = z[Pi]; z = fwht(G * z); return z[:D] / c
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, PURPLE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, PURPLE, SKY, VERMILION, new_figure
 
 
 def butterfly(x: Sequence[float]) -> Figure:
@@ -67,8 +67,8 @@ def accuracy_without(runs: Mapping[str, Mapping[str, Mapping[str, Sequence[float
         axes.fill_between(dimensions, low, high, color=colour, alpha=0.1, lw=0)
     for variant in ONE_OFF:
         means = [spread(of[variant]["test"])[1] for of in runs.values()]
-        label = "one factor off (five lines)" if variant == ONE_OFF[0] else "_"
-        axes.plot(dimensions, means, ":", color=BLUE, lw=1.3, label=label)
+        label = "any one factor off (five lines)" if variant == ONE_OFF[0] else "_"
+        axes.plot(dimensions, means, "-", color=SKY, lw=1.2, zorder=1.5, label=label)
     axes.axhline(0.1, color="black", lw=0.8, ls="--")
     axes.annotate(
         "guessing", (dimensions[-1], 0.1), xytext=(0, -12), textcoords="offset points", ha="right", fontsize=9

@@ -93,7 +93,7 @@ STATEMENTS = (
         "true",
         "18.9 million parameters for GPT-3; the fraction depends on shapes and rank",
         "07_many_tasks.ipynb",
-        "A hundred tasks on disk",
+        "A hundred copies, or one?",
     ),
     Statement(
         "LoRA is better than adapter layers.",

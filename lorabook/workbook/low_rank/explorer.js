@@ -2,16 +2,14 @@
 import { fixed } from "../kit/numbers.js";
 import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 
-const UPDATES = {
-  base: "nothing", truncated: "ΔW cut to rank r", LoRA: "LoRA trained at rank r", full: "all of ΔW",
-};
+const UPDATES = { truncated: "ΔW cut to rank r", LoRA: "LoRA trained at rank r", full: "all of ΔW" };
 const BARS = {
   truncated: ["ΔW cut to rank r", COLOUR.orange],
   scaled: ["ΔW, smaller dose", COLOUR.grey],
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
-const [LINES, LINE] = [14, 17]; // room for so many lines of the answer, and the height of one
+const [BEFORE, AFTER, LINE] = [3, 14, 17]; // room for so many lines of both answers, and the height of one
 
 /** The same as `shown` in explorer.py. */
 function shownRank({ r, update, question }, data) {
@@ -27,8 +25,8 @@ function shownRank({ r, update, question }, data) {
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],
-    update: update === "base" ? "Its answer before training:"
-      : `Its answer with ${UPDATES[update].replace("rank r", `rank ${r}`)} added to the weights:`,
+    before: data.answers.base[question],
+    update: `With ${UPDATES[update].replace("rank r", `rank ${r}`)} added to the weights:`,
     answer: said?.[question] || "(LoRA was not trained at this rank.)",
   };
 }
@@ -87,12 +85,22 @@ function drawRank(shown, width) {
 
   const start = Math.max(high, bottom) + 30;
   const most = Math.floor(width / (0.62 * 13));
-  drawn.push(text(0, start, wrapped(shown.question, most)[0], { "font-weight": 700 }), text(0, start + 22, shown.update, small));
-  const look = { "font-family": "monospace", "font-size": 13, "xml:space": "preserve" };
-  wrapped(shown.answer, most).slice(0, LINES).forEach((written, i) => {
-    drawn.push(text(0, start + 46 + LINE * i, written.replaceAll(" ", "\u00a0"), look));
-  });
-  return [drawn, start + 46 + LINE * LINES];
+  const second = start + 46 + LINE * BEFORE + 14; // where the answer with the update begins
+  drawn.push(text(0, start, wrapped(shown.question, most)[0], { "font-weight": 700 }));
+  drawn.push(...written("Before training:", shown.before, start + 22, BEFORE));
+  drawn.push(...written(shown.update, shown.answer, second, AFTER));
+  return [drawn, second + 24 + LINE * AFTER];
+
+  /** A heading in small letters, and below it the first lines of an answer. */
+  function written(heading, answer, y, lines) {
+    const look = { "font-family": "monospace", "font-size": 13, "xml:space": "preserve" };
+    const all = wrapped(answer, most);
+    const first = all.slice(0, lines).map((each, i) => (i === lines - 1 && all.length > lines ? `${each} …` : each));
+    return [
+      text(0, y, heading, small),
+      ...first.map((each, i) => text(0, y + 24 + LINE * i, each.replaceAll(" ", "\u00a0"), look)),
+    ];
+  }
 }
 
 export const explorer = { shown: shownRank, draw: drawRank };

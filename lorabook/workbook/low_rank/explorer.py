@@ -15,7 +15,6 @@ from lorabook.workbook.low_rank.svd import energy_kept, low_rank, spectrum
 
 RANKS = (1, 4, 16, 64)
 UPDATES = {  # what is added to SmolLM2's weights before it answers
-    "nothing": "base",
     "ΔW cut to rank r": "truncated",
     "LoRA trained at rank r": "LoRA",
     "all of ΔW": "full",
@@ -28,7 +27,7 @@ class RankState:
     """The rank, the update with which SmolLM2 answers, and the number of the question."""
 
     r: int = 1
-    update: str = "truncated"
+    update: str = "LoRA"
     question: int = 1
 
 
@@ -88,7 +87,7 @@ def answer(state: RankState) -> str | None:
 
 
 def shown(state: RankState) -> dict[str, Any]:
-    """The picture, the recoveries, and the answer with what it is the answer of."""
+    """The picture, the recoveries, the answer before training, and the answer with the update."""
     r, found, said = state.r, percentages(state.r), stored("low_rank", "answers")
     energy = stored("low_rank", "controls")["models"]["smollm2"]["full"]["runs"][0]["energy"][str(r)]
     trained = f", trained LoRA {found['LoRA']}%" if "LoRA" in found else ""
@@ -101,8 +100,7 @@ def shown(state: RankState) -> dict[str, Any]:
         "picture": said["pictures"][str(r)],
         "recovery": found,
         "question": said["questions"][state.question]["title"],
-        "update": f"Its answer with {name} added to the weights:"
-        if state.update != "base"
-        else "Its answer before training:",
+        "before": said["answers"]["base"][state.question],
+        "update": f"With {name} added to the weights:",
         "answer": answer(state) or "(LoRA was not trained at this rank.)",
     }

@@ -1,12 +1,12 @@
 """The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, ORANGE, VERMILION, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -53,41 +53,35 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-# A part's fraction of ΔW's energy, its recovery, and those of a random piece of ΔW and of ΔW scaled, of that energy.
-Compared = tuple[float, float, float, float]
+# A part's fraction of ΔW's energy, its recovery, and the recovery of a random piece of ΔW of that energy.
+Compared = tuple[float, float, float]
 
 
-def recovery_by_energy(
-    line: Mapping[float, float], first: Mapping[int, Compared], rest: Mapping[int, Compared], title: str
-) -> Figure:
-    """What parts of ΔW recover, beside ΔW scaled down and random pieces of it, over their energy.
+def recovery_by_energy(first: Mapping[int, Compared], rest: Mapping[int, Compared], title: str) -> Figure:
+    """What parts of ΔW recover over their energy, beside random pieces of it. All fractions are from 0 to 1.
 
     Args:
-        line: the recovery of c ΔW, by c, which has the fraction c² of ΔW's energy; all from 0 to 1.
         first: the first r terms, by r.
         rest: all but the first r terms.
         title: what to see.
     """
-    figure, axes = new_figure(7.0, 4.2)
-    compared = [*first.values(), *rest.values()]
-    ends = {c: found for c, found in line.items() if c in (0, 1)}
-    scaled = {c**2: found for c, found in line.items()} | {share: dose for share, _, _, dose in compared}
-    random = ends | {share: piece for share, _, piece, _ in compared}
-    for name, controls, look in (
-        ("a smaller dose of ΔW", scaled, {"marker": "o", "color": GREY, "lw": 2.5, "ms": 4}),
-        ("a random piece of ΔW", random, {"marker": "x", "color": BLUE, "lw": 1.2, "ls": ":"}),
-    ):
-        energies, found = zip(*sorted(controls.items()))
-        axes.plot([100 * e for e in energies], [100 * value for value in found], label=name, **look)
+    figure, axes = new_figure(7.0, 4.0)
+    random = sorted((share, piece) for share, _, piece in (*first.values(), *rest.values()))
+    axes.plot(*percent([(0, 0), *random, (1, 1)]), ":x", color=BLUE, lw=1.5, label="a random piece of ΔW")
     for name, parts, colour, marker, place in (
-        ("first r terms", first, ORANGE, "^", (8, -10)),
+        ("first r terms", first, ORANGE, "^", (-14, 8)),
         ("all but the first r", rest, VERMILION, "v", (9, -8)),
     ):
-        for r, (share, value, _, _) in parts.items():
-            axes.annotate(f"r = {r}", (100 * share, 100 * value), place, textcoords="offset points", color=colour,
-                          fontsize=9)  # fmt: skip
-        points = [(100 * share, 100 * value) for share, value, _, _ in sorted(parts.values())]
-        axes.plot(*zip(*points), "--", marker=marker, color=colour, lw=1.2, ms=9, label=name)
+        points = sorted((share, found) for share, found, _ in parts.values())
+        axes.plot(*percent(points), "--", marker=marker, color=colour, lw=1.2, ms=9, label=name)
+        for r, (share, found, _) in parts.items():
+            at = {"xytext": place, "textcoords": "offset points", "ha": "left" if place[0] > 0 else "right"}
+            axes.annotate(f"r = {r}", (100 * share, 100 * found), color=colour, fontsize=9, **at)
     axes.set(xlabel="energy (% of ΔW's)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")
     return figure
+
+
+def percent(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """x and y of fractions, in percent."""
+    return [100 * x for x, _ in points], [100 * y for _, y in points]

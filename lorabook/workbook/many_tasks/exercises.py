@@ -109,7 +109,8 @@ def swap_merged(weight, kept, old, new):
     kept: a copy of W0 in weight's dtype.
     old, new: (A, B, alpha) with A (r, k) and B (d, r), parameters in fp32.
 
-    After a hundred swaps, weight must equal a single fresh merge, bit for bit.
+    After a hundred swaps, weight must equal a single merge into W0, summed in fp32 and
+    rounded once, bit for bit.
     """
     raise NotImplementedError
 ''',

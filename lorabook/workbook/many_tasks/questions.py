@@ -21,3 +21,13 @@ def other_habits() -> Question:
         "hardly any hints",
         "Its training data has none.",
     )
+
+
+def minus_plain() -> Question:
+    """Of what subtracting the control does to docstrings."""
+    return Question(
+        "camelCase + docstrings writes a docstring in 42% of its functions. What if you subtract plain from that sum?",
+        ("fewer docstrings", "about as many", "far more docstrings"),
+        "far more docstrings",
+        "Plain learned to leave docstrings out, and subtracting it takes that away.",
+    )

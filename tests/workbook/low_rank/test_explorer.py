@@ -41,8 +41,9 @@ def test_every_state_shows_the_answer_of_its_update():
     said = ANSWERS["answers"]
     for r, update, question in product(RANKS, UPDATES.values(), range(len(ANSWERS["questions"]))):
         shown = rank.shown(RankState(r, update, question))
-        answers = said[update] if update in ("base", "full") else said[update].get(str(r))
+        answers = said[update] if update == "full" else said[update].get(str(r))
         assert shown["answer"] == (answers[question] if answers else "(LoRA was not trained at this rank.)")
+        assert shown["before"] == said["base"][question]
         assert shown["question"] == ANSWERS["questions"][question]["title"]
         assert f"rank {r}" in shown["title"].lower() and "rank r" not in shown["update"]
 
@@ -54,7 +55,7 @@ def test_what_is_said_of_a_state():
     assert f"recovers {found['truncated']}% of the improvement" in shown["readout"]
     assert f"with that energy, recovers {found['scaled']}%" in shown["readout"]
     assert shown["title"].endswith(f"trained LoRA {found['LoRA']}%")
-    assert shown["update"] == "Its answer with LoRA trained at rank 1 added to the weights:"
+    assert shown["update"] == "With LoRA trained at rank 1 added to the weights:"
 
 
 def test_answers_differ_with_the_update():
