@@ -1,7 +1,7 @@
 """What an adapter costs when the model answers: LoRA beside its weights, LoRA merged, bottleneck adapters, no adapter.
 
     python -m benchmarks.latency
-    python -m benchmarks.latency --output lorabook/assets/results/many_tasks/latency.json      what notebook 07 quotes
+    python -m benchmarks.latency --output lorabook/assets/results/many_tasks/latency.json    as more_adapters.md quotes
 
 Two models: pocket, and two blocks of StarCoderBase-1B's width with random weights. LoRA of rank 16 on every linear
 layer; bottleneck adapters of the width that trains about as many parameters. Timed are one forward pass of 128 tokens

@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 GLOSSARY, CHEAT_SHEET = ROOT / "notebooks" / "glossary.md", ROOT / "notebooks" / "cheat_sheet.md"
-MORE_MEMORY = ROOT / "notebooks" / "more_memory.md"
-PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY, MORE_MEMORY]  # what a reader gets
+MORE_MEMORY, MORE_ADAPTERS = ROOT / "notebooks" / "more_memory.md", ROOT / "notebooks" / "more_adapters.md"
+PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY, MORE_MEMORY, MORE_ADAPTERS]  # what a reader gets
 
 
 def cells(notebook: Path) -> list[dict]:
