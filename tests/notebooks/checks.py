@@ -41,9 +41,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert with_first[1] < with_first[4] < with_first[16]",
         "new-42": "assert 0.6 < with_rest[4] < 0.8",
-        "new-80h": "assert 0.7 < recovery(scaled(0.5)) < 0.95 and recovery(scaled(0.25)) > 0.4",
-        "new-98c": "assert all(found > random + 0.05 for _, found, random in first_compared.values())\n"
-        "assert all(found < random - 0.03 for _, found, random in rest_compared.values())",
+        "new-80h": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
+        "new-98": "assert with_first[16] > with_rest[16] + 0.3 and abs(first_energy[16] - 0.5) < 0.1\n"
+        "assert all(with_first[r] < recovery(scaled(first_energy[r] ** 0.5)) for r in first)",
         "new-81": "assert lora_recovery > with_first[4]",
         "new-83": "assert recovery(longer) < lora_recovery",
     },

@@ -53,35 +53,36 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-# A part's fraction of ΔW's energy, its recovery, and the recovery of a random piece of ΔW of that energy.
-Compared = tuple[float, float, float]
+Point = tuple[float, float]  # a part's fraction of ΔW's energy, and its recovery
 
 
-def recovery_by_energy(first: Mapping[int, Compared], rest: Mapping[int, Compared], title: str) -> Figure:
-    """What parts of ΔW recover over their energy, beside random pieces of it. All fractions are from 0 to 1.
+def recovery_by_energy(
+    scaled: Mapping[float, float], first: Mapping[int, Point], rest: Mapping[int, Point], title: str
+) -> Figure:
+    """What parts of ΔW recover over their energy, beside ΔW scaled down. All fractions are from 0 to 1.
 
     Args:
+        scaled: the recovery of c ΔW, by c, which has the fraction c² of ΔW's energy.
         first: the first r terms, by r.
         rest: all but the first r terms.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.0)
-    random = sorted((share, piece) for share, _, piece in (*first.values(), *rest.values()))
-    axes.plot(*percent([(0, 0), *random, (1, 1)]), ":x", color=BLUE, lw=1.5, label="a random piece of ΔW")
-    for name, parts, colour, marker, place in (
-        ("first r terms", first, ORANGE, "^", (-14, 8)),
-        ("all but the first r", rest, VERMILION, "v", (9, -8)),
+    axes.plot(*percent([(c**2, found) for c, found in sorted(scaled.items())]), "o-", color=BLUE, lw=2, ms=4,
+              label="ΔW scaled down")  # fmt: skip
+    for name, parts, colour, marker in (
+        ("first r terms", first, ORANGE, "^"),
+        ("all but the first r", rest, VERMILION, "v"),
     ):
-        points = sorted((share, found) for share, found, _ in parts.values())
-        axes.plot(*percent(points), "--", marker=marker, color=colour, lw=1.2, ms=9, label=name)
-        for r, (share, found, _) in parts.items():
-            at = {"xytext": place, "textcoords": "offset points", "ha": "left" if place[0] > 0 else "right"}
-            axes.annotate(f"r = {r}", (100 * share, 100 * found), color=colour, fontsize=9, **at)
+        axes.plot(*percent(sorted(parts.values())), "--", marker=marker, color=colour, lw=1.2, ms=9, label=name)
+        for r, (share, found) in parts.items():
+            place = (100 * share, 100 * found)
+            axes.annotate(f"r = {r}", place, (8, -10), textcoords="offset points", color=colour, fontsize=9)
     axes.set(xlabel="energy (% of ΔW's)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")
     return figure
 
 
-def percent(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def percent(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     """x and y of fractions, in percent."""
     return [100 * x for x, _ in points], [100 * y for _, y in points]

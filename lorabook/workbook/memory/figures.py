@@ -21,7 +21,7 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str,
     two are smoothed by medians, which leaves out what is there for a few operations only.
 
     Args:
-        parameters: if given, the first run's bytes per parameter are written before the optimizer step and at its peak.
+        parameters: if given, the first run's bytes per parameter are written where a phase begins and at its peak.
     """
     figure, axes = new_figure(8.2, 4.0)
     axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
@@ -48,9 +48,10 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str,
         if counted:
             axes.annotate("14 bytes + activations", (1, run.timeline["forward"][-1] / GIB), (-4, 6), ha="right",
                           textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
-            gradients = run.timeline["optimizer"][0]
-            axes.annotate(f"{gradients / parameters:.0f} bytes per parameter", (2, gradients / GIB), (6, -14),
-                          textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
+            for at, phase in ((0, "forward"), (2, "optimizer")):
+                alive = run.timeline[phase][0]
+                axes.annotate(f"{alive / parameters:.0f} bytes per parameter", (at, alive / GIB), (6, -14),
+                              textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
     for border in (1, 2):
         axes.axvline(border, color=GREY, lw=0.8, zorder=0)
     axes.set_xticks([0.5, 1.5, 2.5], list(phases.values()))

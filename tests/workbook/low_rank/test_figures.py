@@ -41,12 +41,12 @@ def test_approximations_show_the_matrices_on_one_scale():
     assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
 
 
-def test_parts_and_random_pieces_lie_at_their_energy():
-    first, rest = {4: (0.26, 0.72, 0.53), 1: (0.12, 0.44, 0.27)}, {4: (0.74, 0.71, 0.95)}
-    (axes,) = figures_04.recovery_by_energy(first, rest, "t").axes
+def test_parts_lie_at_their_energy_and_the_scaled_change_at_the_square_of_its_factor():
+    scaled, first, rest = {1: 1, 0: 0, 0.5: 0.81}, {4: (0.26, 0.72), 1: (0.12, 0.44)}, {4: (0.74, 0.71)}
+    (axes,) = figures_04.recovery_by_energy(scaled, first, rest, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
     assert drawn == {
-        "a random piece of ΔW": [[0, 0], [12, 27], [26, 53], [74, 95], [100, 100]],
+        "ΔW scaled down": [[0, 0], [25, 81], [100, 100]],
         "first r terms": [[12, 44], [26, 72]],
         "all but the first r": [[74, 71]],
     }
