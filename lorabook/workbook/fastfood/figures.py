@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, PURPLE, SKY, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, PURPLE, VERMILION, new_figure
 
 
 def butterfly(x: Sequence[float]) -> Figure:
@@ -49,14 +49,13 @@ VARIANTS = {  # of the stored result "fastfood/fastfood_factors": what a curve i
     "H": ("both Hs off", PURPLE, "D"),
     "GΠ": ("Π and G off", VERMILION, "v"),
 }
-ONE_OFF = ("B", "1", "Π", "G", "2")  # the variants with one factor switched off: "1" and "2" are the two Hs
 
 
 def accuracy_without(runs: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], title: str) -> Figure:
     """Test accuracy over d with factors switched off: the mean of all seeds, and their range.
 
     Args:
-        runs: by d, by variant of VARIANTS and ONE_OFF, the "test" accuracies.
+        runs: by d, by variant of VARIANTS, the "test" accuracies.
         title: what to see.
     """
     figure, axes = new_figure(7.8, 4.2)
@@ -65,10 +64,6 @@ def accuracy_without(runs: Mapping[str, Mapping[str, Mapping[str, Sequence[float
         low, mean, high = zip(*(spread(of[variant]["test"]) for of in runs.values()))
         axes.plot(dimensions, mean, marker + "-", color=colour, lw=1.8, ms=6, label=label)
         axes.fill_between(dimensions, low, high, color=colour, alpha=0.1, lw=0)
-    for variant in ONE_OFF:
-        means = [spread(of[variant]["test"])[1] for of in runs.values()]
-        label = "any one factor off (five lines)" if variant == ONE_OFF[0] else "_"
-        axes.plot(dimensions, means, "-", color=SKY, lw=1.2, zorder=1.5, label=label)
     axes.axhline(0.1, color="black", lw=0.8, ls="--")
     axes.annotate(
         "guessing", (dimensions[-1], 0.1), xytext=(0, -12), textcoords="offset points", ha="right", fontsize=9

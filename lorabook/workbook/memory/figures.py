@@ -14,14 +14,11 @@ GIB, SMALL = 2**30, 2**18
 WINDOWS = 60  # in which the memory of a phase is smoothed
 
 
-def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str, parameters: int = 0) -> Figure:
+def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str) -> Figure:
     """The bytes alive during a training step, a line for each dry run, its highest point marked; a GPU's memory.
 
     Forward pass, backward pass and optimizer step are drawn equally wide, and only what changes the memory. The first
     two are smoothed by medians, which leaves out what is there for a few operations only.
-
-    Args:
-        parameters: if given, the first run's bytes per parameter are written where a phase begins and at its peak.
     """
     figure, axes = new_figure(8.2, 4.0)
     axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
@@ -40,18 +37,9 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str,
         axes.plot(moments, alive_then, style, color=colour, lw=1.8, label=name, drawstyle="steps-post")
         highest = [moment for moment, value in zip(moments, alive_then) if value == max(alive_then)]
         peak, where = run.peak / GIB, highest[len(highest) // 2]
-        counted = parameters and colour == VERMILION  # the first run
-        bytes_each = f" = {run.peak / parameters:.0f} bytes per parameter" if counted else ""
         axes.plot(where, peak, "o", color=colour, ms=6)
-        axes.annotate(f"{peak:.1f} GiB{bytes_each}", (where, peak), (0, 6), ha="center", textcoords="offset points",
+        axes.annotate(f"{peak:.1f} GiB", (where, peak), (0, 6), ha="center", textcoords="offset points",
                       color=colour, fontweight="bold")  # fmt: skip
-        if counted:
-            axes.annotate("14 bytes + activations", (1, run.timeline["forward"][-1] / GIB), (-4, 6), ha="right",
-                          textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
-            for at, phase in ((0, "forward"), (2, "optimizer")):
-                alive = run.timeline[phase][0]
-                axes.annotate(f"{alive / parameters:.0f} bytes per parameter", (at, alive / GIB), (6, -14),
-                              textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
     for border in (1, 2):
         axes.axvline(border, color=GREY, lw=0.8, zorder=0)
     axes.set_xticks([0.5, 1.5, 2.5], list(phases.values()))

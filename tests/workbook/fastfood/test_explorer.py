@@ -40,8 +40,10 @@ def test_with_nothing_between_the_two_transforms_the_spike_comes_back_64_times_a
 
 
 def test_entries_are_counted_at_the_state_s_step():
-    become = "one entry", "one entry", *["64 entries of one size"] * 2, *["64 entries of 64 different sizes"] * 2
-    for step, (count, entries) in enumerate(zip((1, 1, 64, 64, 64, 64), become)):
+    kinds = ["one size"] * 4 + ["64 different sizes"] * 2
+    for step, (count, kind) in enumerate(zip((1, 1, 64, 64, 64, 64), kinds)):
         found = fastfood.shown(FastfoodState(step=step))
-        assert found["title"].endswith(f" has become {entries}") and found["step"] == step
+        become = "has become one entry" if count == 1 else "is spread over 64 positions"
+        assert found["title"].endswith(f"the spike at 22 {become}") and found["step"] == step
+        assert found["readout"].endswith(f"{count} of 64 entries are not zero, with {kind}.")
         assert sum(value != 0 for value in found["stages"][step]) == count

@@ -5,7 +5,7 @@ import torch
 from matplotlib.colors import to_hex
 from scipy.linalg import hadamard
 
-from lorabook.workbook.fastfood.figures import ONE_OFF, VARIANTS, accuracy_without, butterfly, spread
+from lorabook.workbook.fastfood.figures import VARIANTS, accuracy_without, butterfly, spread
 from lorabook.workbook.kit.figures import BLUE, VERMILION
 
 
@@ -38,15 +38,12 @@ def test_the_butterfly_writes_every_number():
 
 def test_accuracy_without_a_factor_is_the_mean_and_the_range_of_its_seeds():
     def of(low):
-        return {variant: {"test": [low, low + 0.2]} for variant in (*VARIANTS, *ONE_OFF)}
+        return {variant: {"test": [low, low + 0.2]} for variant in VARIANTS}
 
     (axes,) = accuracy_without({"16": of(0.1), "64": of(0.5)}, "see").axes
     lines = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines() if line.get_linestyle() == "-"}
-    one_off = "any one factor off (five lines)"
-    assert lines.keys() == {label for label, _, _ in VARIANTS.values()} | {one_off, "_"}
+    assert lines.keys() == {label for label, _, _ in VARIANTS.values()}
     assert lines["both Hs off"] == pytest.approx([0.2, 0.6])
-    thin = [list(line.get_ydata()) for line in axes.get_lines() if line.get_label() in (one_off, "_")]
-    assert thin == [pytest.approx([0.2, 0.6])] * 5
     edges = axes.collections[0].get_paths()[0].vertices
     assert (edges[:, 1].min(), edges[:, 1].max()) == pytest.approx((0.1, 0.7))
 
