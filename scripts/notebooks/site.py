@@ -32,6 +32,7 @@ CONTENTS = """
 cheat_sheet
 glossary
 more_memory
+more_rank
 more_adapters
 The library <api/lorabook>
 ```

@@ -7,8 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 GLOSSARY, CHEAT_SHEET = ROOT / "notebooks" / "glossary.md", ROOT / "notebooks" / "cheat_sheet.md"
-MORE_MEMORY, MORE_ADAPTERS = ROOT / "notebooks" / "more_memory.md", ROOT / "notebooks" / "more_adapters.md"
-PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY, MORE_MEMORY, MORE_ADAPTERS]  # what a reader gets
+MORE_MEMORY, MORE_RANK, MORE_ADAPTERS = (
+    ROOT / "notebooks" / f"more_{name}.md" for name in ("memory", "rank", "adapters")
+)
+PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY, MORE_MEMORY, MORE_RANK, MORE_ADAPTERS]  # what a reader gets
 
 
 def cells(notebook: Path) -> list[dict]:
@@ -31,3 +33,9 @@ def plain(markdown: str) -> str:
     """A line of Markdown without links, code marks and emphasis."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
     return re.sub(r"[`*]", "", text)
+
+
+def table(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading of a Markdown page, without the table's head."""
+    section = page.read_text("utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
+    return [row.strip("| ").split(" | ") for row in re.findall(r"^\|.*\|$", section, re.MULTILINE)[2:]]

@@ -1,16 +1,8 @@
 """The page "More on many adapters": its tables are the stored results."""
 
-import re
-
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.many_tasks.tasks import TASKS, stored_losses
-from tests.kit.notebooks import MORE_ADAPTERS
-
-
-def rows(heading: str) -> list[list[str]]:
-    """The rows of the first table below a heading, without the table's head."""
-    section = MORE_ADAPTERS.read_text("utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
-    return [row.strip("| ").split(" | ") for row in re.findall(r"^\|.*\|$", section, re.MULTILINE)[2:]]
+from tests.kit.notebooks import MORE_ADAPTERS, table
 
 
 def test_the_times_are_the_medians_of_writing_on_a_cpu():
@@ -20,10 +12,12 @@ def test_the_times_are_the_medians_of_writing_on_a_cpu():
         for row in run["rows"]
         if run["device"] == "cpu" and row["what"] == "generate"
     ]
-    assert rows("What a separate adapter costs") == expected and len(expected) == 4
+    assert table(MORE_ADAPTERS, "What a separate adapter costs") == expected and len(expected) == 4
 
 
 def test_the_losses_are_those_of_each_adapter_on_each_task():
     losses = stored_losses()
     found = {"none": losses.base, **losses.table()}
-    assert rows("The wrong adapter") == [[name, *(f"{of[task]:.2f}" for task in TASKS)] for name, of in found.items()]
+    assert table(MORE_ADAPTERS, "The wrong adapter") == [
+        [name, *(f"{of[task]:.2f}" for task in TASKS)] for name, of in found.items()
+    ]

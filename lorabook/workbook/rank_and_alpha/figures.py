@@ -1,8 +1,6 @@
-"""The figures of notebook 03: learning rates, recovery by rank, forgetting."""
+"""The figures of notebook 03: learning rates, and recovery by rank."""
 
 from collections.abc import Mapping
-from statistics import fmean
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -78,30 +76,4 @@ def recovery_by_rank(lines: Mapping[str, Mapping[int, float]], title: str) -> Fi
     axes.annotate("full fine-tuning", (ranks[0], 1), (0, 4), textcoords="offset points", fontsize=9)
     axes.set(xlabel="rank r (log scale)", ylabel="recovery", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    return figure
-
-
-def forgetting(methods: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
-    """What a method loses on Python source over what it gains on answers, along its learning rates up to the best.
-
-    Args:
-        methods: of the stored result "rank_and_alpha/forgetting": the best rate and the runs of every method. Marks
-            are means over seeds, the larger the higher the rate.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.6, 3.8)
-    for name, found in methods.items():
-        colour, marker = LOOKS[name]
-        rates = sorted({run["lr"] for run in found["runs"] if run["lr"] <= found["best"]})
-        runs = [[run for run in found["runs"] if run["lr"] == lr] for lr in rates]
-        gains, lost = ([fmean(run[key] for run in group) for group in runs] for key in ("gain", "source"))
-        axes.plot(gains, lost, "-", color=colour, lw=1.4, label=name)
-        for gain, loss, size in zip(gains, lost, (3, 6, 9)):
-            axes.plot([gain], [loss], marker, color=colour, ms=size)
-        left = name == "r = 16"  # full fine-tuning's best is on its right
-        axes.annotate(name, (gains[-1], lost[-1]), xytext=(-9 if left else 9, -4), color=colour,
-                      textcoords="offset points", ha="right" if left else "left")  # fmt: skip
-    axes.margins(x=0.12, y=0.12)
-    axes.set(xlabel="gain: drop in test loss on answers (nats per token)",
-             ylabel="forgetting: increase in loss\non Python source (nats per token)", title=title)  # fmt: skip
     return figure

@@ -1,7 +1,5 @@
 """The figures and its stored runs: the numbers given are the numbers drawn, and asked for by name."""
 
-import numpy as np
-
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 from lorabook.workbook.rank_and_alpha import figures as figures_03
@@ -33,14 +31,3 @@ def test_tuned_runs_are_those_of_the_stored_result():
     ]
     for name, run in runs.items():
         assert len(run.losses) == 3 and ("embedding at" in name or run.rates[run.lr] == min(run.rates.values())), name
-
-
-def test_forgetting_is_drawn_over_gain_up_to_the_best_rate():
-    def one(lr, seed, gain, source):
-        return {"lr": lr, "seed": seed, "gain": gain, "source": source}
-
-    runs = [one(2e-3, 0, 0.3, 0.2), one(2e-3, 1, 0.5, 0.4), one(1e-3, 0, 0.1, 0.05), one(4e-3, 0, 0.2, 0.9)]
-    (axes,) = figures_03.forgetting({"full": {"best": 2e-3, "runs": runs}}, "see").axes
-    line = next(line for line in axes.get_lines() if line.get_label() == "full")
-    assert np.allclose(line.get_xdata(), [0.1, 0.4]) and np.allclose(line.get_ydata(), [0.05, 0.3])
-    assert [text.get_text() for text in axes.texts] == ["full"]
