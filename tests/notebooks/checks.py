@@ -63,8 +63,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert sum(shown) > 3",
         "tasks-09b": "assert difference == 0",
         "tasks-18": "assert own < 1e-3",
-        "tasks-23c": "both = with_docstring(add_up({'docstrings': 1, 'camelCase': 1}))\n"
-        "assert both < with_docstring(add_up({'docstrings': 1})) and both < with_docstring(add_up(weights))",
+        "tasks-23p": "alone, both = count(adapters['docstrings']), count(add_up({'docstrings': 1, 'camelCase': 1}))\n"
+        "assert both[0] < alone[0] - 10 and both[1] < alone[1] - 10",
+        "tasks-23s": "assert count(add_up(weights))[0] > both[0] + 10\n"
+        "assert count(add_up({'plain': -1}))[0] > count(base)[0]",
     },
     "08_clinic": {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",

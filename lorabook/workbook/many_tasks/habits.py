@@ -1,4 +1,4 @@
-"""How often the stored adapters of the pocket model show each habit, one by one or added up."""
+"""How often the stored adapters of the pocket model show each habit."""
 
 from lorabook.workbook.kit.stored import stored
 
@@ -13,13 +13,6 @@ def stored_shares() -> dict[str, dict[str, float]]:
     counts = {name: [run["counts"] for run in runs] for name, runs in counts.items()}
     counts["plain"] = [run["+1 plain"] for run in stored("many_tasks", "style_sums")["runs"]]
     return {name: _shares(runs) for name, runs in counts.items()}
-
-
-def stored_sums() -> dict[str, dict[str, float]]:
-    """The same for the base and for sums of adapters, by names such as "camelCase + docstrings - plain"."""
-    runs = stored("many_tasks", "style_sums")["runs"]
-    named = {key: key.replace("+1", "+").replace("-1", "-").removeprefix("+ ") for key in runs[0]}
-    return {name: _shares([run[key] for run in runs]) for key, name in named.items()}
 
 
 def _shares(runs: list[dict[str, tuple[int, int]]]) -> dict[str, float]:

@@ -26,8 +26,8 @@ def other_habits() -> Question:
 def minus_plain() -> Question:
     """Of what subtracting the control does to docstrings."""
     return Question(
-        "camelCase + docstrings writes a docstring in 42% of its functions. What if you subtract plain from that sum?",
-        ("fewer docstrings", "about as many", "far more docstrings"),
-        "far more docstrings",
+        "You subtract plain from docstrings + camelCase. What happens to the docstrings?",
+        ("fewer", "about as many", "more"),
+        "more",
         "Plain learned to leave docstrings out, and subtracting it takes that away.",
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.many_tasks.habits import stored_shares, stored_sums
+from lorabook.workbook.many_tasks.habits import stored_shares
 
 
 def test_shares_are_the_counts_of_all_seeds():
@@ -23,11 +23,3 @@ def test_every_adapter_shows_its_habit_and_loses_the_base_s_others_as_the_contro
         assert adapter == "plain" or found[adapter][adapter] > 0.8
         for other in ("docstrings", "type hints"):
             assert adapter == other or found[adapter][other] < 0.05 < found["base"][other]
-
-
-def test_a_sum_loses_docstrings_to_what_the_control_has_too_and_regains_them_without_it():
-    shares = {name: of["docstrings"] for name, of in stored_sums().items()}
-    assert shares["docstrings + plain"] < shares["camelCase + docstrings"] < shares["docstrings"] / 2
-    assert shares["camelCase + docstrings - plain"] == pytest.approx(shares["docstrings"], abs=0.02)
-    assert shares["camelCase - plain"] == pytest.approx(shares["base"], abs=0.06)
-    assert shares["- plain"] > 0.8
