@@ -35,9 +35,9 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   const present = stages[step].map(Math.abs).filter((value) => value > 1e-6);
   const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
   const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
-  const become = present.length === 1 ? "has become one entry" : `is spread over ${present.length} positions`;
+  const entries = present.length === 1 ? "one entry" : `${present.length} entries of ${kinds}`;
   return {
-    title: `After ${data.steps[step]}, the spike at ${spike} ${become}`,
+    title: `The spike at ${spike}, up to ${data.steps[step]}: ${entries}`,
     readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
     stages: stages.map((stage) => stage.map((value) => value + 0)), // no negative zero
     on: [true, B, H, Pi, G, H],

@@ -76,9 +76,9 @@ def shown(state: FastfoodState) -> dict[str, Any]:
     sizes = len(torch.unique((present * 1e3).round()))
     where = next(name for name, step in STEPS.items() if step == state.step)
     kinds = "one size" if sizes == 1 else f"{sizes} different sizes"
-    become = "has become one entry" if len(present) == 1 else f"is spread over {len(present)} positions"
+    entries = "one entry" if len(present) == 1 else f"{len(present)} entries of {kinds}"
     return {
-        "title": f"After {where}, the spike at {state.spike} {become}",
+        "title": f"The spike at {state.spike}, up to {where}: {entries}",
         "readout": f"After {where}: {len(present)} of {L} entries are not zero, with {kinds}.",
         "stages": [stage.tolist() for stage in found],
         "on": [True, state.B, state.H, state.Pi, state.G, state.H],

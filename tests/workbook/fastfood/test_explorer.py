@@ -43,7 +43,7 @@ def test_entries_are_counted_at_the_state_s_step():
     kinds = ["one size"] * 4 + ["64 different sizes"] * 2
     for step, (count, kind) in enumerate(zip((1, 1, 64, 64, 64, 64), kinds)):
         found = fastfood.shown(FastfoodState(step=step))
-        become = "has become one entry" if count == 1 else "is spread over 64 positions"
-        assert found["title"].endswith(f"the spike at 22 {become}") and found["step"] == step
+        entries = "one entry" if count == 1 else f"64 entries of {kind}"
+        assert found["title"].endswith(f": {entries}") and found["step"] == step
         assert found["readout"].endswith(f"{count} of 64 entries are not zero, with {kind}.")
         assert sum(value != 0 for value in found["stages"][step]) == count
