@@ -46,7 +46,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "points = [*first_points.values(), *rest_points.values()]\n"
         "assert all(found < recovery(scaled(share**0.5)) for share, found in points)",
         "new-81": "assert lora_recovery > with_first[4]",
-        "new-83": "assert recovery(longer) < lora_recovery",
+        "new-83": "assert recovery(larger) < lora_recovery",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -66,7 +66,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-23p": "alone, both = count(adapters['docstrings']), count(add_up({'docstrings': 1, 'camelCase': 1}))\n"
         "assert both[0] < alone[0] - 10 and both[1] < alone[1] - 10",
         "tasks-23s": "assert count(add_up(weights))[0] > both[0] + 10\n"
-        "assert count(add_up({'plain': -1}))[0] > count(base)[0]",
+        "assert count(add_up({'plain': -1}))[0] > count(without_lora)[0]",
     },
     "08_clinic": {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",

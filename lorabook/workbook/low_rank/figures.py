@@ -64,7 +64,7 @@ def recovery_by_energy(
     Args:
         scaled: the recovery of c ΔW, by c, which has the fraction c² of ΔW's energy.
         first: the first r terms, by r.
-        rest: all but the first r terms.
+        rest: what is left of ΔW without them, by r.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.0)
@@ -72,7 +72,7 @@ def recovery_by_energy(
               label="ΔW shrunken")  # fmt: skip
     for name, parts, colour, marker in (
         ("first r terms", first, ORANGE, "^"),
-        ("all but the first r", rest, VERMILION, "v"),
+        ("the rest, without them", rest, VERMILION, "v"),
     ):
         axes.plot(*percent(sorted(parts.values())), "--", marker=marker, color=colour, lw=1.2, ms=9, label=name)
         for r, (share, found) in parts.items():

@@ -48,7 +48,7 @@ def test_parts_lie_at_their_energy_and_the_scaled_change_at_the_square_of_its_fa
     assert drawn == {
         "ΔW shrunken": [[0, 0], [25, 81], [100, 100]],
         "first r terms": [[12, 44], [26, 72]],
-        "all but the first r": [[74, 71]],
+        "the rest, without them": [[74, 71]],
     }
     named = [(text.get_text(), *np.round(text.xy, 6)) for text in axes.texts]
     assert named == [("r = 4", 26, 72), ("r = 1", 12, 44), ("r = 4", 74, 71)]
