@@ -43,8 +43,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-42": "assert 0.6 < with_rest[4] < 0.8",
         "new-80h": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
         "new-98": "assert with_first[16] > with_rest[16] + 0.3 and abs(first_points[16][0] - 0.5) < 0.1\n"
-        "points = [*first_points.values(), *rest_points.values()]\n"
-        "assert all(found < recovery(scaled(share**0.5)) for share, found in points)",
+        "compared = [*first_points.values(), *rest_points.values()]\n"
+        "assert all(found < recovery(scaled(share**0.5)) for share, found in compared)",
         "new-81": "assert lora_recovery > with_first[4]",
         "new-83": "assert recovery(larger) < lora_recovery",
     },

@@ -1,11 +1,10 @@
-"""The figures of notebook 06: the butterfly, and what a factor is worth."""
+"""The figure of notebook 06: the butterfly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, PURPLE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
 
 
 def butterfly(x: Sequence[float]) -> Figure:
@@ -41,42 +40,3 @@ def butterfly(x: Sequence[float]) -> Figure:
     axes.set(xlim=(-0.3, len(stages) - 0.7), ylim=(n - 0.4, -1.1))
     axes.set_title(f"{len(stages) - 1} rounds, {(len(stages) - 1) * n} additions: H x for {n} values")
     return figure
-
-
-VARIANTS = {  # of the stored result "fastfood/fastfood_factors": what a curve is called, its colour and marker
-    "": ("Fastfood, all factors on", BLUE, "o"),
-    "dense": ("dense P", "black", "x"),
-    "H": ("both Hs off", PURPLE, "D"),
-    "GΠ": ("Π and G off", VERMILION, "v"),
-}
-
-
-def accuracy_without(runs: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], title: str) -> Figure:
-    """Test accuracy over d with factors switched off: the mean of all seeds, and their range.
-
-    Args:
-        runs: by d, by variant of VARIANTS, the "test" accuracies.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.8, 4.2)
-    dimensions = [int(d) for d in runs]
-    for variant, (label, colour, marker) in VARIANTS.items():
-        low, mean, high = zip(*(spread(of[variant]["test"]) for of in runs.values()))
-        axes.plot(dimensions, mean, marker + "-", color=colour, lw=1.8, ms=6, label=label)
-        axes.fill_between(dimensions, low, high, color=colour, alpha=0.1, lw=0)
-    axes.axhline(0.1, color="black", lw=0.8, ls="--")
-    axes.annotate(
-        "guessing", (dimensions[-1], 0.1), xytext=(0, -12), textcoords="offset points", ha="right", fontsize=9
-    )
-    axes.set_xscale("log")
-    axes.set_xticks(dimensions, [f"{d:,}" for d in dimensions])
-    axes.minorticks_off()
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(xlabel="directions d (log scale)", ylabel="test accuracy", title=title, ylim=(0, 1.02))
-    axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 0.1))
-    return figure
-
-
-def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Least, mean and greatest."""
-    return min(values), sum(values) / len(values), max(values)

@@ -59,7 +59,7 @@ Point = tuple[float, float]  # a part's fraction of ΔW's energy, and its recove
 def recovery_by_energy(
     scaled: Mapping[float, float], first: Mapping[int, Point], rest: Mapping[int, Point], title: str
 ) -> Figure:
-    """What parts of ΔW recover over their energy, beside ΔW shrunken. All fractions are from 0 to 1.
+    """What parts of ΔW recover over their energy, beside ΔW scaled down. All fractions are from 0 to 1.
 
     Args:
         scaled: the recovery of c ΔW, by c, which has the fraction c² of ΔW's energy.
@@ -69,7 +69,7 @@ def recovery_by_energy(
     """
     figure, axes = new_figure(7.0, 4.0)
     axes.plot(*percent([(c**2, found) for c, found in sorted(scaled.items())]), "o-", color=BLUE, lw=2, ms=4,
-              label="ΔW shrunken")  # fmt: skip
+              label="ΔW scaled down")  # fmt: skip
     for name, parts, colour, marker in (
         ("first r terms", first, ORANGE, "^"),
         ("the rest, without them", rest, VERMILION, "v"),

@@ -3,7 +3,6 @@
 import math
 
 import torch
-import torch.nn.functional as F
 
 from lorabook.subspace import fastfood
 from tests.workbook.mistake_bank import Bank
@@ -181,63 +180,3 @@ def forward_once_more(w, B, Pi, G, d, c):
     z = fastfood.fwht(B * padded(w, len(B)))
     z = fastfood.fwht(G * z[Pi])
     return z[:d] / c
-
-
-# pad_theta
-
-
-@wrong("pad_theta", "in silence")
-def pad_crops(theta, L):
-    return F.pad(theta, (0, L - theta.shape[0]))
-
-
-@wrong("pad_theta", "longer than L through")
-def padding_of_at_least_zero(theta, L):
-    return F.pad(theta, (0, max(0, L - len(theta))))
-
-
-@wrong("pad_theta", "None")
-def nothing_returned(theta, L):
-    if len(theta) <= L:
-        return padded(theta, L)
-
-
-@wrong("pad_theta", "folded")
-def wrapped_around(theta, L):
-    out = torch.zeros(L)
-    for i, value in enumerate(theta):
-        out[i % L] += value
-    return out
-
-
-@wrong("pad_theta", "assert")
-def asserted(theta, L):
-    assert len(theta) <= L
-    return padded(theta, L)
-
-
-@wrong("pad_theta", "refused d = L")
-def strictly_less(theta, L):
-    if not len(theta) < L:
-        raise ValueError(f"theta has {len(theta)} numbers, at most L = 0 have a place.")
-    return padded(theta, L)
-
-
-@wrong("pad_theta", "in front")
-def zeros_first(theta, L):
-    if len(theta) > L:
-        raise ValueError("too long")
-    return torch.cat([torch.zeros(L - len(theta)), theta])
-
-
-@wrong("pad_theta", "above d")
-def power_of_two_above_d(theta, L):
-    n = 1
-    while n < len(theta):
-        n *= 2
-    return padded(theta, n)
-
-
-@wrong("pad_theta", "repeated")
-def tiled(theta, L):
-    return torch.stack([theta[i % len(theta)] for i in range(L)])

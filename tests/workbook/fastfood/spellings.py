@@ -116,36 +116,3 @@ def by_the_dense_matrix(w, B, Pi, G, d, c):
         z = fastfood.fwht(G * fastfood.fwht(B * z)[Pi])
         columns.append(z[: len(w)] / c)
     return torch.stack(columns) @ w
-
-
-# pad_theta
-
-
-@right("pad_theta")
-def joined_with_zeros(theta, L):
-    if theta.shape[0] > L:
-        raise ValueError("d is larger than L")
-    return torch.cat([theta, torch.zeros(L - len(theta), dtype=theta.dtype)])
-
-
-@right("pad_theta")
-def copied_into_zeros(theta, L):
-    if L - len(theta) < 0:
-        raise OverflowError(f"{len(theta)} numbers do not fit into {L}")
-    padded = theta.new_zeros(L)
-    padded[: len(theta)] = theta
-    return padded
-
-
-@right("pad_theta")
-def by_a_list(theta, L):
-    if theta.numel() > L:
-        raise RuntimeError("too long")
-    return torch.tensor([theta[i].item() if i < len(theta) else 0.0 for i in range(L)], dtype=theta.dtype)
-
-
-@right("pad_theta")
-def torch_itself_refuses(theta, L):
-    padded = torch.zeros(L, dtype=theta.dtype)
-    padded[torch.arange(len(theta))] = theta  # an IndexError where there is no place
-    return padded

@@ -8,7 +8,7 @@ from lorabook.subspace.fastfood import FastfoodProjection
 from lorabook.workbook.exercises import EXERCISES
 from tests.workbook.mistake_bank import load
 
-ANSWERS = {name: load(EXERCISES[name].solution) for name in ("fwht", "fastfood_adjoint", "pad_theta")}
+ANSWERS = {name: load(EXERCISES[name].solution) for name in ("fwht", "fastfood_adjoint")}
 
 
 @pytest.mark.parametrize("n", [1, 2, 8, 64])
@@ -25,9 +25,3 @@ def test_the_adjoint_is_the_gradient_of_the_projection(d, D):
     (expected,) = torch.autograd.grad(p(theta), theta, w)
     found = ANSWERS["fastfood_adjoint"](w, whole.B, whole.gather.long(), whole.G, d, whole.c)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_padding_keeps_what_fits_and_refuses_the_rest():
-    assert ANSWERS["pad_theta"](torch.ones(3), 4).tolist() == [1, 1, 1, 0]
-    with pytest.raises(ValueError, match=r"5 numbers.*L = 4"):
-        ANSWERS["pad_theta"](torch.ones(5), 4)

@@ -1,11 +1,10 @@
 """The figures: the numbers given are the numbers drawn."""
 
-import pytest
 import torch
 from matplotlib.colors import to_hex
 from scipy.linalg import hadamard
 
-from lorabook.workbook.fastfood.figures import VARIANTS, accuracy_without, butterfly, spread
+from lorabook.workbook.fastfood.figures import butterfly
 from lorabook.workbook.kit.figures import BLUE, VERMILION
 
 
@@ -34,19 +33,3 @@ def test_the_butterfly_writes_every_number():
     }
     expected = {(s, i): f"{v:g}".replace("-", "−") for s, numbers in enumerate(stages) for i, v in enumerate(numbers)}
     assert written == expected and "8 additions" in axes.get_title()
-
-
-def test_accuracy_without_a_factor_is_the_mean_and_the_range_of_its_seeds():
-    def of(low):
-        return {variant: {"test": [low, low + 0.2]} for variant in VARIANTS}
-
-    (axes,) = accuracy_without({"16": of(0.1), "64": of(0.5)}, "see").axes
-    lines = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines() if line.get_linestyle() == "-"}
-    assert lines.keys() == {label for label, _, _ in VARIANTS.values()}
-    assert lines["both Hs off"] == pytest.approx([0.2, 0.6])
-    edges = axes.collections[0].get_paths()[0].vertices
-    assert (edges[:, 1].min(), edges[:, 1].max()) == pytest.approx((0.1, 0.7))
-
-
-def test_spread_is_least_mean_and_greatest():
-    assert spread([3.0, 1.0, 5.0]) == (1, 3, 5)

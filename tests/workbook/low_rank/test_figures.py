@@ -46,7 +46,7 @@ def test_parts_lie_at_their_energy_and_the_scaled_change_at_the_square_of_its_fa
     (axes,) = figures_04.recovery_by_energy(scaled, first, rest, "t").axes
     drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
     assert drawn == {
-        "ΔW shrunken": [[0, 0], [25, 81], [100, 100]],
+        "ΔW scaled down": [[0, 0], [25, 81], [100, 100]],
         "first r terms": [[12, 44], [26, 72]],
         "the rest, without them": [[74, 71]],
     }
