@@ -1,9 +1,9 @@
 // The Fastfood explorer: a spike on its way through B, H, Π, G and H, with each factor to be switched off.
 import { general } from "../kit/numbers.js";
-import { COLOUR, line, text } from "../kit/svg.js";
+import { COLOUR, line, shape, text } from "../kit/svg.js";
 
 const STAGES = [
-  ["θ_d: a spike", COLOUR.grey],
+  ["θ_d: two spikes", COLOUR.grey],
   ["B: random signs", COLOUR.purple],
   ["H: mixes", COLOUR.blue],
   ["Π: shuffles", COLOUR.green],
@@ -23,7 +23,7 @@ function transformed(z) {
 
 /** The same as `shown` in explorer.py. */
 function shownFastfood({ spike, step, B, H, Pi, G }, data) {
-  const stages = [data.B.map((_, i) => Number(i === spike))];
+  const next = (spike + 1) % data.B.length;
   const factors = [
     B && ((z) => z.map((value, i) => value * data.B[i])),
     H && transformed,
@@ -31,22 +31,26 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
     G && ((z) => z.map((value, i) => value * data.G[i])),
     H && transformed,
   ];
-  for (const factor of factors) stages.push(factor ? factor(stages.at(-1)) : stages.at(-1));
+  const [stages, nextStages] = [spike, next].map((at) => {
+    const found = [data.B.map((_, i) => Number(i === at))];
+    for (const factor of factors) found.push(factor ? factor(found.at(-1)) : found.at(-1));
+    return found.map((stage) => stage.map((value) => value + 0)); // no negative zero
+  });
   const present = stages[step].map(Math.abs).filter((value) => value > 1e-6);
   const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
   const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
-  const entries = present.length === 1 ? "one entry" : `${present.length} entries of ${kinds}`;
   return {
-    title: `The spike at ${spike}, up to ${data.steps[step]}: ${entries}`,
+    title: `The spikes at ${spike} (bars) and ${next} (dots), up to ${data.steps[step]}`,
     readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
-    stages: stages.map((stage) => stage.map((value) => value + 0)), // no negative zero
+    stages,
+    next: nextStages,
     on: [true, B, H, Pi, G, H],
     step,
   };
 }
 
-/** A panel for each stage up to the state's step; the others are empty. */
-function drawFastfood({ stages, on, step }, width) {
+/** A panel for each stage up to the state's step, with bars for the spike and dots for the next; the others are empty. */
+function drawFastfood({ stages, next, on, step }, width) {
   const columns = width < 600 ? 2 : 3;
   const [wide, high, left] = [width / columns, 150, 52];
   const drawn = stages.flatMap((values, i) => {
@@ -59,12 +63,14 @@ function drawFastfood({ stages, on, step }, width) {
     parts.push(line(x0, middle, x0 + span, middle, COLOUR.rule));
     for (const at of [0, 32, 63]) parts.push(mark(x(at), top + high + 14, `${at}`, "middle"));
     if (i > step) return parts;
-    const most = Math.max(1e-9, ...values.map(Math.abs));
+    const most = Math.max(1e-9, ...[...values, ...next[i]].map(Math.abs));
     for (const [sign, at] of [["", -1], ["", 0], ["−", 1]]) {
       parts.push(mark(x0 - 5, middle + (at * high) / 2.2 + 4, at ? sign + general(most, 3) : "0", "end"));
     }
     values.forEach((value, at) => {
-      if (value) parts.push(line(x(at), middle, x(at), middle - (value / most) * (high / 2.2), colour, { "stroke-width": 2, "data-value": value }));
+      const height = (each) => middle - (each / most) * (high / 2.2);
+      if (value) parts.push(line(x(at), middle, x(at), height(value), colour, { "stroke-width": 2, "data-value": value }));
+      if (next[i][at]) parts.push(shape("circle", { cx: x(at), cy: height(next[i][at]), r: 1.7, fill: COLOUR.ink }));
     });
     return parts;
   });

@@ -1,6 +1,6 @@
 """The Fastfood explorer: a spike on its way through B, H, Π, G and H, with each factor to be switched off."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -36,7 +36,7 @@ PRESETS = {
 
 
 class FastfoodExplorer(Explorer):
-    """A spike, a step and switches → the vector after every factor of M = H G Π H B, for L = 64."""
+    """Two spikes, a step and switches → the vectors after every factor of M = H G Π H B, for L = 64."""
 
     def __init__(self) -> None:
         controls = {
@@ -69,18 +69,18 @@ def stages(state: FastfoodState) -> list[Tensor]:
 
 
 def shown(state: FastfoodState) -> dict[str, Any]:
-    """The vector at every stage; which factors are on; how many entries are not zero after the state's step."""
-    found = stages(state)
+    """The vector at every stage, and that of the next spike; which factors are on; how many entries are not zero."""
+    found, after = stages(state), replace(state, spike=(state.spike + 1) % L)
     present = found[state.step].abs()
     present = present[present > 1e-6]
     sizes = len(torch.unique((present * 1e3).round()))
     where = next(name for name, step in STEPS.items() if step == state.step)
     kinds = "one size" if sizes == 1 else f"{sizes} different sizes"
-    entries = "one entry" if len(present) == 1 else f"{len(present)} entries of {kinds}"
     return {
-        "title": f"The spike at {state.spike}, up to {where}: {entries}",
+        "title": f"The spikes at {state.spike} (bars) and {after.spike} (dots), up to {where}",
         "readout": f"After {where}: {len(present)} of {L} entries are not zero, with {kinds}.",
         "stages": [stage.tolist() for stage in found],
+        "next": [stage.tolist() for stage in stages(after)],
         "on": [True, state.B, state.H, state.Pi, state.G, state.H],
         "step": state.step,
     }
