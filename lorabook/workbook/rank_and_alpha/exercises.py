@@ -1,195 +1,113 @@
-"""The exercises of notebook 03: a budget of parameters, and the scaling when r changes."""
+"""The exercises of notebook 03: the rank that a budget pays for, and the scaling when r changes."""
 
 import math
-from functools import partial
 
 from lorabook.memory.families import shape_of
-from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 
 STARCODER, POCKET = shape_of("bigcode/starcoderbase-1b"), shape_of("pocket")
 
-# spread_budget
+# largest_rank
 
 
 def _kinds(shape):
-    return {m.name: (m.d, m.k) for m in shape.linears}, shape.layers
+    return [(m.d, m.k) for m in shape.linears], shape.layers
 
 
 BUDGETS = (
-    (*_kinds(STARCODER), 11_108_352),  # r = 16 on all four kinds, and nothing is left
+    (*_kinds(STARCODER), 11_108_352),  # r = 16, and nothing is left
     (*_kinds(STARCODER), 12_300_000),
-    (*_kinds(POCKET), 9_000),  # does not pay for all four
-    (*_kinds(POCKET), 5_000_000),  # pays for r = 342, where attn.c_proj breaks even at 128
+    (*_kinds(POCKET), 60_000),
+    (*_kinds(POCKET), 9_000),  # does not pay for r = 1
+    ([(1024, 256)], 4, 100_000),
 )
 
 
-def _choices(answer):
-    """What is chosen for every budget, the targets in alphabetical order."""
-
-    def choose(*case):
-        chosen = attempt(answer, *case)
-        if isinstance(chosen, (tuple, list)) and len(chosen) == 2 and isinstance(chosen[0], (tuple, list, set)):
-            return sorted(map(str, chosen[0])), chosen[1]
-        return chosen
-
-    return {
-        f"for {list(shapes.values())} in each of {blocks} blocks and a budget of {budget:,}": choose(
-            shapes, blocks, budget
-        )
-        for shapes, blocks, budget in BUDGETS
-    }
-
-
-def _cost(d, k):
-    return d + k
-
-
-def _break_even(d, k):
-    return d * k // (d + k)
-
-
-def _affordable(shapes, price, budget, sign=1):
-    """As many names as `budget` pays for, the cheapest first; with sign -1 the dearest."""
-    names, spent = [], 0
-    for name in sorted(shapes, key=lambda name: sign * price(*shapes[name])):
-        if spent + price(*shapes[name]) <= budget:
-            names.append(name)
-            spent += price(*shapes[name])
-    return names
-
-
-def _spread(choose=_affordable, cost=_cost, divide=lambda budget, cost: budget // cost, cap=_break_even, **changes):
+def _rank(divide=lambda budget, cost: budget // cost, cost=lambda d, k: d + k, blocks=None, least=0):
     """A right answer whose decisions can be changed one at a time."""
-    of, least, counted = changes.get("of", min), changes.get("least", 0), changes.get("blocks")
 
-    def answer(shapes, blocks, budget):
-        def price(d, k):
-            return cost(d, k) * (counted or blocks)
-
-        names = choose(shapes, price, budget)
-        r = divide(budget, sum(price(*shapes[name]) for name in names))
-        return names, max(least, min(r, of(cap(*shapes[name]) for name in names)))
+    def answer(shapes, in_model, budget):
+        per_rank = (blocks or in_model) * sum(cost(d, k) for d, k in shapes)
+        return max(least, divide(budget, per_rank))
 
     return answer
 
 
-def _no_cap(d, k):
-    return math.inf
+def _shared(shapes, blocks, budget):
+    """An equal share of the budget for each matrix of a block."""
+    return min(budget // len(shapes) // (blocks * (d + k)) for d, k in shapes)
 
 
-def _one(which):
-    """A choice of one kind of matrix alone."""
-    return lambda shapes, price, budget: [which(shapes, key=lambda name: price(*shapes[name]))]
-
-
-def _first(names, key):
-    return next(iter(names))
-
-
-def _all(shapes, price, budget):
-    return list(shapes)
-
-
-def _even_shares(shapes, blocks, budget):
-    names = _affordable(shapes, lambda d, k: blocks * (d + k), budget)
-    share = budget // len(names)
-    return names, min(min(share // (blocks * sum(shapes[n])), _break_even(*shapes[n])) for n in names)
-
-
-SPREAD_BUDGET = Exercise(
-    name="spread_budget",
-    task="The targets and the rank for a budget of trained parameters.",
+LARGEST_RANK = Exercise(
+    name="largest_rank",
+    task="The highest rank that a budget of trained parameters pays for.",
     stub='''\
-def spread_budget(shapes, blocks, budget):
-    """(targets, r) of LoRA with at most `budget` parameters.
+def largest_rank(shapes, blocks, budget):
+    """The largest r at which LoRA on these matrices trains at most `budget` parameters;
+    0 if even r = 1 is too much.
 
-    First take as many kinds of matrices as the budget can pay for at r = 1, starting
-    with the cheapest. Then raise r, the same for all, as far as the budget allows, and
-    as long as no A and B together are larger than their matrix.
-
-    shapes: (d, k) of every kind, such as {"attn.c_attn": (2304, 2048)}. Each block of
-    the model has one of each kind.
-    targets: a list of kinds, in any order.
+    shapes: (d, k) of each matrix in a block, such as [(2304, 2048), (2048, 2048)].
+    blocks: how many such blocks the model has.
     """
     raise NotImplementedError
 ''',
-    hint="Each 1 of rank costs d + k in every block. Add up that cost kind by kind, divide the budget by it, and look "
-    "at every target's break-even rank, d·k / (d + k).",
+    hint="Each 1 of rank costs d + k for every matrix, in every block. Add that up, and divide the budget by it.",
     solution="""\
-def spread_budget(shapes, blocks, budget):
-    targets, cost = [], 0  # cost: parameters trained at r = 1
-    for name, (d, k) in sorted(shapes.items(), key=lambda item: sum(item[1])):
-        if cost + blocks * (d + k) <= budget:
-            targets.append(name)
-            cost += blocks * (d + k)
-    break_even = min(d * k // (d + k) for d, k in (shapes[name] for name in targets))
-    return targets, min(budget // cost, break_even)
+def largest_rank(shapes, blocks, budget):
+    per_rank = blocks * sum(d + k for d, k in shapes)
+    return budget // per_rank
 """,
-    praise="breadth before rank, as in the paper's Table 5, and never past break-even.",
-    reference=_spread(),
-    probes=(_choices,),
+    praise="with 60,000 parameters, that's r = 4 on all linear layers of the pocket model.",
+    reference=_rank(),
+    probes=(
+        cases(
+            lambda shapes, blocks, budget: f"for {shapes} in each of {blocks} blocks and a budget of {budget:,}",
+            *BUDGETS,
+        ),
+    ),
     mistakes=(
-        Mistake(
-            "you put all rank on one kind of matrix. In the paper's Table 5 a small rank on all did better.",
-            tuple(_spread(_one(which), cap=cap) for which in (min, max, _first) for cap in (_break_even, _no_cap)),
-        ),
-        Mistake(
-            "you went past break-even: beyond d·k / (d + k), A and B hold more numbers than the matrix itself.",
-            (_spread(cap=_no_cap),),
-        ),
-        Mistake(
-            "you stopped at min(d, k), the largest rank there is. Break-even comes far earlier, at d·k / (d + k).",
-            (_spread(cap=min),),
-        ),
-        Mistake(
-            "you took the largest of the break-even ranks. All share one r, so the smallest decides.",
-            (_spread(of=max),),
-        ),
-        Mistake("you counted one block. Every block has a matrix of each kind.", (_spread(blocks=1),)),
+        Mistake("you counted one block. Every block has matrices of these shapes.", (_rank(blocks=1),)),
         Mistake(
             "you counted one factor. Each 1 of rank costs k numbers in A and d in B.",
-            (_spread(cost=lambda d, k: d), _spread(cost=lambda d, k: k)),
+            (_rank(cost=lambda d, k: d), _rank(cost=lambda d, k: k)),
         ),
         Mistake(
             "you took the matrices for square: A and B hold r (d + k) numbers, not 2·r·d.",
-            (_spread(cost=lambda d, k: 2 * d), _spread(cost=lambda d, k: 2 * k)),
+            (_rank(cost=lambda d, k: 2 * d), _rank(cost=lambda d, k: 2 * k)),
         ),
         Mistake(
             "you paid for dense matrices. LoRA of rank r trains r (d + k) numbers, not d·k.",
-            (_spread(_all, cost=lambda d, k: d * k), _spread(_all, cost=lambda d, k: d * k, least=1)),
+            (_rank(cost=lambda d, k: d * k),),
         ),
         Mistake(
             "you rounded up or to the nearest rank, which goes over the budget: round down.",
             (
-                _spread(divide=lambda budget, cost: math.ceil(budget / cost)),
-                _spread(divide=lambda budget, cost: round(budget / cost)),
-                _spread(divide=lambda budget, cost: budget // cost + 1),
+                _rank(lambda budget, cost: math.ceil(budget / cost)),
+                _rank(lambda budget, cost: round(budget / cost)),
+                _rank(lambda budget, cost: budget // cost + 1),
             ),
         ),
         Mistake(
-            "you gave a fraction. Ranks are whole numbers: round down.",
-            (_spread(divide=lambda budget, cost: budget / cost),),
+            "you gave a fraction. Ranks are whole numbers: round down.", (_rank(lambda budget, cost: budget / cost),)
+        ),
+        Mistake(
+            "r = 1 costs too much, too, if the budget doesn't pay for it. Then the answer is 0.", (_rank(least=1),)
         ),
         Mistake(
             "you took a power of two. Any whole rank will do.",
-            (_spread(divide=lambda budget, cost: 1 << (budget // cost).bit_length() - 1),),
+            (_rank(lambda budget, cost: 1 << (budget // cost).bit_length() - 1 if budget >= cost else 0),),
         ),
         Mistake(
             "you stayed below the budget. It may be spent to the last number.",
-            (_spread(divide=lambda budget, cost: (budget - 1) // cost),),
+            (_rank(lambda budget, cost: (budget - 1) // cost),),
         ),
         Mistake(
-            "you kept kinds that the budget does not pay for. r = 0 trains nothing, and r = 1 on all costs too much.",
-            (_spread(_all), _spread(_all, least=1)),
-        ),
-        Mistake("you took the dearest kinds first, so fewer of them fit.", (_spread(partial(_affordable, sign=-1)),)),
-        Mistake(
-            "you gave each kind an equal share. With one r for all, wide matrices cost more: add up the costs.",
-            (_even_shares,),
+            "you gave each matrix an equal share. With one r for all, wide matrices cost more: add up the costs.",
+            (_shared,),
         ),
         Mistake(
             "you took the budget for bytes. It is a number of parameters.",
-            tuple(lambda s, b, budget, n=n: _spread()(s, b, budget // n) for n in (2, 4)),
+            tuple(_rank(lambda budget, cost, n=n: budget // n // cost) for n in (2, 4)),
         ),
     ),
 )
@@ -300,4 +218,4 @@ def same_effect(alpha, r, new_r, rslora):
 )
 
 
-EXERCISES = (SPREAD_BUDGET, SAME_EFFECT)
+EXERCISES = (LARGEST_RANK, SAME_EFFECT)

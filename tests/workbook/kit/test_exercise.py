@@ -28,7 +28,7 @@ def test_every_exercise_has_its_place():
         "start": ["lora_size"],
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "memory": ["checkpointed_peak", "largest_batch"],
-        "rank_and_alpha": ["spread_budget", "same_effect"],
+        "rank_and_alpha": ["largest_rank", "same_effect"],
         "low_rank": ["truncation_error", "break_even"],
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint"],

@@ -7,148 +7,81 @@ from tests.workbook.mistake_bank import Bank
 bank = Bank()
 wrong = bank.wrong
 
-# spread_budget
+# largest_rank
 
 
-def cheapest(shapes, blocks, budget):
-    """The names that fit the budget, and what they cost at r = 1."""
-    targets, cost = [], 0
-    for name in sorted(shapes, key=lambda name: shapes[name][0] + shapes[name][1]):
-        more = blocks * (shapes[name][0] + shapes[name][1])
-        if cost + more <= budget:
-            targets, cost = [*targets, name], cost + more
-    return targets, cost
-
-
-def break_even(shapes, targets):
-    return min(d * k // (d + k) for d, k in map(shapes.get, targets))
-
-
-@wrong("spread_budget", "all rank on one kind")
-def first_kind_alone(shapes, blocks, budget):
-    name, (d, k) = next(iter(shapes.items()))
-    return [name], min(budget // (blocks * (d + k)), d * k // (d + k))
-
-
-@wrong("spread_budget", "all rank on one kind")
-def widest_kind_alone_and_no_limit(shapes, blocks, budget):
-    name = max(shapes, key=lambda n: sum(shapes[n]))
-    return (name,), budget // blocks // sum(shapes[name])
-
-
-@wrong("spread_budget", "past break-even")
-def no_limit(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, blocks, budget)
-    return targets, budget // cost
-
-
-@wrong("spread_budget", "you stopped at min(d, k)")
-def full_rank_as_the_limit(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, blocks, budget)
-    return targets, min([budget // cost, *(side for t in targets for side in shapes[t])])
-
-
-@wrong("spread_budget", "the largest of the break-even ranks")
-def limit_of_the_largest(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, blocks, budget)
-    return targets, min(budget // cost, max(break_even(shapes, [t]) for t in targets))
-
-
-@wrong("spread_budget", "counted one block")
+@wrong("largest_rank", "counted one block")
 def one_block(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, 1, budget)
-    return targets, min(budget // cost, break_even(shapes, targets))
+    return budget // sum(d + k for d, k in shapes)
 
 
-@wrong("spread_budget", "one factor")
+@wrong("largest_rank", "one factor")
 def a_alone(shapes, blocks, budget):
-    targets, spent = [], 0
-    for name, (_, k) in sorted(shapes.items(), key=lambda item: item[1][1]):
-        if spent + k * blocks <= budget:
-            targets.append(name)
-            spent += k * blocks
-    return targets, min(budget // spent, break_even(shapes, targets))
+    per_rank = 0
+    for _, k in shapes:
+        per_rank += k * blocks
+    return budget // per_rank
 
 
-@wrong("spread_budget", "for square")
+@wrong("largest_rank", "for square")
 def twice_d(shapes, blocks, budget):
-    targets, cost = [], 0
-    for name, (d, _) in sorted(shapes.items(), key=lambda item: 2 * item[1][0]):
-        if cost + 2 * d * blocks <= budget:
-            targets.append(name)
-            cost += 2 * d * blocks
-    return targets, min(int(budget / cost), break_even(shapes, targets))
+    return int(budget / (blocks * sum(2 * d for d, _ in shapes)))
 
 
-@wrong("spread_budget", "dense matrices")
+@wrong("largest_rank", "dense matrices")
 def dense(shapes, blocks, budget):
-    return list(shapes), budget // sum(blocks * d * k for d, k in shapes.values())
+    return budget // (blocks * sum(math.prod(shape) for shape in shapes))
 
 
-@wrong("spread_budget", "rounded up")
+@wrong("largest_rank", "rounded up")
 def rounded_up(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, blocks, budget)
-    return targets, min(math.ceil(budget / cost), break_even(shapes, targets))
+    return math.ceil(budget / blocks / sum(map(sum, shapes)))
 
 
-@wrong("spread_budget", "you gave a fraction")
-def not_rounded(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, blocks, budget)
-    return targets, min(budget / cost, break_even(shapes, targets))
-
-
-@wrong("spread_budget", "a power of two")
-def power_of_two(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, blocks, budget)
-    r = 1
-    while 2 * r * cost <= budget:
-        r *= 2
-    return targets, min(r, break_even(shapes, targets))
-
-
-@wrong("spread_budget", "below the budget")
-def strictly_below(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, blocks, budget)
-    r = 1
-    while (r + 1) * cost < budget and r < break_even(shapes, targets):
+@wrong("largest_rank", "rounded up")
+def the_first_that_is_too_much(shapes, blocks, budget):
+    r = 0
+    while r * blocks * sum(map(sum, shapes)) <= budget:
         r += 1
-    return targets, r
+    return r
 
 
-@wrong("spread_budget", "does not pay for")
-def all_kinds_always(shapes, blocks, budget):
-    r = budget // (blocks * sum(d + k for d, k in shapes.values()))
-    return [*shapes], min(r, break_even(shapes, shapes))
+@wrong("largest_rank", "you gave a fraction")
+def not_rounded(shapes, blocks, budget):
+    return budget / (blocks * sum(map(sum, shapes)))
 
 
-@wrong("spread_budget", "does not pay for")
-def all_kinds_at_least_rank_1(shapes, blocks, budget):
-    r = budget // (blocks * sum(d + k for d, k in shapes.values()))
-    return [*shapes], max(1, min(r, break_even(shapes, shapes)))
+@wrong("largest_rank", "the answer is 0")
+def at_least_rank_1(shapes, blocks, budget):
+    r = 1
+    while (r + 1) * blocks * sum(map(sum, shapes)) <= budget:
+        r += 1
+    return r
 
 
-@wrong("spread_budget", "the dearest kinds first")
-def dearest_first(shapes, blocks, budget):
-    targets, cost = [], 0
-    for name, (d, k) in sorted(shapes.items(), key=lambda item: sum(item[1]), reverse=True):
-        if cost + blocks * (d + k) <= budget:
-            targets.append(name)
-            cost += blocks * (d + k)
-    return targets, min(budget // cost, break_even(shapes, targets))
+@wrong("largest_rank", "a power of two")
+def power_of_two(shapes, blocks, budget):
+    per_rank = blocks * sum(map(sum, shapes))
+    return max([r for r in (1, 2, 4, 8, 16, 32, 64) if r * per_rank <= budget], default=0)
 
 
-@wrong("spread_budget", "an equal share")
+@wrong("largest_rank", "below the budget")
+def strictly_below(shapes, blocks, budget):
+    per_rank, r = blocks * sum(map(sum, shapes)), 0
+    while (r + 1) * per_rank < budget:
+        r += 1
+    return r
+
+
+@wrong("largest_rank", "an equal share")
 def equal_shares(shapes, blocks, budget):
-    targets, _ = cheapest(shapes, blocks, budget)
-    share = budget // len(targets)
-    ranks = [share // (blocks * (shapes[t][0] + shapes[t][1])) for t in targets]
-    return targets, min(*ranks, break_even(shapes, targets))
+    share = budget // (blocks * len(shapes))
+    return min(share // (d + k) for d, k in shapes)
 
 
-@wrong("spread_budget", "for bytes")
+@wrong("largest_rank", "for bytes")
 def budget_in_bytes(shapes, blocks, budget):
-    targets, cost = cheapest(shapes, 4 * blocks, budget)
-    return targets, min(budget // cost, break_even(shapes, targets))
+    return budget // (4 * blocks * sum(map(sum, shapes)))
 
 
 # same_effect

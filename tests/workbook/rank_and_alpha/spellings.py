@@ -11,43 +11,23 @@ spellings = Spellings()
 right, add = spellings.right, spellings.add
 
 
-# spread_budget
+# largest_rank
+
+add("largest_rank", "NumPy", lambda shapes, blocks, budget: budget // (blocks * np.array(shapes).sum()))
+add("largest_rank", "floor", lambda shapes, blocks, budget: math.floor(budget / (blocks * sum(sum(s) for s in shapes))))
 
 
-@right("spread_budget")
-def as_many_as_fit(shapes, blocks, budget):
-    cheapest = sorted(shapes, key=lambda name: shapes[name][0] + shapes[name][1])
-    targets = []
-    for name in cheapest:
-        if blocks * sum(sum(shapes[t]) for t in [*targets, name]) > budget:
-            break
-        targets.append(name)
-    at_rank_1 = blocks * sum(sum(shapes[t]) for t in targets)
-    return targets, min(budget // at_rank_1, *(d * k // (d + k) for d, k in map(shapes.get, targets)), 10**9)
-
-
-@right("spread_budget")
-def rank_raised_step_by_step(shapes, blocks, budget):
-    def cost(names, r):
-        return blocks * sum(r * (shapes[n][0] + shapes[n][1]) for n in names)
-
-    chosen = []
-    for n in sorted(shapes, key=lambda n: sum(shapes[n])):
-        if cost([*chosen, n], 1) <= budget:
-            chosen.append(n)
-    r = 1
-    while cost(chosen, r + 1) <= budget and all((r + 1) * sum(shapes[n]) <= math.prod(shapes[n]) for n in chosen):
+@right("largest_rank")
+def raised_step_by_step(shapes, blocks, budget):
+    r = 0
+    while blocks * sum((r + 1) * d + (r + 1) * k for d, k in shapes) <= budget:
         r += 1
-    return tuple(reversed(chosen)), r
+    return r
 
 
-@right("spread_budget")
-def by_running_sums(shapes, blocks, budget):
-    names = sorted(shapes, key=lambda n: sum(shapes[n]))
-    costs = np.cumsum([blocks * sum(shapes[n]) for n in names])
-    count = int((costs <= budget).sum())
-    limits = [np.prod(shapes[n]) // sum(shapes[n]) for n in names[:count]]
-    return names[:count], min(budget // costs[count - 1], min(limits))
+@right("largest_rank")
+def per_block(shapes, blocks, budget):
+    return (budget // blocks) // sum(d + k for d, k in shapes)
 
 
 # same_effect
