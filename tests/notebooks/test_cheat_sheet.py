@@ -28,7 +28,7 @@ def test_the_rules_are_those_of_notebook_03():
     for words in (
         "all linear layers, or just the MLP",
         "eave out the embeddings and the output layer",
-        "leave it there when you change r",
+        "don't change it with r",
     ):
         assert words in rule and words in sheet
 
