@@ -33,7 +33,7 @@ def states(explorer: Explorer) -> Iterator:
 @pytest.mark.parametrize("explorer", every_explorer(), ids=lambda explorer: type(explorer).__name__)
 def test_the_module_shows_what_python_does(explorer):
     asked = list(states(explorer))
-    assert len(set(asked)) >= 40 and explorer.default in asked
+    assert len(set(asked)) >= 36 and explorer.default in asked  # all of the smallest explorer
     assert list(differences(explorer, asked)) == []
 
 
