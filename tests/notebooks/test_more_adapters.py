@@ -21,3 +21,16 @@ def test_the_losses_are_those_of_each_adapter_on_each_task():
     assert table(MORE_ADAPTERS, "The wrong adapter") == [
         [name, *(f"{of[task]:.2f}" for task in TASKS)] for name, of in found.items()
     ]
+
+
+def test_the_sums_are_the_shares_over_all_seeds():
+    runs = stored("many_tasks", "style_sums")["runs"]
+    found = {}
+    for name in runs[0]:
+        row = [name.replace("+1 ", "+ ").replace("-1 ", "− ").removeprefix("+ ")]
+        for habit in ("docstrings", "camelCase"):
+            shown, chances = (sum(run[name][habit][i] for run in runs) for i in (0, 1))
+            row.append(f"{shown / chances:.0%}")
+        found[row[0]] = row
+    rows = table(MORE_ADAPTERS, "Sums of adapters")
+    assert rows == [found[row[0]] for row in rows] and len(rows) == len(found)

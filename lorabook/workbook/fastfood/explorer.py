@@ -70,17 +70,17 @@ def stages(state: FastfoodState) -> list[Tensor]:
 
 def shown(state: FastfoodState) -> dict[str, Any]:
     """The vector at every stage, and that of the next spike; which factors are on; how many entries are not zero."""
-    found, after = stages(state), replace(state, spike=(state.spike + 1) % L)
+    found, neighbour = stages(state), replace(state, spike=(state.spike + 1) % L)
     present = found[state.step].abs()
     present = present[present > 1e-6]
     sizes = len(torch.unique((present * 1e3).round()))
     where = next(name for name, step in STEPS.items() if step == state.step)
     kinds = "one size" if sizes == 1 else f"{sizes} different sizes"
     return {
-        "title": f"The spikes at {state.spike} (bars) and {after.spike} (dots), up to {where}",
+        "title": f"The spikes at {state.spike} (bars) and {neighbour.spike} (dots), up to {where}",
         "readout": f"After {where}: {len(present)} of {L} entries are not zero, with {kinds}.",
         "stages": [stage.tolist() for stage in found],
-        "next": [stage.tolist() for stage in stages(after)],
+        "next": [stage.tolist() for stage in stages(neighbour)],
         "on": [True, state.B, state.H, state.Pi, state.G, state.H],
         "step": state.step,
     }

@@ -1,6 +1,6 @@
 """The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from matplotlib.figure import Figure
@@ -68,21 +68,18 @@ def recovery_by_energy(
         title: what to see.
     """
     figure, axes = new_figure(7.0, 4.0)
-    axes.plot(*percent([(c**2, found) for c, found in sorted(scaled.items())]), "o-", color=BLUE, lw=2, ms=4,
-              label="ΔW scaled down")  # fmt: skip
-    for name, parts, colour, marker in (
-        ("first r terms", first, ORANGE, "^"),
-        ("the rest, without them", rest, VERMILION, "v"),
+    line = [(c**2, found) for c, found in scaled.items()]
+    for name, points, look in (
+        ("ΔW scaled down", line, {"marker": "o", "color": BLUE, "lw": 2, "ms": 4}),
+        ("first r terms", first.values(), {"marker": "^", "color": ORANGE, "lw": 1.2, "ms": 9, "ls": "--"}),
+        ("the rest, without them", rest.values(), {"marker": "v", "color": VERMILION, "lw": 1.2, "ms": 9, "ls": "--"}),
     ):
-        axes.plot(*percent(sorted(parts.values())), "--", marker=marker, color=colour, lw=1.2, ms=9, label=name)
+        energies, found = zip(*sorted(points))
+        axes.plot([100 * e for e in energies], [100 * value for value in found], label=name, **look)
+    for parts, colour in ((first, ORANGE), (rest, VERMILION)):
         for r, (share, found) in parts.items():
             place = (100 * share, 100 * found)
             axes.annotate(f"r = {r}", place, (8, -10), textcoords="offset points", color=colour, fontsize=9)
     axes.set(xlabel="energy (% of ΔW's)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
     axes.legend(frameon=False, loc="lower right")
     return figure
-
-
-def percent(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    """x and y of fractions, in percent."""
-    return [100 * x for x, _ in points], [100 * y for _, y in points]
