@@ -41,7 +41,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert with_first[1] < with_first[4] < with_first[16]",
         "new-42": "assert 0.6 < with_rest[4] < 0.8",
-        "new-80h": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
+        "walk-1": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
         "new-98": "assert with_first[16] > with_rest[16] + 0.3 and abs(first_points[16][0] - 0.5) < 0.1\n"
         "compared = [*first_points.values(), *rest_points.values()]\n"
         "assert all(found < recovery(scaled(share**0.5)) for share, found in compared)",

@@ -52,9 +52,14 @@ def data() -> dict[str, Any]:
         "kept": {str(r): picture_energy(r) for r in RANKS},
         "energy": stored("low_rank", "controls")["models"]["smollm2"]["full"]["runs"][0]["energy"],
         "recovery": {str(r): percentages(r) for r in RANKS},
-        "titles": [asked["title"] for asked in found["questions"]],
+        "titles": [title(asked) for asked in found["questions"]],
         "answers": found["answers"],
     }
+
+
+def title(asked: dict[str, Any]) -> str:
+    """A question's title; it comes from the post's address, which is cut after 80 letters or so."""
+    return asked["title"] + (" …" if len(asked["title"]) >= 80 else "")
 
 
 @cache
@@ -99,7 +104,7 @@ def shown(state: RankState) -> dict[str, Any]:
         f"ΔW scaled down to that energy recovers {found['scaled']}%.",
         "picture": said["pictures"][str(r)],
         "recovery": found,
-        "question": said["questions"][state.question]["title"],
+        "question": title(said["questions"][state.question]),
         "before": said["answers"]["base"][state.question],
         "update": f"With {name} added to the weights:",
         "answer": answer(state) or "(LoRA was not trained at this rank.)",

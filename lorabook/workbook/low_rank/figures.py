@@ -1,12 +1,13 @@
-"""The figures of notebook 04: a picture of little rank, and what parts of an update recover."""
+"""The figures of notebook 04: a picture of little rank, and what LoRA and parts of an update recover."""
 
 from collections.abc import Mapping
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, ORANGE, VERMILION, new_figure, new_panes
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -50,6 +51,37 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
         axes.set_title(name, fontsize=9)
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]]], title: str) -> Figure:
+    """Recovery over the rank, a pane for each model: LoRA, the first r terms of ΔW, and the rest without them.
+
+    Args:
+        models: by name, what `recovery.recovered` returns. Lines run through the means, a dot is a seed.
+        title: what to see.
+    """
+    figure, panes = new_panes(8.6, 3.5, len(models), sharey=True)
+    for axes, (model, found) in zip(panes, models.items()):
+        axes.plot([0.8, 17], [1, 1], color="black", lw=0.8)  # it stops before the labels
+        for update, name, colour, marker in (
+            ("LoRA", "LoRA, trained", BLUE, "o"),
+            ("truncated", "first r terms", ORANGE, "^"),
+            ("rest", "the rest", VERMILION, "v"),
+        ):
+            seeds = {r: found[update][r] for r in (1, 4, 16)}
+            means = [sum(values) / len(values) for values in seeds.values()]
+            axes.plot(list(seeds), means, color=colour, lw=2)
+            for r, values in seeds.items():
+                axes.plot([r] * len(values), values, marker, color=colour, ms=5)
+            axes.annotate(name, (16, means[-1]), (9, -4), textcoords="offset points", color=colour, fontsize=10)
+        axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.8, 60))
+        axes.set_xticks([1, 4, 16], ["1", "4", "16"])
+        axes.minorticks_off()
+        axes.set_title(model, fontsize=10)
+    panes[0].yaxis.set_major_formatter(PercentFormatter(1, 0))
+    panes[0].set(ylabel="recovery", ylim=(0.2, 1.12))
+    figure.suptitle(title, fontsize=11.5)
     return figure
 
 

@@ -44,7 +44,7 @@ def test_every_state_shows_the_answer_of_its_update():
         answers = said[update] if update == "full" else said[update].get(str(r))
         assert shown["answer"] == (answers[question] if answers else "(LoRA was not trained at this rank.)")
         assert shown["before"] == said["base"][question]
-        assert shown["question"] == ANSWERS["questions"][question]["title"]
+        assert shown["question"].removesuffix(" …") == ANSWERS["questions"][question]["title"]
         assert f"rank {r}" in shown["title"].lower() and "rank r" not in shown["update"]
 
 
