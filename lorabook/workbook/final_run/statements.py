@@ -98,7 +98,7 @@ STATEMENTS = (
     Statement(
         "LoRA is better than adapter layers.",
         "imprecise",
-        "ahead in short runs, barely in a longer one; merged it adds no latency, unmerged it does",
+        "LoRA led clearly in short runs and barely in a longer one; it adds latency only when it isn't merged",
         "07_many_tasks.ipynb",
         "Merge the adapter, or keep it separate?",
     ),

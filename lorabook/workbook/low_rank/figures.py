@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, ORANGE, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_figure, new_panes
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -63,7 +63,7 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
     """
     figure, panes = new_panes(8.6, 3.5, len(models), sharey=True)
     for axes, (model, found) in zip(panes, models.items()):
-        axes.plot([0.8, 17], [1, 1], color="black", lw=0.8)  # it stops before the labels
+        axes.plot([0.8, 16], [1, 1], color="black", lw=0.8)  # it stops before the labels
         for update, name, colour, marker in (
             ("LoRA", "LoRA, trained", BLUE, "o"),
             ("truncated", "first r terms", ORANGE, "^"),
@@ -102,7 +102,7 @@ def recovery_by_energy(
     figure, axes = new_figure(7.0, 4.0)
     line = [(c**2, found) for c, found in scaled.items()]
     for name, points, look in (
-        ("ΔW scaled down", line, {"marker": "o", "color": BLUE, "lw": 2, "ms": 4}),
+        ("ΔW scaled down", line, {"marker": "o", "color": GREY, "lw": 2, "ms": 4}),
         ("first r terms", first.values(), {"marker": "^", "color": ORANGE, "lw": 1.2, "ms": 9, "ls": "--"}),
         ("the rest, without them", rest.values(), {"marker": "v", "color": VERMILION, "lw": 1.2, "ms": 9, "ls": "--"}),
     ):
