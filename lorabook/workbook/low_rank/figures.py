@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, PURPLE, new_figure, new_panes
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -67,7 +67,7 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
         for update, name, colour, marker in (
             ("LoRA", "LoRA, trained", BLUE, "o"),
             ("truncated", "first r terms", ORANGE, "^"),
-            ("rest", "the rest", VERMILION, "v"),
+            ("rest", "the rest", PURPLE, "v"),
         ):
             seeds = {r: found[update][r] for r in (1, 4, 16)}
             means = [sum(values) / len(values) for values in seeds.values()]
@@ -104,11 +104,11 @@ def recovery_by_energy(
     for name, points, look in (
         ("ΔW scaled down", line, {"marker": "o", "color": GREY, "lw": 2, "ms": 4}),
         ("first r terms", first.values(), {"marker": "^", "color": ORANGE, "lw": 1.2, "ms": 9, "ls": "--"}),
-        ("the rest, without them", rest.values(), {"marker": "v", "color": VERMILION, "lw": 1.2, "ms": 9, "ls": "--"}),
+        ("the rest, without them", rest.values(), {"marker": "v", "color": PURPLE, "lw": 1.2, "ms": 9, "ls": "--"}),
     ):
         energies, found = zip(*sorted(points))
         axes.plot([100 * e for e in energies], [100 * value for value in found], label=name, **look)
-    for parts, colour in ((first, ORANGE), (rest, VERMILION)):
+    for parts, colour in ((first, ORANGE), (rest, PURPLE)):
         for r, (share, found) in parts.items():
             place = (100 * share, 100 * found)
             axes.annotate(f"r = {r}", place, (8, -10), textcoords="offset points", color=colour, fontsize=9)
