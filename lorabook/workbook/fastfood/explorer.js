@@ -51,7 +51,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
 
 /** A panel for each stage up to the state's step, with bars for the spike and dots for the next; the others are empty. */
 function drawFastfood({ stages, next, on, step }, width) {
-  const columns = width < 600 ? 2 : 3;
+  const columns = 2;
   const [wide, high, left] = [width / columns, 150, 52];
   const drawn = stages.flatMap((values, i) => {
     const [x0, top] = [(i % columns) * wide + left, Math.floor(i / columns) * (high + 44) + 26];
@@ -70,7 +70,7 @@ function drawFastfood({ stages, next, on, step }, width) {
     values.forEach((value, at) => {
       const height = (each) => middle - (each / most) * (high / 2.2);
       if (value) parts.push(line(x(at), middle, x(at), height(value), colour, { "stroke-width": 2, "data-value": value }));
-      if (next[i][at]) parts.push(shape("circle", { cx: x(at), cy: height(next[i][at]), r: 1.7, fill: COLOUR.ink }));
+      if (next[i][at]) parts.push(shape("circle", { cx: x(at), cy: height(next[i][at]), r: 2, fill: COLOUR.ink }));
     });
     return parts;
   });
