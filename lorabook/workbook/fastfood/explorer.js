@@ -40,7 +40,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
   const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
   return {
-    title: `The spikes at ${spike} (bars) and ${next} (dots), up to ${data.steps[step]}`,
+    title: `The spikes at ${spike} (bars) and ${next} (dots), after ${data.steps[step]}`,
     readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
     stages,
     next: nextStages,

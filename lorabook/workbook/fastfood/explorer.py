@@ -12,14 +12,14 @@ from lorabook.workbook.kit.controls import check, slider
 from lorabook.workbook.kit.explorer import Explorer
 
 L = 64
-STEPS = {"the spike alone": 0, "B": 1, "the first H": 2, "Π": 3, "G": 4, "the second H": 5}
+STEPS = {"no step": 0, "B": 1, "the first H": 2, "Π": 3, "G": 4, "the second H": 5}
 
 
 @dataclass(frozen=True)
 class FastfoodState:
     """Where the spike is, how many factors have been applied to it, and which of them are on."""
 
-    spike: int = 22
+    spike: int = 20
     step: int = 5
     B: bool = True
     H: bool = True
@@ -77,7 +77,7 @@ def shown(state: FastfoodState) -> dict[str, Any]:
     where = next(name for name, step in STEPS.items() if step == state.step)
     kinds = "one size" if sizes == 1 else f"{sizes} different sizes"
     return {
-        "title": f"The spikes at {state.spike} (bars) and {neighbour.spike} (dots), up to {where}",
+        "title": f"The spikes at {state.spike} (bars) and {neighbour.spike} (dots), after {where}",
         "readout": f"After {where}: {len(present)} of {L} entries are not zero, with {kinds}.",
         "stages": [stage.tolist() for stage in found],
         "next": [stage.tolist() for stage in stages(neighbour)],

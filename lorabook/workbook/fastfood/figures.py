@@ -38,5 +38,5 @@ def butterfly(x: Sequence[float]) -> Figure:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set(xlim=(-0.3, len(stages) - 0.7), ylim=(n - 0.4, -1.1))
-    axes.set_title(f"{len(stages) - 1} rounds, {(len(stages) - 1) * n} additions: H x for {n} values")
+    axes.set_title(f"{len(stages) - 1} rounds, {(len(stages) - 1) * n} additions and subtractions: H x for {n} values")
     return figure

@@ -1,4 +1,4 @@
-"""The exercises of notebook 04: the error of a cut, the rank at which LoRA saves nothing."""
+"""The exercises of notebook 04: what a part is worth, the error of a cut, the rank at which LoRA saves nothing."""
 
 import math
 
@@ -127,4 +127,105 @@ def truncation_error(S, r):
 )
 
 
-EXERCISES = (TRUNCATION_ERROR, BREAK_EVEN)
+# alone_and_without
+
+
+def _loss(old, all, part, rest):
+    return {"old": old, "all": all, "part": part, "rest": rest}
+
+
+ALONE_AND_WITHOUT = Exercise(
+    name="alone_and_without",
+    task="What a part of ΔW recovers on its own, and what is lost when it alone is left out.",
+    stub='''\
+def alone_and_without(loss):
+    """(alone, without): what a part of ΔW recovers on its own, and how much of the
+    recovery is lost when only that part is left out. Both are fractions of full
+    fine-tuning's improvement.
+
+    loss: the losses of four models, a dictionary: "old", with the old weights; "all",
+    with all of ΔW added; "part", with the part alone; "rest", with the rest alone.
+    """
+    raise NotImplementedError
+''',
+    hint="Full fine-tuning's improvement is the loss of the old weights minus that with all of ΔW. Where do you end up "
+    "if you leave the part out?",
+    solution="""\
+def alone_and_without(loss):
+    improvement = loss["old"] - loss["all"]
+    alone = (loss["old"] - loss["part"]) / improvement
+    without = (loss["rest"] - loss["all"]) / improvement
+    return alone, without
+""",
+    praise="for the first four terms, that was 72% and 29%. Two numbers for one part, and neither is its share.",
+    reference=lambda x: (
+        (x["old"] - x["part"]) / (x["old"] - x["all"]),
+        (x["rest"] - x["all"]) / (x["old"] - x["all"]),
+    ),
+    probes=(
+        cases(
+            lambda x: f"for losses of {x['old']}, {x['all']}, {x['part']} and {x['rest']}",
+            (_loss(3.0, 2.5, 2.6, 2.7),),
+            (_loss(2.0, 1.0, 1.25, 1.5),),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "your second number is what the rest recovers. What is lost without the part is the distance from there to "
+            "full fine-tuning.",
+            (
+                lambda x: (
+                    (x["old"] - x["part"]) / (x["old"] - x["all"]),
+                    (x["old"] - x["rest"]) / (x["old"] - x["all"]),
+                ),
+            ),
+        ),
+        Mistake(
+            "your second number is what is left to gain with the part alone. Use the model with the rest alone.",
+            (
+                lambda x: (
+                    (x["old"] - x["part"]) / (x["old"] - x["all"]),
+                    (x["part"] - x["all"]) / (x["old"] - x["all"]),
+                ),
+            ),
+        ),
+        Mistake(
+            "your numbers are in the other order: first what the part recovers alone.",
+            (
+                lambda x: (
+                    (x["rest"] - x["all"]) / (x["old"] - x["all"]),
+                    (x["old"] - x["part"]) / (x["old"] - x["all"]),
+                ),
+            ),
+        ),
+        Mistake(
+            "these are losses. Divide them by full fine-tuning's improvement.",
+            (lambda x: (x["old"] - x["part"], x["rest"] - x["all"]),),
+        ),
+        Mistake(
+            "you divided by the old loss. Full fine-tuning's improvement is 100%.",
+            (lambda x: ((x["old"] - x["part"]) / x["old"], (x["rest"] - x["all"]) / x["old"]),),
+        ),
+        Mistake(
+            "you gave percentages. Fractions are asked for, such as 0.72.",
+            (
+                lambda x: (
+                    100 * (x["old"] - x["part"]) / (x["old"] - x["all"]),
+                    100 * (x["rest"] - x["all"]) / (x["old"] - x["all"]),
+                ),
+            ),
+        ),
+        Mistake(
+            "your signs are turned round. A lower loss is an improvement.",
+            (
+                lambda x: (
+                    (x["part"] - x["old"]) / (x["old"] - x["all"]),
+                    (x["all"] - x["rest"]) / (x["old"] - x["all"]),
+                ),
+            ),
+        ),
+    ),
+)
+
+
+EXERCISES = (ALONE_AND_WITHOUT, TRUNCATION_ERROR, BREAK_EVEN)

@@ -43,7 +43,7 @@ def test_entries_are_counted_at_the_state_s_step():
     kinds = ["one size"] * 4 + ["64 different sizes"] * 2
     for step, (count, kind) in enumerate(zip((1, 1, 64, 64, 64, 64), kinds)):
         found = fastfood.shown(FastfoodState(step=step))
-        assert found["title"].startswith("The spikes at 22 (bars) and 23 (dots), up to ") and found["step"] == step
+        assert found["title"].startswith("The spikes at 20 (bars) and 21 (dots), after ") and found["step"] == step
         assert found["readout"].endswith(f"{count} of 64 entries are not zero, with {kind}.")
         assert sum(value != 0 for value in found["stages"][step]) == count
 

@@ -29,14 +29,14 @@ def test_every_exercise_has_its_place():
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "memory": ["checkpointed_peak", "largest_batch"],
         "rank_and_alpha": ["largest_rank", "same_effect"],
-        "low_rank": ["truncation_error", "break_even"],
+        "low_rank": ["alone_and_without", "truncation_error", "break_even"],
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint"],
         "many_tasks": ["swap_merged", "mixed_forward"],
         "clinic": ["lora_update", "merge_head", "frozen_base"],
         "final_run": ["encode_row", "answer_labels"],
     }
-    assert len(EXERCISES) == 22  # no name twice
+    assert len(EXERCISES) == 23  # no name twice
 
 
 @ALL

@@ -110,3 +110,48 @@ def strictly_fewer(d, k):
     while (r + 1) * (d + k) < d * k:
         r += 1
     return r
+
+
+# alone_and_without
+
+
+def fractions(x, *gains):
+    return tuple(gain / (x["old"] - x["all"]) for gain in gains)
+
+
+@wrong("alone_and_without", "what the rest recovers")
+def both_recoveries(loss):
+    return [(loss["old"] - loss[which]) / (loss["old"] - loss["all"]) for which in ("part", "rest")]
+
+
+@wrong("alone_and_without", "left to gain with the part alone")
+def adding_up_to_one(loss):
+    alone = (loss["old"] - loss["part"]) / (loss["old"] - loss["all"])
+    return alone, 1 - alone
+
+
+@wrong("alone_and_without", "in the other order")
+def swapped(loss):
+    return fractions(loss, loss["rest"] - loss["all"], loss["old"] - loss["part"])
+
+
+@wrong("alone_and_without", "these are losses")
+def not_divided(loss):
+    old, full, part, rest = loss.values()
+    return old - part, rest - full
+
+
+@wrong("alone_and_without", "divided by the old loss")
+def of_the_old_loss(loss):
+    return 1 - loss["part"] / loss["old"], (loss["rest"] - loss["all"]) / loss["old"]
+
+
+@wrong("alone_and_without", "gave percentages")
+def percentages(loss):
+    return [100 * each for each in fractions(loss, loss["old"] - loss["part"], loss["rest"] - loss["all"])]
+
+
+@wrong("alone_and_without", "signs are turned round")
+def turned_round(loss):
+    alone, without = fractions(loss, loss["part"] - loss["old"], loss["all"] - loss["rest"])
+    return alone, without
