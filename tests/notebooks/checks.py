@@ -41,7 +41,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert with_first[1] < with_first[4] < with_first[16]",
         "new-42": "assert 0.6 < with_rest[4] < 0.8",
-        "walk-1": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
+        "walk-1": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4 and 0.2 < kept < 0.3",
+        "new-80h": "assert 0 < with_scaled[0.1] < with_scaled[0.25] and with_scaled[0.5] < with_scaled[0.75]",
         "new-98": "assert with_first[16] > with_rest[16] + 0.3 and abs(first_points[16][0] - 0.5) < 0.1\n"
         "compared = [*first_points.values(), *rest_points.values()]\n"
         "assert all(found < recovery(scaled(share**0.5)) for share, found in compared)",
@@ -72,7 +73,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
-        "clinic-41w": "assert ended > 0 and not any(answer.ended for answer in answers(runaway, tokenizer, asked, 60))",
+        "clinic-41v": "assert end_loss < answer_loss(base, end_only).loss - 3\n"
+        "assert end_loss < answer_loss(runaway, end_only).loss - 3\n"
+        "assert ended > 0 and not any(a.ended for a in answers(runaway, tokenizer, held_out_pairs[:20], 60))",
         "clinic-43": "assert gain > 0",
         "clinic-49": "assert output.requires_grad",
         "clinic-54": "assert difference.abs().max() == 0",

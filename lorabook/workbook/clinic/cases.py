@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from lorabook.diagnosis.read_run import Run
+from lorabook.training.history import History
 from lorabook.workbook.kit.stored import stored
 
 # What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
@@ -42,6 +43,26 @@ def cases() -> dict[str, Case]:
     return {name: runs[0] for name, runs in stored_cases().items()}
 
 
-def numbered_cases() -> dict[int, Case]:
-    """The cases that notebook 08 shows, by their number there."""
-    return {number: cases()[name] for number, name in NUMBERS.items()}
+@dataclass(frozen=True)
+class StoredRun:
+    """What notebook 08 looks at in a stored run. `norms_of_B` are by layer, after the last step."""
+
+    history: History
+    lr: float
+    scaling: float
+    norms_of_B: dict[str, float]
+    passes: float
+
+    @classmethod
+    def of(cls, run: Run) -> "StoredRun":
+        assert run.record and run.factors and run.passes  # every stored run has them
+        (scaling,) = set(run.record.scalings.values())
+        norms = {name: norms.B for name, norms in run.factors.items()}
+        return cls(run.history, run.record.training["lr"], scaling, norms, run.passes)
+
+
+def stored_runs() -> tuple[dict[int, StoredRun], dict[int, StoredRun]]:
+    """The broken runs of notebook 08 and the fixed ones, both by their number there."""
+    shown = {number: cases()[name] for number, name in NUMBERS.items()}
+    broken = {number: StoredRun.of(case.broken) for number, case in shown.items()}
+    return broken, {number: StoredRun.of(case.fixed) for number, case in shown.items()}

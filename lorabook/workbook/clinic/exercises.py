@@ -1,8 +1,7 @@
-"""The exercises of notebook 08: three bugs of real programs to fix."""
+"""The exercises of notebook 08: a small doctor to write, and two bugs of real programs to fix."""
 
 import copy
 import math
-from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -65,133 +64,115 @@ def lora_update(x, A, B, alpha):
     ),
 )
 
-# merge_head
+# diagnose
+
+NAN = float("nan")
 
 
-class _Tied(nn.Module):
-    """What a language model's two ends are made of: one frozen tensor of (vocabulary, width)."""
-
-    def __init__(self, dtype=torch.float32):
-        super().__init__()
-        self.embedding, self.head = nn.Embedding(7, 5), nn.Linear(5, 7, bias=False)
-        self.embedding.weight = self.head.weight = nn.Parameter(drawn(7, 5).to(dtype), requires_grad=False)
-        self.config = SimpleNamespace(tie_word_embeddings=True)
-
-
-def _merged(answer, dtype=torch.float32):
-    model = _Tied(dtype)
-    answer(model, drawn(2, 5, seed=1), drawn(7, 2, seed=2), 0.5)
-    return model
-
-
-def _weights(answer):
-    model = _merged(answer)
-    return {
-        "for r = 2 and a scaling of 0.5, the head's weight": model.head.weight,
-        "the embedding is what it was": torch.equal(model.embedding.weight, drawn(7, 5)),
-    }
-
-
-def _said(answer):
-    return {"model.config.tie_word_embeddings is False": _merged(answer).config.tie_word_embeddings is False}
-
-
-def _kept_frozen(answer):
-    weight = _merged(answer).head.weight
-    return {"the head's weight is a Parameter, frozen": isinstance(weight, nn.Parameter) and not weight.requires_grad}
-
-
-def _half(answer):
-    """In fp16, so that a sum rounded in another order shows."""
-    return {"for a model in float16, the head's weight": _merged(answer, torch.float16).head.weight}
-
-
-def _merging(value=lambda W0, update: W0.float() + update, untie=True, tell=True, frozen=True, dtype=None):
+def _case(
+    losses,
+    grad_norms,
+    held_out,
+    ill=lambda losses, norms: any(map(math.isnan, norms)),
+    jumps=lambda losses: max(losses) > 2 * losses[0],
+    flat=lambda before, after: before - after < 0.05,
+    order="1423",
+    healthy=0,
+):
     """A right answer whose decisions can be changed one at a time."""
-
-    @torch.no_grad()
-    def answer(model, A, B, scaling):
-        W0 = model.head.weight
-        merged = value(W0, scaling * B @ A).to(dtype or W0.dtype)
-        if untie:
-            model.head.weight = nn.Parameter(merged, requires_grad=not frozen)
-        else:
-            W0.copy_(merged)
-        if tell:
-            model.config.tie_word_embeddings = False
-
-    return answer
+    found = {
+        "1": lambda: ill(losses, grad_norms),
+        "4": lambda: not any(grad_norms),
+        "2": lambda: jumps(losses),
+        "3": lambda: flat(*held_out),
+    }
+    return next((int(number) for number in order if found[number]()), healthy)
 
 
-def _other_end(model, A, B, scaling):
-    model.embedding.weight = nn.Parameter(model.embedding.weight + scaling * B @ A, requires_grad=False)
+def _decided(**changed):
+    return lambda losses, grad_norms, held_out: _case(losses, grad_norms, held_out, **changed)
 
 
-MERGE_HEAD = Exercise(
-    name="merge_head",
-    task="LoRA's update merged into a head that shares its weight with the embedding.",
+def _log(losses, grad_norms, held_out):
+    return f"for losses {losses}, gradient norms {grad_norms} and held-out losses {held_out}"
+
+
+DIAGNOSE = Exercise(
+    name="diagnose",
+    task="Which of the cases 1 to 4 a run's log shows, or none.",
     stub='''\
-import torch
-from torch import nn
+def diagnose(losses, grad_norms, held_out):
+    """The number of the case, 1 to 4, or 0 for a healthy run.
 
+    losses, grad_norms: a list of numbers each, one for each step.
+    held_out: the held-out loss before and after training.
 
-def merge_head(model, A, B, scaling):
-    """Make model.head, an nn.Linear, multiply by W0 + scaling B A, and leave
-    model.embedding as it is.
-
-    Both hold one frozen tensor of shape (vocabulary, width), in fp32 or fp16.
-    A: (r, width) and B: (vocabulary, r), in fp32. Form the sum in fp32 and round once.
-    The head stays frozen and keeps its dtype. Nothing is returned.
-    Set model.config.tie_word_embeddings to False, or a reload would tie them again.
+    Case 1: a gradient norm is NaN (math.isnan). The loss may be logged as 0.0 then.
+    Case 4: all gradient norms are 0.
+    Case 2: some loss is more than twice the first.
+    Case 3: the held-out loss drops by less than 0.05.
+    If several fit, the first in this order counts.
     """
     raise NotImplementedError
 ''',
-    hint="Writing into model.head.weight writes into model.embedding.weight: they are one tensor. Give the head a "
-    "Parameter of its own, and think of what a reload would do.",
+    hint="Four `if`s, in the order of the list, each with a `return`. NaN equals nothing, not even itself.",
     solution="""\
-import torch
-from torch import nn
+import math
 
 
-@torch.no_grad()
-def merge_head(model, A, B, scaling):
-    W0 = model.head.weight
-    merged = (W0.float() + scaling * B @ A).to(W0.dtype)
-    model.head.weight = nn.Parameter(merged, requires_grad=False)
-    model.config.tie_word_embeddings = False
+def diagnose(losses, grad_norms, held_out):
+    if any(math.isnan(norm) for norm in grad_norms):
+        return 1
+    if all(norm == 0 for norm in grad_norms):
+        return 4
+    if max(losses) > 2 * losses[0]:
+        return 2
+    before, after = held_out
+    if before - after < 0.05:
+        return 3
+    return 0
 """,
-    praise="two tensors where there was one, and the configuration says so, or a reload would tie them again.",
-    reference=_merging(),
-    probes=(_weights, _said, _kept_frozen, _half),
+    praise="a small doctor. `lorabook doctor --run` works the same way, with more cases.",
+    reference=_case,
+    probes=(
+        cases(_log, ([3.0, 2.8, 2.6], [0.5, 0.6, 0.5], (3.0, 2.6))),
+        cases(_log, ([3.4, NAN, NAN], [0.9, NAN, NAN], (3.1, NAN)), ([3.4, 0.0, 0.0], [0.9, NAN, NAN], (3.1, NAN))),
+        cases(_log, ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], (3.1, 3.1))),
+        cases(
+            _log, ([3.0, 2.9, 7.5, 4.0], [0.6, 0.9, 9.0, 0.4], (3.1, 4.0)), ([3.0, 7.0, 2.9], [0.6, 9.0, 1], (3.1, 3))
+        ),
+        cases(_log, ([3.5, 3.2, 3.3], [0.6, 0.5, 0.4], (3.09, 3.07)), ([3.0, 2.9, 2.8], [0.6, 0.5, 0.4], (3.1, 3.2))),
+        cases(_log, ([3.0, 2.9, 2.8], [0.6, 0.0, 0.4], (3.1, 2.9)), ([3.0, 6.0, 2.8], [0.6, 0.9, 0.4], (3.1, 2.9))),
+    ),
     mistakes=(
+        Mistake("a healthy run gets the number 0.", (_decided(healthy=None),)),
         Mistake(
-            "the embedding moved with the head: both are one tensor. Untie them before you merge.",
-            (_merging(untie=False), _merging(untie=False, tell=False)),
-        ),
-        Mistake("you merged into the embedding. It is the head that was adapted.", (_other_end,)),
-        Mistake(
-            "the head is as it was. A new weight must be put into model.head.", (_merging(value=lambda W0, update: W0),)
-        ),
-        Mistake("you left the scaling out.", (_merging(value=lambda W0, update: W0.float() + update / 0.5),)),
-        Mistake(
-            "you subtracted the update. Merging adds it.", (_merging(value=lambda W0, update: W0.float() - update),)
-        ),
-        Mistake("you wrote the update alone. It is added to W0.", (_merging(value=lambda W0, update: update),)),
-        Mistake(
-            "model.config.tie_word_embeddings is still True: whoever saves and reloads this model ties its ends again.",
-            (_merging(tell=False),),
+            "you took a healthy run for case 3. Its held-out loss drops by `before - after`, which is 0.05 or more.",
+            (_decided(healthy=3), _decided(flat=lambda before, after: after - before < 0.05)),
         ),
         Mistake(
-            "your head is trainable now. nn.Parameter asks for a gradient unless it is told requires_grad=False.",
-            (_merging(frozen=False),),
+            "you found no NaN. NaN is not equal to itself, so use math.isnan, and look at every step.",
+            (_decided(ill=lambda losses, norms: False), _decided(ill=lambda losses, norms: math.isnan(norms[0]))),
         ),
         Mistake(
-            "your head is in float32 now. The rest of the model is in float16, and the two do not multiply.",
-            (_merging(dtype=torch.float32),),
+            "you looked for NaN in the losses. Trainer logs 0.0 there: look at the gradient norms.",
+            (_decided(ill=lambda losses, norms: any(map(math.isnan, losses))),),
         ),
         Mistake(
-            "you rounded the update before adding it. Form the sum in fp32 and round once.",
-            (_merging(value=lambda W0, update: W0 + update.to(W0.dtype)),),
+            "a run without labels has a held-out loss that stays, too. Look for case 4 before case 3.",
+            (_decided(order="1324"), _decided(order="1234"), _decided(order="123")),
+        ),
+        Mistake(
+            "you looked at the last loss. A run can jump and come down again: look at all losses.",
+            (_decided(jumps=lambda losses: losses[-1] > 2 * losses[0]),),
+        ),
+        Mistake(
+            "a run whose loss jumps can have a held-out loss that rises, too. Look for case 2 before case 3.",
+            (_decided(order="1432"),),
+        ),
+        Mistake(
+            "you took a rise of the held-out loss for a drop. It drops by `before - after`.",
+            (_decided(flat=lambda before, after: abs(after - before) < 0.05),),
         ),
     ),
 )
@@ -372,4 +353,4 @@ class Layer(nn.Module):
 )
 
 
-EXERCISES = (LORA_UPDATE, MERGE_HEAD, FROZEN_BASE)
+EXERCISES = (DIAGNOSE, LORA_UPDATE, FROZEN_BASE)

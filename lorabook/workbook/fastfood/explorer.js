@@ -40,7 +40,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
   const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
   return {
-    title: `The spikes at ${spike} (bars) and ${next} (dots), after ${data.steps[step]}`,
+    title: `Two spikes, at ${spike} (bars) and at ${next} (dots)`,
     readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
     stages,
     next: nextStages,
@@ -67,10 +67,11 @@ function drawFastfood({ stages, next, on, step }, width) {
     for (const [sign, at] of [["", -1], ["", 0], ["−", 1]]) {
       parts.push(mark(x0 - 5, middle + (at * high) / 2.2 + 4, at ? sign + general(most, 3) : "0", "end"));
     }
+    const alike = [...values, ...next[i]].every((value) => Math.abs(value) === 1); // then dots would only be in the way
     values.forEach((value, at) => {
       const height = (each) => middle - (each / most) * (high / 2.2);
       if (value) parts.push(line(x(at), middle, x(at), height(value), colour, { "stroke-width": 2, "data-value": value }));
-      if (next[i][at]) parts.push(shape("circle", { cx: x(at), cy: height(next[i][at]), r: 2, fill: COLOUR.ink }));
+      if (next[i][at] && !alike) parts.push(shape("circle", { cx: x(at), cy: height(next[i][at]), r: 2, fill: COLOUR.ink }));
     });
     return parts;
   });

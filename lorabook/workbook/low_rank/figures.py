@@ -75,7 +75,7 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
             for r, values in seeds.items():
                 axes.plot([r] * len(values), values, marker, color=colour, ms=5)
             axes.annotate(name, (16, means[-1]), (9, -4), textcoords="offset points", color=colour, fontsize=10)
-        axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.8, 60))
+        axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.8, 45))
         axes.set_xticks([1, 4, 16], ["1", "4", "16"])
         axes.minorticks_off()
         axes.set_title(model, fontsize=10)

@@ -6,7 +6,7 @@ from lorabook.workbook.kit.question import Question
 def rank_of_the_change() -> Question:
     """Of ΔW of a matrix that can have rank 256."""
     return Question(
-        "A ΔW of 320 × 256 can have any rank up to 256. What is its rank after 24 steps?",
+        "A ΔW of 1,024 × 256 can have any rank up to 256. What is its rank after 24 steps?",
         ("about 10", "about 24, one per step", "about 100", "about 256"),
         "about 256",
         'A single step of Adam is enough for that. See "Going deeper".',

@@ -67,70 +67,42 @@ def two_always(x, A, B, alpha):
     return 2 * (x @ A.T @ B.T)
 
 
-# merge_head
+# diagnose
 
 
-@wrong("merge_head", "both are one tensor")
-@torch.no_grad()
-def in_place(model, A, B, scaling):
-    model.head.weight += scaling * B @ A
-    model.config.tie_word_embeddings = False
+def doctor(nan=lambda losses, norms: any(norm != norm for norm in norms), rest=(4, 2, 3), otherwise=0, **checks):
+    """A doctor with one thing wrong: how it looks for NaN, in which order for the rest, or one of its `checks`."""
 
-
-@wrong("merge_head", "both are one tensor")
-def through_data(model, A, B, scaling):
-    model.head.weight.data += scaling * (B @ A).to(model.head.weight.dtype)
-
-
-@wrong("merge_head", "merged into the embedding")
-@torch.no_grad()
-def into_the_embedding(model, A, B, scaling):
-    embedding = model.embedding.weight
-    model.embedding.weight = nn.Parameter((embedding + scaling * B @ A).to(embedding.dtype), requires_grad=False)
-    model.config.tie_word_embeddings = False
-
-
-@wrong("merge_head", "the head is as it was")
-def untied_alone(model, A, B, scaling):
-    model.head.weight = nn.Parameter(model.head.weight.detach().clone(), requires_grad=False)
-    model.config.tie_word_embeddings = False
-
-
-@wrong("merge_head", "the head is as it was")
-def returned(model, A, B, scaling):
-    return model.head.weight + scaling * B @ A
-
-
-def into_a_copy(update, trainable=False, tell=True, cast=True):
-    """An answer that gives the head a copy of its weight and adds `update(A, B, scaling, W0)` to it in fp32."""
-
-    def answer(model, A, B, scaling):
-        W0 = model.head.weight.detach()
-        merged = W0.float() + update(A, B, scaling, W0)
-        model.head.weight = nn.Parameter(merged.to(W0.dtype) if cast else merged, requires_grad=trainable)
-        if tell:
-            model.config.tie_word_embeddings = False
+    def answer(losses, grad_norms, held_out):
+        before, after = held_out
+        fits = {
+            4: sum(grad_norms) == 0,
+            2: checks.get("peak", max)(losses) > 2 * losses[0],
+            3: checks.get("drop", lambda b, a: b - a)(before, after) < 0.05,
+        }
+        if nan(losses, grad_norms):
+            return 1
+        for number in rest:
+            if fits[number]:
+                return number
+        return otherwise
 
     return answer
 
 
 for label, fragment, answer in (
-    ("unscaled", "left the scaling out", into_a_copy(lambda A, B, s, W0: B @ A)),
-    ("minus", "subtracted the update", into_a_copy(lambda A, B, s, W0: -s * B @ A)),
-    ("update alone", "the update alone", into_a_copy(lambda A, B, s, W0: s * torch.mm(B, A) - W0)),
-    ("not told", "still True", into_a_copy(lambda A, B, s, W0: s * B @ A, tell=False)),
-    ("trainable", "is trainable now", into_a_copy(lambda A, B, s, W0: s * B @ A, trainable=True)),
-    ("in float32", "in float32 now", into_a_copy(lambda A, B, s, W0: s * B @ A, cast=False)),
+    ("never healthy", "took a healthy run for case 3", doctor(otherwise=3)),
+    ("healthy is None", "the number 0", doctor(otherwise=None)),
+    ("equal to NaN", "found no NaN", doctor(nan=lambda losses, norms: any(norm == float("nan") for norm in norms))),
+    ("in the losses", "Trainer logs 0.0", doctor(nan=lambda losses, norms: any(loss != loss for loss in losses))),
+    ("the first step", "found no NaN", doctor(nan=lambda losses, norms: norms[0] != norms[0])),
+    ("by number", "case 4 before case 3", doctor(rest=(2, 3, 4))),
+    ("the last loss", "come down again", doctor(peak=lambda losses: losses[-1])),
+    ("flat first", "case 2 before case 3", doctor(rest=(4, 3, 2))),
+    ("any change", "a rise of the held-out loss", doctor(drop=lambda b, a: abs(b - a))),
+    ("after minus before", "took a healthy run for case 3", doctor(drop=lambda b, a: a - b)),
 ):
-    bank.add("merge_head", label, fragment, answer)
-
-
-@wrong("merge_head", "rounded the update")
-def added_in_half(model, A, B, scaling):
-    W0 = model.head.weight.detach().clone()
-    W0 += (scaling * B @ A).type_as(W0)
-    model.head.weight = nn.Parameter(W0, requires_grad=False)
-    model.config.tie_word_embeddings = False
+    bank.add("diagnose", label, fragment, answer)
 
 
 # frozen_base

@@ -30,43 +30,44 @@ def direction_by_direction(x, A, B, alpha):
     return total * alpha / len(A)
 
 
-# merge_head
+# diagnose
 
 
-@right("merge_head")
-def a_new_linear_layer(model, A, B, scaling):
-    W0 = model.head.weight
-    head = nn.Linear(W0.shape[1], W0.shape[0], bias=False, dtype=W0.dtype)
-    with torch.no_grad():
-        head.weight.copy_(W0.float() + scaling * (B @ A))
-    model.head = head.requires_grad_(False)
-    model.config.tie_word_embeddings = False
+@right("diagnose")
+def nested(losses, grad_norms, held_out):
+    if any(norm != norm for norm in grad_norms):
+        return 1
+    if not sum(grad_norms):
+        return 4
+    if any(loss / losses[0] > 2 for loss in losses):
+        return 2
+    return 3 if held_out[1] > held_out[0] - 0.05 else 0
 
 
-@right("merge_head")
-def cloned_and_written(model, A, B, scaling):
-    W0 = model.head.weight.detach()
-    model.head.weight = nn.Parameter(W0.clone())
-    model.head.weight.requires_grad = False
-    model.head.weight.data = torch.addmm(W0.float(), B, A, alpha=scaling).type_as(W0).detach()
-    model.config.tie_word_embeddings = False
+@right("diagnose")
+def with_tensors(losses, grad_norms, held_out):
+    losses, norms = torch.tensor(losses), torch.tensor(grad_norms)
+    fits = {1: norms.isnan().any(), 4: (norms == 0).all(), 2: losses.max() > 2 * losses[0]}
+    for case, fit in fits.items():
+        if fit:
+            return case
+    return 3 * (held_out[0] - held_out[1] < 0.05)
 
 
-@right("merge_head")
-def row_by_row(model, A, B, scaling):
-    with torch.no_grad():
-        rows = [(w.float() + scaling * (b @ A)).to(w.dtype) for w, b in zip(model.head.weight, B)]
-        model.head.weight = nn.Parameter(torch.stack(rows), requires_grad=False)
-    model.config.__dict__["tie_word_embeddings"] = False
-
-
-@right("merge_head")
-def the_embedding_gets_the_copy(model, A, B, scaling):
-    original = model.embedding.weight.detach().clone()
-    merged = original.float() + scaling * torch.einsum("vr,rk->vk", B, A)
-    model.embedding.weight = nn.Parameter(original, requires_grad=False)
-    model.head.weight = nn.Parameter(merged.detach().to(original.dtype), requires_grad=False)
-    model.config.tie_word_embeddings = False
+@right("diagnose")
+def step_by_step(losses, grad_norms, held_out):
+    found = 0
+    if held_out[0] - held_out[1] < 0.05:
+        found = 3
+    for loss in losses:
+        if loss > losses[0] * 2:
+            found = 2
+    if max(grad_norms) == min(grad_norms) == 0:
+        found = 4
+    for norm in grad_norms:
+        if str(norm) == "nan":
+            found = 1
+    return found
 
 
 # frozen_base

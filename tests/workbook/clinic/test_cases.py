@@ -3,7 +3,7 @@
 import pytest
 
 from lorabook.diagnosis.findings import find_faults
-from lorabook.workbook.clinic.cases import cases, stored_cases
+from lorabook.workbook.clinic.cases import NUMBERS, cases, stored_cases, stored_runs
 from lorabook.workbook.clinic.faults import FAULTS
 
 EVERY = [case for runs in stored_cases().values() for case in runs]
@@ -24,6 +24,18 @@ def test_every_fault_ends_worse_than_the_run_without_it_but_two():
     """What a loss curve can and cannot tell, in these runs."""
     worse = {case.name for case in EVERY if _end(case.broken) > _end(case.fixed) + 0.05}
     assert worse == set(FAULTS) - {"EOS never a label", "adapter on another base"}
+
+
+def test_the_notebook_s_runs_are_the_cases_of_its_numbers():
+    broken, fixed = stored_runs()
+    assert set(broken) == set(fixed) == set(NUMBERS)
+    for number, name in NUMBERS.items():
+        assert broken[number].history == cases()[name].broken.history
+        assert fixed[number].history == cases()[name].fixed.history
+    assert (broken[2].lr, fixed[2].lr, broken[2].scaling) == (0.05, 0.005, 2.0)
+    zeros = [name for name, norm in broken[7].norms_of_B.items() if norm == 0]
+    assert len(zeros) == 12 and not any(".h.3." in name for name in zeros)
+    assert broken[9].passes == 48
 
 
 def _end(run) -> float:

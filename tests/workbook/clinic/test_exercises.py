@@ -1,17 +1,15 @@
 """The exercises' solutions against loralib, SciPy, Transformers and PEFT; other answers."""
 
-from types import SimpleNamespace
-
 import loralib
 import pytest
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import AutoModelForCausalLM
 
+from lorabook.diagnosis.findings import find_faults
+from lorabook.workbook.clinic.cases import stored_cases
 from lorabook.workbook.exercises import BY_ROOM
-from tests.kit.families import gpt_bigcode, token_ids
 from tests.workbook.mistake_bank import load, said
 
 ANSWERS = {exercise.name: load(exercise.solution) for exercise in BY_ROOM["clinic"]}
@@ -29,22 +27,19 @@ def test_lora_update_is_what_loralib_adds():
     torch.testing.assert_close(ANSWERS["lora_update"](x, layer.lora_A, layer.lora_B, 7), added)
 
 
-def test_merge_head_gives_the_unmerged_logits_after_a_reload_too(tmp_path):
-    model, ids = gpt_bigcode(), token_ids()
-    width, vocabulary = model.config.n_embd, model.config.vocab_size
-    A, B = random(2, width), random(vocabulary, 2, seed=4)
-    model.requires_grad_(False)
-    before = model.transformer.wte.weight.clone()
-    with torch.no_grad():
-        hidden = model.transformer(ids).last_hidden_state
-        unmerged = model(ids).logits + 0.25 * hidden @ A.T @ B.T
-    ends = SimpleNamespace(embedding=model.transformer.wte, head=model.lm_head, config=model.config)
-    ANSWERS["merge_head"](ends, A, B, 0.25)
-    model.save_pretrained(tmp_path)
-    for merged in (model, AutoModelForCausalLM.from_pretrained(tmp_path)):
-        torch.testing.assert_close(merged(ids).logits, unmerged, atol=1e-5, rtol=1e-5)
-        assert torch.equal(merged.transformer.wte.weight, before)
-        assert merged.config.tie_word_embeddings is False
+@pytest.mark.parametrize(
+    ("number", "name"), [(2, "learning rate too high"), (3, "loss flat"), (4, "all labels masked")]
+)
+def test_diagnose_names_the_stored_runs_as_the_library_s_doctor_does(number, name):
+    for case in stored_cases()[name]:
+        found = [
+            ANSWERS["diagnose"](
+                run.history.losses, [s.grad_norm for s in run.history.steps], [loss for _, loss in run.history.held_out]
+            )
+            for run in (case.broken, case.fixed)
+        ]
+        assert found == [number, 0]
+        assert [finding.name for finding in find_faults(case.broken)] == [name]
 
 
 def test_frozen_base_trains_and_passes_on_what_peft_s_layer_does():
@@ -71,16 +66,6 @@ def test_frozen_base_trains_and_passes_on_what_peft_s_layer_does():
 # Right answers in other words
 
 
-class UntiedFirst:
-    """An embedding with a tensor of its own, then the merge into what was shared."""
-
-    def __call__(self, model, A, B, scaling):
-        W0 = model.head.weight
-        model.embedding.weight = nn.Parameter(W0.detach().clone(), requires_grad=False)
-        W0.data = (W0.float() + scaling * torch.mm(B, A)).to(W0.dtype)
-        model.config.tie_word_embeddings = False
-
-
 class Functional(nn.Module):
     """Frozen by taking the parameters out of the optimizer's sight, one by one."""
 
@@ -99,7 +84,6 @@ class Functional(nn.Module):
     ("name", "answer"),
     [
         ("lora_update", lambda x, A, B, alpha: F.linear(F.linear(x, A), B) * alpha / B.shape[1]),
-        ("merge_head", UntiedFirst()),
         ("frozen_base", Functional),
     ],
 )
@@ -115,7 +99,7 @@ def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
             lambda x, A, B, alpha: x @ A.T,
             "for r = 1 and α = 2 your code gives a tensor of shape (3, 1)",
         ),
-        ("merge_head", lambda model, A, B, s: model.head.weight.zero_(), "the head's weight your code gives "),
+        ("diagnose", lambda losses, grad_norms, held_out: 7, "your code gives 7, expected 0"),
     ],
 )
 def test_an_unknown_mistake_is_shown_where_it_fails(name, answer, line, capsys):

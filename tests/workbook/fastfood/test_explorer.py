@@ -43,14 +43,14 @@ def test_entries_are_counted_at_the_state_s_step():
     kinds = ["one size"] * 4 + ["64 different sizes"] * 2
     for step, (count, kind) in enumerate(zip((1, 1, 64, 64, 64, 64), kinds)):
         found = fastfood.shown(FastfoodState(step=step))
-        assert found["title"].startswith("The spikes at 20 (bars) and 21 (dots), after ") and found["step"] == step
+        assert found["title"] == "Two spikes, at 20 (bars) and at 21 (dots)" and found["step"] == step
         assert found["readout"].endswith(f"{count} of 64 entries are not zero, with {kind}.")
         assert sum(value != 0 for value in found["stages"][step]) == count
 
 
 def test_the_next_spike_of_the_last_position_is_the_first():
     found = fastfood.shown(FastfoodState(spike=63))
-    assert found["next"] == fastfood.shown(FastfoodState(spike=0))["stages"] and "and 0 (dots)" in found["title"]
+    assert found["next"] == fastfood.shown(FastfoodState(spike=0))["stages"] and "and at 0 (dots)" in found["title"]
 
 
 def test_without_the_second_transform_two_columns_differ_only_in_their_signs():

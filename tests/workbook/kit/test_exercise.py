@@ -33,7 +33,7 @@ def test_every_exercise_has_its_place():
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint"],
         "many_tasks": ["swap_merged", "mixed_forward"],
-        "clinic": ["lora_update", "merge_head", "frozen_base"],
+        "clinic": ["diagnose", "lora_update", "frozen_base"],
         "final_run": ["encode_row", "answer_labels"],
     }
     assert len(EXERCISES) == 23  # no name twice
