@@ -1,9 +1,9 @@
 // The Fastfood explorer: a spike on its way through B, H, Π, G and H, with each factor to be switched off.
 import { general } from "../kit/numbers.js";
-import { COLOUR, line, shape, text } from "../kit/svg.js";
+import { COLOUR, line, text } from "../kit/svg.js";
 
 const STAGES = [
-  ["θ_d: two spikes", COLOUR.grey],
+  ["θ_d: two spikes", COLOUR.ink],
   ["B: random signs", COLOUR.purple],
   ["H: mixes", COLOUR.blue],
   ["Π: shuffles", COLOUR.green],
@@ -40,7 +40,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
   const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
   return {
-    title: `Two spikes, at ${spike} (bars) and at ${next} (dots)`,
+    title: `Two spikes, at ${spike} (coloured) and at ${next} (grey)`,
     readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
     stages,
     next: nextStages,
@@ -49,7 +49,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   };
 }
 
-/** A panel for each stage up to the state's step, with bars for the spike and dots for the next; the others are empty. */
+/** A panel for each stage up to the state's step, with coloured bars for the spike and grey ones for the next; the others are empty. */
 function drawFastfood({ stages, next, on, step }, width) {
   const columns = 2;
   const [wide, high, left] = [width / columns, 150, 52];
@@ -61,17 +61,18 @@ function drawFastfood({ stages, next, on, step }, width) {
     const x = (at) => x0 + (span * (at + 0.5)) / values.length;
     const mark = (at, y, label, anchor) => text(at, y, label, { "font-size": 12, "text-anchor": anchor, fill: COLOUR.muted });
     parts.push(line(x0, middle, x0 + span, middle, COLOUR.rule));
-    for (const at of [0, 32, 63]) parts.push(mark(x(at), top + high + 14, `${at}`, "middle"));
+    for (const at of [0, values.length / 2, values.length - 1]) parts.push(mark(x(at), top + high + 14, `${at}`, "middle"));
     if (i > step) return parts;
     const most = Math.max(1e-9, ...[...values, ...next[i]].map(Math.abs));
     for (const [sign, at] of [["", -1], ["", 0], ["−", 1]]) {
       parts.push(mark(x0 - 5, middle + (at * high) / 2.2 + 4, at ? sign + general(most, 3) : "0", "end"));
     }
-    const alike = [...values, ...next[i]].every((value) => Math.abs(value) === 1); // then dots would only be in the way
+    const height = (value) => middle - (value / most) * (high / 2.2);
+    const bar = (at, value, stroke, more) => parts.push(line(at, middle, at, height(value), stroke, { "stroke-width": Math.max(1.5, 1.3 * aside), ...more }));
+    const aside = span / values.length / 4; // a pair of bars at each position
     values.forEach((value, at) => {
-      const height = (each) => middle - (each / most) * (high / 2.2);
-      if (value) parts.push(line(x(at), middle, x(at), height(value), colour, { "stroke-width": 2, "data-value": value }));
-      if (next[i][at] && !alike) parts.push(shape("circle", { cx: x(at), cy: height(next[i][at]), r: 2, fill: COLOUR.ink }));
+      if (value) bar(x(at) - aside, value, colour, { "data-value": value });
+      if (next[i][at]) bar(x(at) + aside, next[i][at], COLOUR.grey, { "data-next": next[i][at] });
     });
     return parts;
   });

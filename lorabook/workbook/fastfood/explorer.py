@@ -11,7 +11,7 @@ from lorabook.subspace.fastfood import FastfoodProjection, fwht
 from lorabook.workbook.kit.controls import check, slider
 from lorabook.workbook.kit.explorer import Explorer
 
-L = 64
+L = 32
 STEPS = {"no step": 0, "B": 1, "the first H": 2, "Π": 3, "G": 4, "the second H": 5}
 
 
@@ -36,7 +36,7 @@ PRESETS = {
 
 
 class FastfoodExplorer(Explorer):
-    """Two spikes, a step and switches → the vectors after every factor of M = H G Π H B, for L = 64."""
+    """Two spikes, a step and switches → the vectors after every factor of M = H G Π H B, for L = 32."""
 
     def __init__(self) -> None:
         controls = {
@@ -51,11 +51,11 @@ class FastfoodExplorer(Explorer):
 @cache
 def drawn() -> FastfoodProjection:
     """The factors, as the library draws them."""
-    return FastfoodProjection(L, L, seed=1)
+    return FastfoodProjection(L, L, seed=20)
 
 
 def stages(state: FastfoodState) -> list[Tensor]:
-    """The vector before the first factor and after each of the five, (64,) in fp64, where every sum is exact."""
+    """The vector before the first factor and after each of the five, (32,) in fp64, where every sum is exact."""
     p = drawn()
     z = torch.zeros(L, dtype=torch.float64)
     z[state.spike] = 1
@@ -77,7 +77,7 @@ def shown(state: FastfoodState) -> dict[str, Any]:
     where = next(name for name, step in STEPS.items() if step == state.step)
     kinds = "one size" if sizes == 1 else f"{sizes} different sizes"
     return {
-        "title": f"Two spikes, at {state.spike} (bars) and at {neighbour.spike} (dots)",
+        "title": f"Two spikes, at {state.spike} (coloured) and at {neighbour.spike} (grey)",
         "readout": f"After {where}: {len(present)} of {L} entries are not zero, with {kinds}.",
         "stages": [stage.tolist() for stage in found],
         "next": [stage.tolist() for stage in stages(neighbour)],

@@ -7,9 +7,9 @@ def pi_and_g_off() -> Question:
     """Of the spike, with nothing between the two H."""
     return Question(
         "Switch Π and G off, leaving nothing between the two Hs. What becomes of the spike?",
-        ("it is spread over all 64 positions", "it comes back, 64 times as large", "everything becomes zero"),
-        "it comes back, 64 times as large",
-        "H H = 64 times the identity.",
+        ("it is spread over all 32 positions", "it comes back, 32 times as large", "everything becomes zero"),
+        "it comes back, 32 times as large",
+        "H H = 32 times the identity.",
     )
 
 

@@ -9,14 +9,14 @@ from lorabook.workbook.fastfood import explorer as fastfood
 from lorabook.workbook.fastfood.explorer import FastfoodState, drawn, stages
 
 STATES = st.builds(
-    FastfoodState, st.integers(0, 63), st.sampled_from(list(fastfood.STEPS.values())), *[st.booleans()] * 4
+    FastfoodState, st.integers(0, 31), st.sampled_from(list(fastfood.STEPS.values())), *[st.booleans()] * 4
 )
 
 
 @settings(max_examples=60, deadline=None)
 @given(STATES)
 def test_every_stage_is_its_matrix_times_the_one_before(state):
-    p, H, one = drawn(), torch.tensor(hadamard(64)).double(), torch.eye(64).double()
+    p, H, one = drawn(), torch.tensor(hadamard(32)).double(), torch.eye(32).double()
     matrices = (
         torch.diag(p.B.double()) if state.B else one,
         H if state.H else one,
@@ -28,32 +28,32 @@ def test_every_stage_is_its_matrix_times_the_one_before(state):
     assert before.sum() == before[state.spike] == 1
     for matrix, stage in zip(matrices, after, strict=True):
         before = matrix @ before
-        assert torch.equal(stage, before)  # sums of 64 fp32 numbers are exact in fp64
+        assert torch.equal(stage, before)  # sums of 32 fp32 numbers are exact in fp64
 
 
-def test_with_nothing_between_the_two_transforms_the_spike_comes_back_64_times_as_large():
+def test_with_nothing_between_the_two_transforms_the_spike_comes_back_32_times_as_large():
     last = stages(FastfoodState(spike=9, Pi=False, G=False))[-1]
-    assert last.nonzero().flatten().tolist() == [9] and last[9].abs() == 64
+    assert last.nonzero().flatten().tolist() == [9] and last[9].abs() == 32
     assert (
-        "1 of 64 entries are not zero, with one size" in fastfood.shown(FastfoodState(9, Pi=False, G=False))["readout"]
+        "1 of 32 entries are not zero, with one size" in fastfood.shown(FastfoodState(9, Pi=False, G=False))["readout"]
     )
 
 
 def test_entries_are_counted_at_the_state_s_step():
-    kinds = ["one size"] * 4 + ["64 different sizes"] * 2
-    for step, (count, kind) in enumerate(zip((1, 1, 64, 64, 64, 64), kinds)):
+    kinds = ["one size"] * 4 + ["32 different sizes"] * 2
+    for step, (count, kind) in enumerate(zip((1, 1, 32, 32, 32, 32), kinds)):
         found = fastfood.shown(FastfoodState(step=step))
-        assert found["title"] == "Two spikes, at 20 (bars) and at 21 (dots)" and found["step"] == step
-        assert found["readout"].endswith(f"{count} of 64 entries are not zero, with {kind}.")
+        assert found["title"] == "Two spikes, at 20 (coloured) and at 21 (grey)" and found["step"] == step
+        assert found["readout"].endswith(f"{count} of 32 entries are not zero, with {kind}.")
         assert sum(value != 0 for value in found["stages"][step]) == count
 
 
 def test_the_next_spike_of_the_last_position_is_the_first():
-    found = fastfood.shown(FastfoodState(spike=63))
-    assert found["next"] == fastfood.shown(FastfoodState(spike=0))["stages"] and "and at 0 (dots)" in found["title"]
+    found = fastfood.shown(FastfoodState(spike=31))
+    assert found["next"] == fastfood.shown(FastfoodState(spike=0))["stages"] and "and at 0 (grey)" in found["title"]
 
 
 def test_without_the_second_transform_two_columns_differ_only_in_their_signs():
     found = fastfood.shown(FastfoodState(step=4))
-    bars, dots = (torch.tensor(found[key][4]) for key in ("stages", "next"))
-    assert torch.equal(bars.abs(), dots.abs()) and not torch.equal(bars, dots)
+    coloured, grey = (torch.tensor(found[key][4]) for key in ("stages", "next"))
+    assert torch.equal(coloured.abs(), grey.abs()) and not torch.equal(coloured, grey)
