@@ -59,7 +59,7 @@ def data() -> dict[str, Any]:
 
 def title(asked: dict[str, Any]) -> str:
     """A question's title; it comes from the post's address, which is cut after 80 letters or so."""
-    return asked["title"] + (" …" if len(asked["title"]) >= 80 else "")
+    return asked["title"] + (" …" if len(asked["title"]) >= 78 else "")
 
 
 @cache
