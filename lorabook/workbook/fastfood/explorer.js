@@ -3,12 +3,12 @@ import { general } from "../kit/numbers.js";
 import { COLOUR, line, text } from "../kit/svg.js";
 
 const STAGES = [
-  ["θ_d: two spikes", COLOUR.ink],
-  ["B: random signs", COLOUR.purple],
-  ["H: mixes", COLOUR.blue],
-  ["Π: shuffles", COLOUR.green],
-  ["G: scales at random", COLOUR.orange],
-  ["H: mixes again", COLOUR.vermilion],
+  "θ_d: two spikes",
+  "B: random signs",
+  "H: mixes",
+  "Π: shuffles",
+  "G: scales at random",
+  "H: mixes again",
 ];
 
 /** The Walsh-Hadamard transform: H z, by sums and differences of halves. */
@@ -40,7 +40,7 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   const sizes = new Set(present.map((value) => Math.round(value * 1e3))).size;
   const kinds = sizes === 1 ? "one size" : `${sizes} different sizes`;
   return {
-    title: `Two spikes, at ${spike} (coloured) and at ${next} (grey)`,
+    title: `Two spikes, at ${spike} (blue) and at ${next} (orange)`,
     readout: `After ${data.steps[step]}: ${present.length} of ${data.B.length} entries are not zero, with ${kinds}.`,
     stages,
     next: nextStages,
@@ -49,14 +49,14 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   };
 }
 
-/** A panel for each stage up to the state's step, with coloured bars for the spike and grey ones for the next; the others are empty. */
+/** A panel for each stage up to the state's step, with blue bars for the spike and orange ones for the next; the others are empty. */
 function drawFastfood({ stages, next, on, step }, width) {
   const columns = 2;
   const [wide, high, left] = [width / columns, 150, 52];
   const drawn = stages.flatMap((values, i) => {
     const [x0, top] = [(i % columns) * wide + left, Math.floor(i / columns) * (high + 44) + 26];
     const [span, middle] = [wide - left - 10, top + high / 2];
-    const [name, colour] = STAGES[i];
+    const name = STAGES[i];
     const parts = [text(x0, top - 8, on[i] ? name : `${name.split(":")[0]}: off`, { "font-weight": 600 })];
     const x = (at) => x0 + (span * (at + 0.5)) / values.length;
     const mark = (at, y, label, anchor) => text(at, y, label, { "font-size": 12, "text-anchor": anchor, fill: COLOUR.muted });
@@ -71,8 +71,8 @@ function drawFastfood({ stages, next, on, step }, width) {
     const bar = (at, value, stroke, more) => parts.push(line(at, middle, at, height(value), stroke, { "stroke-width": Math.max(1.5, 1.3 * aside), ...more }));
     const aside = span / values.length / 4; // a pair of bars at each position
     values.forEach((value, at) => {
-      if (value) bar(x(at) - aside, value, colour, { "data-value": value });
-      if (next[i][at]) bar(x(at) + aside, next[i][at], COLOUR.grey, { "data-next": next[i][at] });
+      if (value) bar(x(at) - aside, value, COLOUR.blue, { "data-value": value });
+      if (next[i][at]) bar(x(at) + aside, next[i][at], COLOUR.orange, { "data-next": next[i][at] });
     });
     return parts;
   });

@@ -77,7 +77,7 @@ def shown(state: FastfoodState) -> dict[str, Any]:
     where = next(name for name, step in STEPS.items() if step == state.step)
     kinds = "one size" if sizes == 1 else f"{sizes} different sizes"
     return {
-        "title": f"Two spikes, at {state.spike} (coloured) and at {neighbour.spike} (grey)",
+        "title": f"Two spikes, at {state.spike} (blue) and at {neighbour.spike} (orange)",
         "readout": f"After {where}: {len(present)} of {L} entries are not zero, with {kinds}.",
         "stages": [stage.tolist() for stage in found],
         "next": [stage.tolist() for stage in stages(neighbour)],

@@ -43,17 +43,17 @@ def test_entries_are_counted_at_the_state_s_step():
     kinds = ["one size"] * 4 + ["32 different sizes"] * 2
     for step, (count, kind) in enumerate(zip((1, 1, 32, 32, 32, 32), kinds)):
         found = fastfood.shown(FastfoodState(step=step))
-        assert found["title"] == "Two spikes, at 20 (coloured) and at 21 (grey)" and found["step"] == step
+        assert found["title"] == "Two spikes, at 20 (blue) and at 21 (orange)" and found["step"] == step
         assert found["readout"].endswith(f"{count} of 32 entries are not zero, with {kind}.")
         assert sum(value != 0 for value in found["stages"][step]) == count
 
 
 def test_the_next_spike_of_the_last_position_is_the_first():
     found = fastfood.shown(FastfoodState(spike=31))
-    assert found["next"] == fastfood.shown(FastfoodState(spike=0))["stages"] and "and at 0 (grey)" in found["title"]
+    assert found["next"] == fastfood.shown(FastfoodState(spike=0))["stages"] and "and at 0 (orange)" in found["title"]
 
 
 def test_without_the_second_transform_two_columns_differ_only_in_their_signs():
     found = fastfood.shown(FastfoodState(step=4))
-    coloured, grey = (torch.tensor(found[key][4]) for key in ("stages", "next"))
-    assert torch.equal(coloured.abs(), grey.abs()) and not torch.equal(coloured, grey)
+    blue, orange = (torch.tensor(found[key][4]) for key in ("stages", "next"))
+    assert torch.equal(blue.abs(), orange.abs()) and not torch.equal(blue, orange)
