@@ -36,18 +36,20 @@ CHECKS: dict[str, dict[str, str]] = {
     "02_where_memory_goes": {
         "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
+    "03_rank_and_alpha": {
+        "sweep-2": "assert losses['full', 0.001] < 2.85 and losses['LoRA', 0.008] < 2.85",
+    },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
-        "lowrank-14": "assert with_first[1] < with_first[4] < with_first[16]",
-        "new-42": "assert 0.6 < with_rest[4] < 0.8",
-        "walk-1": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4 and 0.2 < kept < 0.3",
-        "new-80h": "assert 0 < with_scaled[0.1] < with_scaled[0.25] and with_scaled[0.5] < with_scaled[0.75]",
-        "new-98": "assert with_first[16] > with_rest[16] + 0.3 and abs(first_points[16][0] - 0.5) < 0.1\n"
+        "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery and recovery(update) < lora_recovery",
+        "cos-1": "assert cosine(change, lora_update) + 0.1 < cosine(change, second) < 0.8 and larger > 3",
+        "new-42": "assert 0.6 < recovery(rest) < 0.8 and cosine(first_4, rest).abs() < 1e-4",
+        "new-81": "assert lora_recovery > 0.7",
+        "new-80h": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
+        "new-98": "assert first_points[16][1] > rest_points[16][1] + 0.3 and abs(first_points[16][0] - 0.5) < 0.1\n"
         "compared = [*first_points.values(), *rest_points.values()]\n"
         "assert all(found < recovery(scaled(share**0.5)) for share, found in compared)",
-        "new-81": "assert lora_recovery > with_first[4]",
-        "new-83": "assert recovery(larger) < lora_recovery",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"

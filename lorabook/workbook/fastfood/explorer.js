@@ -4,11 +4,11 @@ import { COLOUR, line, text } from "../kit/svg.js";
 
 const STAGES = [
   "θ_d: two spikes",
-  "B: random signs",
-  "H: mixes",
-  "Π: shuffles",
-  "G: scales at random",
-  "H: mixes again",
+  "1 · B: random signs",
+  "2 · H: mixes",
+  "3 · Π: shuffles",
+  "4 · G: scales at random",
+  "5 · H: mixes again",
 ];
 
 /** The Walsh-Hadamard transform: H z, by sums and differences of halves. */
@@ -68,8 +68,8 @@ function drawFastfood({ stages, next, on, step }, width) {
       parts.push(mark(x0 - 5, middle + (at * high) / 2.2 + 4, at ? sign + general(most, 3) : "0", "end"));
     }
     const height = (value) => middle - (value / most) * (high / 2.2);
-    const bar = (at, value, stroke, more) => parts.push(line(at, middle, at, height(value), stroke, { "stroke-width": Math.max(1.5, 1.3 * aside), ...more }));
-    const aside = span / values.length / 4; // a pair of bars at each position
+    const bar = (at, value, stroke, more) => parts.push(line(at, middle, at, height(value), stroke, { "stroke-width": Math.max(1.5, 1.7 * aside), ...more }));
+    const aside = span / values.length / 6; // a pair of bars at each position, and a gap
     values.forEach((value, at) => {
       if (value) bar(x(at) - aside, value, COLOUR.blue, { "data-value": value });
       if (next[i][at]) bar(x(at) + aside, next[i][at], COLOUR.orange, { "data-next": next[i][at] });

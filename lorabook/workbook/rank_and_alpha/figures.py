@@ -1,6 +1,7 @@
 """The figures of notebook 03: learning rates, and recovery by rank."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -52,11 +53,11 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
     return figure
 
 
-def recovery_by_rank(lines: Mapping[str, Mapping[int, float]], title: str) -> Figure:
-    """Recovery over the rank, a colour for each model, whose second line is dashed.
+def recovery_by_rank(lines: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> Figure:
+    """Recovery over the rank, a colour for each model, whose second line is dashed. A small dot is a seed.
 
     Args:
-        lines: by name, "MODEL, … questions", the recovery by rank.
+        lines: by name, "MODEL, … questions", the recovery of each seed by rank.
         title: what to see.
     """
     figure, axes = new_figure(7.6, 3.6)
@@ -66,7 +67,10 @@ def recovery_by_rank(lines: Mapping[str, Mapping[int, float]], title: str) -> Fi
         model = name.partition(",")[0]
         dashed = model in colours
         colour = colours.setdefault(model, (BLUE, VERMILION)[len(colours) % 2])
-        axes.plot(*zip(*sorted(values.items())), "--s" if dashed else "-o", color=colour, lw=2, ms=6, label=name)
+        means = [(r, fmean(seeds)) for r, seeds in sorted(values.items())]
+        axes.plot(*zip(*means), "--s" if dashed else "-o", color=colour, lw=2, ms=6, mfc="none", label=name)
+        for r, seeds in values.items():
+            axes.plot([r] * len(seeds), seeds, ".", color=colour, ms=4)
     ranks = sorted({r for values in lines.values() for r in values})
     axes.set_xscale("log")
     axes.set_xticks(ranks, [str(r) for r in ranks])
