@@ -49,30 +49,29 @@ function shownFastfood({ spike, step, B, H, Pi, G }, data) {
   };
 }
 
-/** A panel for each stage up to the state's step, with blue bars for the spike and orange ones for the next; the others are empty. */
+/** A panel for each stage up to the state's step, above the spike's bars and below those of the next; the others are empty. */
 function drawFastfood({ stages, next, on, step }, width) {
   const columns = 2;
   const [wide, high, left] = [width / columns, 150, 52];
   const drawn = stages.flatMap((values, i) => {
     const [x0, top] = [(i % columns) * wide + left, Math.floor(i / columns) * (high + 44) + 26];
-    const [span, middle] = [wide - left - 10, top + high / 2];
+    const span = wide - left - 10;
     const name = STAGES[i];
     const parts = [text(x0, top - 8, on[i] ? name : `${name.split(":")[0]}: off`, { "font-weight": 600 })];
     const x = (at) => x0 + (span * (at + 0.5)) / values.length;
     const mark = (at, y, label, anchor) => text(at, y, label, { "font-size": 12, "text-anchor": anchor, fill: COLOUR.muted });
-    parts.push(line(x0, middle, x0 + span, middle, COLOUR.rule));
     for (const at of [0, values.length / 2, values.length - 1]) parts.push(mark(x(at), top + high + 14, `${at}`, "middle"));
-    if (i > step) return parts;
+    const lanes = [[values, COLOUR.blue, "data-value"], [next[i], COLOUR.orange, "data-next"]];
     const most = Math.max(1e-9, ...[...values, ...next[i]].map(Math.abs));
-    for (const [sign, at] of [["", -1], ["", 0], ["−", 1]]) {
-      parts.push(mark(x0 - 5, middle + (at * high) / 2.2 + 4, at ? sign + general(most, 3) : "0", "end"));
-    }
-    const height = (value) => middle - (value / most) * (high / 2.2);
-    const bar = (at, value, stroke, more) => parts.push(line(at, middle, at, height(value), stroke, { "stroke-width": Math.max(1.5, 1.7 * aside), ...more }));
-    const aside = span / values.length / 6; // a pair of bars at each position, and a gap
-    values.forEach((value, at) => {
-      if (value) bar(x(at) - aside, value, COLOUR.blue, { "data-value": value });
-      if (next[i][at]) bar(x(at) + aside, next[i][at], COLOUR.orange, { "data-next": next[i][at] });
+    lanes.forEach(([lane, colour, name], which) => {
+      const zero = top + (high * (1 + 2 * which)) / 4; // the upper half and the lower half of the panel
+      parts.push(line(x0, zero, x0 + span, zero, COLOUR.rule));
+      if (i > step) return;
+      parts.push(mark(x0 - 5, zero + 4, "0", "end"), mark(x0 - 5, zero - high / 4.6 + 4, general(most, 3), "end"));
+      lane.forEach((value, at) => {
+        const look = { "stroke-width": Math.max(2, (0.6 * span) / lane.length), [name]: value };
+        if (value) parts.push(line(x(at), zero, x(at), zero - ((value / most) * high) / 4.6, colour, look));
+      });
     });
     return parts;
   });
