@@ -37,7 +37,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
-        "sweep-2": "assert losses['full', 0.001] < 2.85 and losses['LoRA', 0.008] < 2.85",
+        "sweep-2": "assert losses['full', 0.001][1] < 2.85 and losses['LoRA', 0.008][1] < 2.85",
     },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
