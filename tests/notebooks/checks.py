@@ -43,7 +43,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery and recovery(update) < lora_recovery",
-        "cos-1": "assert 0 < cosine(change, lora_update) < 0.3 < cosine(change, first_4) < 0.7",
+        "cos-1": "assert 0 < cosine(change, lora_update) < 0.3 < cosine(change, first_4) < 0.7\n"
+        "assert 0.3 < cosine(change, second) < 0.8",
         "new-42": "assert 0.6 < recovery(rest) < 0.8 and cosine(first_4, rest).abs() < 1e-4",
         "new-81": "assert lora_recovery > 0.7",
         "new-80h": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
@@ -57,6 +58,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "dimension-16d": "assert 80 < d90 <= 300",
     },
     "06_fastfood": {
+        "scale-1": "assert change.shape == (3_900_000,) and 0.9 < change.norm() / theta_d.norm() < 1.1",
         "train-2": "assert accuracy(theta0) < 0.3 and train(torch.optim.Adam, lr=0.1) > 0.9",
         "new-76w": "assert train(torch.optim.Adam, 0.1, WrongH.apply) > 0.9 and wrong < 0.3 and right > 0.85",
     },
