@@ -4,10 +4,10 @@ import { COLOUR, line, text } from "../kit/svg.js";
 
 const STAGES = [
   "θ_d: two spikes",
-  "1 · B: random signs",
+  "1 · B: signs",
   "2 · H: mixes",
   "3 · Π: shuffles",
-  "4 · G: scales at random",
+  "4 · G: scales",
   "5 · H: mixes again",
 ];
 
