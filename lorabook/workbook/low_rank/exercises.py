@@ -130,8 +130,13 @@ def truncation_error(S, r):
 # alone_and_without
 
 
-def _loss(old, all, part, rest):
-    return {"old": old, "all": all, "part": part, "rest": rest}
+def _fractions(alone, without, whole=lambda loss: loss["old"] - loss["all"], times=1):
+    """An answer of two differences of losses, each named by its ends, over `whole`."""
+    return lambda loss: tuple(times * (loss[high] - loss[low]) / whole(loss) for high, low in (alone, without))
+
+
+def _losses(*values):
+    return (dict(zip(("old", "all", "part", "rest"), values)),)
 
 
 ALONE_AND_WITHOUT = Exercise(
@@ -158,71 +163,43 @@ def alone_and_without(loss):
     return alone, without
 """,
     praise="for the first four terms, that was 72% and 29%. Two numbers for one part, and neither is its share.",
-    reference=lambda x: (
-        (x["old"] - x["part"]) / (x["old"] - x["all"]),
-        (x["rest"] - x["all"]) / (x["old"] - x["all"]),
-    ),
+    reference=_fractions(("old", "part"), ("rest", "all")),
     probes=(
         cases(
-            lambda x: f"for losses of {x['old']}, {x['all']}, {x['part']} and {x['rest']}",
-            (_loss(3.0, 2.5, 2.6, 2.7),),
-            (_loss(2.0, 1.0, 1.25, 1.5),),
+            lambda loss: f"for losses of {', '.join(map(str, loss.values()))}",
+            _losses(3.0, 2.5, 2.6, 2.7),
+            _losses(2.0, 1.0, 1.25, 1.5),
         ),
     ),
     mistakes=(
         Mistake(
             "your second number is what the rest recovers. What is lost without the part is the distance from there to "
             "full fine-tuning.",
-            (
-                lambda x: (
-                    (x["old"] - x["part"]) / (x["old"] - x["all"]),
-                    (x["old"] - x["rest"]) / (x["old"] - x["all"]),
-                ),
-            ),
+            (_fractions(("old", "part"), ("old", "rest")),),
         ),
         Mistake(
             "your second number is what is left to gain with the part alone. Use the model with the rest alone.",
-            (
-                lambda x: (
-                    (x["old"] - x["part"]) / (x["old"] - x["all"]),
-                    (x["part"] - x["all"]) / (x["old"] - x["all"]),
-                ),
-            ),
+            (_fractions(("old", "part"), ("part", "all")),),
         ),
         Mistake(
             "your numbers are in the other order: first what the part recovers alone.",
-            (
-                lambda x: (
-                    (x["rest"] - x["all"]) / (x["old"] - x["all"]),
-                    (x["old"] - x["part"]) / (x["old"] - x["all"]),
-                ),
-            ),
+            (_fractions(("rest", "all"), ("old", "part")),),
         ),
         Mistake(
             "these are losses. Divide them by full fine-tuning's improvement.",
-            (lambda x: (x["old"] - x["part"], x["rest"] - x["all"]),),
+            (_fractions(("old", "part"), ("rest", "all"), whole=lambda loss: 1),),
         ),
         Mistake(
             "you divided by the old loss. Full fine-tuning's improvement is 100%.",
-            (lambda x: ((x["old"] - x["part"]) / x["old"], (x["rest"] - x["all"]) / x["old"]),),
+            (_fractions(("old", "part"), ("rest", "all"), whole=lambda loss: loss["old"]),),
         ),
         Mistake(
             "you gave percentages. Fractions are asked for, such as 0.72.",
-            (
-                lambda x: (
-                    100 * (x["old"] - x["part"]) / (x["old"] - x["all"]),
-                    100 * (x["rest"] - x["all"]) / (x["old"] - x["all"]),
-                ),
-            ),
+            (_fractions(("old", "part"), ("rest", "all"), times=100),),
         ),
         Mistake(
             "your signs are turned round. A lower loss is an improvement.",
-            (
-                lambda x: (
-                    (x["part"] - x["old"]) / (x["old"] - x["all"]),
-                    (x["all"] - x["rest"]) / (x["old"] - x["all"]),
-                ),
-            ),
+            (_fractions(("part", "old"), ("all", "rest")),),
         ),
     ),
 )
