@@ -45,7 +45,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery and recovery(update) < lora_recovery",
         "cos-1": "assert 0 < cosine(change, lora_update) < 0.3 < cosine(change, first_4) < 0.7\n"
         "assert 0.3 < cosine(change, second) < 0.8",
-        "new-42": "assert 0.6 < recovery(rest) < 0.8 and cosine(first_4, rest).abs() < 1e-4",
+        "new-42": "assert 0.6 < recovery(rest) < 0.8",
         "new-81": "assert lora_recovery > 0.7",
         "new-80h": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
         "new-98": "assert first_points[16][1] > rest_points[16][1] + 0.3 and abs(first_points[16][0] - 0.5) < 0.1\n"
@@ -95,7 +95,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-25": "assert tuned.loss < base.loss",
         "final-31": "with torch.no_grad():\n    assert torch.equal(fresh(ids).logits, ours)",
         "peft-1": "assert torch.allclose(theirs, ours, atol=0.1 if ours.dtype != torch.float32 else 1e-4)",
-        "final-35b": "assert 0 < gains[1] < gains[0]",
+        "final-35b": "assert 0 < other_gain < own_gain",
         "final-38": "assert after_six < base.loss",
         "new-59": "assert after_six < base.loss",
         "final-40": "assert abs((total / tokens).item() - loss) < 0.01",
