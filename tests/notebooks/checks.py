@@ -37,7 +37,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
-        "sweep-2": "assert losses['full', 0.001][1] < 2.85 and losses['LoRA', 0.008][1] < 2.85",
+        "sweep-2": "assert losses['full', 0.001][1] < 2.85 and losses['LoRA', 0.008][1] < 2.85\n"
+        "assert losses['full', 0.001][1] < losses['full', 0.0005][1]\n"
+        "assert losses['LoRA', 0.008][1] < min(losses['LoRA', 0.004][1], losses['LoRA', 0.016][1])",
     },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",

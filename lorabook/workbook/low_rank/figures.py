@@ -1,6 +1,7 @@
 """The figures of notebook 04: a picture of little rank, and what LoRA and parts of an update recover."""
 
 from collections.abc import Mapping
+from statistics import fmean
 
 import torch
 from matplotlib.figure import Figure
@@ -58,7 +59,7 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
     """Recovery over the rank, a pane for each model: LoRA, the first r terms of ΔW, and the rest without them.
 
     Args:
-        models: by name, what `recovery.recovered` returns. Lines run through the means, a dot is a seed.
+        models: by name, what `recovery.recovered` returns. Lines run through the means, a marker is a seed.
         title: what to see.
     """
     figure, panes = new_panes(8.6, 3.5, len(models), sharey=True)
@@ -70,7 +71,7 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
             ("rest", "the rest", PURPLE, "v"),
         ):
             seeds = {r: found[update][r] for r in (1, 4, 16)}
-            means = [sum(values) / len(values) for values in seeds.values()]
+            means = [fmean(values) for values in seeds.values()]
             axes.plot(list(seeds), means, color=colour, lw=2)
             for r, values in seeds.items():
                 axes.plot([r] * len(values), values, marker, color=colour, ms=5)
