@@ -56,32 +56,33 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 
 
 def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]]], title: str) -> Figure:
-    """Recovery over the rank, a pane for each model: LoRA, the first r terms of ΔW, and the rest without them.
+    """Recovery over the rank, a pane for each model: LoRA, the first r terms of ΔW, and controls of the same energy.
 
     Args:
         models: by name, what `recovery.recovered` returns. Lines run through the means, a marker is a seed.
         title: what to see.
     """
-    figure, panes = new_panes(8.6, 3.5, len(models), sharey=True)
+    figure, panes = new_panes(8.6, 3.8, len(models), sharey=True)
     for axes, (model, found) in zip(panes, models.items()):
-        axes.plot([0.8, 16], [1, 1], color="black", lw=0.8)  # it stops before the labels
-        for update, name, colour, marker in (
-            ("LoRA", "LoRA, trained", BLUE, "o"),
-            ("truncated", "first r terms", ORANGE, "^"),
-            ("rest", "the rest", PURPLE, "v"),
+        axes.axhline(1, color="black", lw=0.8)
+        for update, name, look in (
+            ("LoRA", "LoRA, trained", {"color": BLUE, "marker": "o", "lw": 2}),
+            ("truncated", "first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 2}),
+            ("scaled", "ΔW scaled down", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
+            ("random", "random entries of ΔW", {"color": PURPLE, "marker": "v", "lw": 1.4, "ls": ":"}),
         ):
             seeds = {r: found[update][r] for r in (1, 4, 16)}
-            means = [fmean(values) for values in seeds.values()]
-            axes.plot(list(seeds), means, color=colour, lw=2)
+            axes.plot(list(seeds), [fmean(values) for values in seeds.values()], **(look | {"marker": None}))
             for r, values in seeds.items():
-                axes.plot([r] * len(values), values, marker, color=colour, ms=5)
-            axes.annotate(name, (16, means[-1]), (9, -4), textcoords="offset points", color=colour, fontsize=10)
-        axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.8, 45))
+                axes.plot([r] * len(values), values, look["marker"], color=look["color"], ms=5)
+            axes.plot([], [], label=name, ms=5, **look)
+        axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.85, 19))
         axes.set_xticks([1, 4, 16], ["1", "4", "16"])
         axes.minorticks_off()
         axes.set_title(model, fontsize=10)
     panes[0].yaxis.set_major_formatter(PercentFormatter(1, 0))
-    panes[0].set(ylabel="recovery", ylim=(0.2, 1.12))
+    panes[0].set(ylabel="recovery", ylim=(0, 1.12))
+    panes[-1].legend(frameon=False, loc="lower right", fontsize=9)
     figure.suptitle(title, fontsize=11.5)
     return figure
 

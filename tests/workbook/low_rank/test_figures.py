@@ -55,8 +55,10 @@ def test_parts_lie_at_their_energy_and_the_scaled_change_at_the_square_of_its_fa
 
 
 def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
-    found = {update: {1: [0.5, 0.7], 4: [0.8, 0.9], 16: [1.0, 1.0]} for update in ("LoRA", "truncated", "rest")}
-    axes, _ = figures_04.recovery_by_rank({"a model": found, "another": found}, "t").axes
+    updates = ("LoRA", "truncated", "scaled", "random")
+    found = {update: {1: [0.5, 0.7], 4: [0.8, 0.9], 16: [1.0, 1.0]} for update in updates}
+    axes, last = figures_04.recovery_by_rank({"a model": found, "another": found}, "t").axes
     drawn = [np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()]
-    assert drawn.count([[1, 0.6], [4, 0.85], [16, 1]]) == drawn.count([[1, 0.5], [1, 0.7]]) == 3
-    assert {text.get_text() for text in axes.texts} == {"LoRA, trained", "first r terms", "the rest"}
+    assert drawn.count([[1, 0.6], [4, 0.85], [16, 1]]) == drawn.count([[1, 0.5], [1, 0.7]]) == 4
+    named = [text.get_text() for text in last.get_legend().get_texts()]
+    assert named == ["LoRA, trained", "first r terms of ΔW", "ΔW scaled down", "random entries of ΔW"]
