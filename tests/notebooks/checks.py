@@ -44,8 +44,8 @@ CHECKS: dict[str, dict[str, str]] = {
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
-        "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery - 0.05",
-        "cos-1": "assert 0 < cosine_of_lora < 0.3 < cosine_of_first_4 < 0.7",
+        "lowrank-14": "assert 0.6 < recovery(first_4) < recovery(larger) < lora_recovery - 0.05",
+        "split-1": "assert 0.3 < c < 0.5 and recovery(along) > 0.6 and 0.45 < recovery(across) < 0.7",
         "new-42": "assert 0.6 < recovery(rest) < 0.8",
         "new-81": "assert lora_recovery > 0.7",
         "new-80h": "assert 0.7 < with_scaled[0.5] < 0.95 and with_scaled[0.25] > 0.4",
@@ -78,6 +78,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
+        "clinic-41w": "assert runaway_history.held_out[-1][1] < 2.9",
         "clinic-41v": "assert ended > 0\n"
         "assert not any(a.ended for a in answers(runaway, tokenizer, held_out_pairs[:20], 60))",
         "clinic-43": "assert gain > 0",

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, PURPLE, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, new_panes
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -69,7 +69,7 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
             ("LoRA", "LoRA, trained", {"color": BLUE, "marker": "o", "lw": 2}),
             ("truncated", "first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 2}),
             ("scaled", "ΔW scaled down", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
-            ("random", "random entries of ΔW", {"color": PURPLE, "marker": "v", "lw": 1.4, "ls": ":"}),
+            ("random", "random entries of ΔW", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
         ):
             seeds = {r: found[update][r] for r in (1, 4, 16)}
             axes.plot(list(seeds), [fmean(values) for values in seeds.values()], **(look | {"marker": None}))
