@@ -16,8 +16,8 @@ def rank_of_the_change() -> Question:
 def other_terms() -> Question:
     """Of the control that leaves the first terms of ΔW out."""
     return Question(
-        "The first 4 terms recover 72%. How much do the other 252 terms recover on their own?",
+        "The first 4 terms recover 77%. How much do the other 252 terms recover on their own?",
         ("about 10%", "about 30%", "about 70%", "about 95%"),
         "about 70%",
-        "As much as the first four.",
+        "Nearly as much as the first four.",
     )
