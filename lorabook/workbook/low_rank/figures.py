@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_panes
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -84,36 +84,4 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
     panes[0].set(ylabel="recovery", ylim=(0, 1.12))
     panes[-1].legend(frameon=False, loc="lower right", fontsize=9)
     figure.suptitle(title, fontsize=11.5)
-    return figure
-
-
-Point = tuple[float, float]  # a part's fraction of ΔW's energy, and its recovery
-
-
-def recovery_by_energy(
-    scaled: Mapping[float, float], first: Mapping[int, Point], rest: Mapping[int, Point], title: str
-) -> Figure:
-    """What parts of ΔW recover over their energy, beside ΔW scaled down. All fractions are from 0 to 1.
-
-    Args:
-        scaled: the recovery of c ΔW, by c, which has the fraction c² of ΔW's energy.
-        first: the first r terms, by r.
-        rest: what is left of ΔW without them, by r.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.0, 4.0)
-    line = [(c**2, found) for c, found in scaled.items()]
-    for name, points, look in (
-        ("ΔW scaled down", line, {"marker": "o", "color": GREY, "lw": 2, "ms": 4}),
-        ("first r terms", first.values(), {"marker": "^", "color": ORANGE, "lw": 1.2, "ms": 9, "ls": "--"}),
-        ("the rest, without them", rest.values(), {"marker": "v", "color": PURPLE, "lw": 1.2, "ms": 9, "ls": "--"}),
-    ):
-        energies, found = zip(*sorted(points))
-        axes.plot([100 * e for e in energies], [100 * value for value in found], label=name, **look)
-    for parts, colour in ((first, ORANGE), (rest, PURPLE)):
-        for r, (share, found) in parts.items():
-            place = (100 * share, 100 * found)
-            axes.annotate(f"r = {r}", place, (8, -10), textcoords="offset points", color=colour, fontsize=9)
-    axes.set(xlabel="energy (% of ΔW's)", ylabel="recovery (%)", xlim=(0, 102), ylim=(0, 108), title=title)
-    axes.legend(frameon=False, loc="lower right")
     return figure

@@ -9,7 +9,7 @@ def rank_of_the_change() -> Question:
         "A ΔW of 1,024 × 256 can have any rank up to 256. What is its rank after 24 steps?",
         ("about 10", "about 24, one per step", "about 100", "about 256"),
         "about 256",
-        'A single step of Adam is enough for that. See "Going deeper".',
+        "Does that mean that the model needed all of it? We'll see.",
     )
 
 

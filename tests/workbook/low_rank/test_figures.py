@@ -41,19 +41,6 @@ def test_approximations_show_the_matrices_on_one_scale():
     assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
 
 
-def test_parts_lie_at_their_energy_and_the_scaled_change_at_the_square_of_its_factor():
-    scaled, first, rest = {1: 1, 0: 0, 0.5: 0.81}, {4: (0.26, 0.72), 1: (0.12, 0.44)}, {4: (0.74, 0.71)}
-    (axes,) = figures_04.recovery_by_energy(scaled, first, rest, "t").axes
-    drawn = {line.get_label(): np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()}
-    assert drawn == {
-        "ΔW scaled down": [[0, 0], [25, 81], [100, 100]],
-        "first r terms": [[12, 44], [26, 72]],
-        "the rest, without them": [[74, 71]],
-    }
-    named = [(text.get_text(), *np.round(text.xy, 6)) for text in axes.texts]
-    assert named == [("r = 4", 26, 72), ("r = 1", 12, 44), ("r = 4", 74, 71)]
-
-
 def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
     updates = ("LoRA", "truncated", "scaled", "random")
     found = {update: {1: [0.5, 0.7], 4: [0.8, 0.9], 16: [1.0, 1.0]} for update in updates}
