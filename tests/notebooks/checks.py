@@ -47,10 +47,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery - 0.03",
         "cos-1": "assert 1.8 * flat(change).norm() < flat(lora_update).norm() < 3 * flat(change).norm()",
         "split-1": "assert 0.3 < c < 0.5 and recovery(along) > 0.6 and 0.45 < recovery(across) < 0.75",
+        "larger-1": "assert recovery(larger) < recovery(first_4)",
         "new-42": "assert 0.6 < recovery(rest) < 0.8",
         "new-81": "assert lora_recovery > 0.7",
         "new-80h": "assert 0.7 < recovery(scaled(0.5)) < 0.95",
-        "new-98": "assert all(first < scaled for first, scaled in compared.values())",
+        "new-98": "assert found[0] < found[1] < found[2]",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"

@@ -5,12 +5,14 @@ from itertools import pairwise
 from statistics import median
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lorabook.memory.dry_run import DryRun
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, VERMILION, new_figure
 
 GIB, SMALL = 2**30, 2**18
+PHASES = {"forward": "forward pass", "backward": "backward pass", "optimizer": "optimizer step"}
 WINDOWS = 60  # in which the memory of a phase is smoothed
 
 
@@ -23,27 +25,56 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str)
     figure, axes = new_figure(8.2, 4.0)
     axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
     axes.text(1.98, gpu[1] / GIB - 0.3, f"{gpu[0]}: {gpu[1] / GIB:g} GiB", va="top", ha="right")
-    phases = {"forward": "forward pass", "backward": "backward pass", "optimizer": "optimizer step"}
     for (name, run), (colour, style) in zip(runs.items(), ((VERMILION, "-"), (BLUE, "-"), (GREEN, "-."))):
-        moments, alive_then = [], []
-        for number, phase in enumerate(phases):
-            live = run.timeline[phase]
-            live = [live[0], *(b for a, b in pairwise(live) if abs(b - a) > SMALL), live[-1]]
-            if phase != "optimizer":
-                windows = np.array_split(live, min(WINDOWS, len(live)))
-                live = [live[0], *map(median, windows), live[-1]]
-            moments += [number + i / (len(live) - 1) for i in range(len(live))]
-            alive_then += [value / GIB for value in live]
+        moments, alive_then = _line(run)
         axes.plot(moments, alive_then, style, color=colour, lw=1.8, label=name, drawstyle="steps-post")
         highest = [moment for moment, value in zip(moments, alive_then) if value == max(alive_then)]
         peak, where = run.peak / GIB, highest[len(highest) // 2]
         axes.plot(where, peak, "o", color=colour, ms=6)
         axes.annotate(f"{peak:.1f} GiB", (where, peak), (0, 6), ha="center", textcoords="offset points",
                       color=colour, fontweight="bold")  # fmt: skip
-    for border in (1, 2):
-        axes.axvline(border, color=GREY, lw=0.8, zorder=0)
-    axes.set_xticks([0.5, 1.5, 2.5], list(phases.values()))
-    axes.tick_params(axis="x", length=0)
+    _name_phases(axes)
     axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(0, 24.5))
     axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.4))
     return figure
+
+
+def bytes_per_parameter(run: DryRun, levels: Mapping[int, str], title: str) -> Figure:
+    """The bytes alive during a step of `run`, over lines at so many bytes for each of its parameters.
+
+    Args:
+        run: a dry run that trains every parameter.
+        levels: what a parameter takes there, by its bytes.
+        title: what to see.
+    """
+    figure, axes = new_figure(8.2, 3.6)
+    moments, alive_then = _line(run)
+    axes.plot(moments, alive_then, color=VERMILION, lw=1.8, drawstyle="steps-post")
+    for size, what in levels.items():
+        height = size * run.parameters / GIB
+        axes.axhline(height, color=GREY, ls=":", lw=1, zorder=0)
+        axes.text(0.02, height + 0.15, f"{size} bytes: {what}", fontsize=9)
+    _name_phases(axes)
+    axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(11.5, 23))
+    return figure
+
+
+def _line(run: DryRun) -> tuple[list[float], list[float]]:
+    """The moments of a step, from 0 to 3, and the GiB alive at each."""
+    moments, alive_then = [], []
+    for number, phase in enumerate(PHASES):
+        live = run.timeline[phase]
+        live = [live[0], *(b for a, b in pairwise(live) if abs(b - a) > SMALL), live[-1]]
+        if phase != "optimizer":
+            windows = np.array_split(live, min(WINDOWS, len(live)))
+            live = [live[0], *map(median, windows), live[-1]]
+        moments += [number + i / (len(live) - 1) for i in range(len(live))]
+        alive_then += [value / GIB for value in live]
+    return moments, alive_then
+
+
+def _name_phases(axes: Axes) -> None:
+    for border in (1, 2):
+        axes.axvline(border, color=GREY, lw=0.8, zorder=0)
+    axes.set_xticks([0.5, 1.5, 2.5], list(PHASES.values()))
+    axes.tick_params(axis="x", length=0)

@@ -3,16 +3,6 @@
 from lorabook.workbook.kit.question import Question
 
 
-def four_tensors() -> Question:
-    """Of all parameters of StarCoderBase-1B under AdamW."""
-    return Question(
-        "StarCoderBase-1B has 1.14 billion parameters. How much memory do all weights, gradients and moments take?",
-        ("2.1 GiB", "4.2 GiB", "8.5 GiB", "17 GiB"),
-        "17 GiB",
-        "16 bytes × 1.137 billion parameters, and no token has gone through the model yet.",
-    )
-
-
 def kept_activations() -> Question:
     """Of a block with LoRA beside full fine-tuning's."""
     return Question(
@@ -20,4 +10,14 @@ def kept_activations() -> Question:
         ("about 1%", "about half", "all of them"),
         "all of them",
         "And a few more. A needs the layer's input for its own gradient, as W0 would.",
+    )
+
+
+def tokens_with_checkpointing() -> Question:
+    """Of a step of StarCoderBase-1B with LoRA on a T4."""
+    return Question(
+        "Without checkpointing, nearly 8,000 tokens fit into one LoRA step on a T4. How many fit with it?",
+        ("about 8,000", "about 16,000", "about 65,000", "about 500,000"),
+        "about 65,000",
+        "A token takes about a tenth of the memory that it takes without checkpointing.",
     )

@@ -29,7 +29,7 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("lora_parameters", "70 thousand", "✓ A has"),
         ("lora_parameters", np.float32(69_632), "✓ A has"),
         ("lora_parameters", 700_000, "✗ 10 times too large. It is: about 70 thousand. A has"),
-        ("four_tensors", "2.1 GiB", "✗ 8.1 times too small. It is: 17 GiB. 16 bytes"),
+        ("tokens_with_checkpointing", "about 8,000", "✗ 8.1 times too small. It is: about 65,000. A token"),
         ("twice_alpha", "Not at all", "✓ α is"),
         ("twice_alpha", "doubles", "✗ It is: not at all. α is"),  # words have no distance
         ("twice_alpha", "about", "'about' is none of the choices. Give one of: not at all, about 40 MiB"),
