@@ -1,5 +1,4 @@
 // The Fastfood explorer: a spike on its way through B, H, Π, G and H, with each factor to be switched off.
-import { general } from "../kit/numbers.js";
 import { COLOUR, line, text } from "../kit/svg.js";
 
 const STAGES = [
@@ -62,12 +61,14 @@ function drawFastfood({ stages, next, on, step }, width) {
     const mark = (at, y, label, anchor) => text(at, y, label, { "font-size": 12, "text-anchor": anchor, fill: COLOUR.muted });
     for (const at of [0, values.length / 2, values.length - 1]) parts.push(mark(x(at), top + high + 14, `${at}`, "middle"));
     const lanes = [[values, COLOUR.blue, "data-value"], [next[i], COLOUR.orange, "data-next"]];
-    const most = Math.max(1e-9, ...[...values, ...next[i]].map(Math.abs));
+    const most = Math.ceil(Math.max(1, ...[...values, ...next[i]].map(Math.abs)));
     lanes.forEach(([lane, colour, name], which) => {
       const zero = top + (high * (1 + 2 * which)) / 4; // the upper half and the lower half of the panel
       parts.push(line(x0, zero, x0 + span, zero, COLOUR.rule));
       if (i > step) return;
-      parts.push(mark(x0 - 5, zero + 4, "0", "end"), mark(x0 - 5, zero - high / 4.6 + 4, general(most, 3), "end"));
+      for (const side of [1, 0, -1]) {
+        parts.push(mark(x0 - 5, zero - (side * high) / 4.6 + 4, `${side * most}`.replace("-", "−"), "end"));
+      }
       lane.forEach((value, at) => {
         const look = { "stroke-width": Math.max(2, (0.6 * span) / lane.length), [name]: value };
         if (value) parts.push(line(x(at), zero, x(at), zero - ((value / most) * high) / 4.6, colour, look));
