@@ -67,11 +67,11 @@ function drawFastfood({ stages, next, on, step }, width) {
       parts.push(line(x0, zero, x0 + span, zero, COLOUR.rule));
       if (i > step) return;
       for (const side of [1, 0, -1]) {
-        parts.push(mark(x0 - 5, zero - (side * high) / 4.6 + 4, `${side * most}`.replace("-", "−"), "end"));
+        parts.push(mark(x0 - 5, zero - (side * high) / 5.6 + 4, `${side * most}`.replace("-", "−"), "end"));
       }
       lane.forEach((value, at) => {
         const look = { "stroke-width": Math.max(2, (0.6 * span) / lane.length), [name]: value };
-        if (value) parts.push(line(x(at), zero, x(at), zero - ((value / most) * high) / 4.6, colour, look));
+        if (value) parts.push(line(x(at), zero, x(at), zero - ((value / most) * high) / 5.6, colour, look));
       });
     });
     return parts;
