@@ -3,13 +3,13 @@
 from lorabook.workbook.kit.question import Question
 
 
-def twice_alpha() -> Question:
-    """Of memory."""
+def step_at_64() -> Question:
+    """Of LoRA whose scaling does not depend on r."""
     return Question(
-        "You double α. By how much does the peak memory of a training step grow?",
-        ("not at all", "about 40 MiB", "about 150 MiB", "it doubles"),
-        "not at all",
-        "α is one number in one multiplication. No tensor depends on it.",
+        "With a scaling of 1, a step at r = 1 lowers the loss a little. How far does a step at r = 64 lower it?",
+        ("about as far", "2 times as far", "8 times as far", "60 times as far"),
+        "60 times as far",
+        "Nearly 64 times.",
     )
 
 

@@ -30,10 +30,10 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("lora_parameters", np.float32(69_632), "✓ A has"),
         ("lora_parameters", 700_000, "✗ 10 times too large. It is: about 70 thousand. A has"),
         ("tokens_with_checkpointing", "about 8,000", "✗ 8.1 times too small. It is: about 65,000. A token"),
-        ("twice_alpha", "Not at all", "✓ α is"),
-        ("twice_alpha", "doubles", "✗ It is: not at all. α is"),  # words have no distance
-        ("twice_alpha", "about", "'about' is none of the choices. Give one of: not at all, about 40 MiB"),
-        ("twice_alpha", 3, "3 is none of the choices."),
+        ("best_layers", "mlp", "✓ All linear"),
+        ("best_layers", "attention", "✗ It is: MLP. All linear"),  # words have no distance
+        ("step_at_64", "far", "'far' is none of the choices. Give one of: about as far, 2 times"),
+        ("best_layers", 3, "3 is none of the choices."),
         ("digits", 0, "0 is none of the choices."),
         ("digits", -200, "-200 is none of the choices."),
         ("digits", [200], "[200] is none of the choices."),
