@@ -6,6 +6,7 @@ from typing import Any
 from lorabook.errors import did_you_mean, shown
 from lorabook.workbook.clinic import questions as clinic
 from lorabook.workbook.fastfood import questions as fastfood
+from lorabook.workbook.final_run import questions as final_run
 from lorabook.workbook.intrinsic_dimension import questions as intrinsic_dimension
 from lorabook.workbook.low_rank import questions as low_rank
 from lorabook.workbook.many_tasks import questions as many_tasks
@@ -13,7 +14,7 @@ from lorabook.workbook.memory import questions as memory
 from lorabook.workbook.rank_and_alpha import questions as rank_and_alpha
 from lorabook.workbook.start import questions as start
 
-ROOMS = (start, memory, rank_and_alpha, low_rank, intrinsic_dimension, fastfood, many_tasks, clinic)
+ROOMS = (start, memory, rank_and_alpha, low_rank, intrinsic_dimension, fastfood, many_tasks, clinic, final_run)
 QUESTIONS = {name: question for room in ROOMS for name, question in getmembers(room, isfunction)}
 
 

@@ -191,7 +191,7 @@ def fastfood_adjoint(w, B, Pi, G, d, c):
         z = pad(theta, L); z = fwht(B * z); z = z[Pi]; z = fwht(G * z); return z[:D] / c
 
     w: (D,). B and G: (L,), diagonals. Pi: (L,), a permutation as whole numbers.
-    c: a number. Returns (d,).
+    c: a number, our √(D ΣG²). Returns (d,).
     """
     raise NotImplementedError
 ''',

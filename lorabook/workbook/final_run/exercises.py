@@ -79,7 +79,7 @@ MARK = "\\n\\nAnswer:\\n"
 
 
 def encode_row(question, answer, tokenize, eos, max_length):
-    """(ids, start): the ids of question, MARK, answer and `eos`, and the place of the
+    """(ids, start): the ids of question, MARK, answer and `eos`, and the index of the
     answer's first id.
 
     tokenize: turns text into a list of ids. Tokenize the three texts separately, then
@@ -128,7 +128,7 @@ def encode_row(question, answer, tokenize, eos, max_length):
             (_changed(lambda ids, start: (ids, start - len(MARK_IDS))),),
         ),
         Mistake(
-            "your start is one off. It is the place of the answer's first id, with no shift.",
+            "your start is one off. It is the index of the answer's first id, with no shift.",
             (_changed(lambda ids, start: (ids, start - 1)), _changed(lambda ids, start: (ids, start + 1))),
         ),
         Mistake(
