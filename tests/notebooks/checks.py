@@ -51,7 +51,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-42": "assert 0.6 < recovery(rest) < 0.8",
         "new-81": "assert lora_recovery > 0.7",
         "new-80h": "assert 0.7 < recovery(scaled(0.5)) < 0.95",
-        "new-98": "assert found[0] < found[1] < found[2]",
+        "new-98": "assert at_random < of_first < of_scaled",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
