@@ -50,7 +50,6 @@ CHECKS: dict[str, dict[str, str]] = {
         "larger-1": "assert recovery(larger) < recovery(first_4)",
         "new-42": "assert 0.6 < recovery(rest) < 0.8",
         "new-81": "assert lora_recovery > 0.7",
-        "new-80h": "assert 0.7 < recovery(scaled(0.5)) < 0.95",
         "new-98": "assert at_random < of_first < of_scaled",
     },
     "05_intrinsic_dimension": {
