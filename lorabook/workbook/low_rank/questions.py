@@ -21,3 +21,13 @@ def other_terms() -> Question:
         "about 70%",
         "Nearly as much as the first four.",
     )
+
+
+def cosine_of_two_runs() -> Question:
+    """Of two full fine-tunes that differ in the order of the examples."""
+    return Question(
+        "We repeat full fine-tuning in another order. What is the cosine of the new ΔW with the old one?",
+        ("about 0", "about 0.4", "about 0.8", "about 1"),
+        "about 0.4",
+        "The new ΔW lowers the loss about as much, and still points elsewhere.",
+    )
