@@ -126,8 +126,8 @@ def finetune(
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Peak learning rate; if left out: pocket 5e-3, other models below 500 million parameters "
-            "1e-3, larger ones 5e-4."
+            help="Peak learning rate; if left out: 5e-3 below 30 million parameters, 1e-3 below 500 "
+            "million, 5e-4 above."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times to go through the rows; 1 if left out.")] = None,
@@ -243,7 +243,7 @@ def ask(
         bool,
         typer.Option(
             "--chat-template",
-            help="Write the prompt by the base's chat template. An adapter that was saved with one has it without.",
+            help="Write the prompt by the base's chat template. An adapter that was saved with one uses it anyway.",
         ),
     ] = False,
 ) -> None:
@@ -323,7 +323,7 @@ def memory(
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Recompute activations.")] = False,
     gpus: Annotated[
         int,
-        typer.Option(help="So many together too, each with a copy of the model (DDP) or its shard (FSDP, --shard)."),
+        typer.Option(help="Also estimate so many GPUs, each with a copy of the model (DDP) or its shard (FSDP, --shard)."),
     ] = Plan.gpus,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Also run the step on the meta device, which allocates nothing.")
