@@ -323,7 +323,7 @@ def memory(
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Recompute activations.")] = False,
     gpus: Annotated[
         int,
-        typer.Option(help="Also estimate so many GPUs, each with a copy of the model (DDP) or its shard (FSDP, --shard)."),
+        typer.Option(help="Also estimate N GPUs, each with a copy of the model (DDP) or its shard (FSDP, --shard)."),
     ] = Plan.gpus,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Also run the step on the meta device, which allocates nothing.")
