@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from itertools import pairwise
 from statistics import median
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,8 +54,7 @@ def bytes_per_parameter(run: DryRun, levels: Mapping[int, str], title: str) -> F
     for size, what in levels.items():
         height = size * run.parameters / GIB
         axes.axhline(height, color=GREY, ls=":", lw=1, zorder=0)
-        free = 0.02 if size == max(levels) else 1.02  # where the curve stays away from the words
-        axes.text(free, height - 0.1, f"{size} bytes: {what}", fontsize=9, va="top")
+        axes.text(1.02, height - 0.1, fill(f"{size} bytes: {what}", 30), fontsize=9, va="top")
     _name_phases(axes)
     axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(11, 22.5))
     return figure
