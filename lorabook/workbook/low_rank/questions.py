@@ -29,5 +29,5 @@ def cosine_of_two_runs() -> Question:
         "We repeat full fine-tuning in another order. What is the cosine of the new ΔW with the old one?",
         ("about 0", "about 0.4", "about 0.8", "about 1"),
         "about 0.4",
-        "The new ΔW lowers the loss about as much, and still points elsewhere.",
+        "86% of its energy is orthogonal to the old one.",
     )
