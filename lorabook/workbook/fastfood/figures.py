@@ -21,19 +21,21 @@ def butterfly(x: Sequence[float]) -> Figure:
         stages.append([before[i & ~h] + (-1 if i & h else 1) * before[i | h] for i in range(n)])
         for place in range(n):
             upper = place & ~h  # the first of the pair that `place` belongs to
-            width, alpha = (2.2, 1) if upper == 0 else (1, 0.35)
+            width, alpha = (2.2, 1) if upper == 0 else (1, 0.45)
             for source in (upper, upper | h):
                 minus = source == place != upper
                 colour, style = (VERMILION, "--") if minus else (BLUE, "-")
-                axes.plot([stage + 0.13, stage + 0.87], [source, place], style, color=colour, lw=width, alpha=alpha)
+                axes.plot([stage + 0.16, stage + 0.84], [source, place], style, color=colour, lw=width, alpha=alpha)
         axes.text(stage + 0.5, -0.75, f"round {stage + 1}: distance {h}", ha="center", va="center")
     for stage, numbers in enumerate(stages):
         for place, number in enumerate(numbers):
             axes.text(stage, place, f"{number:g}".replace("-", "−"), ha="center", va="center")
     axes.plot([], [], "-", color=BLUE, label="added")
     axes.plot([], [], "--", color=VERMILION, label="subtracted")
-    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06))
-    axes.set_xticks([0, len(stages) - 1], ["x", "H x"])
+    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0.02))
+    for stage, name in ((0, "x"), (len(stages) - 1, "H x")):
+        axes.text(stage, -0.75, name, ha="center", va="center", fontweight="bold")
+    axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

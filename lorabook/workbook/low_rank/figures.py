@@ -68,8 +68,8 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
         for update, name, look in (
             ("LoRA", "LoRA, trained", {"color": BLUE, "marker": "o", "lw": 2}),
             ("truncated", "first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 2}),
-            ("scaled", "ΔW scaled down", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
-            ("random", "random entries of ΔW", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
+            ("scaled", "same energy: ΔW scaled down", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
+            ("random", "same energy: random entries", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
         ):
             seeds = {r: found[update][r] for r in (1, 4, 16)}
             axes.plot(list(seeds), [fmean(values) for values in seeds.values()], **(look | {"marker": None}))
@@ -80,6 +80,7 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
         axes.set_xticks([1, 4, 16], ["1", "4", "16"])
         axes.minorticks_off()
         axes.set_title(model, fontsize=10)
+    panes[0].text(0.9, 1.015, "full fine-tuning", fontsize=9)
     panes[0].yaxis.set_major_formatter(PercentFormatter(1, 0))
     panes[0].set(ylabel="recovery", ylim=(0, 1.12))
     panes[-1].legend(frameon=False, loc="lower right", fontsize=9)

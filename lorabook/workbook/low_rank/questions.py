@@ -23,11 +23,11 @@ def other_terms() -> Question:
     )
 
 
-def cosine_of_two_runs() -> Question:
-    """Of two full fine-tunes that differ in the order of the examples."""
+def distance_of_two_runs() -> Question:
+    """Of two full fine-tunes that differ in their seed."""
     return Question(
-        "We repeat full fine-tuning in another order. What is the cosine of the new ΔW with the old one?",
-        ("about 0", "about 0.4", "about 0.8", "about 1"),
-        "about 0.4",
-        "86% of its energy is orthogonal to the old one.",
+        "We repeat full fine-tuning with another seed. How far is the new ΔW from the old one?",
+        ("about 0.1", "about 0.5", "about 1.1"),
+        "about 1.1",
+        "That's farther than no update at all, and yet it lowers the loss as far.",
     )

@@ -9,7 +9,7 @@ GIB = 2**30
 # checkpointed_peak
 
 
-def _peak(before=16, after=20, frozen=2, inputs=lambda blocks: blocks, recomputed=lambda blocks: 1, of=max):
+def _peak(before=14, after=20, frozen=2, inputs=lambda blocks: blocks, recomputed=lambda blocks: 1, of=max):
     """A right answer whose decisions can be changed one at a time."""
 
     def answer(trained, fixed, tokens, blocks, block_input, block_kept):
@@ -38,7 +38,7 @@ def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
     solution="""\
 def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
     activations = tokens * (blocks * block_input + block_kept)
-    before = 16 * trained + 2 * frozen + activations
+    before = 14 * trained + 2 * frozen + activations
     optimizer_step = 20 * trained + 2 * frozen
     return max(before, optimizer_step)
 """,
@@ -79,7 +79,7 @@ def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
         ),
         Mistake(
             "you left out the optimizer step. Without activations, a trained parameter takes 20 bytes there.",
-            (_peak(of=lambda before, after: before),),
+            (_peak(of=lambda before, after: before), _peak(after=16)),
         ),
         Mistake(
             "you gave the optimizer step. With many tokens and few trained parameters, the peak comes before it.",
@@ -90,7 +90,7 @@ def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
             (_peak(before=20),),
         ),
         Mistake(
-            "you left the gradients out before the optimizer step. Count all 16 bytes there, as in `peak`.",
+            "you forgot the fp16 copy of what is trained: 12 bytes of weight and moments, and 2 for the copy.",
             (_peak(before=12),),
         ),
     ),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from itertools import pairwise
 from statistics import median
-from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,26 +36,6 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str)
     _name_phases(axes)
     axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(0, 24.5))
     axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.4))
-    return figure
-
-
-def bytes_per_parameter(run: DryRun, levels: Mapping[int, str], title: str) -> Figure:
-    """The bytes alive during a step of `run`, over lines at so many bytes for each of its parameters.
-
-    Args:
-        run: a dry run that trains every parameter.
-        levels: what a parameter takes there, by its bytes.
-        title: what to see.
-    """
-    figure, axes = new_figure(8.2, 3.6)
-    moments, alive_then = _line(run)
-    axes.plot(moments, alive_then, color=VERMILION, lw=1.8, drawstyle="steps-post")
-    for size, what in levels.items():
-        height = size * run.parameters / GIB
-        axes.axhline(height, color=GREY, ls=":", lw=1, zorder=0)
-        axes.text(1.02, height - 0.1, fill(f"{size} bytes: {what}", 30), fontsize=9, va="top")
-    _name_phases(axes)
-    axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(11, 22.5))
     return figure
 
 

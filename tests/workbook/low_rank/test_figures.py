@@ -48,4 +48,9 @@ def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
     drawn = [np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()]
     assert drawn.count([[1, 0.6], [4, 0.85], [16, 1]]) == drawn.count([[1, 0.5], [1, 0.7]]) == 4
     named = [text.get_text() for text in last.get_legend().get_texts()]
-    assert named == ["LoRA, trained", "first r terms of ΔW", "ΔW scaled down", "random entries of ΔW"]
+    assert named == [
+        "LoRA, trained",
+        "first r terms of ΔW",
+        "same energy: ΔW scaled down",
+        "same energy: random entries",
+    ]

@@ -4,7 +4,7 @@ import pytest
 
 from lorabook.memory.dry_run import dry_run
 from lorabook.memory.plan import Plan
-from lorabook.workbook.memory.figures import bytes_per_parameter, step_over_time
+from lorabook.workbook.memory.figures import step_over_time
 
 
 def test_a_step_is_drawn_with_its_peak():
@@ -14,12 +14,3 @@ def test_a_step_is_drawn_with_its_peak():
     assert line.get_label() == "full" and max(line.get_ydata()) == pytest.approx(run.peak / 2**30, abs=1e-3)
     assert mark.get_ydata()[0] == max(line.get_ydata())
     assert min(line.get_xdata()) == 0 and max(line.get_xdata()) == 3
-
-
-def test_levels_lie_at_so_many_bytes_for_each_parameter():
-    run = dry_run("pocket", Plan(1.0, batch=2, sequence=64))
-    (axes,) = bytes_per_parameter(run, {4: "weights", 16: "all"}, "see").axes
-    line, four, sixteen, *_ = axes.get_lines()
-    assert [level.get_ydata()[0] * 2**30 / run.parameters for level in (four, sixteen)] == pytest.approx([4, 16])
-    assert [text.get_text() for text in axes.texts] == ["4 bytes: weights", "16 bytes: all"]
-    assert line.get_ydata()[-1] * 2**30 == run.timeline["optimizer"][-1]
