@@ -45,10 +45,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery - 0.03",
-        "cos-1": "assert 1 < distance < 1.25 and recovery(again) > 0.9",
+        "cos-1": "another = (flat(again) - flat(change)).norm().item() / size\n"
+        "assert 1 < another < 1.25 and recovery(again) > 0.9 and 1.8 < length < 3",
         "split-1": "assert 0.3 < share < 0.5 and recovery(along) > 0.6 and 0.45 < recovery(across) < 0.75",
         "larger-1": "assert recovery(larger) < recovery(first_4)",
-        "new-42": "assert 0.6 < recovery(rest) < 0.8",
+        "new-42": "assert 0.6 < recovery(rest) < 0.8 < recovery(half) < 0.92",
         "new-81": "assert lora_recovery > 0.7",
         "new-98": "assert at_random < of_first < of_scaled",
     },
