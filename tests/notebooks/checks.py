@@ -46,7 +46,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery - 0.03",
         "cos-1": "another = (flat(again) - flat(change)).norm().item() / size\n"
-        "assert 1 < another < 1.25 and recovery(again) > 0.9 and 1.8 < length < 3",
+        "assert 1 < another < 1.25 and recovery(again) > 0.9 and 1.8 < distance < 3",
         "split-1": "assert 0.3 < share < 0.5 and recovery(along) > 0.6 and 0.45 < recovery(across) < 0.75",
         "larger-1": "assert recovery(larger) < recovery(first_4)",
         "new-42": "assert 0.6 < recovery(rest) < 0.8 < recovery(half) < 0.92",
