@@ -80,6 +80,6 @@ def recommended_lr(parameters: int) -> float:
     | under 500 million | 1e-3 | tried on smollm2 at r = 16: of 2e-4 to 4e-3, 0.006 nats from the best, 2e-3, and  |
     |                   |      | the safer one for longer runs (`smollm2_run.json`)                                |
     | more              | 5e-4 | not tried here: the best rate for code instructions on Llama-2-7B, with the same |
-    |                   |      | alpha and targets, in Biderman et al. 2024 (arXiv 2405.09673)                    |
+    |                   |      | alpha and targets but LionW, in Biderman et al. 2024 (arXiv 2405.09673)          |
     """
     return 5e-3 if parameters < 30e6 else 1e-3 if parameters < 500e6 else 5e-4
