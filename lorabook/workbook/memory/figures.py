@@ -5,7 +5,6 @@ from itertools import pairwise
 from statistics import median
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lorabook.memory.dry_run import DryRun
@@ -33,7 +32,10 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str)
         axes.plot(where, peak, "o", color=colour, ms=6)
         axes.annotate(f"{peak:.1f} GiB", (where, peak), (0, 6), ha="center", textcoords="offset points",
                       color=colour, fontweight="bold")  # fmt: skip
-    _name_phases(axes)
+    for border in (1, 2):
+        axes.axvline(border, color=GREY, lw=0.8, zorder=0)
+    axes.set_xticks([0.5, 1.5, 2.5], list(PHASES.values()))
+    axes.tick_params(axis="x", length=0)
     axes.set(ylabel="memory (GiB)", title=title, xlim=(0, 3), ylim=(0, 24.5))
     axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.4))
     return figure
@@ -51,10 +53,3 @@ def _line(run: DryRun) -> tuple[list[float], list[float]]:
         moments += [number + i / (len(live) - 1) for i in range(len(live))]
         alive_then += [value / GIB for value in live]
     return moments, alive_then
-
-
-def _name_phases(axes: Axes) -> None:
-    for border in (1, 2):
-        axes.axvline(border, color=GREY, lw=0.8, zorder=0)
-    axes.set_xticks([0.5, 1.5, 2.5], list(PHASES.values()))
-    axes.tick_params(axis="x", length=0)
