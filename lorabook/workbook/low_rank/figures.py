@@ -55,27 +55,22 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def recovery_by_rank(
-    models: Mapping[str, Mapping[str, Mapping[int, list[float]]]], title: str, controls: bool
-) -> Figure:
-    """Recovery over the rank, a pane for each model: LoRA and the first r terms of ΔW.
+def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]]], title: str) -> Figure:
+    """Recovery over the rank, a pane for each model: LoRA, the first r terms of ΔW, and controls of the same energy.
 
     Args:
         models: by name, what `recovery.recovered` returns. Lines run through the means, a marker is a seed.
         title: what to see.
-        controls: whether to draw controls as well, updates with the energy of the first r terms.
     """
-    curves = {
-        "LoRA": ("LoRA, trained", {"color": BLUE, "marker": "o", "lw": 2}),
-        "truncated": ("first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 2}),
-    }
-    if controls:
-        curves["scaled"] = ("same energy: ΔW scaled down", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"})
-        curves["random"] = ("same energy: random entries", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"})
     figure, panes = new_panes(8.6, 3.8, len(models), sharey=True)
     for axes, (model, found) in zip(panes, models.items()):
         axes.axhline(1, color="black", lw=0.8)
-        for update, (name, look) in curves.items():
+        for update, name, look in (
+            ("LoRA", "LoRA, trained", {"color": BLUE, "marker": "o", "lw": 2}),
+            ("truncated", "first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 2}),
+            ("scaled", "same energy: ΔW scaled down", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
+            ("random", "same energy: random entries", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
+        ):
             seeds = {r: found[update][r] for r in (1, 4, 16)}
             axes.plot(list(seeds), [fmean(values) for values in seeds.values()], **(look | {"marker": None}))
             for r, values in seeds.items():
