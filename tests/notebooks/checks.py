@@ -36,22 +36,14 @@ CHECKS: dict[str, dict[str, str]] = {
     "02_where_memory_goes": {
         "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
-    "03_rank_and_alpha": {
-        "sweep-2": "assert losses['full', 0.001][1] < 2.85 and losses['LoRA', 0.008][1] < 2.85\n"
-        "assert losses['LoRA', 0.001][1] > losses['LoRA', 0.008][1] + 0.1\n"
-        "assert losses['LoRA', 0.008][1] < min(losses['LoRA', 0.004][1], losses['LoRA', 0.016][1])",
-    },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3",
         "lowrank-12": "assert min(ranks) > 200",
         "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery - 0.03",
-        "cos-1": "another = (flat(again) - flat(change)).norm().item() / size\n"
-        "assert 1 < another < 1.25 and recovery(again) > 0.9 and 1.8 < distance < 3",
-        "split-1": "assert 0.3 < share < 0.5 and recovery(along) > 0.6 and 0.45 < recovery(across) < 0.75",
-        "larger-1": "assert recovery(larger) < recovery(first_4)",
-        "new-42": "assert 0.6 < recovery(rest) < 0.8 < recovery(half) < 0.92",
+        "cos-1": "assert 0.1 < cosine < 0.2 and recovery(again) > 0.9\n"
+        "assert 0.3 < F.cosine_similarity(flat(again), flat(change), dim=0) < 0.45",
         "new-81": "assert lora_recovery > 0.7",
-        "new-98": "assert at_random < of_first < of_scaled",
+        "new-98": "assert at_random < of_first < of_scaled and 0.8 < recovery(scaled(0.5)) < 0.92",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"

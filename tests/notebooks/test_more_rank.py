@@ -3,28 +3,23 @@
 from statistics import fmean
 
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.kit.tuned import base_loss, tuned_runs
+from lorabook.workbook.kit.tuned import tuned_runs
 from tests.kit.notebooks import MORE_RANK, table
-
-
-def recovery(name: str, model: str = "pocket") -> str:
-    runs, base = tuned_runs(model), base_loss(model)
-    full = fmean(runs["full fine-tuning"].losses)
-    return f"{(base - fmean(runs[name].losses)) / (base - full):.0%}"
 
 
 def test_both_scalings_have_their_recovery_and_rate():
     expected = []
     for r in (1, 4, 16, 64):
-        both = f"r = {r}, α = 32", f"r = {r}, rsLoRA"
-        cells = [cell for name in both for cell in (recovery(name), f"{tuned_runs()[name].lr:g}")]
+        both = tuned_runs()[f"r = {r}, α = 32"], tuned_runs()[f"r = {r}, rsLoRA"]
+        cells = [cell for run in both for cell in (f"{run.recovery:.0%}", f"{run.lr:g}")]
         expected.append([str(r), *cells])
     assert table(MORE_RANK, "rsLoRA") == expected
 
 
 def test_the_embedding_hurts_at_the_rate_of_the_linear_layers():
     names = {"none": "all linear, r = 4"} | {rate: f"all linear, embedding at {rate}" for rate in ("1/16", "1")}
-    expected = [[rate, recovery(name), recovery(name, "smollm2")] for rate, name in names.items()]
+    models = tuned_runs("pocket"), tuned_runs("smollm2")
+    expected = [[rate, *(f"{runs[name].recovery:.0%}" for runs in models)] for rate, name in names.items()]
     assert table(MORE_RANK, "Embeddings") == expected
 
 

@@ -21,7 +21,7 @@ def butterfly(x: Sequence[float]) -> Figure:
         stages.append([before[i & ~h] + (-1 if i & h else 1) * before[i | h] for i in range(n)])
         for place in range(n):
             upper = place & ~h  # the first of the pair that `place` belongs to
-            width, alpha = (2.2, 1) if upper == 0 else (1, 0.45)
+            width, alpha = (2.4, 1) if upper == 0 else (1, 0.75)
             for source in (upper, upper | h):
                 minus = source == place != upper
                 colour, style = (VERMILION, "--") if minus else (BLUE, "-")

@@ -71,19 +71,23 @@ export function drawMemory(shown, width) {
     y += BAR + 10;
   });
 
-  const [top, peak] = [y, peaks.at(-1)];
+  const top = y;
   y += 4;
   for (const [name, bytes] of [...gpus].sort((a, b) => a[1] - b[1])) {
-    const roomy = peak <= bytes;
-    const label = `${roomy ? "✓" : "✗"} ${name.replace(/ \d+ GB$/, "")}  ${bytes / 2 ** 30} GiB`;
-    drawn.push(text(NAMES - 10, y + 12, label, { "text-anchor": "end", "font-size": 12, fill: roomy ? COLOUR.ink : COLOUR.muted }));
+    const label = `${name.replace(/ \d+ GB$/, "")}  ${bytes / 2 ** 30} GiB`;
+    drawn.push(text(NAMES - 10, y + 12, label, { "text-anchor": "end", "font-size": 12 }));
     const wide = x(bytes) - NAMES;
-    drawn.push(rect(NAMES, y + 3, wide, GPU - 4, COLOUR.track, { "data-gpu": name }));
+    drawn.push(rect(NAMES, y + 1, wide, GPU, COLOUR.track, { "data-gpu": name }));
+    const fits = bars.map(([bar], i) => `${bar.replace(/ fine-tuning|,.*/g, "")} ${peaks[i] <= bytes ? "✓" : "✗"}`);
+    drawn.push(text(NAMES + 6, y + 12, fits.join("   "), { "font-size": 11 }));
     if (bytes > end) drawn.push(text(x(end) + 4, y + 13, "→", { "font-size": 12, fill: COLOUR.muted }));
     else drawn.push(line(x(bytes), y + 1, x(bytes), y + GPU + 1, COLOUR.ink, { "stroke-width": 2 }));
     y += GPU + 4;
   }
-  drawn.push(line(x(peak), top - 10, x(peak), y, COLOUR.ink, { "stroke-dasharray": "3 3" }));
+  peaks.forEach((each, i) => {
+    const from = top - 10 - (BAR + 10) * (peaks.length - 1 - i); // the bar's lower edge
+    drawn.push(line(x(each), from, x(each), y, COLOUR.ink, { "stroke-dasharray": "3 3" }));
+  });
 
   const most = Math.max(2, Math.floor((width - NAMES) / 80));
   const raw = end / unit / most;

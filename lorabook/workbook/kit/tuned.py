@@ -1,7 +1,7 @@
 """The stored fine-tunes, each at its best learning rate, by a name that a reader can type."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from lorabook.workbook.kit.stored import stored
@@ -12,7 +12,8 @@ class Tuned:
     """A way to fine-tune a model: its best learning rate, and what came of it.
 
     `parameters` were trained, with LoRA of rank `r` or, if that is None, in full. `rates` holds the validation loss by
-    the learning rates that were tried, `losses` the test loss of each seed at the best of them, `lr`.
+    the learning rates that were tried, `losses` the test loss of each seed at the best of them, `lr`. `recoveries` are
+    the same as fractions of full fine-tuning's mean improvement over the untrained model, `recovery` their mean.
     """
 
     r: int | None
@@ -20,6 +21,12 @@ class Tuned:
     lr: float
     rates: dict[float, float]
     losses: list[float]
+    recoveries: list[float]
+
+    @property
+    def recovery(self) -> float:
+        """The mean of `recoveries`."""
+        return fmean(self.recoveries)
 
 
 def base_loss(model: str = "pocket") -> float:
@@ -41,7 +48,7 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     if questions in other:
         runs = {"full fine-tuning": other[questions]["full"]}
         runs |= {f"r = {r}, α = 32": each for r, each in other[questions]["lora"].items()}
-        return {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in runs.items()}
+        return _all_tuned(runs, base_loss(model))
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
     for rule, written in (("alpha / r", "α = 32"), ("alpha / sqrt(r)", "rsLoRA")):
@@ -51,15 +58,21 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     with_embedding = targets.pop("all linear + embeddings")
     found |= {f"{name}, r = {each['r']}": each for name, each in targets.items()}
     found["r = 16, α = 8, embeddings"] = rules["article"]["article"]
-    runs = {name: _tuned(each["r"], each["runs"], each["rates"]) for name, each in found.items()}
-    for factor, each in with_embedding.items():
-        runs[f"all linear, embedding at {_fraction(float(factor))}"] = _tuned(targets["all linear"]["r"], each, {})
-    return runs
+    for factor, runs in with_embedding.items():
+        name = f"all linear, embedding at {_fraction(float(factor))}"
+        found[name] = {"r": targets["all linear"]["r"], "runs": runs, "rates": {}}
+    return _all_tuned(found, base_loss(model))
 
 
-def _tuned(r: int | None, runs: Sequence[dict[str, Any]], rates: dict[str, float]) -> Tuned:
-    tried = {float(lr): loss for lr, loss in rates.items()}
-    return Tuned(r, runs[0]["trainable"], runs[0]["lr"], tried, [run["test"] for run in runs])
+def _all_tuned(found: dict[str, dict[str, Any]], base: float) -> dict[str, Tuned]:
+    full = fmean(run["test"] for run in found["full fine-tuning"]["runs"])
+    tuned = {}
+    for name, each in found.items():
+        runs, rates = each["runs"], {float(lr): loss for lr, loss in each["rates"].items()}
+        losses = [run["test"] for run in runs]
+        recoveries = [(base - loss) / (base - full) for loss in losses]
+        tuned[name] = Tuned(each["r"], runs[0]["trainable"], runs[0]["lr"], rates, losses, recoveries)
+    return tuned
 
 
 def _fraction(factor: float) -> str:

@@ -13,21 +13,11 @@ def rank_of_the_change() -> Question:
     )
 
 
-def other_terms() -> Question:
-    """Of the control that leaves the first terms of ΔW out."""
-    return Question(
-        "The first 4 terms recover 77%. How much do the other 252 terms recover on their own?",
-        ("about 10%", "about 30%", "about 70%", "about 95%"),
-        "about 70%",
-        "Nearly as much as the first four.",
-    )
-
-
-def distance_of_two_runs() -> Question:
+def two_runs() -> Question:
     """Of two full fine-tunes that differ in their seed."""
     return Question(
-        "We repeat full fine-tuning with another seed. How far is the new ΔW from the old one?",
-        ("about 0.1", "about 0.5", "about 1.1"),
-        "about 1.1",
-        "That's farther than no update at all, and yet it lowers the loss as far.",
+        "We repeat full fine-tuning with another seed. What is the cosine between the new ΔW and the old one?",
+        ("about 0", "about 0.4", "about 0.7", "above 0.9"),
+        "about 0.4",
+        "They have something in common, but not much, and yet the new one lowers the loss as far.",
     )

@@ -1,7 +1,6 @@
 """The figures of notebook 03: learning rates, and recovery by rank."""
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -53,31 +52,33 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
     return figure
 
 
-def recovery_by_rank(lines: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> Figure:
+def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
     """Recovery over the rank, a colour for each model, whose second line is dashed. A small dot is a seed.
 
     Args:
-        lines: by name, "MODEL, … questions", the recovery of each seed by rank.
+        lines: by name, "MODEL, … questions", the runs of `tuned_runs`; of LoRA, those with α = 32 are drawn.
         title: what to see.
     """
     figure, axes = new_figure(7.6, 3.6)
     axes.axhline(1, color="black", lw=0.8)
     colours: dict[str, str] = {}
-    for name, values in lines.items():
+    ranks: set[int] = set()
+    for name, runs in lines.items():
+        drawn = [run for each, run in runs.items() if run.r and each == f"r = {run.r}, α = 32"]
         model = name.partition(",")[0]
         dashed = model in colours
         colour = colours.setdefault(model, (BLUE, VERMILION)[len(colours) % 2])
-        means = [(r, fmean(seeds)) for r, seeds in sorted(values.items())]
+        means = [(run.r, run.recovery) for run in drawn]
         axes.plot(*zip(*means), "--s" if dashed else "-o", color=colour, lw=2, ms=6, mfc="none", label=name)
-        for r, seeds in values.items():
-            axes.plot([r] * len(seeds), seeds, ".", color=colour, ms=4)
-    ranks = sorted({r for values in lines.values() for r in values})
+        for run in drawn:
+            axes.plot([run.r] * len(run.recoveries), run.recoveries, ".", color=colour, ms=4)
+            ranks |= {run.r}
     axes.set_xscale("log")
-    axes.set_xticks(ranks, [str(r) for r in ranks])
+    axes.set_xticks(sorted(ranks), [str(r) for r in sorted(ranks)])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.margins(y=0.12)
-    axes.annotate("full fine-tuning", (ranks[0], 1), (0, 4), textcoords="offset points", fontsize=9)
+    axes.annotate("full fine-tuning", (min(ranks), 1), (0, 4), textcoords="offset points", fontsize=9)
     axes.set(xlabel="rank r (log scale)", ylabel="recovery", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure

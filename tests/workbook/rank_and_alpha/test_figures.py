@@ -1,5 +1,9 @@
 """The figures and its stored runs: the numbers given are the numbers drawn, and asked for by name."""
 
+from statistics import fmean
+
+import pytest
+
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 from lorabook.workbook.rank_and_alpha import figures as figures_03
@@ -29,5 +33,23 @@ def test_tuned_runs_are_those_of_the_stored_result():
         run["test"]
         for run in stored("rank_and_alpha", "rules")["models"]["smollm2"]["ranks"]["alpha / r"]["16"]["runs"]
     ]
+    base = rules["base"]["test"]
+    full, low = (fmean(runs[name].losses) for name in ("full fine-tuning", "r = 1, α = 32"))
+    assert runs["r = 1, α = 32"].recovery == pytest.approx((base - low) / (base - full))
+    assert runs["full fine-tuning"].recovery == pytest.approx(1)
     for name, run in runs.items():
         assert len(run.losses) == 3 and ("embedding at" in name or run.rates[run.lr] == min(run.rates.values())), name
+
+
+def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
+    many = tuned_runs("pocket", 1500)
+    axes = figures_03.recovery_by_rank(
+        {"pocket, few": tuned_runs(), "pocket, many": tuned_runs("pocket", 1500)}, "t"
+    ).axes[0]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    runs = [tuned_runs()[f"r = {r}, α = 32"] for r in (1, 4, 16, 64)]
+    assert list(lines["pocket, few"].get_xdata()) == [1, 4, 16, 64]
+    assert list(lines["pocket, few"].get_ydata()) == [run.recovery for run in runs]
+    assert list(lines["pocket, many"].get_ydata()) == [many[f"r = {r}, α = 32"].recovery for r in (1, 4, 16, 64)]
+    seeds = [y for line in axes.get_lines() if line.get_marker() == "." for y in line.get_ydata()]
+    assert seeds[:12] == [y for run in runs for y in run.recoveries]
