@@ -70,6 +70,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-03": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
+        "clinic-24": "assert healthy_norm > 20 * mean(run.norms_of_B.values())",
         "clinic-41w": "assert runaway_history.held_out[-1][1] < 2.9",
         "clinic-41v": "assert ended > 0\n"
         "assert not any(a.ended for a in answers(runaway, tokenizer, held_out_pairs[:20], 60))",
@@ -81,8 +82,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
-        "final-18": 'assert history.stopped == "interrupted"',
-        "final-20": 'assert history.stopped == "finished" and history.held_out[-1][1] < base.loss',
+        "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < base.loss',
+        "stop-1": 'assert stopped.stopped == "interrupted" and len(stopped.steps) == 3',
+        "stop-3": 'assert resumed.stopped == "finished" and len(resumed.steps) == 6',
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
