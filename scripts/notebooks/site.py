@@ -35,6 +35,7 @@ more_memory
 more_rank
 more_fastfood
 more_adapters
+more_finetune
 The library <api/lorabook>
 ```
 """

@@ -7,10 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 GLOSSARY, CHEAT_SHEET = ROOT / "notebooks" / "glossary.md", ROOT / "notebooks" / "cheat_sheet.md"
-MORE_MEMORY, MORE_RANK, MORE_FASTFOOD, MORE_ADAPTERS = (
-    ROOT / "notebooks" / f"more_{name}.md" for name in ("memory", "rank", "fastfood", "adapters")
+MORE_MEMORY, MORE_RANK, MORE_FASTFOOD, MORE_ADAPTERS, MORE_FINETUNE = MORE = tuple(
+    ROOT / "notebooks" / f"more_{name}.md" for name in ("memory", "rank", "fastfood", "adapters", "finetune")
 )
-PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY, MORE_MEMORY, MORE_RANK, MORE_FASTFOOD, MORE_ADAPTERS]  # what a reader gets
+PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY, *MORE]  # what a reader gets
 
 
 def cells(notebook: Path) -> list[dict]:

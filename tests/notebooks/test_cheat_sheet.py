@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lorabook import cli
+from lorabook.step.config import recommended_lr
 from tests.kit.notebooks import CHEAT_SHEET, NOTEBOOKS, ROOT, cells
 
 SHEET = CHEAT_SHEET.read_text(encoding="utf-8")
@@ -24,7 +25,8 @@ def test_the_rules_are_those_of_notebook_03():
     (cell,) = [cell["source"] for cell in cells(path) if "## A rule\n" in cell["source"]]
     rule, sheet = section(cell, "A rule"), section(SHEET, "Rules of thumb")
     used = numbers(sheet)
-    assert {"16", "32", "8", "0.006", "0.002", "0.0005", "0.0003"} == used <= numbers(rule)
+    rates = {f"{recommended_lr(size):g}" for size in (4e6, 1e8, 1e9)}  # what the command line starts with
+    assert {"16", "32", "0.005", "0.001", "0.0005"} == used <= numbers(rule) and rates < used
     for words in (
         "all linear layers, or just the MLP",
         "eave out the embeddings and the output layer",

@@ -85,3 +85,15 @@ def test_every_method_is_seen_around_its_own_best_rate(model):
 def test_the_live_runs_are_those_of_this_code():
     assert rank_rules.live() == pytest.approx(RULES["live"], abs=0.02)
     assert forgetting.live() == pytest.approx(FORGETTING["live"], abs=0.02)
+
+
+def test_lora_s_best_rate_is_2_to_32_times_full_fine_tuning_s():
+    ratios = {}
+    for model in RULES["models"]:
+        for count in (rank_rules.FEW_QUESTIONS, rank_rules.QUESTIONS, rank_rules.MANY_QUESTIONS):
+            runs = tuned_runs(model, count)
+            rates = [run.lr for name, run in runs.items() if name == f"r = {run.r}, α = 32"]
+            ratios[model, count] = [round(rate / runs["full fine-tuning"].lr) for rate in rates]
+    assert (min(ratios["pocket", 240]), max(ratios["pocket", 240])) == (4, 8)
+    assert (min(ratios["smollm2", 240]), max(ratios["smollm2", 240])) == (8, 16)
+    assert (min(min(each) for each in ratios.values()), max(max(each) for each in ratios.values())) == (2, 32)

@@ -1,0 +1,27 @@
+"""The page "More on fine-tuning": its tables are the stored results."""
+
+from statistics import fmean
+
+from lorabook.workbook.kit.stored import stored
+from lorabook.workbook.kit.tuned import tuned_runs
+from tests.kit.notebooks import MORE_FINETUNE, table
+
+
+def test_the_swap_is_a_mean_over_the_seeds():
+    swaps, expected = stored("final_run", "question_swap"), []
+    for count, runs in swaps["lora"].items():
+        gains = (swaps["base"][which] - fmean(run[which] for run in runs) for which in ("own", "other"))
+        expected.append([f"{int(count):,}", *(f"{gain:.3f}" for gain in gains)])
+    assert table(MORE_FINETUNE, "SmolLM2 with another question") == expected
+
+
+def test_the_article_s_settings_are_those_of_the_stored_runs():
+    expected = []
+    for name, label in (
+        ("r = 16, α = 8, embeddings", "r = 16, α = 8, embeddings (the article)"),
+        ("r = 16, α = 8", "r = 16, α = 8"),
+        ("r = 16, α = 32", "r = 16, α = 32 (the rule)"),
+    ):
+        run = tuned_runs("pocket")[name]
+        expected.append([label, f"{run.lr:g}", f"{min(run.losses):.3f}", f"{max(run.losses):.3f}"])
+    assert table(MORE_FINETUNE, "The article's settings") == expected
