@@ -263,6 +263,6 @@ CHECKS: tuple[tuple[str, Callable[[Run], Seen], str], ...] = (
     (
         "quantized base",
         _of_adapter(_in_bits),
-        "Do not merge into it, which rounds part of the update away: merge into the base in 16 bits, then quantize.",
+        "Do not merge into it, which rounds part of the update away: dequantize it and merge into the result.",
     ),
 )

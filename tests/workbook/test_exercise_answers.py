@@ -39,7 +39,7 @@ def test_checkpointed_peak_is_near_the_dry_run_s(method):
     N = shape_of("bigcode/starcoderbase-1b").parameters
     trained, frozen, width = (N, 0, 8192) if method == 1.0 else (11_108_352, N, 4096)
     predicted = ANSWERS["checkpointed_peak"](trained, frozen, 2048, 24, width, 65 * 1024)
-    assert predicted == pytest.approx(run.peak, rel=0.04) and predicted < run.peak
+    assert predicted == pytest.approx(run.peak, rel=0.05) and predicted < run.peak
 
 
 def test_largest_batch_is_the_last_that_fits():

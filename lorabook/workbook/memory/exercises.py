@@ -9,7 +9,7 @@ GIB = 2**30
 # checkpointed_peak
 
 
-def _peak(before=14, after=20, frozen=2, inputs=lambda blocks: blocks, recomputed=lambda blocks: 1, of=max):
+def _peak(before=12, after=20, frozen=2, inputs=lambda blocks: blocks, recomputed=lambda blocks: 1, of=max):
     """A right answer whose decisions can be changed one at a time."""
 
     def answer(trained, fixed, tokens, blocks, block_input, block_kept):
@@ -38,7 +38,7 @@ def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
     solution="""\
 def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
     activations = tokens * (blocks * block_input + block_kept)
-    before = 14 * trained + 2 * frozen + activations
+    before = 12 * trained + 2 * frozen + activations
     optimizer_step = 20 * trained + 2 * frozen
     return max(before, optimizer_step)
 """,
@@ -90,8 +90,8 @@ def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
             (_peak(before=20),),
         ),
         Mistake(
-            "you forgot the fp16 copy of what is trained: 12 bytes of weight and moments, and 2 for the copy.",
-            (_peak(before=12),),
+            "you counted 16-bit copies of the trainable weights. With checkpointing, no activations hold on to them.",
+            (_peak(before=14),),
         ),
     ),
 )

@@ -13,21 +13,21 @@ right, add = spellings.right, spellings.add
 add(
     "checkpointed_peak",
     "frozen once",
-    lambda n, m, t, b, x, k: 2 * m + max(14 * n + t * (b * x + k), 20 * n),
+    lambda n, m, t, b, x, k: 2 * m + max(12 * n + t * (b * x + k), 20 * n),
 )
 
 
 add(
     "checkpointed_peak",
     "floats",
-    lambda n, m, t, b, x, k: 20.0 * n + 2.0 * m + max(0.0, t * b * x + t * k - 6.0 * n),
+    lambda n, m, t, b, x, k: 20.0 * n + 2.0 * m + max(0.0, t * b * x + t * k - 8.0 * n),
 )
 
 
 @right("checkpointed_peak")
 def moment_by_moment(trained, frozen, tokens, blocks, block_input, block_kept):
-    weights, moments, copies = 4 * trained + 2 * frozen, 8 * trained, 2 * trained
-    moments_of_the_step = [weights + moments + copies + blocks * tokens * block_input + tokens * block_kept]
+    weights, moments = 4 * trained + 2 * frozen, 8 * trained
+    moments_of_the_step = [weights + moments + blocks * tokens * block_input + tokens * block_kept]
     gradients, workspace = 4 * trained, 4 * trained
     moments_of_the_step.append(weights + moments + gradients + workspace)
     return max(moments_of_the_step)
