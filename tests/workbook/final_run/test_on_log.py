@@ -34,19 +34,6 @@ def test_the_plot_is_redrawn_where_it_was_shown_last(monkeypatch):
     assert pictures[1] == pictures[2] and len(set(pictures)) == 3
 
 
-def test_where_the_run_was_interrupted_is_marked(monkeypatch):
-    monkeypatch.setattr("lorabook.workbook.final_run.on_log.display", lambda *_, **__: None)
-    plot = LossPlot(20)
-    plot.show()
-    plot(history(4))
-    assert "interrupted" not in [text.get_text() for text in plot.curve.axes[0].texts]
-    plot.show()
-    plot(history(8))
-    (axes,) = plot.curve.axes
-    assert "interrupted" in [text.get_text() for text in axes.texts]
-    assert [4, 4] in [list(line.get_xdata()) for line in axes.get_lines()]
-
-
 @pytest.fixture
 def heeded_interrupt():
     """SIGINT as Python handles it; a job in the background of a shell ignores it."""
@@ -55,11 +42,9 @@ def heeded_interrupt():
     signal.signal(signal.SIGINT, before)
 
 
-def test_the_stop_button_is_pressed_once_and_every_step_is_passed_on(heeded_interrupt):
-    passed: list[int] = []
-    on_log = interrupt_at(2, lambda run: passed.append(len(run.steps)))
+def test_the_stop_button_is_pressed_once(heeded_interrupt):
+    on_log = interrupt_at(2)
     on_log(history(1))
     with pytest.raises(KeyboardInterrupt):
         on_log(history(2))
     on_log(history(3))
-    assert passed == [1, 2, 3]

@@ -43,9 +43,7 @@ def test_tuned_runs_are_those_of_the_stored_result():
 
 def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
     many = tuned_runs("pocket", 1500)
-    axes = figures_03.recovery_by_rank(
-        {"pocket, few": tuned_runs(), "pocket, many": tuned_runs("pocket", 1500)}, "t"
-    ).axes[0]
+    axes = figures_03.recovery_by_rank({"pocket, few": tuned_runs(), "pocket, many": many}, "t").axes[0]
     lines = {line.get_label(): line for line in axes.get_lines()}
     runs = [tuned_runs()[f"r = {r}, α = 32"] for r in (1, 4, 16, 64)]
     assert list(lines["pocket, few"].get_xdata()) == [1, 4, 16, 64]
