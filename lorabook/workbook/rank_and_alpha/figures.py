@@ -64,15 +64,15 @@ def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Fi
     colours: dict[str, str] = {}
     ranks: set[int] = set()
     for name, runs in lines.items():
-        drawn = [run for each, run in runs.items() if run.r and each == f"r = {run.r}, α = 32"]
+        drawn = [(run.r, run) for each, run in runs.items() if run.r and each == f"r = {run.r}, α = 32"]
         model = name.partition(",")[0]
         dashed = model in colours
         colour = colours.setdefault(model, (BLUE, VERMILION)[len(colours) % 2])
-        means = [(run.r, run.recovery) for run in drawn]
+        means = [(r, run.recovery) for r, run in drawn]
         axes.plot(*zip(*means), "--s" if dashed else "-o", color=colour, lw=2, ms=6, mfc="none", label=name)
-        for run in drawn:
-            axes.plot([run.r] * len(run.recoveries), run.recoveries, ".", color=colour, ms=4)
-            ranks |= {run.r}
+        for r, run in drawn:
+            axes.plot([r] * len(run.recoveries), run.recoveries, ".", color=colour, ms=4)
+            ranks.add(r)
     axes.set_xscale("log")
     axes.set_xticks(sorted(ranks), [str(r) for r in sorted(ranks)])
     axes.minorticks_off()
