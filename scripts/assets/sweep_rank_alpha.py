@@ -14,7 +14,7 @@ A seed draws the first factors and the order of the rows. The rate is tuned on t
 - "sizes": full fine-tuning of everything, of the linear layers' matrices, of the embeddings; rank 16 with the
   embeddings trained in full beside it; bottleneck adapters of width 1 to 64.
 - "long": 600 questions, rates from the above and half of them, with both losses along the way.
-- "live": LIVE_STEPS steps on the bundled sample, which a test repeats.
+- "live": LIVE_STEPS steps on the bundled sample.
 
 Every run also measures the loss on `assets/heldout_source.txt`: what was forgotten. Finished runs are kept in
 build/sweep_rank_alpha and not repeated: after an interruption start it again. Writes
