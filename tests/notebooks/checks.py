@@ -36,14 +36,20 @@ CHECKS: dict[str, dict[str, str]] = {
     "02_where_memory_goes": {
         "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
+    "03_rank_and_alpha": {
+        "race-c": "assert after < before - 0.2 and train(64, 128, 0.00005)[1] > before - 0.1",
+        "race-r": "assert train(64, 128, 0.002)[1] < after - 0.05 and train(16, 8, 0.016)[1] < after - 0.05",
+    },
     "04_low_rank_updates": {
-        "lowrank-09": "assert tuned_loss < base_loss - 0.3",
-        "lowrank-12": "assert min(ranks) > 200",
-        "lowrank-14": "assert 0.6 < recovery(first_4) < lora_recovery - 0.03",
-        "cos-1": "assert 0.1 < cosine < 0.2 and recovery(again) > 0.9\n"
-        "assert 0.3 < F.cosine_similarity(flat(again), flat(change), dim=0) < 0.45",
-        "new-81": "assert lora_recovery > 0.7",
-        "new-98": "assert at_random < of_first < of_scaled and 0.8 < recovery(scaled(0.5)) < 0.92",
+        "lowrank-09": "assert tuned_loss < base_loss - 0.3 and min(ranks) > 200",
+        "lowrank-14": "assert 0.6 < recovery(first_4) < 0.85 and 0.2 < fraction < 0.3",
+        "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
+        "way-c": "half = {name: delta / 2 for name, delta in change.items()}\nassert 0.8 < recovery(half) < 0.92",
+        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
+        "cos-2": "assert 0.1 < whole < 0.2 and 0.1 < first < 0.3 and 0.3 < cosine(again, change) < 0.45\n"
+        "assert recovery(again) > 0.9",
+        "orth-c": "assert abs(flat(orthogonal) @ flat(change)) < 1e-4 * flat(change).square().sum()\n"
+        "assert 0.5 < recovery(orthogonal) < lora_recovery - 0.1",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -52,8 +58,9 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "06_fastfood": {
         "scale-1": "assert change.shape == (3_900_000,) and 0.9 < change.norm() / theta_d.norm() < 1.1",
-        "train-2": "assert accuracy(theta0) < 0.3 and train(torch.optim.Adam, lr=0.1) > 0.9",
-        "new-76w": "assert train(torch.optim.Adam, 0.1, WrongH.apply) > 0.9 and wrong < 0.3 and right > 0.85",
+        "secret-1": "assert max(largest_error(torch.optim.Adam, 0.1), largest_error(torch.optim.SGD, 0.3)) < 0.01",
+        "new-76w": "assert max(largest_error(torch.optim.Adam, 0.1, WrongH.apply), rescued) < 0.01\n"
+        "assert largest_error(torch.optim.SGD, 0.3, WrongH.apply) > 2",
     },
     "07_many_tasks": {
         "tasks-05b": "assert all(layer.B.abs().max() > 0 for layers in adapters.values() for layer in layers.values())",
@@ -67,7 +74,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert count(add_up({'plain': -1}))[0] > count(without_lora)[0]",
     },
     "08_clinic": {
-        "clinic-03": "assert history.held_out[-1][1] < 2.9",
+        "clinic-17": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
         "clinic-24": "assert healthy_norm > 20 * mean(run.norms_of_B.values())",
@@ -82,16 +89,16 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
-        "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < base.loss',
-        "stop-1": 'assert stopped.stopped == "interrupted" and len(stopped.steps) == 3',
-        "stop-3": 'assert resumed.stopped == "finished" and len(resumed.steps) == 6',
+        "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]',
+        "stop-1": 'assert stopped.stopped == "interrupted" and len(stopped.steps) == 2',
+        "stop-3": 'assert resumed.stopped == "finished" and len(resumed.steps) == 4',
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
         "final-25": "assert tuned.loss < base.loss",
-        "final-31": "with torch.no_grad():\n    assert torch.equal(fresh(ids).logits, ours)",
-        "peft-1": "assert torch.allclose(peft_logits, ours, atol=0.1 if ours.dtype != torch.float32 else 1e-4)",
+        "peft-1": "assert difference.abs().max() < (0.1 if difference.dtype != torch.float32 else 1e-4)",
         "final-35b": "assert 0.7 < remains < 1",
+        "tokens-c": "assert all(len(each) == len(e.input_ids) - e.answer_start for each, e in zip(helped, own))",
         "final-38": "assert after_six < base.loss",
         "new-59": "assert after_six < base.loss",
     },

@@ -2,6 +2,7 @@
 
 from statistics import fmean
 
+from lorabook.workbook.kit.side_by_side import short
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 from tests.kit.notebooks import MORE_FINETUNE, table
@@ -25,3 +26,15 @@ def test_the_article_s_settings_are_those_of_the_stored_runs():
         run = tuned_runs("pocket")[name]
         expected.append([label, f"{run.lr:g}", f"{min(run.losses):.3f}", f"{max(run.losses):.3f}"])
     assert table(MORE_FINETUNE, "The article's settings") == expected
+
+
+def test_the_ten_answers_are_the_first_stored_ones():
+    page = MORE_FINETUNE.read_text()
+    section = page[page.index("## Ten answers of SmolLM2") :]
+    expected = []
+    for answer in stored("final_run", "smollm2_run")["answers"][:10]:
+        assert f"**{answer['title']}**" in section
+        for written in (answer["base"], answer["tuned"][0]):
+            text = short(written["text"])
+            expected.append(text if len(text) <= 300 else f"{text[:300].rstrip()} …")
+    assert [part.strip("\n") for part in section.split("````")[1::2]] == [text.strip("\n") for text in expected]

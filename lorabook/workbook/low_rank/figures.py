@@ -1,14 +1,13 @@
 """The figures of notebook 04: a picture of little rank, and what LoRA and parts of an update recover."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -55,34 +54,49 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]]], title: str) -> Figure:
-    """Recovery over the rank, a pane for each model: LoRA, the first r terms of ΔW, and controls of the same energy.
+UPDATES = {  # the name of a line, and its look
+    "LoRA": ("LoRA trained at rank r", {"color": BLUE, "marker": "o", "lw": 2.2}),
+    "truncated": ("first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 1.8}),
+    "scaled": ("ΔW scaled down, same energy", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
+    "random": ("random entries, same energy", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
+}
+
+
+def recovery_by_rank(
+    found: Mapping[str, Mapping[int, list[float]]],
+    title: str,
+    updates: Sequence[str] = ("LoRA", "truncated", "scaled"),
+) -> Figure:
+    """Recovery over the rank of one model: LoRA, the first r terms of ΔW, and controls of the same energy.
 
     Args:
-        models: by name, what `recovery.recovered` returns. Lines run through the means, a marker is a seed.
+        found: what `recovery.recovered` returns. Lines run through the means, a marker is a seed.
         title: what to see.
+        updates: the lines, keys of UPDATES.
     """
-    figure, panes = new_panes(8.6, 3.8, len(models), sharey=True)
-    for axes, (model, found) in zip(panes, models.items()):
-        axes.axhline(1, color="black", lw=0.8)
-        for update, name, look in (
-            ("LoRA", "LoRA, trained", {"color": BLUE, "marker": "o", "lw": 2}),
-            ("truncated", "first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 2}),
-            ("scaled", "same energy: ΔW scaled down", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
-            ("random", "same energy: random entries", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
-        ):
-            seeds = {r: found[update][r] for r in (1, 4, 16)}
-            axes.plot(list(seeds), [fmean(values) for values in seeds.values()], **(look | {"marker": None}))
-            for r, values in seeds.items():
-                axes.plot([r] * len(values), values, look["marker"], color=look["color"], ms=5)
-            axes.plot([], [], label=name, ms=5, **look)
-        axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.85, 19))
-        axes.set_xticks([1, 4, 16], ["1", "4", "16"])
-        axes.minorticks_off()
-        axes.set_title(model, fontsize=10)
-    panes[0].text(0.9, 1.015, "full fine-tuning", fontsize=9)
-    panes[0].yaxis.set_major_formatter(PercentFormatter(1, 0))
-    panes[0].set(ylabel="recovery", ylim=(0, 1.12))
-    panes[-1].legend(frameon=False, loc="lower right", fontsize=9)
+    figure, axes = new_figure(8.2, 3.5)
+    means = {update: {r: fmean(found[update][r]) for r in (1, 4, 16)} for update in updates}
+    bottom = min(min(found[update][1]) for update in updates) - 0.1
+    axes.plot([1, 16], [1, 1], color="black", lw=0.8)
+    end = 2.0  # height of the name above, beside the right end of a line
+    for update in sorted(updates, key=lambda update: -means[update][16]):
+        (name, look), by_rank = UPDATES[update], means[update]
+        axes.plot(list(by_rank), list(by_rank.values()), **(look | {"marker": None}))
+        for r in by_rank:
+            seeds = found[update][r]
+            axes.plot([r] * len(seeds), seeds, look["marker"], color=look["color"], ms=5)
+        written = {"fontsize": 9, "color": look["color"]}
+        axes.text(0.93, by_rank[1], f"{by_rank[1]:.0%}", ha="right", va="center", **written)
+        above = [other[4] - by_rank[4] for other in means.values() if other[4] > by_rank[4]]
+        if min(above, default=1) > 0.03:  # else the value is that of another line, nearly
+            y, va = (-0.03, "top") if min(above, default=1) < 0.12 else (0.025, "bottom")
+            axes.text(4, by_rank[4] + y * (1.12 - bottom) / 0.5, f"{by_rank[4]:.0%}", ha="center", va=va, **written)
+        end = min(by_rank[16], end - 0.065 * (1.12 - bottom))
+        axes.text(17.5, end, f"{by_rank[16]:.0%}  {name}", va="center", **written)
+    axes.set(xscale="log", xlabel="rank r (log scale)", ylabel="recovery", xlim=(0.75, 60), ylim=(bottom, 1.12))
+    axes.set_xticks([1, 4, 16], ["1", "4", "16"])
+    axes.minorticks_off()
+    ticks = [tick / 10 for tick in range(2, 10, 2) if tick / 10 > bottom]
+    axes.set_yticks([*ticks, 1], [*(f"{tick:.0%}" for tick in ticks), "full fine-\ntuning, 100%"])
     figure.suptitle(title, fontsize=11.5)
     return figure

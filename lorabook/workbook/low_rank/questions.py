@@ -3,13 +3,13 @@
 from lorabook.workbook.kit.question import Question
 
 
-def rank_of_the_change() -> Question:
-    """Of ΔW of a matrix that can have rank 256."""
+def the_rest() -> Question:
+    """Of all terms of ΔW but the first four."""
     return Question(
-        "A ΔW of 1,024 × 256 can have any rank up to 256. What is its rank after 24 steps?",
-        ("about 10", "about 24, one per step", "about 100", "about 256"),
-        "about 256",
-        "Does that mean that the model needed all of it? We'll see.",
+        "The first four terms recover 77%. How much do the other 252 recover without them?",
+        ("about 0%", "about 25%", "about 45%", "about 70%"),
+        "about 70%",
+        "Together with the 77%, that's far more than 100%.",
     )
 
 

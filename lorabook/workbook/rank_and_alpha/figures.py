@@ -1,7 +1,8 @@
-"""The figures of notebook 03: learning rates, and recovery by rank."""
+"""The figures of notebook 03: validation loss by learning rate, and recovery."""
 
 from collections.abc import Mapping
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -9,6 +10,7 @@ from lorabook.workbook.kit.figures import (
     BLUE,
     GREEN,
     ORANGE,
+    PURPLE,
     SKY,
     VERMILION,
     new_figure,
@@ -23,6 +25,8 @@ LOOKS = {
     "r = 16": (BLUE, "o"),
     "r = 64": (ORANGE, "^"),
 }
+ALPHA_LOOKS = {8: (GREEN, "s"), 32: LOOKS["r = 16"], 128: (PURPLE, "^")}
+LAYERS = ("attention", "MLP", "all linear")
 
 
 def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
@@ -38,18 +42,49 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
         for label, (colour, marker) in LOOKS.items():
             run = runs.get("full fine-tuning" if label == "full" else f"{label}, α = 32")
             if run:
-                axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="none", label=label)
-                axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
+                _draw_rates(axes, run, colour, marker, label)
                 best.add(run.lr)
-        axes.set_xscale("log")
-        axes.set_xticks(sorted(best), [f"{lr:g}" for lr in sorted(best)])
-        axes.minorticks_off()
-        axes.set_xlabel("learning rate (log scale)")
+        _mark_rates(axes, best)
         axes.set_title(name, fontsize=10)
     panes[0].set_ylabel("validation loss (nats per token)")
     panes[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle(title, fontsize=11.5)
     return figure
+
+
+def rate_curves_by_alpha(runs: Mapping[str, Tuned], title: str) -> Figure:
+    """Validation loss over the learning rate at r = 16, one curve for each α of ALPHA_LOOKS, its best rate filled.
+
+    Args:
+        runs: those of `tuned_runs` for the pocket model.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.0, 3.3)
+    best: set[float] = set()
+    for alpha, (colour, marker) in ALPHA_LOOKS.items():
+        run = runs[f"r = 16, α = {alpha}"]
+        _draw_rates(axes, run, colour, marker, f"α = {alpha}")
+        best.add(run.lr)
+        axes.annotate(f"α = {alpha}", (run.lr, run.rates[run.lr]), (0, -17), textcoords="offset points",
+                      color=colour, ha="center")  # fmt: skip
+    _mark_rates(axes, best)
+    axes.margins(y=0.18)
+    axes.set(ylabel="validation loss (nats per token)", title=title)
+    return figure
+
+
+def _draw_rates(axes: Axes, run: Tuned, colour: str, marker: str, label: str) -> None:
+    """The validation loss at each learning rate that was tried, the best one filled."""
+    axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="none", label=label)
+    axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
+
+
+def _mark_rates(axes: Axes, rates: set[float]) -> None:
+    """A log axis of learning rates, with ticks at these."""
+    axes.set_xscale("log")
+    axes.set_xticks(sorted(rates), [f"{lr:g}" for lr in sorted(rates)])
+    axes.minorticks_off()
+    axes.set_xlabel("learning rate (log scale)")
 
 
 def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
@@ -81,4 +116,29 @@ def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Fi
     axes.annotate("full fine-tuning", (min(ranks), 1), (0, 4), textcoords="offset points", fontsize=9)
     axes.set(xlabel="rank r (log scale)", ylabel="recovery", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return figure
+
+
+def recovery_by_layers(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
+    """Recovery with LoRA on each of LAYERS, at about equal numbers of parameters, with its value. A dot is a seed.
+
+    Args:
+        panels: by its title, the runs of `tuned_runs`.
+        title: what to see.
+    """
+    figure, panes = new_panes(9.0, 2.4, len(panels))
+    for axes, (name, runs) in zip(panes, panels.items()):
+        drawn = {each: run for part in LAYERS for each, run in runs.items() if each == f"{part}, r = {run.r}"}
+        axes.barh(list(drawn), [run.recovery for run in drawn.values()], height=0.6, color=BLUE)
+        for each, run in drawn.items():
+            axes.plot(run.recoveries, [each] * len(run.recoveries), ".", color=ORANGE, ms=5)
+            axes.annotate(f"{run.recovery:.0%}", (max(run.recoveries), each), (6, 0), textcoords="offset points",
+                          va="center")  # fmt: skip
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.2)
+        axes.set_xticks((0, 0.5, 1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        axes.set_xlabel("recovery")
+        axes.set_title(name, fontsize=10)
+    figure.suptitle(title, fontsize=11.5)
     return figure

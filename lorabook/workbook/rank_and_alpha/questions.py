@@ -3,23 +3,23 @@
 from lorabook.workbook.kit.question import Question
 
 
-def step_at_64() -> Question:
-    """Of LoRA whose scaling does not depend on r."""
+def race() -> Question:
+    """Of three configurations, which lowers the loss most."""
     return Question(
-        "With a scaling of 1, a step at r = 1 lowers the loss a little. How far does a step at r = 64 lower it?",
-        ("about as far", "2 times as far", "8 times as far", "60 times as far"),
-        "60 times as far",
-        "Nearly 64 times.",
+        "Which of them lowers the held-out loss most?",
+        ("r = 64, α = 128, 0.00005", "r = 16, α = 8, 0.0005", "r = 1, α = 32, 0.004"),
+        "r = 1, α = 32, 0.004",
+        "By far, as you'll see.",
     )
 
 
-def best_rate() -> Question:
-    """Of LoRA with α = 32 beside full fine-tuning."""
+def step_at_64() -> Question:
+    """Of LoRA whose scaling does not depend on r."""
     return Question(
-        "Full fine-tuning does best at a learning rate of about 0.001. What will LoRA with α = 32 need?",
-        ("a quarter of that", "the same", "4 to 8 times that", "50 times that"),
-        "4 to 8 times that",
-        "0.004 for ranks 1 and 4, 0.008 for ranks 16 and 64.",
+        "With a scaling of 1, a step at r = 1 lowers the loss a little. How much more does a step at r = 64 lower it?",
+        ("about as much", "2 times as much", "8 times as much", "60 times as much"),
+        "60 times as much",
+        "Nearly 64 times.",
     )
 
 

@@ -43,10 +43,20 @@ def test_approximations_show_the_matrices_on_one_scale():
 
 def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
     updates = ("LoRA", "truncated", "scaled", "random")
-    found = {update: {1: [0.5, 0.7], 4: [0.8, 0.9], 16: [1.0, 1.0]} for update in updates}
-    axes, last = figures_04.recovery_by_rank({"a model": found, "another": found}, "t").axes
-    drawn = [np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()]
-    assert drawn.count([[1, 0.6], [4, 0.85], [16, 1]]) == drawn.count([[1, 0.5], [1, 0.7]]) == 4
-    named = [text.get_text() for text in last.get_legend().get_texts()]
-    assert named[:2] == ["LoRA, trained", "first r terms of ΔW"]
-    assert named[2:] == ["same energy: ΔW scaled down", "same energy: random entries"]
+    found = {update: {1: [0.5 + i, 0.7 + i], 4: [0.8, 0.9], 16: [1.0, 1.0]} for i, update in enumerate(updates)}
+    for chosen in (updates[:3], updates):
+        (axes,) = figures_04.recovery_by_rank(found, "t", chosen).axes
+        lines = [np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()]
+        assert all([[1, 0.6 + i], [4, 0.85], [16, 1]] in lines for i in range(len(chosen)))
+        assert all([[1, 0.5 + i], [1, 0.7 + i]] in lines for i in range(len(chosen)))
+        written = [text.get_text() for text in axes.texts]
+        named = [text.removeprefix("100%  ") for text in written if text.startswith("100%  ")]
+        assert named == [figures_04.UPDATES[update][0] for update in chosen]
+        assert [text for text in written if text in ("60%", "160%", "260%")] == ["60%", "160%", "260%"]
+
+
+def test_names_beside_the_ends_of_the_lines_do_not_overlap():
+    found = {update: {1: [0.5], 4: [0.8], 16: [end]} for update, end in zip(figures_04.UPDATES, (0.9, 1, 0.99, 0.98))}
+    (axes,) = figures_04.recovery_by_rank(found, "t", tuple(figures_04.UPDATES)).axes
+    heights = [text.get_position()[1] for text in axes.texts if "%  " in text.get_text()]
+    assert len(heights) == 4 and max(np.diff(heights)) < -0.03

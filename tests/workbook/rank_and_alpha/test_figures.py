@@ -22,6 +22,17 @@ def test_rate_curves_fill_the_best_rate_of_each_curve():
     assert [axes.get_title() for axes in (left, right)] == ["one", "other"]
 
 
+def test_rate_curves_by_alpha_are_the_stored_ones_at_rank_16():
+    runs = tuned_runs()
+    axes = figures_03.rate_curves_by_alpha(runs, "t").axes[0]
+    lines = {line.get_label(): dict(zip(line.get_xdata(), line.get_ydata())) for line in axes.get_lines()}
+    best = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1]
+    for alpha in (8, 32, 128):
+        assert lines[f"α = {alpha}"] == runs[f"r = 16, α = {alpha}"].rates
+    assert best == [0.016, 0.008, 0.002]
+    assert [text.get_text() for text in axes.texts] == ["α = 8", "α = 32", "α = 128"]
+
+
 def test_tuned_runs_are_those_of_the_stored_result():
     rules = stored("rank_and_alpha", "rules")["models"]["pocket"]
     runs = tuned_runs()
@@ -51,3 +62,18 @@ def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
     assert list(lines["pocket, many"].get_ydata()) == [many[f"r = {r}, α = 32"].recovery for r in (1, 4, 16, 64)]
     seeds = [y for line in axes.get_lines() if line.get_marker() == "." for y in line.get_ydata()]
     assert seeds[:12] == [y for run in runs for y in run.recoveries]
+
+
+def test_recovery_by_layers_draws_three_choices_of_layers_and_their_values():
+    runs = tuned_runs("smollm2")  # which has a fourth, "W_q and W_v"
+    left, axes = figures_03.recovery_by_layers({"one": tuned_runs(), "other": runs}, "t").axes
+    assert [label.get_text() for label in left.get_yticklabels()] == [
+        "attention, r = 13",
+        "MLP, r = 6",
+        "all linear, r = 4",
+    ]
+    names = ["attention, r = 11", "MLP, r = 6", "all linear, r = 4"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert [bar.get_width() for bar in axes.patches] == [runs[name].recovery for name in names]
+    assert [text.get_text() for text in axes.texts] == ["97%", "101%", "103%"]
+    assert [list(line.get_xdata()) for line in axes.get_lines()] == [runs[name].recoveries for name in names]
