@@ -1,8 +1,7 @@
 """One training run of a grid on real questions, kept in a file of its own.
 
 A rate is chosen on the validation split, and the test split is reported. The splits of a model are the same for every
-setting and for every number of training questions; a smaller training set is the beginning of a larger one. A run that
-is interrupted goes on from its last checkpoint.
+setting and for every number of training questions; a smaller training set is the beginning of a larger one.
 
 A setting with `half` computes in bfloat16 by autocast, its weights in float32: on a CPU that multiplies bfloat16 in
 hardware, a step of SmolLM2 takes half the time, and its loss differs in the third decimal. Settings that are compared
@@ -16,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from shutil import rmtree
 from unittest.mock import patch
 
 import torch
@@ -97,18 +95,6 @@ def splits(model: str, data: str) -> tuple[list[Example], list[Example], list[Ex
     return train, validation, test
 
 
-@cache
-def training_examples(model: str, data: str, questions: int) -> list[Example]:
-    """The first so many training examples: those of `splits`, and if they are too few, those of the rows after them."""
-    train, _, _ = splits(model, data)
-    if questions > len(train):
-        known = {pair.question_id for pair in load(data, rows=ROWS).pairs}
-        further = [pair for pair in load(data).pairs if pair.question_id not in known]
-        tokenizer = load_model(model, device="cpu").tokenizer
-        train = train + encode_all(further[: questions - len(train)], tokenizer, MAX_LENGTH)
-    return train[:questions]
-
-
 def prepared(s: Setting) -> nn.Module:
     """The model with what `s` trains requiring a gradient, and nothing else."""
     model = load_model(s.model, device="cpu").model
@@ -128,16 +114,15 @@ def run(s: Setting, data: str) -> dict:
     """The facts of one run, read again where they are kept. What it trained is beside them."""
 
     def make() -> dict:
-        _, validation, _ = splits(s.model, data)
-        examples, checkpoints = training_examples(s.model, data, s.questions), s.folder / "checkpoints"
+        rows, validation, _ = splits(s.model, data)
         model = prepared(s)
         config = TrainConfig(lr=s.lr, epochs=1, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
         with arithmetic(s.half):
-            history = finetune(model, examples, validation[:1], config, output=checkpoints, resume=True)
+            history = finetune(model, rows[: s.questions], validation[:1], config)
             if history.stopped != "finished":
                 raise SystemExit(f"{s.folder.name} was {history.stopped} and is not kept")
             loss = answer_loss(model, validation).loss
-        rmtree(checkpoints)
+        s.folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach() for name, p in model.named_parameters() if p.requires_grad}, s.folder / TRAINED)
         facts = {
             "lr": s.lr,

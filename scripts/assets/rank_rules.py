@@ -15,8 +15,6 @@ split is reported.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
 - "capacity": more questions, MANY_QUESTIONS of them; full fine-tuning, and LoRA of CAPACITY_RANKS.
 - "few": the same on FEW_QUESTIONS, with FEW_RANKS.
-- "most": on MOST_QUESTIONS, where a run takes more than an hour: SmolLM2 alone, rank 16 and full fine-tuning, one seed,
-  each at its best rate on MANY_QUESTIONS.
 
 SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points: see the tables below.
 
@@ -35,7 +33,7 @@ from scripts.assets import grid, records
 from scripts.assets.grid import Setting
 
 RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
-FEW_QUESTIONS, QUESTIONS, MANY_QUESTIONS, MOST_QUESTIONS = 50, 240, 1500, 5000
+FEW_QUESTIONS, QUESTIONS, MANY_QUESTIONS = 50, 240, 1500
 RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
 CAPACITY_RANKS = {"pocket": RANKS, "smollm2": (1, 16)}
 FEW_RANKS = {"pocket": (16,), "smollm2": (16,)}
@@ -43,7 +41,6 @@ ROOT_RANKS = {"pocket": RANKS, "smollm2": (1, 64)}
 ALPHAS = {8: 3, 32: 2, 128: 1}  # and where the search for its rate begins
 BUDGET_RANK, SCALING = 4, 2
 SEEDS = (0, 1, 2)
-MOST = {"smollm2": {16: 1, None: -3}}  # by rank, the best rate on MANY_QUESTIONS, as a power of 2 of 1e-3
 FULL = {"pocket": 0, "smollm2": -3}  # where the search for a rate begins, as powers of 2 of 1e-3
 LORA = {"pocket": 2, "smollm2": 1}
 BFLOAT16 = ("smollm2",)  # the models that compute in it
@@ -143,19 +140,6 @@ def on(questions: int, ranks: dict, model: str, data: str) -> dict:
     }
 
 
-def most(model: str, data: str) -> dict:
-    """MOST_QUESTIONS, at the rates of MOST, with one seed."""
-    found: dict = {"questions": MOST_QUESTIONS, "lora": {}}
-    for r, k in MOST[model].items():
-        s = setting(model, r, alpha=ALPHA, k=k, questions=MOST_QUESTIONS)
-        facts = {"r": r, "alpha": ALPHA, "lr": s.lr, "rates": {}, "runs": [{"seed": 0} | grid.tested(s, data)]}
-        if r is None:
-            found["full"] = facts
-        else:
-            found["lora"][str(r)] = facts
-    return found
-
-
 def live() -> float:
     """The loss after a short run on the bundled sample, which a test repeats."""
     model, held = grid.live(LIVE)
@@ -169,7 +153,6 @@ PARTS = {
     "article": article,
     "capacity": partial(on, MANY_QUESTIONS, CAPACITY_RANKS),
     "few": partial(on, FEW_QUESTIONS, FEW_RANKS),
-    "most": most,
 }
 
 
@@ -183,8 +166,6 @@ def main() -> None:
     for model in [asked.model] if asked.model else TARGETS:
         found.setdefault(model, {})["base"] = grid.base_losses(model, asked.data, half=model in BFLOAT16)
         for part in asked.only:
-            if part == "most" and model not in MOST:
-                continue
             found[model][part] = PARTS[part](model, asked.data)
     record = {"questions": QUESTIONS, "max_length": grid.MAX_LENGTH, "validation": grid.VALIDATION, "test": grid.TEST}
     record |= {"batch_tokens": grid.BATCH_TOKENS, "seeds": SEEDS, "bfloat16": BFLOAT16, "models": found, "live": live()}

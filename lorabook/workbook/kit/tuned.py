@@ -6,8 +6,6 @@ from typing import Any
 
 from lorabook.workbook.kit.stored import stored
 
-OTHER_COUNTS = ("few", "capacity", "most")  # parts of the stored rules with another number of questions than most have
-
 
 @dataclass(frozen=True)
 class Tuned:
@@ -36,24 +34,17 @@ def base_loss(model: str = "pocket") -> float:
     return stored("rank_and_alpha", "rules")["models"][model]["base"]["test"]
 
 
-def counts(model: str = "pocket") -> list[int]:
-    """The numbers of training questions of which there are runs."""
-    record = stored("rank_and_alpha", "rules")
-    rules = record["models"][model]
-    return sorted([record["questions"], *(rules[part]["questions"] for part in OTHER_COUNTS if part in rules)])
-
-
 def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     """By name: "full fine-tuning", "r = 16, α = 32", "r = 16, rsLoRA", "r = 16, α = 8", "MLP, r = 6" …
 
-    `model` is "pocket" or "smollm2", which has fewer. `questions` is one of `counts`; with others than 240, there are
-    full fine-tuning and some ranks.
+    `model` is "pocket" or "smollm2", which has fewer. `questions` is 240, or 50 or 1500; with those, there are full
+    fine-tuning and some ranks.
     """
     record = stored("rank_and_alpha", "rules")
     rules = record["models"][model]
-    other = {rules[part]["questions"]: rules[part] for part in OTHER_COUNTS if part in rules}
+    other = {rules[part]["questions"]: rules[part] for part in ("few", "capacity")}
     if questions != record["questions"] and questions not in other:
-        raise ValueError(f"There are no runs on {questions} questions; there are on {counts(model)}.")
+        raise ValueError(f"There are no runs on {questions} questions; there are on 240, 50 and 1500.")
     if questions in other:
         runs = {"full fine-tuning": other[questions]["full"]}
         runs |= {f"r = {r}, α = 32": each for r, each in other[questions]["lora"].items()}

@@ -16,11 +16,9 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
     found = stored("rank_and_alpha", "rules")["models"][model]
     (axes,) = more_questions(model, "see").axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
-    by_count = {50: found["few"], 240: found["ranks"], 1500: found["capacity"]}
-    if model == "smollm2":
-        by_count[5000] = found["most"]
-    full = [mean(part["full"]) for part in by_count.values()]
-    lora = [mean((part.get("lora") or part["alpha / r"])["16"]) for part in by_count.values()]
-    assert lines["full fine-tuning"] == [[count, drop] for count, drop in zip(by_count, full)]
-    assert lines["LoRA, r = 16"] == [[count, drop] for count, drop in zip(by_count, lora)]
+    few, ranks, many = found["few"], found["ranks"], found["capacity"]
+    full = [mean(few["full"]), mean(ranks["full"]), mean(many["full"])]
+    lora = [mean(few["lora"]["16"]), mean(ranks["alpha / r"]["16"]), mean(many["lora"]["16"])]
+    assert lines["full fine-tuning"] == [[50, full[0]], [240, full[1]], [1500, full[2]]]
+    assert lines["LoRA, r = 16"] == [[50, lora[0]], [240, lora[1]], [1500, lora[2]]]
     assert [text.get_text() for text in axes.texts] == [f"{each.expected:.3f}" for each in full + lora]
