@@ -81,7 +81,7 @@ def recovery_by_rank(
     end = 2.0  # height of the name above, beside the right end of a line
     for update in sorted(updates, key=lambda update: -means[update][16]):
         (name, look), by_rank = UPDATES[update], means[update]
-        axes.plot(list(by_rank), list(by_rank.values()), **(look | {"marker": None}))
+        axes.plot(list(by_rank), list(by_rank.values()), **(look | {"marker": ""}))
         for r in by_rank:
             seeds = found[update][r]
             axes.plot([r] * len(seeds), seeds, look["marker"], color=look["color"], ms=5)
