@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-UPDATES = {  # the name of a line, and its look
+UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and its look
     "LoRA": ("LoRA trained at rank r", {"color": BLUE, "marker": "o", "lw": 2.2}),
     "truncated": ("first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 1.8}),
     "scaled": ("ΔW scaled down, same energy", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
@@ -81,7 +82,8 @@ def recovery_by_rank(
     end = 2.0  # height of the name above, beside the right end of a line
     for update in sorted(updates, key=lambda update: -means[update][16]):
         (name, look), by_rank = UPDATES[update], means[update]
-        axes.plot(list(by_rank), list(by_rank.values()), **(look | {"marker": ""}))
+        (line,) = axes.plot(list(by_rank), list(by_rank.values()), **look)
+        line.set_marker("")  # the markers are the seeds
         for r in by_rank:
             seeds = found[update][r]
             axes.plot([r] * len(seeds), seeds, look["marker"], color=look["color"], ms=5)
