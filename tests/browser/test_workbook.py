@@ -16,7 +16,7 @@ def test_the_final_notebook_runs_from_the_menu(tmp_path):
     """
     chromium, notebooks = find_chromium(), tmp_path / "notebooks"
     notebooks.mkdir()
-    trained = [cell["source"].startswith("## What can it do now?") for cell in cells(FINAL)].index(True)
+    trained = [cell["source"].startswith("## What did it learn?") for cell in cells(FINAL)].index(True)
     copy_blank(FINAL, notebooks, lambda index, cell: index < trained)
     with jupyterlab(notebooks, tmp_path / "own") as lab, notebook_page(lab, chromium, FINAL.name) as notebook:
         notebook.run_all(400)  # 40 s on two quiet cores
