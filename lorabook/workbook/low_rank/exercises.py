@@ -162,7 +162,7 @@ def alone_and_without(loss):
     without = (loss["rest"] - loss["all"]) / improvement
     return alone, without
 """,
-    praise="for the first four terms, the first of them was 77%. Two numbers for one part, and neither is its share.",
+    praise="for the first four terms, that was 77% and 30%. Two numbers for one part, and neither is its share.",
     reference=_fractions(("old", "part"), ("rest", "all")),
     probes=(
         cases(
