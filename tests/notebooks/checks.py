@@ -38,7 +38,7 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "03_rank_and_alpha": {
         "race-c": "assert after < before - 0.2 and train(64, 128, 0.00005)[1] > before - 0.1",
-        "race-r": "assert train(64, 128, 0.002)[1] < after - 0.05 and train(16, 8, 0.016)[1] < after - 0.05",
+        "race-r": "assert max(after, train(64, 128, 0.002)[1]) < loss_at_rank_1 - 0.05",
     },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3 and min(ranks) > 200",
