@@ -14,8 +14,8 @@ steps: the floor is the forward and backward pass of the frozen model with a gra
 memory: bytes above the frozen weights at the peak, each contender in a process of its own, by live storages and by the
     process's pages. There glibc gives every freed MiB back at once, for the holes in its heap are not a contender's.
 growth: lorabook's step as tokens, blocks and r double.
-run: the pocket model, one pass over 2,000 rows that fit its 512 tokens whole, the wall time of the training call and
-    the loss on rows held out. The padded rival is what tutorials do; the tuned one groups rows by length. Learning
+run: the pocket model, or another one (--model), one pass over rows that fit 512 tokens whole, the wall time of the
+    training call and the loss on rows held out. The padded rival is what tutorials do; the tuned one groups rows by length. Learning
     rate, schedule and LoRA are the same; a step has 8 rows, or tokens enough for no more steps than that makes.
 
 Prints its tables and writes one JSON file, in which parts not run this time stay.
@@ -116,13 +116,13 @@ def growth(turns: int) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def whole_runs(data: str, rows: int, turns: int) -> list[dict[str, Any]]:
+def whole_runs(model: str, data: str, rows: int, turns: int) -> list[dict[str, Any]]:
     from lorabook.data import stackoverflow
     from lorabook.data.examples import encode_all
     from lorabook.models import load_model
 
     pairs = stackoverflow.load(data, rows=4 * (rows + HELD_OUT)).pairs
-    whole = encode_all(pairs, load_model("pocket").tokenizer, 2**20)
+    whole = encode_all(pairs, load_model(model, device="cpu").tokenizer, 2**20)
     whole = [e for e in whole if len(e.input_ids) <= rivals.LONGEST][: rows + HELD_OUT]
     train, held = whole[:-HELD_OUT], whole[-HELD_OUT:]
     if not train:
@@ -133,7 +133,11 @@ def whole_runs(data: str, rows: int, turns: int) -> list[dict[str, Any]]:
     for turn in range(turns):
         names = list(rivals.CONTENDERS)
         for name in names[turn % 3 :] + names[: turn % 3]:
-            found.append(asdict(rivals.CONTENDERS[name](train, held)) | {"turn": turn, "rows": len(train)})
+            found.append(
+                {"model": model}
+                | asdict(rivals.CONTENDERS[name](model, train, held))
+                | {"turn": turn, "rows": len(train)}
+            )
             o = found[-1]
             print(
                 f"{name:22} {o['seconds']:>7.0f} s  {o['steps']:>4} steps  {o['labels']:>7,} answer tokens  "
@@ -151,6 +155,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to run; all but `run` if left out")
     parser.add_argument("--turns", type=int, default=15, help="of steps and growth, a third of it for the large batch")
     parser.add_argument("--data", help="as for `lorabook finetune`, for the whole run")
+    parser.add_argument("--model", default="pocket", help="of the whole run; what is stored of others stays")
     parser.add_argument("--rows", type=int, default=2000, help="rows trained on in the whole run")
     parser.add_argument("--runs", type=int, default=1, help="whole runs of each contender")
     parser.add_argument("--output", type=Path, default=RESULT)
@@ -174,7 +179,8 @@ def main() -> None:
     if "growth" in parts:
         facts["growth"] = growth(args.turns)
     if "run" in parts:
-        facts["run"] = whole_runs(args.data, args.rows, args.runs)
+        others = [o for o in facts.get("run", []) if o["model"] != args.model]
+        facts["run"] = others + whole_runs(args.model, args.data, args.rows, args.runs)
     records.write(args.output, "benchmarks/train_step.py", facts)
 
 

@@ -11,6 +11,7 @@ import torch
 from lorabook import LoRAConfig, apply_lora
 from lorabook.data.batches import epoch_plan
 from lorabook.data.examples import Example
+from lorabook.lora import matched
 from lorabook.models.load import KNOWN, load_model
 from lorabook.step.config import TrainConfig, recommended_lr
 from lorabook.training.evaluate import answer_loss
@@ -33,16 +34,16 @@ class Outcome:
     labels: int
 
 
-def lorabook(train: Sequence[Example], held: Sequence[Example]) -> Outcome:
+def lorabook(name: str, train: Sequence[Example], held: Sequence[Example]) -> Outcome:
     """Length buckets filled to a token budget, the least that makes no more steps than ROWS rows in each would."""
-    model = load_model("pocket", device="cpu").model
+    model = load_model(name, device="cpu").model
     apply_lora(model, LORA)
     lengths = [len(e.input_ids) for e in train]
     tokens = ROWS * sum(lengths) // len(lengths)
     while len(epoch_plan(lengths, tokens, tokens, TrainConfig.seed, 0)) > -(-len(train) // ROWS):
         tokens += tokens // 64
     config = TrainConfig(
-        lr=recommended_lr(KNOWN["pocket"].parameters),
+        lr=recommended_lr(KNOWN[name].parameters),
         batch_tokens=tokens,
         micro_tokens=tokens,
         warmup=WARM_UP,
@@ -55,7 +56,7 @@ def lorabook(train: Sequence[Example], held: Sequence[Example]) -> Outcome:
     return Outcome("lorabook", seconds, answer_loss(model, held).loss, len(history.steps), labels)
 
 
-def trainer(train: Sequence[Example], held: Sequence[Example], tuned: bool) -> Outcome:
+def trainer(name: str, train: Sequence[Example], held: Sequence[Example], tuned: bool) -> Outcome:
     """PEFT with the Trainer: every row padded to LONGEST, or `tuned`: grouped by length, padded to the batch's longest.
 
     ROWS rows a step, the same optimizer, clipping, schedule, learning rate and LoRA; labels on the answers only.
@@ -63,9 +64,9 @@ def trainer(train: Sequence[Example], held: Sequence[Example], tuned: bool) -> O
     from peft import LoraConfig, get_peft_model
     from transformers import Trainer, TrainingArguments
 
-    loaded = load_model("pocket", device="cpu").model
+    loaded = load_model(name, device="cpu").model
     lora = LoraConfig(r=LORA.r, lora_alpha=int(LORA.alpha), lora_dropout=LORA.dropout, task_type="CAUSAL_LM")
-    lora.target_modules = {"c_attn", "c_proj", "c_fc"}
+    lora.target_modules = {layer.rsplit(".", 1)[-1] for layer in matched(loaded, LORA.targets)}
     torch.manual_seed(0)
     model: Any = get_peft_model(loaded, lora)  # pyright: ignore[reportArgumentType]
     rows = [
@@ -98,7 +99,7 @@ def trainer(train: Sequence[Example], held: Sequence[Example], tuned: bool) -> O
             folder,
             num_train_epochs=1,
             per_device_train_batch_size=ROWS,
-            learning_rate=recommended_lr(KNOWN["pocket"].parameters),
+            learning_rate=recommended_lr(KNOWN[name].parameters),
             lr_scheduler_type="cosine",
             warmup_steps=round(WARM_UP * -(-len(rows) // ROWS)),
             weight_decay=0.0,
@@ -117,12 +118,12 @@ def trainer(train: Sequence[Example], held: Sequence[Example], tuned: bool) -> O
         run.train()
         seconds = time.perf_counter() - start
     labels = sum(e.label_tokens for e in train)
-    name = "PEFT, Trainer, tuned" if tuned else "PEFT, Trainer, padded"
-    return Outcome(name, seconds, answer_loss(model.base_model.model, held).loss, run.state.global_step, labels)
+    contender = "PEFT, Trainer, tuned" if tuned else "PEFT, Trainer, padded"
+    return Outcome(contender, seconds, answer_loss(model.base_model.model, held).loss, run.state.global_step, labels)
 
 
 CONTENDERS = {
     "lorabook": lorabook,
-    "PEFT, Trainer, padded": lambda train, held: trainer(train, held, False),
-    "PEFT, Trainer, tuned": lambda train, held: trainer(train, held, True),
+    "PEFT, Trainer, padded": lambda name, train, held: trainer(name, train, held, False),
+    "PEFT, Trainer, tuned": lambda name, train, held: trainer(name, train, held, True),
 }

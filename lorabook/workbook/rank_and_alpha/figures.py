@@ -1,6 +1,7 @@
 """The figures of notebook 03: validation loss by learning rate, and recovery."""
 
 from collections.abc import Mapping
+from statistics import geometric_mean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -53,38 +54,41 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
 
 
 def rate_curves_by_alpha(runs: Mapping[str, Tuned], title: str) -> Figure:
-    """Validation loss over the learning rate at r = 16, one curve for each α of ALPHA_LOOKS, its best rate filled.
+    """Validation loss at r = 16 over the learning rate, and over α × learning rate: a curve for each α of ALPHA_LOOKS.
 
     Args:
         runs: those of `tuned_runs` for the pocket model.
         title: what to see.
     """
-    figure, axes = new_figure(7.0, 3.3)
-    best: set[float] = set()
-    for alpha, (colour, marker) in ALPHA_LOOKS.items():
-        run = runs[f"r = 16, α = {alpha}"]
-        _draw_rates(axes, run, colour, marker, f"α = {alpha}")
-        best.add(run.lr)
-        axes.annotate(f"α = {alpha}", (run.lr, run.rates[run.lr]), (0, -17), textcoords="offset points",
-                      color=colour, ha="center")  # fmt: skip
-    _mark_rates(axes, best)
-    axes.margins(y=0.18)
-    axes.set(ylabel="validation loss (nats per token)", title=title)
+    figure, (by_rate, by_product) = new_panes(9.0, 3.5, 2)
+    for axes, multiply in ((by_rate, False), (by_product, True)):
+        best: set[float] = set()
+        for alpha, (colour, marker) in ALPHA_LOOKS.items():
+            times, run = alpha if multiply else 1, runs[f"r = 16, α = {alpha}"]
+            _draw_rates(axes, run, colour, marker, f"α = {alpha}", times)
+            best.add(round(times * run.lr, 6))
+        _mark_rates(axes, best, "α × learning rate" if multiply else "learning rate")
+        middle, span = geometric_mean(axes.get_xlim()), 8  # a factor is as wide in one pane as in the other
+        axes.set_xlim(middle / span, middle * span)
+    by_rate.set_ylabel("validation loss (nats per token)")
+    by_product.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.suptitle(title, fontsize=11.5)
     return figure
 
 
-def _draw_rates(axes: Axes, run: Tuned, colour: str, marker: str, label: str) -> None:
-    """The validation loss at each learning rate that was tried, the best one filled."""
-    axes.plot(*zip(*sorted(run.rates.items())), marker + "-", color=colour, ms=5, mfc="none", label=label)
-    axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
+def _draw_rates(axes: Axes, run: Tuned, colour: str, marker: str, label: str, times: float = 1) -> None:
+    """The validation loss at each learning rate that was tried, by `times` that rate, the best one filled."""
+    rates, losses = zip(*sorted(run.rates.items()))
+    axes.plot([times * lr for lr in rates], losses, marker + "-", color=colour, ms=5, mfc="none", label=label)
+    axes.plot(times * run.lr, run.rates[run.lr], marker, color=colour, ms=7)
 
 
-def _mark_rates(axes: Axes, rates: set[float]) -> None:
-    """A log axis of learning rates, with ticks at these."""
+def _mark_rates(axes: Axes, rates: set[float], name: str = "learning rate") -> None:
+    """A log axis of learning rates, or what `name` says, with ticks at these."""
     axes.set_xscale("log")
     axes.set_xticks(sorted(rates), [f"{lr:g}" for lr in sorted(rates)])
     axes.minorticks_off()
-    axes.set_xlabel("learning rate (log scale)")
+    axes.set_xlabel(f"{name} (log scale)")
 
 
 def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:

@@ -24,13 +24,16 @@ def test_rate_curves_fill_the_best_rate_of_each_curve():
 
 def test_rate_curves_by_alpha_are_the_stored_ones_at_rank_16():
     runs = tuned_runs()
-    axes = figures_03.rate_curves_by_alpha(runs, "t").axes[0]
-    lines = {line.get_label(): dict(zip(line.get_xdata(), line.get_ydata())) for line in axes.get_lines()}
-    best = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1]
-    for alpha in (8, 32, 128):
-        assert lines[f"α = {alpha}"] == runs[f"r = 16, α = {alpha}"].rates
-    assert best == [0.016, 0.008, 0.002]
-    assert [text.get_text() for text in axes.texts] == ["α = 8", "α = 32", "α = 128"]
+    by_rate, by_product = figures_03.rate_curves_by_alpha(runs, "t").axes
+    for axes, products in ((by_rate, False), (by_product, True)):
+        lines = {line.get_label(): dict(zip(*line.get_data())) for line in axes.get_lines()}
+        best = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1]
+        for alpha in (8, 32, 128):
+            rates = runs[f"r = 16, α = {alpha}"].rates
+            assert lines[f"α = {alpha}"] == {lr * alpha if products else lr: loss for lr, loss in rates.items()}
+        assert best == pytest.approx([0.128, 0.256, 0.256] if products else [0.016, 0.008, 0.002])
+        low, high = axes.get_xlim()
+        assert high / low == pytest.approx(64)  # a factor is as wide in one pane as in the other
 
 
 def test_tuned_runs_are_those_of_the_stored_result():
