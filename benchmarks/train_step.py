@@ -15,8 +15,9 @@ memory: bytes above the frozen weights at the peak, each contender in a process 
     process's pages. There glibc gives every freed MiB back at once, for the holes in its heap are not a contender's.
 growth: lorabook's step as tokens, blocks and r double.
 run: the pocket model, or another one (--model), one pass over rows that fit 512 tokens whole, the wall time of the
-    training call and the loss on rows held out. The padded rival is what tutorials do; the tuned one groups rows by length. Learning
-    rate, schedule and LoRA are the same; a step has 8 rows, or tokens enough for no more steps than that makes.
+    training call and the loss on rows held out. The padded rival is what tutorials do; the tuned one groups rows by
+    length. Learning rate, schedule and LoRA are the same; a step has 8 rows, or tokens enough for no more steps than
+    that makes.
 
 Prints its tables and writes one JSON file, in which parts not run this time stay.
 """
