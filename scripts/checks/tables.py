@@ -62,22 +62,28 @@ def memory() -> str:
 
 
 def run() -> str:
-    """A whole run on the same rows."""
+    """A whole run on the same rows, of each model."""
     runs = result("train_step")["run"]
-    groups = {o["contender"]: [p for p in runs if p["contender"] == o["contender"]] for o in runs}
-    seconds = {name: statistics.median(o["seconds"] for o in each) for name, each in groups.items()}
-    rows = (
-        (
-            name,
-            f"{seconds['lorabook'] / seconds[name]:.2f}" if name != "lorabook" else "",
-            f"{each[0]['rows']:,}",
-            f"{each[0]['steps']:,}",
-            f"{each[0]['labels']:,}",
-            f"{statistics.median(o['loss'] for o in each):.3f}",
-        )
-        for name, each in groups.items()
-    )
-    return markdown(("", "lorabook's time over its", "rows", "steps", "answer tokens", "held-out loss"), rows)
+    rows = []
+    for model in dict.fromkeys(o["model"] for o in runs):
+        groups: dict[str, list] = {}
+        for o in runs:
+            if o["model"] == model:
+                groups.setdefault(o["contender"], []).append(o)
+        seconds = {name: statistics.median(o["seconds"] for o in each) for name, each in groups.items()}
+        rows += [
+            (
+                model,
+                name,
+                f"{seconds['lorabook'] / seconds[name]:.2f}" if name != "lorabook" else "",
+                f"{each[0]['rows']:,}",
+                f"{each[0]['steps']:,}",
+                f"{each[0]['labels']:,}",
+                f"{statistics.median(o['loss'] for o in each):.3f}",
+            )
+            for name, each in groups.items()
+        ]
+    return markdown(("model", "", "lorabook's time over its", "rows", "steps", "answer tokens", "held-out loss"), rows)
 
 
 def growth() -> str:

@@ -265,3 +265,13 @@ class TestWidget:
     def test_without_a_target_it_says_so(self, explorer):
         assert "No target module is ticked. LoRA needs at least one" in explorer.shown(LoRAState(targets=()))["error"]
         assert "error" not in explorer.shown(LoRAState(targets=(), method="full"))  # needs none
+
+
+def test_what_a_higher_rank_costs_is_what_03_says():
+    def peak(r: int = 16, alpha: float = 32, batch: int = 4) -> int:
+        plan = Plan(LoRAConfig(r=r, alpha=alpha), batch, sequence=512, weights="fp16")
+        return estimate("bigcode/starcoderbase-1b", plan).predicted_peak
+
+    assert 1 < peak(r=32) / peak() < 1.03
+    assert round(peak(r=256) / peak(), 1) == 1.4 and peak(r=256) < peak(batch=8)
+    assert peak(alpha=64) == peak()
