@@ -101,6 +101,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-25": "assert tuned.loss < base.loss",
         "peft-1": "assert difference.abs().max() < (0.1 if difference.dtype != torch.float32 else 1e-4)",
         "final-35b": "assert 0.7 < remains < 1",
+        "tokens-1": "assert 0.05 < marked.float().mean() < 0.25 and differences[~marked].mean().abs() < 0.1",
         "tokens-c": "assert all(len(each) == len(e.input_ids) - e.answer_start for each, e in zip(helped, own))",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
         "final-38": "assert after_six < base.loss",
