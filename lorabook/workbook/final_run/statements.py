@@ -33,7 +33,7 @@ class Statement:
 
 STATEMENTS = (
     Statement(
-        "LoRA can train a model of over a billion parameters on a free GPU that is too small for its full fine-tuning.",
+        "LoRA can train a model of over a billion parameters on a free GPU too small to train all of it with AdamW.",
         "true",
         "frozen weights need no gradients and no optimizer state (an estimate: we had no GPU)",
         "02_where_memory_goes.ipynb",
@@ -49,7 +49,7 @@ STATEMENTS = (
     Statement(
         "To train in d dimensions, the parameters are projected down to d numbers and back up.",
         "wrong",
-        "θ^d starts at zero and is only mapped up; θ0 is added",
+        "θ_d starts at zero and is only mapped up; θ0 is added",
         "05_intrinsic_dimension.ipynb",
         "A task whose dimension we know",
     ),
@@ -62,8 +62,8 @@ STATEMENTS = (
     ),
     Statement(
         "Fine-tuning needs few dimensions, so its updates have a low rank.",
-        "imprecise",
-        "one trained parameter can give a full-rank update; that a low rank is enough is a hypothesis of its own",
+        "wrong",
+        "it doesn't follow: one trained parameter can give a full-rank update",
         "04_low_rank_updates.ipynb",
         "Going deeper: two common claims",
     ),
@@ -91,7 +91,7 @@ STATEMENTS = (
     Statement(
         "What is trained and stored for a task can be as little as 0.01% of the model.",
         "true",
-        "about 1% of StarCoderBase-1B at r = 16; on GPT-3, r = 4 on W_q and W_v trained 18.9 million of 175 billion",
+        "about 1% of StarCoderBase-1B at r = 16; the LoRA paper trained 18.9 million of GPT-3's 175 billion",
         "07_many_tasks.ipynb",
         "A hundred copies, or one?",
     ),

@@ -31,7 +31,7 @@ def rows(text: str) -> list[list[str]]:
 
 def test_ten_statements_with_all_three_verdicts_about_equally_often():
     counts = {verdict: sum(s.verdict == verdict for s in STATEMENTS) for verdict in VERDICTS}
-    assert counts == {"true": 3, "imprecise": 4, "wrong": 3}
+    assert counts == {"true": 3, "imprecise": 3, "wrong": 4}
     assert len({s.text for s in STATEMENTS}) == 10
 
 
@@ -69,12 +69,12 @@ def test_without_an_answer_nothing_is_kept(file, shown):
 
 def test_what_was_said_stands_beside_the_verdict(file, shown):
     board = Board()
-    board.choices[3].value, board.choices[4].value = "true", "imprecise"
-    assert json.loads(file.read_text("utf-8")) == {"4": "true", "5": "imprecise"}
-    assert [choice.value for choice in Board().choices[3:5]] == ["true", "imprecise"]  # when the notebook opens again
+    board.choices[3].value, board.choices[4].value = "true", "wrong"
+    assert json.loads(file.read_text("utf-8")) == {"4": "true", "5": "wrong"}
+    assert [choice.value for choice in Board().choices[3:5]] == ["true", "wrong"]  # when the notebook opens again
     verdicts()
     table = rows(shown[0])
-    assert table[3][1:3] == ["true", "**wrong**"] and table[4][1:3] == ["imprecise", "**imprecise**"]
+    assert table[3][1:3] == ["true", "**wrong**"] and table[4][1:3] == ["wrong", "**wrong**"]
     assert shown[0].endswith("You have 1 of 10 right.")
 
 
