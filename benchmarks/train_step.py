@@ -134,11 +134,8 @@ def whole_runs(model: str, data: str, rows: int, turns: int) -> list[dict[str, A
     for turn in range(turns):
         names = list(rivals.CONTENDERS)
         for name in names[turn % 3 :] + names[: turn % 3]:
-            found.append(
-                {"model": model}
-                | asdict(rivals.CONTENDERS[name](model, train, held))
-                | {"turn": turn, "rows": len(train)}
-            )
+            facts = {"model": model, "turn": turn, "rows": len(train)}
+            found.append(facts | asdict(rivals.CONTENDERS[name](model, train, held)))
             o = found[-1]
             print(
                 f"{name:22} {o['seconds']:>7.0f} s  {o['steps']:>4} steps  {o['labels']:>7,} answer tokens  "
@@ -156,7 +153,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to run; all but `run` if left out")
     parser.add_argument("--turns", type=int, default=15, help="of steps and growth, a third of it for the large batch")
     parser.add_argument("--data", help="as for `lorabook finetune`, for the whole run")
-    parser.add_argument("--model", default="pocket", help="of the whole run; what is stored of others stays")
+    parser.add_argument(
+        "--model",
+        default="pocket",
+        choices=sorted(rivals.KNOWN),
+        help="of the whole run; what is stored of others stays",
+    )
     parser.add_argument("--rows", type=int, default=2000, help="rows trained on in the whole run")
     parser.add_argument("--runs", type=int, default=1, help="whole runs of each contender")
     parser.add_argument("--output", type=Path, default=RESULT)

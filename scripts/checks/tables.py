@@ -63,26 +63,22 @@ def memory() -> str:
 
 def run() -> str:
     """A whole run on the same rows, of each model."""
-    runs = result("train_step")["run"]
-    rows = []
-    for model in dict.fromkeys(o["model"] for o in runs):
-        groups: dict[str, list] = {}
-        for o in runs:
-            if o["model"] == model:
-                groups.setdefault(o["contender"], []).append(o)
-        seconds = {name: statistics.median(o["seconds"] for o in each) for name, each in groups.items()}
-        rows += [
-            (
-                model,
-                name,
-                f"{seconds['lorabook'] / seconds[name]:.2f}" if name != "lorabook" else "",
-                f"{each[0]['rows']:,}",
-                f"{each[0]['steps']:,}",
-                f"{each[0]['labels']:,}",
-                f"{statistics.median(o['loss'] for o in each):.3f}",
-            )
-            for name, each in groups.items()
-        ]
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for o in result("train_step")["run"]:
+        groups.setdefault((o["model"], o["contender"]), []).append(o)
+    seconds = {key: statistics.median(o["seconds"] for o in each) for key, each in groups.items()}
+    rows = (
+        (
+            model,
+            name,
+            f"{seconds[model, 'lorabook'] / seconds[model, name]:.2f}" if name != "lorabook" else "",
+            f"{each[0]['rows']:,}",
+            f"{each[0]['steps']:,}",
+            f"{each[0]['labels']:,}",
+            f"{statistics.median(o['loss'] for o in each):.3f}",
+        )
+        for (model, name), each in groups.items()
+    )
     return markdown(("model", "", "lorabook's time over its", "rows", "steps", "answer tokens", "held-out loss"), rows)
 
 
