@@ -60,10 +60,6 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "06_fastfood": {
         "scale-1": "assert change.shape == (3_900_000,) and 0.9 < change.norm() / theta_d.norm() < 1.1",
-        "secret-1": "assert error_after_training(torch.optim.Adam, 0.1) < 0.01\n"
-        "assert error_after_training(torch.optim.SGD, 0.3) < 0.01",
-        "new-76w": "assert max(error_after_training(torch.optim.Adam, 0.1, WrongH.apply), rescued) < 0.01\n"
-        "assert error_after_training(torch.optim.SGD, 0.3, WrongH.apply) > 2",
     },
     "07_many_tasks": {
         "tasks-05b": "assert all(layer.B.abs().max() > 0 for layers in adapters.values() for layer in layers.values())",

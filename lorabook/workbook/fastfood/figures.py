@@ -1,10 +1,12 @@
-"""The figure of notebook 06: the butterfly."""
+"""The figures of notebook 06: the butterfly, and pictures that P scrambles."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure, new_panes
 
 
 def butterfly(x: Sequence[float]) -> Figure:
@@ -42,3 +44,33 @@ def butterfly(x: Sequence[float]) -> Figure:
     axes.set(xlim=(-0.3, len(stages) - 0.7), ylim=(n - 0.4, -1.1))
     axes.set_title(f"{len(stages) - 1} rounds, {(len(stages) - 1) * n} additions and subtractions: H x for {n} values")
     return figure
+
+
+def scrambled(secret: Tensor, target: Tensor) -> Figure:
+    """A picture, from white at 0 to black at 1, and beside it what P makes of it, with 0 in the middle of the scale.
+
+    Args:
+        secret, target: two matrices of the same proportions.
+    """
+    figure, (left, right) = new_panes(7.4, 1.3)
+    largest = target.abs().max().item()
+    _picture(left, secret, f"the secret: {secret.numel()} values")
+    _picture(right, target, f"P times the secret: {target.numel():,} values", (-largest, largest))
+    return figure
+
+
+def pictures(images: Mapping[str, Tensor]) -> Figure:
+    """Pictures from white at 0 to black at 1, two in a row, each under its name."""
+    rows = -(-len(images) // 2)
+    figure = Figure(figsize=(7.4, 1.35 * rows), layout="constrained")
+    for axes, (name, image) in zip(figure.subplots(rows, 2, squeeze=False).flatten(), images.items()):
+        _picture(axes, image, name)
+    return figure
+
+
+def _picture(axes: Axes, image: Tensor, name: str, scale: tuple[float, float] = (0, 1)) -> None:
+    axes.imshow(image.numpy(), cmap="gray_r", vmin=scale[0], vmax=scale[1])
+    axes.set_title(name, fontsize=11)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set(visible=True, color="silver")

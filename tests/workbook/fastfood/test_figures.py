@@ -4,7 +4,7 @@ import torch
 from matplotlib.colors import to_hex
 from scipy.linalg import hadamard
 
-from lorabook.workbook.fastfood.figures import butterfly
+from lorabook.workbook.fastfood.figures import butterfly, pictures, scrambled
 from lorabook.workbook.kit.figures import BLUE, VERMILION
 
 
@@ -33,3 +33,20 @@ def test_the_butterfly_writes_every_number():
     }
     expected = {(s, i): f"{v:g}".replace("-", "−") for s, numbers in enumerate(stages) for i, v in enumerate(numbers)}
     assert written == expected and "8 additions" in axes.get_title()
+
+
+def test_a_picture_is_drawn_as_it_is_and_noise_around_a_middle_grey():
+    secret, target = torch.rand(8, 32), torch.randn(40, 160)
+    left, right = scrambled(secret, target).axes
+    assert torch.equal(torch.tensor(left.images[0].get_array()), secret) and left.images[0].get_clim() == (0, 1)
+    low, high = right.images[0].get_clim()
+    assert torch.equal(torch.tensor(right.images[0].get_array()), target) and -low == high == target.abs().max()
+    assert "6,400" in right.get_title()
+
+
+def test_every_picture_stands_under_its_name_on_the_same_scale():
+    images = {name: torch.rand(8, 32) for name in ("one", "two", "three", "four")}
+    axes = pictures(images).axes
+    assert [each.get_title() for each in axes] == list(images)
+    for each, image in zip(axes, images.values()):
+        assert torch.equal(torch.tensor(each.images[0].get_array()), image) and each.images[0].get_clim() == (0, 1)
