@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure, new_panes
+
+RED_TO_BLACK = LinearSegmentedColormap.from_list("red to black", (VERMILION, "white", "black"))
 
 
 def butterfly(x: Sequence[float]) -> Figure:
@@ -47,20 +50,19 @@ def butterfly(x: Sequence[float]) -> Figure:
 
 
 def scrambled(secret: Tensor, target: Tensor) -> Figure:
-    """A picture, from white at 0 to black at 1, and beside it what P makes of it, with 0 in the middle of the scale.
+    """A picture, and beside it what P makes of it, its largest value in black or red.
 
     Args:
         secret, target: two matrices of the same proportions.
     """
-    figure, (left, right) = new_panes(7.4, 1.3)
-    largest = target.abs().max().item()
+    figure, (left, right) = new_panes(7.4, 1.2)
     _picture(left, secret, f"the secret: {secret.numel()} values")
-    _picture(right, target, f"P times the secret: {target.numel():,} values", (-largest, largest))
+    _picture(right, target, f"P times the secret: {target.numel():,} values", target.abs().max().item())
     return figure
 
 
 def pictures(images: Mapping[str, Tensor]) -> Figure:
-    """Pictures from white at 0 to black at 1, two in a row, each under its name."""
+    """Pictures, two in a row, each under its name."""
     rows = -(-len(images) // 2)
     figure = Figure(figsize=(7.4, 1.35 * rows), layout="constrained")
     for axes, (name, image) in zip(figure.subplots(rows, 2, squeeze=False).flatten(), images.items()):
@@ -68,8 +70,9 @@ def pictures(images: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-def _picture(axes: Axes, image: Tensor, name: str, scale: tuple[float, float] = (0, 1)) -> None:
-    axes.imshow(image.numpy(), cmap="gray_r", vmin=scale[0], vmax=scale[1])
+def _picture(axes: Axes, image: Tensor, name: str, largest: float = 1) -> None:
+    """0 is white, `largest` black and its negative red."""
+    axes.imshow(image.numpy(), cmap=RED_TO_BLACK, vmin=-largest, vmax=largest)
     axes.set_title(name, fontsize=11)
     axes.set_xticks([])
     axes.set_yticks([])

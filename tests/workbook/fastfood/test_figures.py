@@ -35,18 +35,19 @@ def test_the_butterfly_writes_every_number():
     assert written == expected and "8 additions" in axes.get_title()
 
 
-def test_a_picture_is_drawn_as_it_is_and_noise_around_a_middle_grey():
+def test_a_picture_is_drawn_on_a_scale_around_zero():
     secret, target = torch.rand(8, 32), torch.randn(40, 160)
-    left, right = scrambled(secret, target).axes
-    assert torch.equal(torch.tensor(left.images[0].get_array()), secret) and left.images[0].get_clim() == (0, 1)
-    low, high = right.images[0].get_clim()
-    assert torch.equal(torch.tensor(right.images[0].get_array()), target) and -low == high == target.abs().max()
-    assert "6,400" in right.get_title()
+    for axes, matrix, largest in zip(scrambled(secret, target).axes, (secret, target), (1, target.abs().max())):
+        (image,) = axes.images
+        assert torch.equal(torch.tensor(image.get_array()), matrix) and image.get_clim() == (-largest, largest)
+        assert f"{matrix.numel():,} values" in axes.get_title()
+        red, white, black = image.cmap([0.0, 0.5, 1.0])[:, :3]
+        assert to_hex(red) == VERMILION.lower() and min(white) > 0.98 and max(black) == 0
 
 
 def test_every_picture_stands_under_its_name_on_the_same_scale():
     images = {name: torch.rand(8, 32) for name in ("one", "two", "three", "four")}
     axes = pictures(images).axes
     assert [each.get_title() for each in axes] == list(images)
-    for each, image in zip(axes, images.values()):
-        assert torch.equal(torch.tensor(each.images[0].get_array()), image) and each.images[0].get_clim() == (0, 1)
+    for each, matrix in zip(axes, images.values()):
+        assert torch.equal(torch.tensor(each.images[0].get_array()), matrix) and each.images[0].get_clim() == (-1, 1)
