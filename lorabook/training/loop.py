@@ -374,7 +374,7 @@ class TrainingRun:
         step, every = len(self.history.steps), self.config.log_every
         if self.config.evaluate_every and step % self.config.evaluate_every == 0:
             self._measure()
-            if self.is_main:
+            if every and self.is_main:
                 say(f"step {step}  held-out loss {self.history.held_out[-1][1]:.4f}", bar)
         if every and self.is_main:
             self._report(step, bar)

@@ -37,8 +37,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
-        "race-c": "assert after < before - 0.2 and train(64, 128, 0.00005)[1] > before - 0.1",
-        "race-r": "assert max(after, train(64, 128, 0.002)[1]) < loss_at_rank_1 - 0.05",
+        "race-c": "before, after = losses[0], losses[-1]\n"
+        "assert after < before - 0.2 and first_race['r = 64'][-1] > before - 0.1",
+        "race-r": "assert max(second_race['r = 64'][-1], second_race['r = 16'][-1]) < second_race['r = 1'][-1] - 0.05",
     },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3 and min(ranks) > 200",
@@ -60,6 +61,9 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "06_fastfood": {
         "scale-1": "assert change.shape == (3_900_000,) and 0.9 < change.norm() / theta_d.norm() < 1.1",
+        "secret-2": "assert (train(torch.optim.Adam, 0.05) - secret).abs().max() < 0.1",
+        "new-76w": "assert (train(torch.optim.SGD, 0.1 * L, 60, WrongH.apply) - secret).abs().max() < 0.01\n"
+        "assert train(torch.optim.SGD, 0.1, 60, WrongH.apply).abs().max() < 0.01",
     },
     "07_many_tasks": {
         "tasks-05b": "assert all(layer.B.abs().max() > 0 for layers in adapters.values() for layer in layers.values())",

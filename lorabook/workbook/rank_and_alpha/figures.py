@@ -1,6 +1,6 @@
-"""The figures of notebook 03: validation loss by learning rate, and recovery."""
+"""The figures of notebook 03: the races, validation loss by learning rate, and recovery."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import geometric_mean
 
 from matplotlib.axes import Axes
@@ -28,6 +28,29 @@ LOOKS = {
 }
 ALPHA_LOOKS = {8: (GREEN, "s"), 32: LOOKS["r = 16"], 128: (PURPLE, "^")}
 LAYERS = ("attention", "MLP", "all linear")
+
+
+def races(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """Held-out loss every 6 steps, a line for each rank, its last value written at its end.
+
+    Args:
+        panels: by its title, the losses by "r = …", the first of them before training.
+        title: what to see.
+    """
+    figure, panes = new_panes(9.0, 3.0, len(panels), sharey=True)
+    for axes, (name, runs) in zip(panes, panels.items()):
+        height = float("-inf")  # of the last label: they stand at least 0.03 apart
+        for label, losses in sorted(runs.items(), key=lambda run: run[1][-1]):
+            colour, marker = LOOKS[label]
+            steps = [6 * i for i in range(len(losses))]
+            axes.plot(steps, losses, marker + "-", color=colour, lw=2, ms=5)
+            height = max(losses[-1], height + 0.03)
+            axes.annotate(f"{label}: {losses[-1]:.2f}", (steps[-1] + 0.7, height), color=colour, va="center")
+        axes.set(xlabel="step", xlim=(-1, 33), xticks=(0, 12, 24))
+        axes.set_title(name, fontsize=10)
+    panes[0].set_ylabel("held-out loss (nats per token)")
+    figure.suptitle(title, fontsize=11.5)
+    return figure
 
 
 def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
