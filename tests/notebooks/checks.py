@@ -63,7 +63,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "scale-1": "assert change.shape == (3_900_000,) and 0.9 < change.norm() / theta_d.norm() < 1.1",
         "secret-2": "assert (train(torch.optim.Adam, 0.05) - secret).abs().max() < 0.1",
         "pocket-c": "assert after < before - 0.1",
-        "new-76w": "assert (train(torch.optim.SGD, 0.1 * L, 60, WrongH.apply) - secret).abs().max() < 0.01\n"
+        "small-c": "assert before - 0.05 < after < before",
+        "new-76w": "assert error < 0.01\nassert (train(torch.optim.Adam, 0.05, 60, WrongH.apply) - secret).abs().max() < 0.1\n"
         "assert train(torch.optim.SGD, 0.1, 60, WrongH.apply).abs().max() < 0.01",
     },
     "07_many_tasks": {

@@ -12,7 +12,6 @@ from lorabook.workbook.kit.figures import (
     GREEN,
     ORANGE,
     PURPLE,
-    SKY,
     VERMILION,
     new_figure,
     new_panes,
@@ -21,12 +20,12 @@ from lorabook.workbook.kit.tuned import Tuned
 
 LOOKS = {
     "full": ("black", "D"),
-    "r = 1": (SKY, "v"),
+    "r = 1": (PURPLE, "v"),
     "r = 4": (GREEN, "s"),
     "r = 16": (BLUE, "o"),
     "r = 64": (ORANGE, "^"),
 }
-ALPHA_LOOKS = {8: (GREEN, "s"), 32: LOOKS["r = 16"], 128: (PURPLE, "^")}
+ALPHA_LOOKS = {8: (GREEN, "s"), 32: LOOKS["r = 16"], 128: (VERMILION, "^")}
 LAYERS = ("attention", "MLP", "all linear")
 
 
