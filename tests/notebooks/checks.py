@@ -64,7 +64,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "secret-2": "assert (train(torch.optim.Adam, 0.05) - secret).abs().max() < 0.1",
         "pocket-c": "assert after < before - 0.1",
         "small-c": "assert before - 0.05 < after < before",
-        "new-76w": "assert error < 0.01\nassert (train(torch.optim.Adam, 0.05, 60, WrongH.apply) - secret).abs().max() < 0.1\n"
+        "new-76w": "assert error < 0.01\n"
+        "assert (train(torch.optim.Adam, 0.05, 60, WrongH.apply) - secret).abs().max() < 0.1\n"
         "assert train(torch.optim.SGD, 0.1, 60, WrongH.apply).abs().max() < 0.01",
     },
     "07_many_tasks": {
