@@ -104,7 +104,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-25": "assert tuned.loss < base.loss",
         "peft-1": "assert difference.abs().max() < (0.1 if difference.dtype != torch.float32 else 1e-4)",
         "final-35b": "assert 0.7 < remains < 1",
-        "tokens-1": "assert abs(sum(own_gain.values()) / sum(other_gain.values()) * remains - 1) < 0.02",
+        "tokens-s": "assert abs(sum(own_gain.values()) / sum(other_gain.values()) * remains - 1) < 0.02",
         "tokens-c": "part = sum(own_gain[token] for token in top_ten) / sum(own_gain.values())\n"
         "assert 0.3 < part < 0.7 and 0.6 < other / gain < 0.95",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",

@@ -1,12 +1,16 @@
-"""The figure of notebook 09: what more questions buy."""
+"""The figures of notebook 09: what the gain is without the question, where it is, and what more questions buy."""
 
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, ON_LIGHT, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import base_loss, tuned_runs
 
+WORSE_TO_BETTER = LinearSegmentedColormap.from_list("worse to better", ("#F4A582", "white", "#7FB8E0"))
 COUNTS = (50, 240, 1500)  # training questions
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
@@ -39,4 +43,55 @@ def more_questions(model: str, title: str) -> Figure:
     axes.set_ylim(0, 1.2 * max(highest))
     axes.margins(x=0.08)
     axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def swap(losses: Mapping[str, tuple[float, float]], title: str) -> Figure:
+    """An arrow from the loss before training to the loss after, for each question that the answers were given.
+
+    Args:
+        losses: by whose question it is, the loss before and after.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.2, 2.0)
+    for name, (before, after) in losses.items():
+        axes.annotate("", (after, name), (before, name), arrowprops={"arrowstyle": "-|>", "lw": 3, "color": BLUE})
+        axes.plot([before, after], [name, name], " ")  # for the limits of the axes
+        axes.annotate(f"{before:.3f}", (before, name), (6, 0), textcoords="offset points", va="center")
+        axes.annotate(f"{after:.3f}", (after, name), (-6, 0), textcoords="offset points", va="center", ha="right")
+        axes.annotate(f"gain {before - after:.3f}", ((before + after) / 2, name), (0, 7), textcoords="offset points",
+                      ha="center", color=BLUE)  # fmt: skip
+    axes.invert_yaxis()
+    axes.margins(x=0.15, y=0.5)
+    axes.set(xlabel="held-out loss (nats per answer token), before training and after", title=title)
+    return figure
+
+
+def token_gains(tokens: Sequence[str], gains: Sequence[float], title: str, strongest: float = 3) -> Figure:
+    """A text with every token on a colour for its gain: blue if training made it likelier, orange if less likely.
+
+    Args:
+        tokens: the text, token by token; a line break is drawn as an arrow, and breaks the line.
+        gains: nats for each token.
+        title: what to see.
+        strongest: the gain, or the loss of it, from which on the colour is at its strongest.
+    """
+    columns, line, column, cells = 88, 0, 0, []
+    for token, gain in zip(tokens, gains, strict=True):
+        for letter in token:
+            if column == columns:
+                line, column = line + 1, 0
+            cells.append((column, line, "↵" if letter == "\n" else letter, gain))
+            line, column = (line + 1, 0) if letter == "\n" else (line, column + 1)
+    lines = line + bool(column)
+    figure = Figure(figsize=(8.0, 0.19 * lines + 0.35), layout="constrained")
+    axes = figure.add_subplot()
+    for column, line, letter, gain in cells:
+        colour = WORSE_TO_BETTER((gain / strongest + 1) / 2)
+        axes.add_patch(Rectangle((column, line), 1, 1, color=colour, lw=0))
+        axes.text(column + 0.5, line + 0.55, letter, family="monospace", fontsize=9, ha="center", va="center",
+                  color=ON_LIGHT)  # fmt: skip
+    axes.set_axis_off()
+    axes.set(xlim=(0, columns), ylim=(lines, 0))
+    axes.set_title(title, fontsize=11.5)
     return figure
