@@ -61,12 +61,11 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "06_fastfood": {
         "scale-1": "assert change.shape == (3_900_000,) and 0.9 < change.norm() / theta_d.norm() < 1.1",
-        "secret-2": "assert (train(torch.optim.Adam, 0.05) - secret).abs().max() < 0.1",
+        "secret-2": "assert (train(project, adam, 0.05) - secret).abs().max() < 0.1",
         "pocket-c": "assert after < before - 0.1",
         "small-c": "assert before - 0.05 < after < before",
-        "new-76w": "assert error < 0.01\n"
-        "assert (train(torch.optim.Adam, 0.05, 60, WrongH.apply) - secret).abs().max() < 0.1\n"
-        "assert train(torch.optim.SGD, 0.1, 60, WrongH.apply).abs().max() < 0.01",
+        "new-76w": "assert error < 0.01 and (train(wrong_project, adam, 0.05) - secret).abs().max() < 0.1\n"
+        "assert train(wrong_project, sgd, 0.1).abs().max() < 0.01",
     },
     "07_many_tasks": {
         "tasks-05b": "assert all(layer.B.abs().max() > 0 for layers in adapters.values() for layer in layers.values())",

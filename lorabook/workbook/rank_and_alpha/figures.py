@@ -1,7 +1,6 @@
 """The figures of notebook 03: the races, validation loss by learning rate, and recovery."""
 
 from collections.abc import Mapping, Sequence
-from statistics import geometric_mean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +11,7 @@ from lorabook.workbook.kit.figures import (
     GREEN,
     ORANGE,
     PURPLE,
+    SKY,
     VERMILION,
     new_figure,
     new_panes,
@@ -25,7 +25,7 @@ LOOKS = {
     "r = 16": (BLUE, "o"),
     "r = 64": (ORANGE, "^"),
 }
-ALPHA_LOOKS = {8: (GREEN, "s"), 32: LOOKS["r = 16"], 128: (VERMILION, "^")}
+ALPHA_LOOKS = {8: (SKY, "s"), 32: LOOKS["r = 16"], 128: (VERMILION, "^")}
 LAYERS = ("attention", "MLP", "all linear")
 
 
@@ -76,41 +76,48 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
 
 
 def rate_curves_by_alpha(runs: Mapping[str, Tuned], title: str) -> Figure:
-    """Validation loss at r = 16 over the learning rate, and over α × learning rate: a curve for each α of ALPHA_LOOKS.
+    """Left, validation loss over the learning rate at r = 16, a curve for each α of ALPHA_LOOKS, its best rate filled.
+
+    Right, these best rates over α, and a band between the smallest and the largest of their products with α.
 
     Args:
         runs: those of `tuned_runs` for the pocket model.
         title: what to see.
     """
-    figure, (by_rate, by_product) = new_panes(9.0, 3.5, 2)
-    for axes, multiply in ((by_rate, False), (by_product, True)):
-        best: set[float] = set()
-        for alpha, (colour, marker) in ALPHA_LOOKS.items():
-            times, run = alpha if multiply else 1, runs[f"r = 16, α = {alpha}"]
-            _draw_rates(axes, run, colour, marker, f"α = {alpha}", times)
-            best.add(round(times * run.lr, 6))
-        _mark_rates(axes, best, "α × learning rate" if multiply else "learning rate")
-        middle, span = geometric_mean(axes.get_xlim()), 8  # a factor is as wide in one pane as in the other
-        axes.set_xlim(middle / span, middle * span)
-    by_rate.set_ylabel("validation loss (nats per token)")
-    by_product.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure, (curves, band) = new_panes(9.0, 3.5, 2)
+    best = {alpha: runs[f"r = 16, α = {alpha}"].lr for alpha in ALPHA_LOOKS}
+    for alpha, (colour, marker) in ALPHA_LOOKS.items():
+        _draw_rates(curves, runs[f"r = 16, α = {alpha}"], colour, marker, f"α = {alpha}")
+        band.plot(alpha, best[alpha], marker, color=colour, ms=9)
+    _mark_rates(curves, set(best.values()))
+    curves.set_ylabel("validation loss (nats per token)")
+    curves.legend(frameon=False, fontsize=9, loc="upper left")
+    low, high = (extreme(alpha * lr for alpha, lr in best.items()) for extreme in (min, max))
+    ends = [min(best) / 2, max(best) * 2]
+    band.fill_between(ends, [low / x for x in ends], [high / x for x in ends], color=BLUE, alpha=0.15, lw=0)
+    band.annotate(f"α × learning rate\nfrom {low:.3f} to {high:.3f}", (0.96, 0.94), xycoords="axes fraction",
+                  ha="right", va="top")  # fmt: skip
+    band.set(xscale="log", yscale="log", xlabel="α (log scale)", ylabel="best learning rate (log scale)", xlim=ends)
+    band.set_xticks(list(best), [str(alpha) for alpha in best])
+    band.set_yticks(sorted(best.values()), [f"{lr:g}" for lr in sorted(best.values())])
+    band.minorticks_off()
     figure.suptitle(title, fontsize=11.5)
     return figure
 
 
-def _draw_rates(axes: Axes, run: Tuned, colour: str, marker: str, label: str, times: float = 1) -> None:
-    """The validation loss at each learning rate that was tried, by `times` that rate, the best one filled."""
+def _draw_rates(axes: Axes, run: Tuned, colour: str, marker: str, label: str) -> None:
+    """The validation loss at each learning rate that was tried, the best one filled."""
     rates, losses = zip(*sorted(run.rates.items()))
-    axes.plot([times * lr for lr in rates], losses, marker + "-", color=colour, ms=5, mfc="none", label=label)
-    axes.plot(times * run.lr, run.rates[run.lr], marker, color=colour, ms=7)
+    axes.plot(rates, losses, marker + "-", color=colour, ms=5, mfc="none", label=label)
+    axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
 
 
-def _mark_rates(axes: Axes, rates: set[float], name: str = "learning rate") -> None:
-    """A log axis of learning rates, or what `name` says, with ticks at these."""
+def _mark_rates(axes: Axes, rates: set[float]) -> None:
+    """A log axis of learning rates, with ticks at these."""
     axes.set_xscale("log")
     axes.set_xticks(sorted(rates), [f"{lr:g}" for lr in sorted(rates)])
     axes.minorticks_off()
-    axes.set_xlabel(f"{name} (log scale)")
+    axes.set_xlabel("learning rate (log scale)")
 
 
 def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
