@@ -33,19 +33,19 @@ def races(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Fi
     """Held-out loss every 6 steps, a line for each rank, its last value written at its end.
 
     Args:
-        panels: by its title, the losses by "r = …", the first of them before training.
+        panels: by its title, the losses by "NAME, r = …", the first of them before training.
         title: what to see.
     """
     figure, panes = new_panes(9.0, 3.0, len(panels), sharey=True)
     for axes, (name, runs) in zip(panes, panels.items()):
         height = float("-inf")  # of the last label: they stand at least 0.03 apart
         for label, losses in sorted(runs.items(), key=lambda run: run[1][-1]):
-            colour, marker = LOOKS[label]
+            colour, marker = LOOKS[label.rpartition(", ")[2]]
             steps = [6 * i for i in range(len(losses))]
             axes.plot(steps, losses, marker + "-", color=colour, lw=2, ms=5)
             height = max(losses[-1], height + 0.03)
             axes.annotate(f"{label}: {losses[-1]:.2f}", (steps[-1] + 0.7, height), color=colour, va="center")
-        axes.set(xlabel="step", xlim=(-1, 33), xticks=(0, 12, 24))
+        axes.set(xlabel="step", xlim=(-1, 36), xticks=(0, 12, 24))
         axes.set_title(name, fontsize=10)
     panes[0].set_ylabel("held-out loss (nats per token)")
     figure.suptitle(title, fontsize=11.5)

@@ -23,13 +23,13 @@ def test_rate_curves_fill_the_best_rate_of_each_curve():
 
 
 def test_races_draw_every_loss_and_write_the_last():
-    first = {"r = 64": [3.09, 3.05, 3.04], "r = 1": [3.09, 2.85, 2.8]}
-    second = {"r = 16": [3.09, 2.8, 2.691], "r = 64": [3.09, 2.8, 2.69]}
+    first = {"A, r = 64": [3.09, 3.05, 3.04], "C, r = 1": [3.09, 2.85, 2.8]}
+    second = {"B, r = 16": [3.09, 2.8, 2.691], "A, r = 64": [3.09, 2.8, 2.69]}
     panes = figures_03.races({"one": first, "other": second}, "t").axes
     for axes, name, runs in zip(panes, ("one", "other"), (first, second)):
         assert axes.get_title() == name
         drawn = {line.get_color(): list(line.get_ydata()) for line in axes.get_lines()}
-        assert drawn == {figures_03.LOOKS[label][0]: losses for label, losses in runs.items()}
+        assert drawn == {figures_03.LOOKS[label[3:]][0]: losses for label, losses in runs.items()}
         written = {text.get_text(): text.xy[1] for text in axes.texts}
         assert set(written) == {f"{label}: {losses[-1]:.2f}" for label, losses in runs.items()}
         low, high = sorted(written.values())
