@@ -48,10 +48,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
         "way-c": "half = {name: delta / 2 for name, delta in change.items()}\nassert 0.8 < recovery(half) < 0.92",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
-        "cos-2": "assert 0.1 < cosine(lora_update, change) < 0.2 and 0.3 < cosine(again, change) < 0.45\n"
-        "assert 0.1 < cosine(lora_update, first_4) < 0.3 and recovery(again) > 0.9\n"
-        "orthogonal = without_direction(again, change)\n"
-        "assert abs(cosine(orthogonal, change)) < 0.001 and 0.75 < recovery(orthogonal) < 0.95",
+        "scaled-c": "assert recovery(scaled) < lora_recovery - 0.05",
+        "cos-1": "assert 0.1 < cosine(lora_update, change) < 0.2 and 0.3 < cosine(again, change) < 0.45\n"
+        "assert 0.1 < cosine(lora_update, first_4) < 0.3 and recovery(again) > 0.9",
+        "plane-c": "middle = loss_with({name: (change[name] + lora_update[name]) / 2 for name in W0}, held_out[:10])\n"
+        "assert middle < 0.05 + min(loss_with(change, held_out[:10]), loss_with(lora_update, held_out[:10]))",
         "orth-c": "assert recovery(without_rows_and_columns(lora_update, change)) < 0.55\n"
         "assert recovery(without_rows_and_columns(lora_update, noise)) > lora_recovery - 0.05",
     },
