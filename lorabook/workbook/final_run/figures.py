@@ -78,9 +78,9 @@ def token_gains(tokens: Sequence[str], gains: Sequence[float], title: str, stron
     """
     columns, line, column, cells = 88, 0, 0, []
     for token, gain in zip(tokens, gains, strict=True):
+        if column + len(token) > columns:
+            line, column = line + 1, 0
         for letter in token:
-            if column == columns:
-                line, column = line + 1, 0
             cells.append((column, line, "↵" if letter == "\n" else letter, gain))
             line, column = (line + 1, 0) if letter == "\n" else (line, column + 1)
     lines = line + bool(column)
