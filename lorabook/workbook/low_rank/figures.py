@@ -70,7 +70,7 @@ def plane(
     figure, axes = new_figure(5.6, 4.4)
     grid = torch.tensor(losses).view(len(steps), len(steps)).numpy()
     lowest = math.floor(grid.min() / 0.05)
-    levels = [0.05 * (lowest + i) for i in range(13)]  # what is higher has the darkest colour
+    levels = [0.05 * (lowest + i) for i in range(10)]  # what is higher has the darkest colour
     filled = axes.contourf(steps, steps, grid, levels=levels, cmap="Blues", extend="max")
     axes.contour(steps, steps, grid, levels=levels, colors="white", linewidths=0.6)
     figure.colorbar(filled, label="loss (nats per answer token)", ticks=levels[::2])
