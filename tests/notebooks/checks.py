@@ -63,8 +63,8 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "06_fastfood": {
         "secret-2": "assert (train(project, adam, 0.05) - secret).abs().max() < 0.1",
-        "small-c": "assert before - 0.05 < after < before and 1e-9 < history.steps[0].grad_norm < 1e-7",
-        "new-76w": "assert error < 0.01 and (train(wrong_project, adam, 0.05) - secret).abs().max() < 0.1\n"
+        "new-76w": "assert (train(wrong_project, sgd, 0.1 * L) - secret).abs().max() < 0.01\n"
+        "assert (train(wrong_project, adam, 0.05) - secret).abs().max() < 0.1\n"
         "assert train(wrong_project, sgd, 0.1).abs().max() < 0.01",
     },
     "07_many_tasks": {

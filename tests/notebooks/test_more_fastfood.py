@@ -1,5 +1,11 @@
 """The page "More on Fastfood": its tables are the stored results."""
 
+from lorabook import data
+from lorabook.data.examples import encode_all
+from lorabook.models import load_model
+from lorabook.step.config import TrainConfig
+from lorabook.subspace import apply_subspace
+from lorabook.training.loop import finetune
 from lorabook.workbook.kit.stored import stored
 from tests.kit.notebooks import MORE_FASTFOOD, table
 
@@ -27,3 +33,22 @@ def test_the_losses_of_did_and_said():
         [name, *(f"{value:.3f}" for value in (mean(values), min(values), max(values)))]
         for name, values in losses.items()
     ]
+
+
+def test_adam_with_a_gradient_that_is_far_too_small():
+    """Both runs of the table, again."""
+    found = []
+    for name, divisor in (("right", 1), ("2²² times too small", 2**22)):
+        loaded = load_model("pocket", device="cpu")
+        pairs, held_out = (
+            encode_all(part, loaded.tokenizer, 256) for part in data.split(data.load("sample").pairs, 40)
+        )
+        apply_subspace(loaded.model, d=1000)
+        for weight in loaded.model.parameters():
+            weight.register_hook(lambda gradient, divisor=divisor: gradient / divisor)
+        config = TrainConfig(lr=0.1, steps=20, batch_tokens=1024, log_every=0)
+        history = finetune(loaded.model, pairs, held_out, config)
+        (_, before), (_, after) = history.held_out
+        norm = history.steps[0].grad_norm
+        found.append([name, f"{norm:.3f}" if norm > 0.01 else f"{norm:.9f}", f"{before:.2f} → {after:.2f}"])
+    assert table(MORE_FASTFOOD, "When Adam doesn't help") == found
