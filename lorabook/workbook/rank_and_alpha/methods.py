@@ -13,9 +13,9 @@ METHODS = {
     "random subspace": (GREY, "o"),
     "LoRA": (BLUE, "o"),
     "bottleneck adapters": (ORANGE, "s"),
-    "full, embeddings": (GREEN, "v"),
-    "full, linear layers": (SKY, "^"),
-    "full, everything": (VERMILION, "D"),
+    "embeddings alone": (GREEN, "v"),
+    "full fine-tuning": (SKY, "^"),
+    "every parameter": (VERMILION, "D"),
 }
 
 

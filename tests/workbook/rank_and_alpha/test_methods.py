@@ -8,7 +8,7 @@ from lorabook.workbook.rank_and_alpha.methods import Series, recovery
 def test_recovery_draws_means_seeds_and_names():
     series = {
         "LoRA": Series((10, 100), ((0.2, 0.4), (0.8, 0.9)), ("r = 1", "10")),
-        "full, everything": Series((1000,), ((1.0,),)),
+        "every parameter": Series((1000,), ((1.0,),)),
     }
     (axes,) = recovery(series, "see").axes
     lines = {line.get_label(): line for line in axes.get_lines()}

@@ -39,5 +39,5 @@ def test_a_scaling_is_found_although_it_is_no_round_number():
 def test_all_methods_are_those_of_the_figure_and_full_fine_tuning_recovers_all():
     found = all_methods()
     assert found.keys() == METHODS.keys()
-    assert found["full, everything"].means == [pytest.approx(1)]
+    assert found["every parameter"].means == [pytest.approx(1)]
     assert found["LoRA"].parameters == (14_592, 58_368, 233_472, 933_888)
