@@ -120,3 +120,10 @@ def test_macos_counts_in_bytes(monkeypatch):
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     monkeypatch.setattr(sys, "platform", "darwin")
     assert kilobytes <= peak_bytes(torch.device("cpu")) < 2 * kilobytes
+
+
+def test_a_run_that_logs_nothing_prints_no_held_out_losses(capsys):
+    history = finetune(lora_model(), TRAIN, HELD_OUT, config(steps=4, log_every=0, evaluate_every=2))
+    assert [step for step, _ in history.held_out] == [0, 2, 4] and capsys.readouterr().out == ""
+    finetune(lora_model(), TRAIN, HELD_OUT, config(steps=4, log_every=4, evaluate_every=2))
+    assert capsys.readouterr().out.count("held-out loss") == 2
