@@ -38,9 +38,9 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "03_rank_and_alpha": {
         "race-c": "before, after = losses[0], losses[-1]\n"
-        "assert after < before - 0.2 and first_race['A, r = 64'][-1] > before - 0.1",
-        "race-r": "worst = max(second_race['A, r = 64'][-1], second_race['B, r = 16'][-1])\n"
-        "assert worst < second_race['C, r = 1'][-1] - 0.05",
+        "assert after < before - 0.2 and first_race['Large, r = 64'][-1] > before - 0.1",
+        "race-r": "worst = max(second_race['Large, r = 64'][-1], second_race['Medium, r = 16'][-1])\n"
+        "assert worst < second_race['Small, r = 1'][-1] - 0.05",
     },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3 and min(ranks) > 200",

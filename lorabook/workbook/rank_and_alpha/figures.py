@@ -45,7 +45,7 @@ def races(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Fi
             axes.plot(steps, losses, marker + "-", color=colour, lw=2, ms=5)
             height = max(losses[-1], height + 0.03)
             axes.annotate(f"{label}: {losses[-1]:.2f}", (steps[-1] + 0.7, height), color=colour, va="center")
-        axes.set(xlabel="step", xlim=(-1, 36), xticks=(0, 12, 24))
+        axes.set(xlabel="step", xlim=(-1, 41), xticks=(0, 12, 24))
         axes.set_title(name, fontsize=10)
     panes[0].set_ylabel("held-out loss (nats per token)")
     figure.suptitle(title, fontsize=11.5)
