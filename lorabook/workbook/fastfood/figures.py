@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure, new_panes
 
-RED_TO_BLACK = LinearSegmentedColormap.from_list("red to black", (VERMILION, "white", "black"))
+ORANGE_TO_BLACK = LinearSegmentedColormap.from_list("orange to black", (VERMILION, "white", "black"))
 
 
 def butterfly(x: Sequence[float]) -> Figure:
@@ -50,7 +50,7 @@ def butterfly(x: Sequence[float]) -> Figure:
 
 
 def scrambled(secret: Tensor, target: Tensor) -> Figure:
-    """A picture, and beside it what P makes of it, its largest value in black or red.
+    """A picture, and beside it what P makes of it, its largest value in black or orange.
 
     Args:
         secret, target: two matrices of the same proportions.
@@ -71,8 +71,8 @@ def pictures(images: Mapping[str, Tensor]) -> Figure:
 
 
 def _picture(axes: Axes, image: Tensor, name: str, largest: float = 1) -> None:
-    """0 is white, `largest` black and its negative red."""
-    axes.imshow(image.numpy(), cmap=RED_TO_BLACK, vmin=-largest, vmax=largest)
+    """0 is white, `largest` black and its negative orange."""
+    axes.imshow(image.numpy(), cmap=ORANGE_TO_BLACK, vmin=-largest, vmax=largest)
     axes.set_title(name, fontsize=11)
     axes.set_xticks([])
     axes.set_yticks([])

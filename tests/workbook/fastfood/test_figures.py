@@ -41,8 +41,8 @@ def test_a_picture_is_drawn_on_a_scale_around_zero():
         (image,) = axes.images
         assert torch.equal(torch.tensor(image.get_array()), matrix) and image.get_clim() == (-largest, largest)
         assert f"{matrix.numel():,} values" in axes.get_title()
-        red, white, black = image.cmap([0.0, 0.5, 1.0])[:, :3]
-        assert to_hex(red) == VERMILION.lower() and min(white) > 0.98 and max(black) == 0
+        orange, white, black = image.cmap([0.0, 0.5, 1.0])[:, :3]
+        assert to_hex(orange) == VERMILION.lower() and min(white) > 0.98 and max(black) == 0
 
 
 def test_every_picture_stands_under_its_name_on_the_same_scale():
