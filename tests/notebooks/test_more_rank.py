@@ -7,6 +7,29 @@ from lorabook.workbook.kit.tuned import tuned_runs
 from tests.kit.notebooks import MORE_RANK, table
 
 
+def test_with_more_questions_lora_recovers_less():
+    columns = [tuned_runs(model, questions) for model in ("pocket", "smollm2") for questions in (240, 1500)]
+    expected, lost = [], []
+    for r in (1, 4, 16, 64):
+        found = [runs.get(f"r = {r}, α = 32") for runs in columns]
+        expected.append([str(r), *(f"{run.recovery:.0%}" if run else "–" for run in found)])
+        lost += [few.recovery - many.recovery for few, many in zip(found[::2], found[1::2]) if few and many]
+    assert table(MORE_RANK, "More questions") == expected
+    assert 0.015 < min(lost) < 0.025 and 0.055 < max(lost) < 0.065
+
+
+def test_learning_rates_by_the_number_of_questions():
+    factors = {}
+    for questions in (50, 240, 1500):
+        for model in ("pocket", "smollm2"):
+            runs = tuned_runs(model, questions)
+            full = runs["full fine-tuning"].lr
+            ranks = [run.lr / full for name, run in runs.items() if name in {f"r = {run.r}, α = 32"}]
+            factors.setdefault(questions == 240, []).extend(ranks)
+    assert (min(factors[True]), max(factors[True])) == (4, 16)
+    assert (min(factors[False]), max(factors[False])) == (2, 32)
+
+
 def test_both_scalings_have_their_recovery_and_rate():
     expected = []
     for r in (1, 4, 16, 64):
