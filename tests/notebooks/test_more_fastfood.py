@@ -51,4 +51,4 @@ def test_adam_with_a_gradient_that_is_far_too_small():
         (_, before), (_, after) = history.held_out
         norm = history.steps[0].grad_norm
         found.append([name, f"{norm:.3f}" if norm > 0.01 else f"{norm:.9f}", f"{before:.2f} → {after:.2f}"])
-    assert table(MORE_FASTFOOD, "When Adam doesn't help") == found
+    assert table(MORE_FASTFOOD, "Where Adam fails") == found
