@@ -29,7 +29,7 @@ lab: .venv/.lab ## open the workbook in JupyterLab, a copy of your own in workbo
 test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
 	$(NBVAL) notebooks tests
 
-check: lint ## run lint and the fast tests, in under a minute
+check: lint ## run lint and the fast tests
 	$(PYTEST) -m "not slow and not browser and not hub"
 
 lint: .venv/.test ## run ruff and pyright
