@@ -35,6 +35,13 @@ def test_the_losses_of_did_and_said():
     ]
 
 
+def test_the_dense_p_that_costs_as_much():
+    crossing = FOUND["cost"]["crossing"]
+    text = MORE_FASTFOOD.read_text(encoding="utf-8")
+    assert f"a dense P with {crossing['fastfood']:.0f} columns" in text
+    assert f"as much as one with {crossing['butterfly']:.0f}." in text
+
+
 def test_adam_with_a_gradient_that_is_far_too_small():
     """Both runs of the table, again."""
     found = []

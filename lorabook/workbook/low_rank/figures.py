@@ -76,7 +76,8 @@ def plane(
     figure.colorbar(filled, label="loss (nats per answer token)", ticks=levels[::2])
     for name, (x, y) in points.items():
         axes.plot(x, y, "o", color=VERMILION, ms=8)
-        axes.annotate(name, (x, y), (8, 6), textcoords="offset points", color=ON_LIGHT, fontweight="bold")
+        axes.annotate(name, (x, y), (9, 7), textcoords="offset points", color=ON_LIGHT, fontweight="bold",
+                      bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5})  # fmt: skip
     axes.set(xlabel="x, times ΔW", ylabel="y, times LoRA's update", aspect="equal", title=title)
     return figure
 
