@@ -62,6 +62,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "dimension-16d": "assert 80 < d90 <= 300",
     },
     "06_fastfood": {
+        "full-size": "assert 0.9 < project(spike).norm() < 1.1",
         "secret-2": "assert (train(project, adam, 0.05) - secret).abs().max() < 0.1",
         "new-76w": "assert (train(wrong_project, sgd, 0.1 * L) - secret).abs().max() < 0.01\n"
         "assert (train(wrong_project, adam, 0.05) - secret).abs().max() < 0.1\n"

@@ -67,6 +67,8 @@ def pictures(images: Mapping[str, Tensor]) -> Figure:
     figure = Figure(figsize=(7.4, 1.35 * rows), layout="constrained")
     for axes, (name, image) in zip(figure.subplots(rows, 2, squeeze=False).flatten(), images.items()):
         _picture(axes, image, name)
+        if image.abs().max() < 0.01:  # a blank picture isn't a failed one
+            axes.text(0.5, 0.5, "still blank", transform=axes.transAxes, ha="center", va="center", color="gray")
     return figure
 
 
