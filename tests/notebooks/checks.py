@@ -96,8 +96,6 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "09_finetune_starcoder": {
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]',
-        "stop-1": 'assert stopped.stopped == "interrupted" and len(stopped.steps) == 2',
-        "stop-3": 'assert resumed.stopped == "finished" and len(resumed.steps) == 4',
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
@@ -106,7 +104,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-35b": "assert 0.7 < remains < 1",
         "tokens-s": "assert abs(sum(own_gain.values()) / sum(other_gain.values()) * remains - 1) < 0.02",
         "tokens-c": "part = sum(own_gain[token] for token in top_ten) / sum(own_gain.values())\n"
-        "assert 0.3 < part < 0.7 and 0.6 < other / gain < 0.95",
+        "rest = sum(other_gain[token] for token in others) / sum(own_gain[token] for token in others)\n"
+        "assert 0.3 < part < 0.7 and 0.6 < rest < 0.95",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
         "final-38": "assert after_six < base.loss",
         "new-59": "assert after_six < base.loss",

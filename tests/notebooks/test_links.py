@@ -91,8 +91,8 @@ def test_no_heading_stands_twice(notebook):
 def test_it_ends_with_summary_exercises_and_where_to_go_next_before_what_is_optional(notebook):
     prose = "\n".join(c["source"] for c in cells(notebook) if c["cell_type"] == "markdown")
     sections = re.findall(r"^## (.+)$", prose, re.MULTILINE)
-    end, quiz = sections.index("Where to go next") + 1, ["Ten statements"] if notebook == NOTEBOOKS[-1] else []
-    assert sections[:end][-3 - len(quiz) :] == ["Summary", "Exercises", *quiz, "Where to go next"]
+    end = sections.index("Where to go next") + 1
+    assert sections[:end][-3:] == ["Summary", "Exercises", "Where to go next"]
     assert all(section.startswith("Going deeper: ") for section in sections[end:])
     assert not any(section.startswith("Going deeper") for section in sections[:end])
 

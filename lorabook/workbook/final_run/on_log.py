@@ -1,7 +1,4 @@
-"""What the final notebook gives to `finetune` as its `on_log`: a loss plot, or a stop button that presses itself."""
-
-import signal
-from collections.abc import Callable
+"""The loss plot that the final notebook gives to `finetune` as its `on_log`."""
 
 from IPython.display import DisplayHandle, Image, display
 
@@ -33,13 +30,3 @@ class LossPlot:
 
     def _picture(self) -> Image:
         return Image(to_png(self.curve), width=640)
-
-
-def interrupt_at(step: int) -> Callable[[History], None]:
-    """Press the stop button once, at `step`: to see that nothing is lost."""
-
-    def on_log(history: History) -> None:
-        if len(history.steps) == step:
-            signal.raise_signal(signal.SIGINT)
-
-    return on_log

@@ -1,12 +1,9 @@
-"""What is called along the run: the live plot, and the stop button that presses itself."""
+"""What is called along the run: the live plot."""
 
-import signal
 from types import SimpleNamespace
 
-import pytest
-
 from lorabook.training.history import History, Step
-from lorabook.workbook.final_run.on_log import LossPlot, interrupt_at
+from lorabook.workbook.final_run.on_log import LossPlot
 
 
 def history(steps: int) -> History:
@@ -32,19 +29,3 @@ def test_the_plot_is_redrawn_where_it_was_shown_last(monkeypatch):
     pictures = [picture for _, _, picture in drawn]
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
     assert pictures[1] == pictures[2] and len(set(pictures)) == 3
-
-
-@pytest.fixture
-def heeded_interrupt():
-    """SIGINT as Python handles it; a job in the background of a shell ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_the_stop_button_is_pressed_once(heeded_interrupt):
-    on_log = interrupt_at(2)
-    on_log(history(1))
-    with pytest.raises(KeyboardInterrupt):
-        on_log(history(2))
-    on_log(history(3))
