@@ -18,7 +18,7 @@ from lorabook.models.load import load_model
 from lorabook.training.answers import AnswerQuality, answers
 from lorabook.training.evaluate import answer_loss
 from scripts.assets import records
-from scripts.assets.smollm2_run import MAX_LENGTH, NEW_TOKENS, splits
+from scripts.assets.smollm2_run import MAX_LENGTH, NEW_TOKENS, shown, splits
 
 RESULT = Path("lorabook/assets/results/final_run/smollm2_chat.json")
 
@@ -36,8 +36,8 @@ def main(data: str) -> None:
         "loss": loss,
         "quality": asdict(AnswerQuality.of(written)),
         "answers": [
-            {"question_id": pair.question_id, "title": pair.title} | asdict(answer)
-            for pair, answer in zip(test, written)
+            {"question_id": pair.question_id, "title": pair.title} | asdict(written[test.index(pair)])
+            for pair in shown(test)
         ],
     }
     print(f"{records.write(RESULT, 'scripts/assets/smollm2_chat.py', facts):,} bytes in {RESULT}")

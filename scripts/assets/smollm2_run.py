@@ -60,6 +60,11 @@ def splits(data: str) -> tuple[list[Pair], list[Pair], list[Pair]]:
     return rest[:TRAIN], validation, test
 
 
+def shown(test: list[Pair]) -> list[Pair]:
+    """The test questions whose answers are stored."""
+    return random.Random(SPLIT_SEED).sample(sorted(test, key=lambda pair: pair.question_id), SHOWN)
+
+
 def train(loaded: LoadedModel, examples: list[Example], held_out: list[Example], config: TrainConfig, output: Path):
     apply_lora(loaded.model, LoRAConfig(R, ALPHA, targets=TARGETS, seed=config.seed))
     return finetune(loaded.model, examples, held_out, config, output=output, resume=True)
@@ -148,8 +153,6 @@ def main(data: str) -> None:
     before = piece("base", "base", data)
     runs = [piece(f"run-{seed}", "run", data, str(seed), str(best)) for seed in SEEDS]
     after = [piece(f"tuned-{seed}", "tuned", data, str(seed)) for seed in SEEDS]
-    _, _, test = splits(data)
-    shown = random.Random(SPLIT_SEED).sample(sorted(test, key=lambda pair: pair.question_id), SHOWN)
     facts = {
         "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "weights": before["revision"],
@@ -165,7 +168,7 @@ def main(data: str) -> None:
             {"question_id": pair.question_id, "title": pair.title}
             | {"base": before["answers"][str(pair.question_id)]}
             | {"tuned": [a["answers"][str(pair.question_id)] for a in after]}
-            for pair in shown
+            for pair in shown(splits(data)[2])
         ],
     }
     print(f"{records.write(RESULT, 'scripts/assets/smollm2_run.py', facts):,} bytes in {RESULT}")

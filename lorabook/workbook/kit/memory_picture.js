@@ -107,7 +107,7 @@ export function drawMemory(shown, width) {
   const rows = Math.ceil(parts.length / columns);
   for (let c = 0; both && c < columns; c += 1) {
     const left = c * (column + 16);
-    drawn.push(text(left + column - 84, y, "this setting", { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
+    drawn.push(text(left + column - 84, y, bars.at(-1)[0].replace(/,.*/, ""), { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
     drawn.push(text(left + column, y, "full", { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
   }
   parts.forEach((part, i) => {

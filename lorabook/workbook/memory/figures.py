@@ -24,14 +24,14 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str)
     figure, axes = new_figure(8.2, 4.0)
     axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
     axes.text(1.98, gpu[1] / GIB - 0.3, f"{gpu[0]}: {gpu[1] / GIB:g} GiB", va="top", ha="right")
-    looks = ((VERMILION, "-", 6), (BLUE, "-", 6), (GREEN, "-.", -16))
-    for (name, run), (colour, style, above) in zip(runs.items(), looks):
+    looks = ((VERMILION, "-", 6, "left"), (BLUE, "-", 6, "right"), (GREEN, "-.", -16, "left"))
+    for (name, run), (colour, style, above, side) in zip(runs.items(), looks):
         moments, alive_then = _line(run)
         axes.plot(moments, alive_then, style, color=colour, lw=1.8, label=name, drawstyle="steps-post")
         highest = [moment for moment, value in zip(moments, alive_then) if value == max(alive_then)]
         peak, where = run.peak / GIB, highest[len(highest) // 2]
         axes.plot(where, peak, "o", color=colour, ms=6)
-        axes.annotate(f"{name}: {peak:.1f} GiB", (where, peak), (0, above), ha="center", textcoords="offset points",
+        axes.annotate(f"{name}: {peak:.1f} GiB", (where, peak), (0, above), ha=side, textcoords="offset points",
                       color=colour, fontweight="bold")  # fmt: skip
     for border in (1, 2):
         axes.axvline(border, color=GREY, lw=0.8, zorder=0)

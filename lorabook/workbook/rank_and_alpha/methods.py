@@ -14,7 +14,7 @@ METHODS = {
     "LoRA": (BLUE, "o"),
     "bottleneck adapters": (ORANGE, "s"),
     "embeddings alone": (GREEN, "v"),
-    "full fine-tuning": (SKY, "^"),
+    "linear layers alone": (SKY, "^"),
     "every parameter": (VERMILION, "D"),
 }
 

@@ -134,7 +134,7 @@ def all_methods() -> dict[str, Series]:
         "random subspace": Series(tuple(point["d"] for point in points), subspace),
         "LoRA": series([sweep.lora(r, 4 / r**0.5) for r in ranks], ("r = 1", "4", "16", "64")),
         "bottleneck adapters": series([sweep.of(method="bottleneck", r=width) for width in ranks]),
-        "full fine-tuning": series([sweep.full(ALL_LINEAR)]),
+        "linear layers alone": series([sweep.full(ALL_LINEAR)]),
         "embeddings alone": series([sweep.full(EMBEDDINGS)]),
         "every parameter": series([sweep.full()]),
     }
