@@ -13,17 +13,6 @@ def pi_and_g_off() -> Question:
     )
 
 
-def one_step_less() -> Question:
-    """Of training without one of the five steps."""
-    return Question(
-        "With all five steps and d = 256, the accuracy is 93%. What happens if we leave out one of them?",
-        ("without any one of them, it falls below 50%", "only G is essential", "only Π is essential",
-         "it stays above 90%, whichever we leave out"),
-        "it stays above 90%, whichever we leave out",
-        "Four steps still spread each value of θ_d over many parameters.",
-    )  # fmt: skip
-
-
 def wrong_gradient() -> Question:
     """Of a gradient that is too small by a constant factor."""
     return Question(
