@@ -82,6 +82,7 @@ CHECKS: dict[str, dict[str, str]] = {
     "08_clinic": {
         "clinic-17": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
+        "clinic-10": "assert A.isnan().all() and B.isinf().float().mean() > 0.5",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
         "clinic-24": "assert healthy_norm > 20 * mean(run.norms_of_B.values())",
         "clinic-41w": "assert runaway_history.held_out[-1][1] < 2.9",
