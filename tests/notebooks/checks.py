@@ -80,7 +80,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert count(add_up({'plain': -1}))[0] > count(without_lora)[0]",
     },
     "08_clinic": {
-        "clinic-17": "assert history.held_out[-1][1] < 2.9",
+        "healthy": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
         "clinic-10": "assert A.isnan().all() and B.isinf().float().mean() > 0.5",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",

@@ -1,0 +1,54 @@
+"""Notebook 08: whoever looks up a case runs "The patient" first, and nothing else."""
+
+import ast
+import builtins
+import re
+
+import pytest
+
+from tests.kit.notebooks import NOTEBOOKS, cells, plain
+
+SETUP = "The patient"
+
+
+def code_by_section() -> dict[str, str]:
+    """The code below each heading."""
+    found: dict[str, str] = {}
+    section = ""
+    for cell in cells(NOTEBOOKS[8]):
+        if cell["cell_type"] == "markdown":
+            section = ([section] + [plain(text) for text in re.findall(r"^##+ (.+)$", cell["source"], re.MULTILINE)])[
+                -1
+            ]
+        elif section:
+            found[section] = found.get(section, "") + cell["source"] + "\n"
+    return found
+
+
+def names(code: str) -> tuple[set[str], set[str]]:
+    """The names that the code binds, and those that it reads."""
+    bound, read = set(), set()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                read.add(name)
+            case ast.Name(id=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                bound.add(name)
+            case ast.alias(name=name, asname=other):
+                bound.add(other or name.split(".")[0])
+    return bound, read
+
+
+CODE = code_by_section()
+CASES = [section for section in CODE if re.search(r"[Cc]ase \d", section)]
+
+
+def test_there_are_ten_cases():
+    assert len(CASES) == 10
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_case_needs_the_patient_and_nothing_else(case):
+    known, _ = names(CODE[SETUP])
+    bound, read = names(CODE[case])
+    assert read - bound - known - set(dir(builtins)) == set()
