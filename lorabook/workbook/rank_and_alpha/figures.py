@@ -76,32 +76,18 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
 
 
 def rate_curves_by_alpha(runs: Mapping[str, Tuned], title: str) -> Figure:
-    """Left, validation loss over the learning rate at r = 16, a curve for each α of ALPHA_LOOKS, its best rate filled.
-
-    Right, these best rates over α, and a band between the smallest and the largest of their products with α.
+    """Validation loss over the learning rate at r = 16, a curve for each α of ALPHA_LOOKS, its best rate filled.
 
     Args:
         runs: those of `tuned_runs` for the pocket model.
         title: what to see.
     """
-    figure, (curves, band) = new_panes(9.0, 3.5, 2)
-    best = {alpha: runs[f"r = 16, α = {alpha}"].lr for alpha in ALPHA_LOOKS}
+    figure, axes = new_figure(6.4, 3.6)
     for alpha, (colour, marker) in ALPHA_LOOKS.items():
-        _draw_rates(curves, runs[f"r = 16, α = {alpha}"], colour, marker, f"α = {alpha}")
-        band.plot(alpha, best[alpha], marker, color=colour, ms=9)
-    _mark_rates(curves, set(best.values()))
-    curves.set_ylabel("validation loss (nats per token)")
-    curves.legend(frameon=False, fontsize=9, loc="upper left")
-    low, high = (extreme(alpha * lr for alpha, lr in best.items()) for extreme in (min, max))
-    ends = [min(best) / 2, max(best) * 2]
-    band.fill_between(ends, [low / x for x in ends], [high / x for x in ends], color=BLUE, alpha=0.15, lw=0)
-    band.annotate(f"α × learning rate\nfrom {low:.3f} to {high:.3f}", (0.96, 0.94), xycoords="axes fraction",
-                  ha="right", va="top")  # fmt: skip
-    band.set(xscale="log", yscale="log", xlabel="α (log scale)", ylabel="best learning rate (log scale)", xlim=ends)
-    band.set_xticks(list(best), [str(alpha) for alpha in best])
-    band.set_yticks(sorted(best.values()), [f"{lr:g}" for lr in sorted(best.values())])
-    band.minorticks_off()
-    figure.suptitle(title, fontsize=11.5)
+        _draw_rates(axes, runs[f"r = 16, α = {alpha}"], colour, marker, f"α = {alpha}")
+    _mark_rates(axes, {runs[f"r = 16, α = {alpha}"].lr for alpha in ALPHA_LOOKS})
+    axes.set(ylabel="validation loss (nats per token)", title=title)
+    axes.legend(frameon=False, fontsize=9)
     return figure
 
 

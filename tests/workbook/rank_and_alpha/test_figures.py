@@ -38,17 +38,12 @@ def test_races_draw_every_loss_and_write_the_last():
 
 def test_rate_curves_by_alpha_are_the_stored_ones_at_rank_16():
     runs = tuned_runs()
-    curves, band = figures_03.rate_curves_by_alpha(runs, "t").axes
-    lines = {line.get_label(): dict(zip(*line.get_data())) for line in curves.get_lines()}
+    (axes,) = figures_03.rate_curves_by_alpha(runs, "t").axes
+    lines = {line.get_label(): dict(zip(*line.get_data())) for line in axes.get_lines()}
     for alpha in (8, 32, 128):
         assert lines[f"α = {alpha}"] == runs[f"r = 16, α = {alpha}"].rates
-    best = {8: 0.016, 32: 0.008, 128: 0.002}
-    assert [line.get_xdata()[0] for line in curves.get_lines() if len(line.get_xdata()) == 1] == list(best.values())
-    assert {line.get_xdata()[0]: line.get_ydata()[0] for line in band.get_lines()} == best
-    (shade,) = band.collections
-    products = [alpha * lr for alpha, lr in shade.get_paths()[0].vertices]
-    assert min(products) == pytest.approx(0.128) and max(products) == pytest.approx(0.256)
-    assert "from 0.128 to 0.256" in band.texts[0].get_text()
+    best = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1]
+    assert best == [0.016, 0.008, 0.002]
 
 
 def test_tuned_runs_are_those_of_the_stored_result():
