@@ -8,14 +8,14 @@ from lorabook.memory.families import ModelLike, shape_of
 from lorabook.memory.plan import Plan
 
 GIB = 2**30
-# Bytes that PyTorch can use. The T4's are what PyTorch reports on one, of 16 GB sold. The others are nominal: the GB
-# on the box taken as GiB, of which a driver keeps a few hundred MiB.
+# Bytes that PyTorch can use: the total that it reports on such a GPU (`torch.cuda.get_device_properties`, and messages
+# of CUDA out of memory), rounded down to a quarter of a GiB. It's less than the GB on the box.
 GPUS = {
     "T4": 59 * GIB // 4,  # 14.75 GiB
-    "RTX 3060": 12 * GIB,
-    "L4": 24 * GIB,
-    "RTX 4090": 24 * GIB,
-    "A100 40 GB": 40 * GIB,
+    "RTX 3060": 47 * GIB // 4,  # 11.75
+    "L4": 22 * GIB,
+    "RTX 4090": 47 * GIB // 2,  # 23.5
+    "A100 40 GB": 157 * GIB // 4,  # 39.25
 }
 LARGEST_BATCH = 2**24  # where the search ends
 

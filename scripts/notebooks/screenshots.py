@@ -1,4 +1,4 @@
-"""Pictures of the workbook as its readers see it: `build/screenshots`, and the explorer in README, `docs/explorer.png`.
+"""Pictures of the workbook as its readers see it: `build/screenshots`.
 
     python -m scripts.notebooks.screenshots
 
@@ -6,32 +6,19 @@ A real JupyterLab, light and dark, with the LoRA explorer; and every committed n
 as a static page, light and dark, the way GitHub shows it: no kernel, no widgets. They are there to be looked at.
 """
 
-import io
-import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
-from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from scripts.notebooks.browser import FLAGS, copy_blank, find_chromium, jupyterlab, notebook_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
-OUT, README_PICTURE = ROOT / "build/screenshots", ROOT / "docs/explorer.png"
+OUT = ROOT / "build/screenshots"
 EXPLORER = "03_rank_and_alpha.ipynb"
-LARGEST = 200_000  # bytes of README's picture
-
-
-def small_png(picture: bytes) -> bytes:
-    """The picture in 256 colours: a chart has few, and the file is a third."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-        buffer, "PNG", optimize=True
-    )
-    return buffer.getvalue()
 
 
 def explorer(chromium: str, theme: str, folder: Path) -> bytes:
@@ -74,18 +61,13 @@ def static_pages(chromium: str) -> None:
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    README_PICTURE.parent.mkdir(exist_ok=True)
     chromium = find_chromium()
     for theme in ("Light", "Dark"):
         with tempfile.TemporaryDirectory() as folder:
-            picture = small_png(explorer(chromium, f"JupyterLab {theme}", Path(folder)))
+            picture = explorer(chromium, f"JupyterLab {theme}", Path(folder))
         (OUT / f"explorer-{theme.lower()}.png").write_bytes(picture)
-        if theme == "Light":
-            if len(picture) > LARGEST:
-                sys.exit(f"README's picture has {len(picture):,} bytes, more than {LARGEST:,}")
-            README_PICTURE.write_bytes(picture)
     static_pages(chromium)
-    print(*sorted(str(path.relative_to(ROOT)) for path in (*OUT.glob("*.png"), README_PICTURE)), sep="\n")
+    print(*sorted(str(path.relative_to(ROOT)) for path in OUT.glob("*.png")), sep="\n")
 
 
 if __name__ == "__main__":
