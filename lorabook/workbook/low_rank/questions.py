@@ -14,10 +14,10 @@ def the_rest() -> Question:
 
 
 def two_runs() -> Question:
-    """Of two full fine-tunes that differ in their seed."""
+    """Of two LoRA runs that differ in their seed."""
     return Question(
-        "We repeat full fine-tuning with another seed. What is the cosine between the new ΔW and the old one?",
+        "We train LoRA again with another seed. What is the cosine between the new update and the old one?",
         ("about 0", "about 0.4", "about 0.7", "above 0.9"),
-        "about 0.4",
-        "They have something in common, but not much, and yet the new one lowers the loss as far.",
+        "about 0",
+        "They have almost nothing in common, and yet the new one lowers the loss as far.",
     )
