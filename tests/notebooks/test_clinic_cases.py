@@ -17,9 +17,8 @@ def code_by_section() -> dict[str, str]:
     section = ""
     for cell in cells(NOTEBOOKS[8]):
         if cell["cell_type"] == "markdown":
-            section = ([section] + [plain(text) for text in re.findall(r"^##+ (.+)$", cell["source"], re.MULTILINE)])[
-                -1
-            ]
+            for heading in re.findall(r"^##+ (.+)$", cell["source"], re.MULTILINE):
+                section = plain(heading)
         elif section:
             found[section] = found.get(section, "") + cell["source"] + "\n"
     return found
