@@ -9,7 +9,7 @@ const BARS = {
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
-const [BEFORE, AFTER, LINE] = [3, 14, 17]; // room for so many lines of both answers, and the height of one
+const [BEFORE, AFTER, LINE] = [3, 11, 17]; // room for so many lines of both answers, and the height of one
 
 /** The same as `shown` in explorer.py. */
 function shownRank({ r, update, question }, data) {

@@ -14,10 +14,10 @@ def the_rest() -> Question:
 
 
 def two_runs() -> Question:
-    """Of two LoRA runs that differ in their seed."""
+    """Of two LoRA runs that differ in the random start of A."""
     return Question(
-        "We train LoRA again with another seed. What is the cosine between the new update and the old one?",
-        ("about 0", "about 0.4", "about 0.7", "above 0.9"),
-        "about 0",
-        "They have almost nothing in common, and yet the new one lowers the loss as far.",
+        "What is the cosine between the new update and the old one?",
+        ("about 0.1", "about 0.4", "about 0.7", "above 0.9"),
+        "about 0.1",
+        "They have little in common, and yet the new one lowers the loss as far.",
     )

@@ -1,22 +1,22 @@
-"""The figures of notebook 03: the races, validation loss by learning rate, and recovery."""
+"""The figures of notebook 03: loss by learning rate, and recovery by rank and layers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from lorabook.workbook.kit.figures import (
     BLUE,
     GREEN,
     ORANGE,
     PURPLE,
-    SKY,
     VERMILION,
     new_figure,
     new_panes,
 )
 from lorabook.workbook.kit.tuned import Tuned
+from lorabook.workbook.rank_and_alpha.valleys import Valley
 
 LOOKS = {
     "full": ("black", "D"),
@@ -25,30 +25,32 @@ LOOKS = {
     "r = 16": (BLUE, "o"),
     "r = 64": (ORANGE, "^"),
 }
-ALPHA_LOOKS = {8: (SKY, "s"), 32: LOOKS["r = 16"], 128: (VERMILION, "^")}
 LAYERS = ("attention", "MLP", "all linear")
 
 
-def races(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
-    """Held-out loss every 6 steps, a line for each rank, its last value written at its end.
+def valleys(found: Mapping[str, Valley], title: str, *, product: bool = False) -> Figure:
+    """Mean held-out loss over the learning rate, a curve for each configuration, a dot for each seed, its rate in the race ringed.
 
     Args:
-        panels: by its title, the losses by "NAME, r = …", the first of them before training.
+        found: by name.
         title: what to see.
+        product: whether to draw the same losses over alpha times the learning rate.
     """
-    figure, panes = new_panes(9.0, 3.0, len(panels), sharey=True)
-    for axes, (name, runs) in zip(panes, panels.items()):
-        height = float("-inf")  # of the last label: they stand at least 0.03 apart
-        for label, losses in sorted(runs.items(), key=lambda run: run[1][-1]):
-            colour, marker = LOOKS[label.rpartition(", ")[2]]
-            steps = [6 * i for i in range(len(losses))]
-            axes.plot(steps, losses, marker + "-", color=colour, lw=2, ms=5)
-            height = max(losses[-1], height + 0.03)
-            axes.annotate(f"{label}: {losses[-1]:.2f}", (steps[-1] + 0.7, height), color=colour, va="center")
-        axes.set(xlabel="step", xlim=(-1, 41), xticks=(0, 12, 24))
-        axes.set_title(name, fontsize=10)
-    panes[0].set_ylabel("held-out loss (nats per token)")
-    figure.suptitle(title, fontsize=11.5)
+    figure, axes = new_figure(7.4, 4.0)
+    for name, valley in found.items():
+        colour, marker = LOOKS[f"r = {valley.r}"]
+        factor = valley.alpha if product else 1
+        rates = [factor * lr for lr in valley.losses]
+        label = f"{name}: r = {valley.r}, α = {valley.alpha}"
+        axes.plot(rates, list(valley.means.values()), marker + "-", color=colour, lw=2, ms=5, label=label)
+        for rate, seeds in zip(rates, valley.losses.values()):
+            axes.plot([rate] * len(seeds), seeds, ".", color=colour, ms=4, alpha=0.6)
+        raced = (factor * valley.raced, valley.means[valley.raced])
+        axes.plot(*raced, "o", color=colour, ms=14, mfc="none", mew=1.5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.set(xlabel=f"{'α × ' * product}learning rate (log scale)", ylabel="held-out loss (nats per token)", title=title)
+    axes.legend(frameon=False, fontsize=9, loc="lower left")
     return figure
 
 
@@ -61,33 +63,17 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
     """
     figure, panes = new_panes(9.0, 3.7, len(panels))
     for axes, (name, runs) in zip(panes, panels.items()):
-        best: set[float] = set()
+        tried: set[float] = set()
         for label, (colour, marker) in LOOKS.items():
             run = runs.get("full fine-tuning" if label == "full" else f"{label}, α = 32")
             if run:
                 _draw_rates(axes, run, colour, marker, label)
-                best.add(run.lr)
-        _mark_rates(axes, best)
+                tried.update(run.rates)
+        _mark_rates(axes, tried)
         axes.set_title(name, fontsize=10)
     panes[0].set_ylabel("validation loss (nats per token)")
     panes[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle(title, fontsize=11.5)
-    return figure
-
-
-def rate_curves_by_alpha(runs: Mapping[str, Tuned], title: str) -> Figure:
-    """Validation loss over the learning rate at r = 16, a curve for each α of ALPHA_LOOKS, its best rate filled.
-
-    Args:
-        runs: those of `tuned_runs` for the pocket model.
-        title: what to see.
-    """
-    figure, axes = new_figure(6.4, 3.6)
-    for alpha, (colour, marker) in ALPHA_LOOKS.items():
-        _draw_rates(axes, runs[f"r = 16, α = {alpha}"], colour, marker, f"α = {alpha}")
-    _mark_rates(axes, {runs[f"r = 16, α = {alpha}"].lr for alpha in ALPHA_LOOKS})
-    axes.set(ylabel="validation loss (nats per token)", title=title)
-    axes.legend(frameon=False, fontsize=9)
     return figure
 
 
@@ -101,7 +87,7 @@ def _draw_rates(axes: Axes, run: Tuned, colour: str, marker: str, label: str) ->
 def _mark_rates(axes: Axes, rates: set[float]) -> None:
     """A log axis of learning rates, with ticks at these."""
     axes.set_xscale("log")
-    axes.set_xticks(sorted(rates), [f"{lr:g}" for lr in sorted(rates)])
+    axes.set_xticks(sorted(rates), [f"{lr:.6f}".rstrip("0") for lr in sorted(rates)], rotation=35, ha="right")
     axes.minorticks_off()
     axes.set_xlabel("learning rate (log scale)")
 
@@ -131,8 +117,8 @@ def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Fi
     axes.set_xticks(sorted(ranks), [str(r) for r in sorted(ranks)])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.margins(y=0.12)
-    axes.annotate("full fine-tuning", (min(ranks), 1), (0, 4), textcoords="offset points", fontsize=9)
+    axes.set_ylim(0, 1.18)
+    axes.annotate("full fine-tuning", (min(ranks), 1), (0, 8), textcoords="offset points", fontsize=9)
     axes.set(xlabel="rank r (log scale)", ylabel="recovery", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure

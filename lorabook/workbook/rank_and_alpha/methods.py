@@ -8,14 +8,14 @@ from matplotlib.ticker import PercentFormatter
 
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, new_figure
 
-# What can be trained, in one colour and shape throughout.
+# What can be trained: its colour and shape, and which of its points the name stands beside, how far off in points.
 METHODS = {
-    "random subspace": (GREY, "o"),
-    "LoRA": (BLUE, "o"),
-    "bottleneck adapters": (ORANGE, "s"),
-    "embeddings alone": (GREEN, "v"),
-    "linear layers alone": (SKY, "^"),
-    "every parameter": (VERMILION, "D"),
+    "random subspace": (GREY, "o", 3, (-12, 4)),
+    "LoRA": (BLUE, "o", 0, (-14, 8)),
+    "bottleneck adapters": (ORANGE, "s", 1, (80, -22)),
+    "embeddings alone": (GREEN, "v", 0, (-10, -4)),
+    "linear layers alone": (SKY, "^", 0, (44, -44)),
+    "every parameter": (VERMILION, "D", 0, (24, 10)),
 }
 
 
@@ -33,21 +33,21 @@ class Series:
 
 
 def recovery(series: Mapping[str, Series], title: str) -> Figure:
-    """Recovery over the number of trained parameters, by method of METHODS, a dot for each seed."""
-    figure, axes = new_figure(8.2, 4.6)
-    axes.axhline(1, color="black", lw=1)
+    """Recovery over the number of trained parameters, each method of METHODS named beside its line; a dot is a seed."""
+    figure, axes = new_figure(8.2, 4.4)
     for method, points in series.items():
-        colour, marker = METHODS[method]
+        colour, marker, at, offset = METHODS[method]
         line = "-" if len(points.parameters) > 1 else ""
         axes.plot(points.parameters, points.means, line + marker, color=colour, lw=1.8, ms=7, label=method)
         for number, values in zip(points.parameters, points.recoveries):
             axes.plot([number] * len(values), values, ".", color=colour, ms=5, alpha=0.7)
         for number, mean, name in zip(points.parameters, points.means, points.names):
-            axes.annotate(name, (number, mean), xytext=(0, 7), textcoords="offset points", fontsize=8.5, color=colour,
+            axes.annotate(name, (number, mean), (0, 7), textcoords="offset points", fontsize=8.5, color=colour,
                           ha="center")  # fmt: skip
+        place = (points.parameters[at], points.means[at])
+        axes.annotate(method, place, offset, textcoords="offset points", color=colour, ha="right")
     axes.set_xscale("log")
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set_ylim(0, 1.12)
+    axes.set_ylim(0, 1.1)
     axes.set(xlabel="trained parameters (log scale)", ylabel="recovery", title=title)
-    axes.legend(frameon=False, fontsize=9)
     return figure

@@ -13,13 +13,13 @@ def race() -> Question:
     )
 
 
-def step_at_64() -> Question:
-    """Of LoRA whose scaling does not depend on r."""
+def shifted_valley() -> Question:
+    """Of three configurations whose losses are drawn over the learning rate."""
     return Question(
-        "With a scaling of 1, a step at r = 1 lowers the loss a little. How much more does a step at r = 64 lower it?",
-        ("about as much", "2 times as much", "8 times as much", "60 times as much"),
-        "60 times as much",
-        "Nearly 64 times.",
+        "On the left sides of the valleys, which of these is about the same for all three at the same loss?",
+        ("r × learning rate", "α × learning rate", "α/r × learning rate"),
+        "α × learning rate",
+        "Large's α is four times the others', and it gets there with a quarter of the learning rate.",
     )
 
 
