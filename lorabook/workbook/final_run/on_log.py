@@ -26,7 +26,8 @@ class LossPlot:
         if len(history.held_out) < 2:
             return f"Step {len(history.steps)}"
         (_, first), (step, last) = history.held_out[0], history.held_out[-1]
-        return f"Held-out loss {first:.2f} → {last:.2f} at step {step}" + (f" of {self.total}" if self.total else "")
+        when = f"after {step} steps" if step == self.total else f"at step {step}"
+        return f"Held-out loss {first:.2f} → {last:.2f} {when}"
 
     def _picture(self) -> Image:
         return Image(to_png(self.curve), width=640)

@@ -3,7 +3,7 @@
 from lorabook.workbook.kit.question import Question
 
 
-def gain_without_the_question() -> Question:
+def gain_with_another_question() -> Question:
     """Of the pocket model, when every answer gets another example's question."""
     return Question(
         "Every answer gets another example's question. How much of the gain from training remains?",

@@ -25,31 +25,29 @@ LOOKS = {
     "r = 16": (BLUE, "o"),
     "r = 64": (ORANGE, "^"),
 }
+VALLEY_LOOKS = ((ORANGE, "^"), (BLUE, "o"), (PURPLE, "v"))
 LAYERS = ("attention", "MLP", "all linear")
 
 
-def valleys(found: Mapping[str, Valley], title: str, *, product: bool = False) -> Figure:
-    """Mean held-out loss over the learning rate, a curve for each configuration, a dot for each seed, its rate in the race ringed.
+def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] | None = None) -> Figure:
+    """Mean held-out loss over the learning rate, a curve for each configuration, a small dot for each seed.
 
     Args:
         found: by name.
         title: what to see.
-        product: whether to draw the same losses over alpha times the learning rate.
+        raced: by name, a learning rate to ring.
     """
     figure, axes = new_figure(7.4, 4.0)
-    for name, valley in found.items():
-        colour, marker = LOOKS[f"r = {valley.r}"]
-        factor = valley.alpha if product else 1
-        rates = [factor * lr for lr in valley.losses]
-        label = f"{name}: r = {valley.r}, α = {valley.alpha}"
-        axes.plot(rates, list(valley.means.values()), marker + "-", color=colour, lw=2, ms=5, label=label)
-        for rate, seeds in zip(rates, valley.losses.values()):
+    for (name, valley), (colour, marker) in zip(found.items(), VALLEY_LOOKS):
+        rates, means = list(valley.losses), list(valley.means.values())
+        axes.plot(rates, means, marker + "-", color=colour, lw=2, ms=5, label=name)
+        for rate, seeds in valley.losses.items():
             axes.plot([rate] * len(seeds), seeds, ".", color=colour, ms=4, alpha=0.6)
-        raced = (factor * valley.raced, valley.means[valley.raced])
-        axes.plot(*raced, "o", color=colour, ms=14, mfc="none", mew=1.5)
+        if raced:
+            axes.plot(raced[name], valley.means[raced[name]], "o", color=colour, ms=14, mfc="none", mew=1.5)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.set(xlabel=f"{'α × ' * product}learning rate (log scale)", ylabel="held-out loss (nats per token)", title=title)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.6f}".rstrip("0")))
+    axes.set(xlabel="learning rate (log scale)", ylabel="held-out loss (nats per token)", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower left")
     return figure
 

@@ -13,9 +13,9 @@ METHODS = {
     "random subspace": (GREY, "o", 3, (-12, 4)),
     "LoRA": (BLUE, "o", 0, (-14, 8)),
     "bottleneck adapters": (ORANGE, "s", 1, (80, -22)),
-    "embeddings alone": (GREEN, "v", 0, (-10, -4)),
-    "linear layers alone": (SKY, "^", 0, (44, -44)),
-    "every parameter": (VERMILION, "D", 0, (24, 10)),
+    "embeddings alone": (GREEN, "v", 0, (110, -4)),
+    "linear layers alone": (SKY, "^", 0, (120, -4)),
+    "every parameter": (VERMILION, "D", 0, (104, -4)),
 }
 
 
@@ -49,5 +49,6 @@ def recovery(series: Mapping[str, Series], title: str) -> Figure:
     axes.set_xscale("log")
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set_ylim(0, 1.1)
+    axes.set_xlim(right=4e7)
     axes.set(xlabel="trained parameters (log scale)", ylabel="recovery", title=title)
     return figure

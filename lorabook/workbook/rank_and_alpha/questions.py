@@ -13,13 +13,13 @@ def race() -> Question:
     )
 
 
-def shifted_valley() -> Question:
-    """Of three configurations whose losses are drawn over the learning rate."""
+def best_rate_at_64() -> Question:
+    """Of LoRA with alpha = 32 at two ranks."""
     return Question(
-        "On the left sides of the valleys, which of these is about the same for all three at the same loss?",
-        ("r × learning rate", "α × learning rate", "α/r × learning rate"),
-        "α × learning rate",
-        "Large's α is four times the others', and it gets there with a quarter of the learning rate.",
+        "How does the best learning rate at r = 64 compare with that at r = 1?",
+        ("64 times lower", "8 times lower", "about the same"),
+        "about the same",
+        "It's even a little higher.",
     )
 
 

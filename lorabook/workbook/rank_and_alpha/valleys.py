@@ -1,4 +1,4 @@
-"""The stored runs of notebook 03's three configurations at many learning rates."""
+"""The stored losses of notebook 03's runs at many learning rates."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +9,10 @@ from lorabook.workbook.kit.stored import stored
 
 @dataclass(frozen=True)
 class Valley:
-    """One configuration: the learning rate it `raced` at, and its final held-out losses by rate, one for each seed."""
+    """LoRA with one rank and alpha: its final held-out losses by learning rate, one for each seed."""
 
     r: int
     alpha: int
-    raced: float
     losses: dict[float, list[float]]
 
     @cached_property
@@ -32,10 +31,7 @@ class Valley:
         return self.means[self.best_lr]
 
 
-def three_valleys() -> dict[str, Valley]:
-    """By name: Large, Medium, Small."""
-    found = stored("rank_and_alpha", "three_valleys")["configurations"]
-    return {
-        name: Valley(c["r"], c["alpha"], c["raced"], {float(lr): seeds for lr, seeds in c["losses"].items()})
-        for name, c in found.items()
-    }
+def valley(r: int, alpha: int) -> Valley:
+    """The runs with this rank and alpha: (64, 32), (16, 32), (1, 32), (16, 8) or (16, 128)."""
+    runs = {(c["r"], c["alpha"]): c["losses"] for c in stored("rank_and_alpha", "rate_valleys")["configurations"]}
+    return Valley(r, alpha, {float(lr): seeds for lr, seeds in runs[r, alpha].items()})

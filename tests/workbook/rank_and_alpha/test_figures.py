@@ -1,12 +1,16 @@
 """The figures and its stored runs: the numbers given are the numbers drawn, and asked for by name."""
 
+import math
 from statistics import fmean
 
+import numpy as np
 import pytest
 
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 from lorabook.workbook.rank_and_alpha import figures as figures_03
+from lorabook.workbook.rank_and_alpha.valleys import three_valleys
+from tests.kit.tuned_rates import assert_rate_is_bracketed
 
 
 def test_rate_curves_fill_the_best_rate_of_each_curve():
@@ -22,28 +26,42 @@ def test_rate_curves_fill_the_best_rate_of_each_curve():
     assert [axes.get_title() for axes in (left, right)] == ["one", "other"]
 
 
-def test_races_draw_every_loss_and_write_the_last():
-    first = {"A, r = 64": [3.09, 3.05, 3.04], "C, r = 1": [3.09, 2.85, 2.8]}
-    second = {"B, r = 16": [3.09, 2.8, 2.691], "A, r = 64": [3.09, 2.8, 2.69]}
-    panes = figures_03.races({"one": first, "other": second}, "t").axes
-    for axes, name, runs in zip(panes, ("one", "other"), (first, second)):
-        assert axes.get_title() == name
-        drawn = {line.get_color(): list(line.get_ydata()) for line in axes.get_lines()}
-        assert drawn == {figures_03.LOOKS[label[3:]][0]: losses for label, losses in runs.items()}
-        written = {text.get_text(): text.xy[1] for text in axes.texts}
-        assert set(written) == {f"{label}: {losses[-1]:.2f}" for label, losses in runs.items()}
-        low, high = sorted(written.values())
-        assert high - low == pytest.approx(0.03) or high - low > 0.03  # one label doesn't cover the other
+@pytest.mark.parametrize("product", [False, True])
+def test_valleys_draw_the_means_and_seeds_and_ring_the_raced_rate(product):
+    found = three_valleys()
+    (axes,) = figures_03.valleys(found, "t", product=product).axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    rings = [line for line in axes.get_lines() if line.get_markersize() == 14]
+    for valley, name, ring in zip(found.values(), found, rings, strict=True):
+        factor = valley.alpha if product else 1
+        line = lines[f"{name}: r = {valley.r}, α = {valley.alpha}"]
+        assert list(line.get_xdata()) == [factor * lr for lr in valley.losses]
+        assert list(line.get_ydata()) == [fmean(seeds) for seeds in valley.losses.values()]
+        assert ring.get_xdata()[0] == factor * valley.raced and ring.get_color() == line.get_color()
+        assert ring.get_ydata()[0] == valley.means[valley.raced]
+    seeds = [y for line in axes.get_lines() if line.get_marker() == "." for y in line.get_ydata()]
+    assert seeds == [loss for valley in found.values() for losses in valley.losses.values() for loss in losses]
+    assert axes.get_xlabel().startswith("α × ") == product
 
 
-def test_rate_curves_by_alpha_are_the_stored_ones_at_rank_16():
-    runs = tuned_runs()
-    (axes,) = figures_03.rate_curves_by_alpha(runs, "t").axes
-    lines = {line.get_label(): dict(zip(*line.get_data())) for line in axes.get_lines()}
-    for alpha in (8, 32, 128):
-        assert lines[f"α = {alpha}"] == runs[f"r = 16, α = {alpha}"].rates
-    best = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1]
-    assert best == [0.016, 0.008, 0.002]
+def test_the_three_valleys_say_what_notebook_03_says():
+    large, medium, small = three_valleys().values()
+    for valley in (large, medium, small):
+        assert_rate_is_bracketed({f"{lr:g}": loss for lr, loss in valley.means.items()}, valley.best_lr)
+        assert all(len(seeds) == 3 for seeds in valley.losses.values())
+    assert max(large.best_loss, medium.best_loss) < small.best_loss - 0.08
+    assert small.raced == small.best_lr and small.alpha * small.raced > 19.9 * large.alpha * large.raced
+
+    def loss_at(valley, product):
+        """Between two rates, on a log scale."""
+        products = [math.log(valley.alpha * lr) for lr in valley.losses]
+        return float(np.interp(math.log(product), products, list(valley.means.values())))
+
+    for product in (0.005, 0.01, 0.02, 0.04, 0.06):
+        losses = [loss_at(valley, product) for valley in (large, medium, small)]
+        assert max(losses) - min(losses) < 0.06, product
+    at_one_rate = [loss_at(valley, valley.alpha * 2e-4) for valley in (large, medium)]
+    assert at_one_rate[1] - at_one_rate[0] > 0.08  # over the learning rate alone they lie apart
 
 
 def test_tuned_runs_are_those_of_the_stored_result():

@@ -13,5 +13,5 @@ def test_recovery_draws_means_seeds_and_names():
     (axes,) = recovery(series, "see").axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert np.allclose(lines["LoRA"].get_ydata(), [0.3, 0.85]) and list(lines["LoRA"].get_xdata()) == [10, 100]
-    assert {t.get_text() for t in axes.texts} == {"r = 1", "10"}
+    assert {t.get_text() for t in axes.texts} == {"r = 1", "10", "LoRA", "every parameter"}
     assert sum(line.get_marker() == "." for line in axes.get_lines()) == 3

@@ -1,10 +1,9 @@
-"""Held-out loss over the learning rate, for the three configurations that race in notebook 03.
+"""Held-out loss over the learning rate, by rank and by alpha, with the runs of notebook 03.
 
-    python -m scripts.assets.three_valleys        six minutes on two cores
+    python -m scripts.assets.rate_valleys        ten minutes on two cores
 
-The pocket model, the book's own questions and answers, and the steps of the notebook's `train`. Each configuration
-starts from its rate in the race and goes down and up from there in factors of 2, as far as FACTORS says. Writes
-lorabook/assets/results/rank_and_alpha/three_valleys.json.
+The pocket model, the book's own questions and answers, and the steps of the notebook's `train`, at the ranks and alphas
+of CONFIGURATIONS. The rates are RATE times powers of 2. Writes lorabook/assets/results/rank_and_alpha/rate_valleys.json.
 """
 
 from pathlib import Path
@@ -16,9 +15,15 @@ from lorabook.step.config import TrainConfig
 from lorabook.training.loop import finetune
 from scripts.assets import records
 
-RESULT = Path("lorabook/assets/results/rank_and_alpha/three_valleys.json")
-RACE = {"Large": (64, 128, 5e-5), "Medium": (16, 32, 1e-4), "Small": (1, 32, 4e-3)}  # r, alpha, learning rate
-FACTORS = {"Large": range(-1, 8), "Medium": range(-1, 8), "Small": range(-5, 2)}  # powers of 2
+RESULT = Path("lorabook/assets/results/rank_and_alpha/rate_valleys.json")
+RATE = 8e-4
+CONFIGURATIONS = {  # r and alpha: powers of 2
+    (64, 32): range(-5, 5),
+    (16, 32): range(-5, 5),
+    (1, 32): range(-5, 4),
+    (16, 8): range(-3, 6),
+    (16, 128): range(-7, 4),
+}
 STEPS, BATCH_TOKENS, HELD_OUT, MAX_LENGTH, SEEDS = 24, 512, 40, 256, (0, 1, 2)
 
 
@@ -38,16 +43,16 @@ def final_loss(r: int, alpha: float, lr: float, seed: int) -> float:
 
 
 def main() -> None:
-    found = {}
-    for name, (r, alpha, raced) in RACE.items():
+    found = []
+    for (r, alpha), powers in CONFIGURATIONS.items():
         losses: dict[str, list[float]] = {}
-        for k in FACTORS[name]:
-            lr = raced * 2**k
+        for k in powers:
+            lr = RATE * 2**k
             losses[f"{lr:g}"] = [round(final_loss(r, alpha, lr, seed), 4) for seed in SEEDS]
-            print(name, f"{lr:g}", losses[f"{lr:g}"], flush=True)
-        found[name] = {"r": r, "alpha": alpha, "raced": raced, "losses": losses}
+            print(r, alpha, f"{lr:g}", losses[f"{lr:g}"], flush=True)
+        found.append({"r": r, "alpha": alpha, "losses": losses})
     facts = {"steps": STEPS, "batch_tokens": BATCH_TOKENS, "seeds": SEEDS, "configurations": found}
-    print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/three_valleys.py', facts):,} bytes")
+    print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/rate_valleys.py', facts):,} bytes")
 
 
 if __name__ == "__main__":
