@@ -20,7 +20,7 @@ RATE = 8e-4
 CONFIGURATIONS = {  # r and alpha: powers of 2
     (64, 32): range(-5, 5),
     (16, 32): range(-5, 5),
-    (1, 32): range(-5, 4),
+    (1, 32): range(-5, 5),
     (16, 8): range(-3, 6),
     (16, 128): range(-7, 4),
 }

@@ -11,6 +11,7 @@ from lorabook.workbook.kit.figures import (
     GREEN,
     ORANGE,
     PURPLE,
+    SKY,
     VERMILION,
     new_figure,
     new_panes,
@@ -25,7 +26,13 @@ LOOKS = {
     "r = 16": (BLUE, "o"),
     "r = 64": (ORANGE, "^"),
 }
-VALLEY_LOOKS = ((ORANGE, "^"), (BLUE, "o"), (PURPLE, "v"))
+VALLEY_LOOKS = {  # by r and alpha
+    (64, 32): (ORANGE, "^"),
+    (16, 32): (BLUE, "o"),
+    (1, 32): (PURPLE, "v"),
+    (16, 128): (VERMILION, "D"),
+    (16, 8): (SKY, "s"),
+}
 LAYERS = ("attention", "MLP", "all linear")
 
 
@@ -38,7 +45,8 @@ def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] 
         raced: by name, a learning rate to ring.
     """
     figure, axes = new_figure(7.4, 4.0)
-    for (name, valley), (colour, marker) in zip(found.items(), VALLEY_LOOKS):
+    for name, valley in found.items():
+        colour, marker = VALLEY_LOOKS[valley.r, valley.alpha]
         rates, means = list(valley.losses), list(valley.means.values())
         axes.plot(rates, means, marker + "-", color=colour, lw=2, ms=5, label=name)
         for rate, seeds in valley.losses.items():

@@ -1,15 +1,13 @@
 """The figures and its stored runs: the numbers given are the numbers drawn, and asked for by name."""
 
-import math
 from statistics import fmean
 
-import numpy as np
 import pytest
 
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 from lorabook.workbook.rank_and_alpha import figures as figures_03
-from lorabook.workbook.rank_and_alpha.valleys import three_valleys
+from lorabook.workbook.rank_and_alpha.valleys import valley
 from tests.kit.tuned_rates import assert_rate_is_bracketed
 
 
@@ -26,42 +24,34 @@ def test_rate_curves_fill_the_best_rate_of_each_curve():
     assert [axes.get_title() for axes in (left, right)] == ["one", "other"]
 
 
-@pytest.mark.parametrize("product", [False, True])
-def test_valleys_draw_the_means_and_seeds_and_ring_the_raced_rate(product):
-    found = three_valleys()
-    (axes,) = figures_03.valleys(found, "t", product=product).axes
+def test_valleys_draw_the_means_and_seeds_and_ring_the_raced_rate():
+    found, raced = {"one": valley(64, 32), "other": valley(1, 32)}, {"one": 0.0004, "other": 0.0032}
+    (axes,) = figures_03.valleys(found, "t", raced).axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     rings = [line for line in axes.get_lines() if line.get_markersize() == 14]
-    for valley, name, ring in zip(found.values(), found, rings, strict=True):
-        factor = valley.alpha if product else 1
-        line = lines[f"{name}: r = {valley.r}, α = {valley.alpha}"]
-        assert list(line.get_xdata()) == [factor * lr for lr in valley.losses]
-        assert list(line.get_ydata()) == [fmean(seeds) for seeds in valley.losses.values()]
-        assert ring.get_xdata()[0] == factor * valley.raced and ring.get_color() == line.get_color()
-        assert ring.get_ydata()[0] == valley.means[valley.raced]
+    for (name, each), ring in zip(found.items(), rings, strict=True):
+        assert list(lines[name].get_xdata()) == list(each.losses)
+        assert list(lines[name].get_ydata()) == [fmean(seeds) for seeds in each.losses.values()]
+        assert ring.get_color() == lines[name].get_color()
+        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (raced[name], each.means[raced[name]])
     seeds = [y for line in axes.get_lines() if line.get_marker() == "." for y in line.get_ydata()]
-    assert seeds == [loss for valley in found.values() for losses in valley.losses.values() for loss in losses]
-    assert axes.get_xlabel().startswith("α × ") == product
+    assert seeds == [loss for each in found.values() for losses in each.losses.values() for loss in losses]
+    assert not [line for line in figures_03.valleys(found, "t").axes[0].get_lines() if line.get_markersize() == 14]
 
 
-def test_the_three_valleys_say_what_notebook_03_says():
-    large, medium, small = three_valleys().values()
-    for valley in (large, medium, small):
-        assert_rate_is_bracketed({f"{lr:g}": loss for lr, loss in valley.means.items()}, valley.best_lr)
-        assert all(len(seeds) == 3 for seeds in valley.losses.values())
-    assert max(large.best_loss, medium.best_loss) < small.best_loss - 0.08
-    assert small.raced == small.best_lr and small.alpha * small.raced > 19.9 * large.alpha * large.raced
-
-    def loss_at(valley, product):
-        """Between two rates, on a log scale."""
-        products = [math.log(valley.alpha * lr) for lr in valley.losses]
-        return float(np.interp(math.log(product), products, list(valley.means.values())))
-
-    for product in (0.005, 0.01, 0.02, 0.04, 0.06):
-        losses = [loss_at(valley, product) for valley in (large, medium, small)]
-        assert max(losses) - min(losses) < 0.06, product
-    at_one_rate = [loss_at(valley, valley.alpha * 2e-4) for valley in (large, medium)]
-    assert at_one_rate[1] - at_one_rate[0] > 0.08  # over the learning rate alone they lie apart
+def test_the_valleys_say_what_notebook_03_says():
+    large, medium, small, low, high = (valley(*each) for each in ((64, 32), (16, 32), (1, 32), (16, 8), (16, 128)))
+    for each in (large, medium, small, low, high):
+        assert_rate_is_bracketed({f"{lr:g}": loss for lr, loss in each.means.items()}, each.best_lr)
+        assert all(len(seeds) == 3 for seeds in each.losses.values())
+    assert sum(len(seeds) for each in (large, medium, small) for seeds in each.losses.values()) == 90
+    assert (large.best_lr, medium.best_lr, small.best_lr) == (0.0064, 0.0064, 0.0032)
+    assert max(large.best_loss, medium.best_loss) < small.best_loss - 0.1
+    for lr in (lr for lr in large.losses if lr < 0.003):  # on the way down
+        assert abs(large.means[lr] - medium.means[lr]) < 0.004
+        assert 0 < small.means[lr] - large.means[lr] < (0.005 if lr < 1.5e-4 else 0.045)
+    assert (high.best_lr, medium.best_lr, low.best_lr) == (0.0032, 0.0064, 0.0128)
+    assert {f"{each.best_loss:.2f}" for each in (low, medium, high)} == {"2.71", "2.72"}
 
 
 def test_tuned_runs_are_those_of_the_stored_result():
