@@ -3,7 +3,9 @@
     python -m scripts.assets.rate_valleys        ten minutes on two cores
 
 The pocket model, the book's own questions and answers, and the steps of the notebook's `train`, at the ranks and alphas
-of CONFIGURATIONS. The rates are RATE times powers of 2. Writes lorabook/assets/results/rank_and_alpha/rate_valleys.json.
+of CONFIGURATIONS. The rates are RATE times powers of 2.
+
+Writes lorabook/assets/results/rank_and_alpha/rate_valleys.json.
 """
 
 from pathlib import Path

@@ -26,8 +26,8 @@ def kept_activations() -> Question:
 def tokens_with_checkpointing() -> Question:
     """Of a step of StarCoderBase-1B with LoRA on a T4."""
     return Question(
-        "Without checkpointing, nearly 8,000 tokens fit into one LoRA step on a T4. How many fit with it?",
-        ("about 8,000", "about 16,000", "about 65,000", "about 500,000"),
-        "about 65,000",
-        "A token takes about a tenth of the memory that it takes without checkpointing.",
+        "Without checkpointing, about 7,000 tokens fit into one LoRA step on a T4. How many fit with it?",
+        ("about 7,000", "about 14,000", "about 60,000", "about 500,000"),
+        "about 60,000",
+        "A token takes little more than a tenth of the memory that it takes without checkpointing.",
     )

@@ -37,7 +37,7 @@ LAYERS = ("attention", "MLP", "all linear")
 
 
 def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] | None = None) -> Figure:
-    """Mean held-out loss over the learning rate, a curve for each configuration, a small dot for each seed.
+    """Mean held-out loss over the learning rate, by configuration, with the best rate below; a small dot is a seed.
 
     Args:
         found: by name.
@@ -45,14 +45,22 @@ def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] 
         raced: by name, a learning rate to ring.
     """
     figure, axes = new_figure(7.4, 4.0)
+    best: dict[float, float] = {}
     for name, valley in found.items():
         colour, marker = VALLEY_LOOKS[valley.r, valley.alpha]
         rates, means = list(valley.losses), list(valley.means.values())
         axes.plot(rates, means, marker + "-", color=colour, lw=2, ms=5, label=name)
         for rate, seeds in valley.losses.items():
             axes.plot([rate] * len(seeds), seeds, ".", color=colour, ms=4, alpha=0.6)
+        best[valley.best_lr] = min(valley.best_loss, best.get(valley.best_lr, valley.best_loss))
         if raced:
             axes.plot(raced[name], valley.means[raced[name]], "o", color=colour, ms=14, mfc="none", mew=1.5)
+    axes.margins(y=0.14)
+    floor = axes.get_ylim()[0]
+    for lr, loss in best.items():
+        axes.plot([lr, lr], [floor, loss], color="black", lw=0.8, ls=":")
+        axes.annotate(f"{lr:g}", (lr, floor), (-3, 4), textcoords="offset points", ha="right", fontsize=9)
+    axes.set_ylim(bottom=floor)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.6f}".rstrip("0")))
     axes.set(xlabel="learning rate (log scale)", ylabel="held-out loss (nats per token)", title=title)
