@@ -32,7 +32,7 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("tokens_with_checkpointing", "about 7,000", "✗ 8.6 times too small. It is: about 60,000. A token"),
         ("best_layers", "mlp", "✓ All linear"),
         ("best_layers", "attention", "✗ It is: MLP. All linear"),  # words have no distance
-        ("step_at_64", "far", "'far' is none of the choices. Give one of: about as much, 2 times"),
+        ("best_rate_at_64", "far", "'far' is none of the choices. Give one of: 64 times lower, 8"),
         ("best_layers", 3, "3 is none of the choices."),
         ("digits", 0, "0 is none of the choices."),
         ("digits", -200, "-200 is none of the choices."),
