@@ -25,6 +25,7 @@ CONFIGURATIONS = {  # r and alpha: powers of 2
     (1, 32): range(-5, 5),
     (16, 8): range(-3, 6),
     (16, 128): range(-7, 4),
+    (64, 128): range(-5, 4),
 }
 STEPS, BATCH_TOKENS, HELD_OUT, MAX_LENGTH, SEEDS = 24, 512, 40, 256, (0, 1, 2)
 

@@ -50,6 +50,7 @@ def test_the_valleys_say_what_notebook_03_says():
     for lr in (lr for lr in large.losses if lr < 0.003):  # on the way down
         assert abs(large.means[lr] - medium.means[lr]) < 0.004
         assert 0 < small.means[lr] - large.means[lr] < (0.005 if lr < 1.5e-4 else 0.045)
+    assert valley(64, 128).best_lr == 0.0032 == large.best_lr / 2
     assert (high.best_lr, medium.best_lr, low.best_lr) == (0.0032, 0.0064, 0.0128)
     assert {f"{each.best_loss:.2f}" for each in (low, medium, high)} == {"2.71", "2.72"}
 
