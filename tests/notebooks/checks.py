@@ -38,7 +38,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "by_hand = (64.5, 40.5, 64.5, 44.5)  # norms 16, attention 8.5, activation 16, linear 24; small ones on top\n"
         "assert all(least <= kib < least + 0.25 for least, kib in zip(by_hand, found, strict=True))",
         "block-1": "assert sum(tensor.nbytes for tensor in large) == 64.5 * 1024 * 100",
-        "memory-25h": "assert all(0.97 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
+        "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
         "race-c": "raced_to = {name: train(*settings)[1] for name, settings in candidates.items()}\n"
