@@ -34,7 +34,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert trained == sum(p.numel() for p in trainable)",
     },
     "02_where_memory_goes": {
-        "block-2": "found = [kib_per_token(block) for block in (trained, frozen, with_lora, c_attn_only)]\n"
+        "block-2": "found = [kib_per_token(block) for block in (full_block, frozen_block, lora_block, c_attn_block)]\n"
         "by_hand = (64.5, 40.5, 64.5, 44.5)  # norms 16, attention 8.5, activation 16, linear 24; small ones on top\n"
         "assert all(least <= kib < least + 0.25 for least, kib in zip(by_hand, found, strict=True))",
         "block-1": "assert sum(tensor.nbytes for tensor in large) == 64.5 * 1024 * 100",

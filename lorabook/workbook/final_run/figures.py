@@ -54,16 +54,19 @@ def swap(losses: Mapping[str, tuple[float, float]], title: str) -> Figure:
         title: what to see.
     """
     figure, axes = new_figure(7.2, 2.0)
+    words = ("before: ", "after: ")  # on the first arrow only
     for name, (before, after) in losses.items():
         axes.annotate("", (after, name), (before, name), arrowprops={"arrowstyle": "-|>", "lw": 3, "color": BLUE})
         axes.plot([before, after], [name, name], " ")  # for the limits of the axes
-        axes.annotate(f"{before:.3f}", (before, name), (6, 0), textcoords="offset points", va="center")
-        axes.annotate(f"{after:.3f}", (after, name), (-6, 0), textcoords="offset points", va="center", ha="right")
+        axes.annotate(f"{words[0]}{before:.3f}", (before, name), (6, 0), textcoords="offset points", va="center")
+        axes.annotate(f"{words[1]}{after:.3f}", (after, name), (-6, 0), textcoords="offset points", va="center",
+                      ha="right")  # fmt: skip
         axes.annotate(f"gain {before - after:.3f}", ((before + after) / 2, name), (0, 7), textcoords="offset points",
                       ha="center", color=BLUE)  # fmt: skip
+        words = ("", "")
     axes.invert_yaxis()
-    axes.margins(x=0.15, y=0.5)
-    axes.set(xlabel="held-out loss (nats per answer token), before training and after", title=title)
+    axes.margins(x=0.3, y=0.5)
+    axes.set(xlabel="held-out loss (nats per answer token)", title=title)
     return figure
 
 
