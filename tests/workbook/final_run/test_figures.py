@@ -30,7 +30,7 @@ def test_an_arrow_goes_from_the_loss_before_to_the_loss_after():
     arrows = {text.xy[1]: (text.xyann[0], text.xy[0]) for text in axes.texts if text.arrow_patch}
     assert arrows == losses
     written = {text.get_text() for text in axes.texts}
-    assert {"3.145", "2.598", "gain 0.547", "gain 0.481"} <= written
+    assert {"before: 3.145", "after: 2.598", "3.424", "2.943", "gain 0.547", "gain 0.481"} <= written
 
 
 def test_every_letter_stands_on_the_colour_of_its_token_s_gain():
