@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
@@ -81,29 +80,19 @@ def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure
         for label, (colour, marker) in LOOKS.items():
             run = runs.get("full fine-tuning" if label == "full" else f"{label}, α = 32")
             if run:
-                _draw_rates(axes, run, colour, marker, label)
-                tried.update(run.rates)
-        _mark_rates(axes, tried)
+                rates, losses = zip(*sorted(run.rates.items()))
+                axes.plot(rates, losses, marker + "-", color=colour, ms=5, mfc="none", label=label)
+                axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
+                tried.update(rates)
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(tried), [f"{lr:.6f}".rstrip("0") for lr in sorted(tried)], rotation=35, ha="right")
+        axes.minorticks_off()
+        axes.set_xlabel("learning rate (log scale)")
         axes.set_title(name, fontsize=10)
     panes[0].set_ylabel("validation loss (nats per token)")
     panes[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle(title, fontsize=11.5)
     return figure
-
-
-def _draw_rates(axes: Axes, run: Tuned, colour: str, marker: str, label: str) -> None:
-    """The validation loss at each learning rate that was tried, the best one filled."""
-    rates, losses = zip(*sorted(run.rates.items()))
-    axes.plot(rates, losses, marker + "-", color=colour, ms=5, mfc="none", label=label)
-    axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
-
-
-def _mark_rates(axes: Axes, rates: set[float]) -> None:
-    """A log axis of learning rates, with ticks at these."""
-    axes.set_xscale("log")
-    axes.set_xticks(sorted(rates), [f"{lr:.6f}".rstrip("0") for lr in sorted(rates)], rotation=35, ha="right")
-    axes.minorticks_off()
-    axes.set_xlabel("learning rate (log scale)")
 
 
 def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
