@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, a map of the loss, what LoRA and parts of an update recover."""
+"""The figures of notebook 04: a picture of little rank, a spectrum, a map of the loss, recovery by rank."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -53,6 +53,20 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
         axes.set_title(name, fontsize=9)
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def spectrum(singular_values: Tensor, first: int, title: str) -> Figure:
+    """The singular values of a matrix as bars, the first few in another colour, and the energy of both groups."""
+    figure, axes = new_figure(7.2, 2.8)
+    numbers = range(1, len(singular_values) + 1)
+    energies = singular_values.square() / singular_values.square().sum()
+    groups = ((slice(None, first), ORANGE, f"first {first} terms"), (slice(first, None), GREY, "the others"))
+    for part, colour, name in groups:
+        label = f"{name}: {energies[part].sum():.0%} of the energy"
+        axes.bar(numbers[part], singular_values[part].tolist(), width=1, color=colour, label=label)
+    axes.set(xlabel="term", ylabel="singular value", title=title, xlim=(0, len(singular_values) + 1))
+    axes.legend(frameon=False)
     return figure
 
 

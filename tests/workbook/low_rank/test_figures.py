@@ -75,3 +75,14 @@ def test_the_plane_is_light_where_the_loss_is_low():
     assert filled.zmin == pytest.approx(2.6) and filled.get_array().min() < 2.65 and filled.levels[0] <= 2.6
     light, dark = (sum(filled.cmap(filled.norm(loss))[:3]) for loss in (2.62, 3.0))
     assert light > dark and "loss" in bar.get_ylabel()
+
+
+def test_a_spectrum_has_a_bar_for_each_singular_value_and_the_shares_of_energy():
+    values = torch.tensor([3.0, 2.0, 1.0, 1.0, 1.0])
+    (axes,) = figures_04.spectrum(values, 2, "t").axes
+    first, others = axes.containers
+    assert [bar.get_height() for bar in [*first, *others]] == values.tolist()
+    assert [round(bar.get_center()[0]) for bar in [*first, *others]] == [1, 2, 3, 4, 5]
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["first 2 terms: 81% of the energy", "the others: 19% of the energy"]
+    assert first[0].get_facecolor() != others[0].get_facecolor()
