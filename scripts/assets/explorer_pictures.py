@@ -3,8 +3,8 @@
     python -m scripts.assets.explorer_pictures
 
 Chromium draws each explorer in its default state from the HTML of its static version, without a background and in a
-grey that is legible on white pages and on dark ones. A picture carries a fingerprint of that HTML; a test asks for a
-new picture when the two no longer agree.
+grey that is legible on white pages and on dark ones. A picture carries a fingerprint of that HTML and is drawn again
+only when the two no longer agree, for which a test asks.
 """
 
 import hashlib
@@ -58,6 +58,9 @@ def main() -> None:
         browser = p.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
         page = browser.new_page(viewport=VIEW, device_scale_factor=1.5, color_scheme="light")
         for explorer in every_explorer():
+            path, source = FOLDER / f"{type(explorer).__name__}.png", fingerprint(explorer)
+            if path.exists() and Image.open(path).info.get("source") == source:
+                continue  # notebooks hold its bytes, and another Chromium would draw others
             page.set_content(f"<!doctype html><body style='{PAGE}'>{explorer.static_html(b'')}")
             page.locator("section").evaluate("section => section.style.setProperty('--muted', 'var(--ink)')")
             title, figure = (
@@ -67,8 +70,7 @@ def main() -> None:
             top, bottom = title["y"] - 2, figure["y"] + figure["height"] + MARGIN
             clip = {"x": 0, "y": top, "width": VIEW["width"], "height": bottom - top}
             picture = page.screenshot(clip=clip, full_page=True, omit_background=True)  # pyright: ignore[reportArgumentType]
-            path = FOLDER / f"{type(explorer).__name__}.png"
-            path.write_bytes(small_png(picture, fingerprint(explorer)))
+            path.write_bytes(small_png(picture, source))
             print(f"{path.name}: {path.stat().st_size:,} bytes")
         browser.close()
 
