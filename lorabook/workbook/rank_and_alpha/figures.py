@@ -26,9 +26,9 @@ LOOKS = {
     "r = 64": (ORANGE, "^"),
 }
 VALLEY_LOOKS = {  # by r and alpha
-    (64, 32): (ORANGE, "^"),
-    (16, 32): (BLUE, "o"),
-    (1, 32): (PURPLE, "v"),
+    (64, 32): LOOKS["r = 64"],
+    (16, 32): LOOKS["r = 16"],
+    (1, 32): LOOKS["r = 1"],
     (16, 128): (VERMILION, "D"),
     (16, 8): (SKY, "s"),
 }
