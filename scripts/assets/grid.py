@@ -1,7 +1,8 @@
 """One training run of a grid on real questions, kept in a file of its own.
 
 A rate is chosen on the validation split, and the test split is reported. The splits of a model are the same for every
-setting and for every number of training questions; a smaller training set is the beginning of a larger one.
+setting and for every number of training questions; a smaller training set is the beginning of a larger one. A run
+that was stopped goes on from its last checkpoint.
 
 A setting with `half` computes in bfloat16 by autocast, its weights in float32: on a CPU that multiplies bfloat16 in
 hardware, a step of SmolLM2 takes half the time, and its loss differs in the third decimal. Settings that are compared
@@ -10,6 +11,7 @@ compute alike.
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +36,7 @@ from lorabook.training.loop import finetune
 from scripts.assets.pocket_runs import kept, live_rows, search
 
 RUNS, TRAINED = Path("build/grid"), "trained.safetensors"
-ROWS, VALIDATION, TEST, SPLIT_SEED = 2500, 60, 100, 0
+ROWS, MOST_ROWS, VALIDATION, TEST, SPLIT_SEED = 2500, 6000, 60, 100, 0
 MAX_LENGTH, BATCH_TOKENS = 256, 2048
 LIVE_STEPS, LIVE_HELD = 8, 16
 
@@ -86,10 +88,14 @@ def arithmetic(half: bool) -> Iterator[None]:
 
 
 @cache
-def splits(model: str, data: str) -> tuple[list[Example], list[Example], list[Example]]:
-    """Training, validation and test examples of a model."""
-    rest, test = split(load(data, rows=ROWS).pairs, TEST, SPLIT_SEED)
+def splits(model: str, data: str, more: bool = False) -> tuple[list[Example], list[Example], list[Example]]:
+    """Training, validation and test examples of a model; with `more`, training goes on with questions beyond ROWS."""
+    first = load(data, rows=ROWS).pairs
+    rest, test = split(first, TEST, SPLIT_SEED)
     rest, validation = split(rest, VALIDATION, SPLIT_SEED)
+    if more:
+        seen = {pair.question_id for pair in first}
+        rest += [pair for pair in load(data, rows=MOST_ROWS).pairs if pair.question_id not in seen]
     tokenizer = load_model(model, device="cpu").tokenizer
     train, validation, test = (encode_all(pairs, tokenizer, MAX_LENGTH) for pairs in (rest, validation, test))
     return train, validation, test
@@ -114,16 +120,20 @@ def run(s: Setting, data: str) -> dict:
     """The facts of one run, read again where they are kept. What it trained is beside them."""
 
     def make() -> dict:
-        rows, validation, _ = splits(s.model, data)
+        rows, validation, _ = splits(s.model, data, more=s.questions > ROWS - VALIDATION - TEST)
+        if len(rows) < s.questions:
+            raise SystemExit(f"{data} has {len(rows)} training questions, {s.questions} are needed")
         model = prepared(s)
         config = TrainConfig(lr=s.lr, epochs=1, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
+        checkpoints = s.folder / "checkpoints"
         with arithmetic(s.half):
-            history = finetune(model, rows[: s.questions], validation[:1], config)
+            history = finetune(model, rows[: s.questions], validation[:1], config, output=checkpoints, resume=True)
             if history.stopped != "finished":
                 raise SystemExit(f"{s.folder.name} was {history.stopped} and is not kept")
             loss = answer_loss(model, validation).loss
         s.folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach() for name, p in model.named_parameters() if p.requires_grad}, s.folder / TRAINED)
+        shutil.rmtree(checkpoints)
         facts = {
             "lr": s.lr,
             "trainable": count_parameters(model)[0],

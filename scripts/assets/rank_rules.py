@@ -15,6 +15,8 @@ split is reported.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
 - "capacity": more questions, MANY_QUESTIONS of them; full fine-tuning, and LoRA of CAPACITY_RANKS.
 - "few": the same on FEW_QUESTIONS, with FEW_RANKS.
+- "most": SmolLM2 alone, full fine-tuning and LoRA of MOST_RANK on MOST_QUESTIONS; one seed, each at the learning rate
+  that MANY_QUESTIONS chose, since a run takes more than an hour on two cores.
 
 SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points: see the tables below.
 
@@ -33,10 +35,11 @@ from scripts.assets import grid, records
 from scripts.assets.grid import Setting
 
 RESULT = Path("lorabook/assets/results/rank_and_alpha/rules.json")
-FEW_QUESTIONS, QUESTIONS, MANY_QUESTIONS = 50, 240, 1500
+FEW_QUESTIONS, QUESTIONS, MANY_QUESTIONS, MOST_QUESTIONS = 50, 240, 1500, 5000
 RANKS, ALPHA, ALPHA_ROOT = (1, 4, 16, 64), 32, 8
 CAPACITY_RANKS = {"pocket": RANKS, "smollm2": (1, 16)}
 FEW_RANKS = {"pocket": (16,), "smollm2": (16,)}
+MOST_RANK = 16
 ROOT_RANKS = {"pocket": RANKS, "smollm2": (1, 64)}
 ALPHAS = {8: 3, 32: 2, 128: 1}  # and where the search for its rate begins
 BUDGET_RANK, SCALING = 4, 2
@@ -140,6 +143,21 @@ def on(questions: int, ranks: dict, model: str, data: str) -> dict:
     }
 
 
+def most(model: str, data: str) -> dict:
+    """One run of each method, at the rates that MANY_QUESTIONS chose: those at which the searches begin."""
+    if model != "smollm2":
+        return {}
+    settings = {
+        "lora": setting(model, MOST_RANK, alpha=ALPHA, questions=MOST_QUESTIONS, k=LORA[model]),
+        "full": setting(model, None, questions=MOST_QUESTIONS, k=FULL[model]),
+    }
+    found = {
+        name: {"r": s.r, "alpha": s.alpha, "lr": s.lr, "rates": {}, "runs": [{"seed": s.seed} | grid.tested(s, data)]}
+        for name, s in settings.items()
+    }
+    return {"questions": MOST_QUESTIONS, "full": found["full"], "lora": {str(MOST_RANK): found["lora"]}}
+
+
 def live() -> float:
     """The loss after a short run on the bundled sample, which a test repeats."""
     model, held = grid.live(LIVE)
@@ -153,6 +171,7 @@ PARTS = {
     "article": article,
     "capacity": partial(on, MANY_QUESTIONS, CAPACITY_RANKS),
     "few": partial(on, FEW_QUESTIONS, FEW_RANKS),
+    "most": most,
 }
 
 

@@ -109,7 +109,7 @@ def largest_batch(static, sequence, logits):
 
     static: bytes that do not depend on the batch.
     sequence: bytes of the activations of one sequence.
-    logits: bytes of the logits of one sequence and of their gradient.
+    logits: bytes of the logits of one sequence, their log-probabilities and gradient.
     """
     raise NotImplementedError
 ''',

@@ -21,13 +21,3 @@ def kept_activations() -> Question:
         "all of them",
         "And a few more. A needs the layer's input for its own gradient, as W0 would.",
     )
-
-
-def tokens_with_checkpointing() -> Question:
-    """Of a step of StarCoderBase-1B with LoRA on a T4."""
-    return Question(
-        "Without checkpointing, about 7,000 tokens fit into one LoRA step on a T4. How many fit with it?",
-        ("about 7,000", "about 14,000", "about 60,000", "about 500,000"),
-        "about 60,000",
-        "A token takes little more than a tenth of the memory that it takes without checkpointing.",
-    )

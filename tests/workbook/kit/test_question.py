@@ -29,7 +29,7 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("lora_parameters", "70 thousand", "✓ A has"),
         ("lora_parameters", np.float32(69_632), "✓ A has"),
         ("lora_parameters", 700_000, "✗ 10 times too large. It is: about 70 thousand. A has"),
-        ("tokens_with_checkpointing", "about 7,000", "✗ 8.6 times too small. It is: about 60,000. A token"),
+        ("full_finetuning", "about 34 GiB", "✗ 62% too large. It is: about 21 GiB. Ten"),
         ("best_layers", "mlp", "✓ All linear"),
         ("best_layers", "attention", "✗ It is: MLP. All linear"),  # words have no distance
         ("best_rate_at_64", "far", "'far' is none of the choices. Give one of: 64 times lower, 8"),
