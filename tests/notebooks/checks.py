@@ -34,9 +34,6 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert trained == sum(p.numel() for p in trainable)",
     },
     "02_where_memory_goes": {
-        "block-2": "found = [sum(kept_sizes(b)) for b in (full_block, frozen_block, lora_block, c_attn_block)]\n"
-        "by_hand = (64.5, 40.5, 64.5, 44.5)  # norms 16, attention 8.5, activation 16, linear 24; small ones on top\n"
-        "assert all(least <= kib < least + 0.25 for least, kib in zip(by_hand, found, strict=True))",
         "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {

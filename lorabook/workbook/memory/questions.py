@@ -16,7 +16,7 @@ def full_finetuning() -> Question:
 def kept_activations() -> Question:
     """Of a block with LoRA beside full fine-tuning's."""
     return Question(
-        "Freeze a block and put LoRA on its linear layers. How much of full fine-tuning's activations does it keep?",
+        "Freeze a block and put LoRA on its linear layers. What share of full fine-tuning's activations does it keep?",
         ("about 1%", "about half", "all of them"),
         "all of them",
         "And a few more. A needs the layer's input for its own gradient, as W0 would.",
