@@ -1,6 +1,5 @@
 """The figures of notebook 04: a picture of little rank, a spectrum, a map of the loss, recovery by rank."""
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ON_LIGHT, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -67,32 +66,6 @@ def spectrum(singular_values: Tensor, first: int, title: str) -> Figure:
         axes.bar(numbers[part], singular_values[part].tolist(), width=1, color=colour, label=label)
     axes.set(xlabel="term", ylabel="singular value", title=title, xlim=(0, len(singular_values) + 1))
     axes.legend(frameon=False)
-    return figure
-
-
-def plane(
-    steps: Sequence[float], losses: Sequence[float], points: Mapping[str, tuple[float, float]], title: str
-) -> Figure:
-    """The loss in a plane of weights as a map, low where it is light, with marked points.
-
-    Args:
-        steps: the positions along either axis.
-        losses: at all positions, row by row, the first row at the smallest y.
-        points: by name, x and y.
-        title: what to see.
-    """
-    figure, axes = new_figure(5.6, 4.4)
-    grid = torch.tensor(losses).view(len(steps), len(steps)).numpy()
-    lowest = math.floor(grid.min() / 0.05)
-    levels = [0.05 * (lowest + i) for i in range(10)]  # what is higher has the darkest colour
-    filled = axes.contourf(steps, steps, grid, levels=levels, cmap="Blues", extend="max")
-    axes.contour(steps, steps, grid, levels=levels, colors="white", linewidths=0.6)
-    figure.colorbar(filled, label="loss (nats per answer token)", ticks=levels[::2])
-    for name, (x, y) in points.items():
-        axes.plot(x, y, "o", color=VERMILION, ms=8)
-        axes.annotate(name, (x, y), (9, 7), textcoords="offset points", color=ON_LIGHT, fontweight="bold",
-                      bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5})  # fmt: skip
-    axes.set(xlabel="x, times ΔW", ylabel="y, times LoRA's update", aspect="equal", title=title)
     return figure
 
 

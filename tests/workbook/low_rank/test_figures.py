@@ -1,7 +1,6 @@
 """The figures: the numbers given are the numbers drawn."""
 
 import numpy as np
-import pytest
 import scipy.linalg
 import torch
 
@@ -61,20 +60,6 @@ def test_names_beside_the_ends_of_the_lines_do_not_overlap():
     (axes,) = figures_04.recovery_by_rank(found, "t", tuple(figures_04.UPDATES)).axes
     heights = [text.get_position()[1] for text in axes.texts if "%  " in text.get_text()]
     assert len(heights) == 4 and max(np.diff(heights)) < -0.03
-
-
-def test_the_plane_is_light_where_the_loss_is_low():
-    """A valley along x + y = 1, with points at three corners."""
-    steps = [0, 0.5, 1]
-    losses = [2.6 + 0.4 * abs(x + y - 1) for y in steps for x in steps]
-    axes, bar = figures_04.plane(steps, losses, {"start": (0, 0), "one": (1, 0), "other": (0, 1)}, "t").axes
-    marked = {text.get_text(): text.xy for text in axes.texts}
-    assert marked == {"start": (0, 0), "one": (1, 0), "other": (0, 1)}
-    assert {tuple(line.get_xydata()[0]) for line in axes.get_lines()} == set(marked.values())
-    filled = axes.collections[0]
-    assert filled.zmin == pytest.approx(2.6) and filled.get_array().min() < 2.65 and filled.levels[0] <= 2.6
-    light, dark = (sum(filled.cmap(filled.norm(loss))[:3]) for loss in (2.62, 3.0))
-    assert light > dark and "loss" in bar.get_ylabel()
 
 
 def test_a_spectrum_has_a_bar_for_each_singular_value_and_the_shares_of_energy():
