@@ -72,7 +72,7 @@ def spectrum(singular_values: Tensor, first: int, title: str) -> Figure:
 UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and its look
     "LoRA": ("LoRA trained at rank r", {"color": BLUE, "marker": "o", "lw": 2.2}),
     "truncated": ("first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 1.8}),
-    "scaled": ("ΔW scaled down, same energy", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
+    "scaled": ("ΔW shrunk, same energy", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
     "random": ("random entries, same energy", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
 }
 
