@@ -26,6 +26,7 @@ CONFIGURATIONS = {  # r and alpha: powers of 2
     (16, 8): range(-3, 6),
     (16, 128): range(-7, 4),
     (64, 128): range(-5, 4),
+    (1, 2): range(-3, 7),
 }
 STEPS, BATCH_TOKENS, HELD_OUT, MAX_LENGTH, SEEDS = 24, 512, 40, 256, (0, 1, 2)
 

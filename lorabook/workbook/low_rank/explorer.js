@@ -5,7 +5,7 @@ import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 const UPDATES = { truncated: "ΔW cut to rank r", LoRA: "LoRA trained at rank r", full: "all of ΔW" };
 const BARS = {
   truncated: ["ΔW cut to rank r", COLOUR.orange],
-  scaled: ["ΔW, scaled down", COLOUR.grey],
+  scaled: ["ΔW, shrunk", COLOUR.grey],
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
@@ -21,7 +21,7 @@ function shownRank({ r, update, question }, data) {
     readout:
       `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
       `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
-      `ΔW scaled down to that energy recovers ${found.scaled}%.`,
+      `ΔW shrunk to that energy recovers ${found.scaled}%.`,
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],

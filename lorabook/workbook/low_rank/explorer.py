@@ -101,7 +101,7 @@ def shown(state: RankState) -> dict[str, Any]:
         "title": f"ΔW cut to rank {r} recovers {found['truncated']}%{trained}",
         "readout": f"The picture at rank {r} keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW cut to rank "
         f"{r} keeps {100 * energy:.0f}% of its energy and recovers {found['truncated']}% of the improvement. "
-        f"ΔW scaled down to that energy recovers {found['scaled']}%.",
+        f"ΔW shrunk to that energy recovers {found['scaled']}%.",
         "picture": said["pictures"][str(r)],
         "recovery": found,
         "question": title(said["questions"][state.question]),

@@ -59,5 +59,5 @@ def kept_table(blocks: Mapping[str, nn.Module]) -> str:
     for layer in LAYERS.values():
         cells = [f"{kept[layer]:14.1f}" if kept[layer] > 0.05 else f"{'–':>14}" for kept in columns.values()]
         lines.append(f"{layer:20}" + "".join(cells))
-    lines.append(f"{'total':20}" + "".join(f"{sum(kept.values()):14.1f}" for kept in columns.values()))
+    lines.append(f"{'total':20}" + "".join(f"{sum(kept.values()):14.0f}" for kept in columns.values()))
     return "\n".join(lines)

@@ -31,6 +31,8 @@ VALLEY_LOOKS = {  # by r and alpha
     (1, 32): LOOKS["r = 1"],
     (16, 128): (VERMILION, "D"),
     (16, 8): (SKY, "s"),
+    (64, 128): LOOKS["r = 64"],
+    (1, 2): LOOKS["r = 1"],
 }
 LAYERS = ("attention", "MLP", "all linear")
 
@@ -120,7 +122,7 @@ def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Fi
     axes.set_xticks(sorted(ranks), [str(r) for r in sorted(ranks)])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set_ylim(0, 1.18)
+    axes.set_ylim(0.6, 1.13)
     axes.annotate("full fine-tuning", (min(ranks), 1), (0, 8), textcoords="offset points", fontsize=9)
     axes.set(xlabel="rank r (log scale)", ylabel="recovery", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower right")

@@ -53,7 +53,7 @@ def test_what_is_said_of_a_state():
     energy, found = SMOLLM2["full"]["runs"][0]["energy"]["1"], rank.percentages(1)
     assert f"ΔW cut to rank 1 keeps {100 * energy:.0f}% of its energy" in shown["readout"]
     assert f"recovers {found['truncated']}% of the improvement" in shown["readout"]
-    assert f"scaled down to that energy recovers {found['scaled']}%" in shown["readout"]
+    assert f"shrunk to that energy recovers {found['scaled']}%" in shown["readout"]
     assert shown["title"].endswith(f"trained LoRA {found['LoRA']}%")
     assert shown["update"] == "With LoRA trained at rank 1 added to the weights:"
 

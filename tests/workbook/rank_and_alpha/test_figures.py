@@ -50,7 +50,10 @@ def test_the_valleys_say_what_notebook_03_says():
     for lr in (lr for lr in large.losses if lr < 0.003):  # on the way down
         assert abs(large.means[lr] - medium.means[lr]) < 0.004
         assert 0 < small.means[lr] - large.means[lr] < (0.005 if lr < 1.5e-4 else 0.045)
-    assert valley(64, 128).best_lr == 0.0032 == large.best_lr / 2
+    # with the same scaling, 2, at every rank
+    highest, lowest = valley(64, 128), valley(1, 2)
+    assert (highest.best_lr, valley(16, 32).best_lr, lowest.best_lr) == (0.0032, 0.0064, 0.0128)
+    assert abs(highest.means[2.5e-5] - lowest.means[8e-4]) < 0.01 and 0.0008 / 2.5e-5 == pytest.approx(32)
     assert (high.best_lr, medium.best_lr, low.best_lr) == (0.0032, 0.0064, 0.0128)
     assert {f"{each.best_loss:.2f}" for each in (low, medium, high)} == {"2.71", "2.72"}
 
