@@ -50,7 +50,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3 and min(ranks) > 200",
         "lowrank-14": "assert 0.6 < recovery(first_4) < 0.85 and 0.2 < fraction < 0.3",
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
-        "way-c": "assert recovery(random_entries(fraction)) + 0.1 < recovery(first_4) < recovery(shrunk(fraction)) - 0.03\n"
+        "way-c": "assert recovery(random_entries(fraction)) + 0.1 < recovery(first_4)\n"
+        "assert recovery(first_4) < recovery(shrunk(fraction)) - 0.03\n"
         "assert recovery(rest) + 0.15 < recovery(random_entries(1 - fraction))\n"
         "assert abs(energy(shrunk(fraction)) / energy(change) - fraction) < 1e-3\n"
         "assert abs(energy(random_entries(fraction)) / energy(change) - fraction) < 0.01",
@@ -59,8 +60,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert abs(cosine(first_4, change) - fraction**0.5) < 1e-3",
         "cos-1": "assert abs(cosine(lora_again, lora_update)) < 0.2\n"
         "assert abs(recovery(lora_again) - lora_recovery) < 0.04",
-        "again-c": "assert 0.25 < cosine(change_again, change) < 0.6 and recovery(change_again) > 0.9\n"
-        "assert cosine(lora_reordered, lora_update) > 0.3 and recovery(lora_reordered) > 0.8",
+        "again-c": "assert 0.25 < cosine(change_again, change) < 0.6 and recovery(change_again) > 0.9",
         "parts-c": "first, again = parts(run), parts(run_again)\n"
         "assert 0.65 < energy(first['B A₀']) / energy(lora_update) < 0.8\n"
         "assert recovery(first['B ΔA']) > recovery(first['B A₀']) + 0.04\n"

@@ -9,15 +9,15 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 WIDTH, TOKENS = 2048, 100  # no weight has a dimension of 100
-LAYERS = {
-    "ln_1": "first norm",
-    "attn.c_attn": "c_attn",
-    "attn": "attention itself",
-    "attn.c_proj": "attention's c_proj",
-    "ln_2": "second norm",
-    "mlp.c_fc": "c_fc",
-    "mlp.act": "activation function",
-    "mlp.c_proj": "the MLP's c_proj",
+LAYERS = {  # its name in a table, and the values per token and their bytes that it keeps if it is trained
+    "ln_1": ("first norm", "2,048 × 4 bytes"),
+    "attn.c_attn": ("c_attn", "2,048 × 2"),
+    "attn": ("attention itself", "4,352 × 2"),
+    "attn.c_proj": ("attention's c_proj", ""),
+    "ln_2": ("second norm", "2,048 × 4"),
+    "mlp.c_fc": ("c_fc", "2,048 × 2"),
+    "mlp.act": ("activation function", "8,192 × 2"),
+    "mlp.c_proj": ("the MLP's c_proj", "8,192 × 2"),
 }
 
 
@@ -49,15 +49,15 @@ def kept_by_layer(block: nn.Module) -> dict[str, float]:
         stack.enter_context(saved_tensors_hooks(collect, lambda tensor: tensor))
         stack.enter_context(torch.autocast("cpu", torch.bfloat16))
         block(torch.randn(1, TOKENS, WIDTH, requires_grad=True))
-    return {LAYERS[name]: size for name, size in kept.items()}
+    return {LAYERS[name][0]: size for name, size in kept.items()}
 
 
 def kept_table(blocks: Mapping[str, nn.Module]) -> str:
     """`kept_by_layer` of several blocks, one column each, with their sums."""
     columns = {name: kept_by_layer(block) for name, block in blocks.items()}
-    lines = [f"{'KiB per token':20}" + "".join(f"{name:>14}" for name in columns)]
-    for layer in LAYERS.values():
-        cells = [f"{kept[layer]:14.1f}" if kept[layer] > 0.05 else f"{'–':>14}" for kept in columns.values()]
-        lines.append(f"{layer:20}" + "".join(cells))
-    lines.append(f"{'total':20}" + "".join(f"{sum(kept.values()):14.0f}" for kept in columns.values()))
+    lines = [f"{'KiB per token':20}{'values':15}" + "".join(f"{name:>13}" for name in columns)]
+    for layer, values in LAYERS.values():
+        cells = [f"{kept[layer]:13.1f}" if kept[layer] > 0.05 else f"{'–':>13}" for kept in columns.values()]
+        lines.append(f"{layer:20}{values:15}" + "".join(cells))
+    lines.append(f"{'total':35}" + "".join(f"{sum(kept.values()):13.0f}" for kept in columns.values()))
     return "\n".join(lines)

@@ -58,9 +58,10 @@ def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] 
             axes.plot(raced[name], valley.means[raced[name]], "o", color=colour, ms=14, mfc="none", mew=1.5)
     axes.margins(y=0.14)
     floor = axes.get_ylim()[0]
+    lowest = floor + 0.05 * (axes.get_ylim()[1] - floor)  # where the dotted lines end, above their rates
     for lr, loss in best.items():
-        axes.plot([lr, lr], [floor, loss], color="black", lw=0.8, ls=":")
-        axes.annotate(f"{lr:g}", (lr, floor), (-3, 4), textcoords="offset points", ha="right", fontsize=9)
+        axes.plot([lr, lr], [lowest, loss], color="black", lw=0.8, ls=":")
+        axes.annotate(f"{lr:g}", (lr, floor), (0, 3), textcoords="offset points", ha="center", fontsize=9)
     axes.set_ylim(bottom=floor)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.6f}".rstrip("0")))

@@ -53,7 +53,7 @@ def test_the_valleys_say_what_notebook_03_says():
     # with the same scaling, 2, at every rank
     highest, lowest = valley(64, 128), valley(1, 2)
     assert (highest.best_lr, valley(16, 32).best_lr, lowest.best_lr) == (0.0032, 0.0064, 0.0128)
-    assert abs(highest.means[2.5e-5] - lowest.means[8e-4]) < 0.01 and 0.0008 / 2.5e-5 == pytest.approx(32)
+    assert abs(highest.means[2.5e-5] - lowest.means[8e-4]) < 0.01  # a 32nd of the rate
     assert (high.best_lr, medium.best_lr, low.best_lr) == (0.0032, 0.0064, 0.0128)
     assert {f"{each.best_loss:.2f}" for each in (low, medium, high)} == {"2.71", "2.72"}
 
