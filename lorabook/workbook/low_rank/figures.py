@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, a spectrum, a map of the loss, recovery by rank."""
+"""The figures of notebook 04: a picture of little rank, a spectrum, recovery by energy and by rank."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -75,6 +76,34 @@ UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and it
     "scaled": ("ΔW shrunk, same energy", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
     "random": ("random entries, same energy", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
 }
+
+
+PARTS = {  # the look of a part of ΔW, and where its name stands: at which of its points, offset, alignment
+    "ΔW shrunk": ({"color": GREY, "marker": "s", "ls": "--"}, (1, (-8, 7), "right")),
+    "first r terms": ({"color": ORANGE, "marker": "^"}, (0, (9, -5), "left")),
+    "random entries": ({"color": GREEN, "marker": "v", "ls": ":"}, (-2, (9, -9), "left")),
+    "the other terms": ({"color": VERMILION, "marker": "D"}, (-2, (9, -7), "left")),
+}
+
+
+def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+    """Recovery of parts of ΔW over their energy, a line for each kind of part.
+
+    Args:
+        found: by the names of PARTS, the fraction of ΔW's energy and the recovery of each part.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.4, 4.0)
+    for name, points in found.items():
+        look, (at, offset, ha) = PARTS[name]
+        points = sorted(points)
+        energies, recoveries = zip(*points)
+        axes.plot(energies, recoveries, lw=1.8, ms=6, **look)
+        axes.annotate(name, points[at], offset, textcoords="offset points", ha=ha, fontsize=9.5, color=look["color"])
+    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1), ylim=(0, 1.1))
+    return figure
 
 
 def recovery_by_rank(

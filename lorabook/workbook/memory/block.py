@@ -9,11 +9,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 WIDTH, TOKENS = 2048, 100  # no weight has a dimension of 100
+SMALL = 0.1  # KiB per token; what keeps less is left out, as are the statistics of norms and attention, and A x
 LAYERS = {  # its name in a table, and the values per token and their bytes that it keeps if it is trained
     "ln_1": ("first norm", "2,048 × 4 bytes"),
     "attn.c_attn": ("c_attn", "2,048 × 2"),
-    "attn": ("attention itself", "4,352 × 2"),
-    "attn.c_proj": ("attention's c_proj", ""),
+    "attn": ("attention", "(2,304 + 2,048) × 2"),  # with its c_proj, whose input is attention's output
     "ln_2": ("second norm", "2,048 × 4"),
     "mlp.c_fc": ("c_fc", "2,048 × 2"),
     "mlp.act": ("activation function", "8,192 × 2"),
@@ -28,7 +28,7 @@ def starcoder_block() -> nn.Module:
 
 
 def kept_by_layer(block: nn.Module) -> dict[str, float]:
-    """KiB per token that each of LAYERS keeps in a forward pass in bfloat16, without the weights.
+    """KiB per token that each of LAYERS keeps in a forward pass in bfloat16, without weights and SMALL tensors.
 
     A tensor that two layers keep counts for the first.
     """
@@ -39,7 +39,8 @@ def kept_by_layer(block: nn.Module) -> dict[str, float]:
         if TOKENS in tensor.shape and tensor.data_ptr() not in seen:
             seen[tensor.data_ptr()] = tensor  # holds the tensor, so that no other gets its address
             layer = next(name for name in reversed(running) if name in LAYERS)
-            kept[layer] += tensor.nbytes / TOKENS / 1024
+            size = tensor.nbytes / TOKENS / 1024
+            kept[layer] += size if size > SMALL else 0
         return tensor
 
     with ExitStack() as stack:
@@ -55,9 +56,9 @@ def kept_by_layer(block: nn.Module) -> dict[str, float]:
 def kept_table(blocks: Mapping[str, nn.Module]) -> str:
     """`kept_by_layer` of several blocks, one column each, with their sums."""
     columns = {name: kept_by_layer(block) for name, block in blocks.items()}
-    lines = [f"{'KiB per token':20}{'values':15}" + "".join(f"{name:>13}" for name in columns)]
+    lines = [f"{'KiB per token':20}{'values':20}" + "".join(f"{name:>12}" for name in columns)]
     for layer, values in LAYERS.values():
-        cells = [f"{kept[layer]:13.1f}" if kept[layer] > 0.05 else f"{'–':>13}" for kept in columns.values()]
-        lines.append(f"{layer:20}{values:15}" + "".join(cells))
-    lines.append(f"{'total':35}" + "".join(f"{sum(kept.values()):13.0f}" for kept in columns.values()))
+        cells = [f"{kept[layer]:12.1f}" if kept[layer] else f"{'–':>12}" for kept in columns.values()]
+        lines.append(f"{layer:20}{values:20}" + "".join(cells))
+    lines.append(f"{'total':40}" + "".join(f"{sum(kept.values()):12.1f}" for kept in columns.values()))
     return "\n".join(lines)

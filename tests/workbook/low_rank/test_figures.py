@@ -71,3 +71,12 @@ def test_a_spectrum_has_a_bar_for_each_singular_value_and_the_shares_of_energy()
     names = [text.get_text() for text in axes.get_legend().get_texts()]
     assert names == ["first 2 terms: 81% of the energy", "the others: 19% of the energy"]
     assert first[0].get_facecolor() != others[0].get_facecolor()
+
+
+def test_recovery_by_energy_draws_every_part_in_the_order_of_its_energy():
+    found = {"ΔW shrunk": [(0.7, 0.9), (0.2, 0.6)], "the other terms": [(0.4, 0.3), (0.9, 0.8)]}
+    (axes,) = figures_04.recovery_by_energy(found, "t").axes
+    drawn = [[tuple(point) for point in line.get_xydata()] for line in axes.get_lines()]
+    assert drawn == [sorted(points) for points in found.values()]
+    assert [text.get_text() for text in axes.texts] == list(found)
+    assert [text.get_color() for text in axes.texts] == [line.get_color() for line in axes.get_lines()]
