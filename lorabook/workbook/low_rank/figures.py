@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -80,29 +80,30 @@ UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and it
 
 PARTS = {  # the look of a part of ΔW, and where its name stands: at which of its points, offset, alignment
     "ΔW shrunk": ({"color": GREY, "marker": "s", "ls": "--"}, (1, (-8, 7), "right")),
-    "first r terms": ({"color": ORANGE, "marker": "^"}, (0, (9, -5), "left")),
+    "first r terms": ({"color": ORANGE, "marker": "^"}, (-1, (9, -5), "left")),
     "random entries": ({"color": GREEN, "marker": "v", "ls": ":"}, (-2, (9, -9), "left")),
-    "the other terms": ({"color": VERMILION, "marker": "D"}, (-2, (9, -7), "left")),
+    "the other terms": ({"color": BLUE, "marker": "D"}, (-2, (9, -7), "left")),
 }
 
 
-def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks: Sequence[int], title: str) -> Figure:
     """Recovery of parts of ΔW over their energy, a line for each kind of part.
 
     Args:
-        found: by the names of PARTS, the fraction of ΔW's energy and the recovery of each part.
+        found: by the names of PARTS, the fraction of ΔW's energy and the recovery of each part, the smallest first.
+        ranks: of the first r terms, written beside their points.
         title: what to see.
     """
     figure, axes = new_figure(7.4, 4.0)
     for name, points in found.items():
         look, (at, offset, ha) = PARTS[name]
-        points = sorted(points)
-        energies, recoveries = zip(*points)
-        axes.plot(energies, recoveries, lw=1.8, ms=6, **look)
+        axes.plot(*zip(*points), lw=1.8, ms=6, **look)
         axes.annotate(name, points[at], offset, textcoords="offset points", ha=ha, fontsize=9.5, color=look["color"])
+    for r, point in zip(ranks, found.get("first r terms", ())):
+        axes.annotate(f"r = {r}", point, (4, -13), textcoords="offset points", fontsize=8, color=ORANGE)
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1), ylim=(0, 1.1))
+    axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
     return figure
 
 
