@@ -91,7 +91,7 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
 
     Args:
         found: by the names of PARTS, the fraction of ΔW's energy and the recovery of each part, the smallest first.
-        ranks: of the first r terms, written beside their points.
+        ranks: of the first terms, written beside their points, as many as there is room for.
         title: what to see.
     """
     figure, axes = new_figure(7.4, 4.0)
@@ -100,7 +100,7 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
         axes.plot(*zip(*points), lw=1.8, ms=6, **look)
         axes.annotate(name, points[at], offset, textcoords="offset points", ha=ha, fontsize=9.5, color=look["color"])
     for r, point in zip(ranks, found.get("first r terms", ())):
-        axes.annotate(f"r = {r}", point, (4, -13), textcoords="offset points", fontsize=8, color=ORANGE)
+        axes.annotate(f"r = {r}", point, (5, -12), textcoords="offset points", fontsize=8, color=ORANGE)
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
