@@ -13,7 +13,7 @@ SMALL = 0.1  # KiB per token; what keeps less is left out, as are the statistics
 LAYERS = {  # its name in a table, and the values per token and their bytes that it keeps if it is trained
     "ln_1": ("first norm", "2,048 × 4 bytes"),
     "attn.c_attn": ("c_attn", "2,048 × 2"),
-    "attn": ("attention", "(2,304 + 2,048) × 2"),  # with its c_proj, whose input is attention's output
+    "attn": ("attention, c_proj", "(2,304 + 2,048) × 2"),  # with its c_proj, whose input is attention's output
     "ln_2": ("second norm", "2,048 × 4"),
     "mlp.c_fc": ("c_fc", "2,048 × 2"),
     "mlp.act": ("activation function", "8,192 × 2"),
