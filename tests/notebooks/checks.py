@@ -57,11 +57,17 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert by_energy['the other terms'][2][1] + 0.15 < by_energy['random entries'][3][1]",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "cos-2": "assert 0.1 < cosine(lora_update, change) < 0.2 and 0.1 < cosine(lora_update, first_4) < 0.3\n"
-        "assert abs(cosine(first_4, change) - fraction**0.5) < 1e-3",
-        "cos-1": "assert abs(cosine(lora_again, lora_update)) < 0.2\n"
-        "assert abs(recovery(lora_again) - lora_recovery) < 0.04",
-        "again-c": "assert 0.25 < cosine(change_again, change) < 0.6 and recovery(change_again) > 0.9\n"
-        "assert cosine(first_4_again, first_4) > cosine(change_again, change) + 0.05",
+        "vectors = [torch.cat([update[name].flatten() for name in W0]) for update in (lora_update, first_4)]\n"
+        "assert abs(cosine(lora_update, first_4) - torch.cosine_similarity(*vectors, dim=0)) < 1e-3",
+        "split-1": "c, along, remainder = split(lora_update, first_4)\n"
+        "assert 0.7 < c < 1.1 and abs(dot(along, remainder)) < 1e-3 * energy(lora_update)\n"
+        "assert all(torch.allclose(along[n] + remainder[n], lora_update[n], atol=1e-6) for n in W0)\n"
+        "assert recovery(remainder) < 0.5 < 0.75 < recovery(split(lora_update, rest)[2])\n"
+        "assert split(lora_update, rest)[0] < 0.3",
+        "again-c": "assert abs(cosine(lora_again, lora_update)) < 0.2\n"
+        "assert abs(recovery(lora_again) - lora_recovery) < 0.04\n"
+        "c, along, remainder = split(lora_again, first_4)\n"
+        "assert 0.7 < c < 1.1 and recovery(remainder) < 0.4",
         "parts-c": "first, second = two_parts(run), two_parts(again)\n"
         "assert 0.65 < energy(first['B A₀']) / energy(lora_update) < 0.8\n"
         "assert recovery(first['B ΔA']) > recovery(first['B A₀']) + 0.04\n"
