@@ -15,8 +15,8 @@ split is reported.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
 - "capacity": more questions, MANY_QUESTIONS of them; full fine-tuning, and LoRA of CAPACITY_RANKS.
 - "few": the same on FEW_QUESTIONS, with FEW_RANKS.
-- "most": SmolLM2 alone, full fine-tuning and LoRA of MOST_RANK on MOST_QUESTIONS; one seed, each at the learning rate
-  that MANY_QUESTIONS chose, since a run takes more than an hour on two cores.
+- "most", "most full": SmolLM2 alone, LoRA of MOST_RANK and full fine-tuning on MOST_QUESTIONS; one seed, at the
+  learning rate that MANY_QUESTIONS chose, since a run takes more than an hour on two cores.
 
 SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points: see the tables below.
 
@@ -143,19 +143,15 @@ def on(questions: int, ranks: dict, model: str, data: str) -> dict:
     }
 
 
-def most(model: str, data: str) -> dict:
-    """One run of each method, at the rates that MANY_QUESTIONS chose: those at which the searches begin."""
+def most(r: int | None, model: str, data: str) -> dict:
+    """One run on MOST_QUESTIONS, at the rate that MANY_QUESTIONS chose: the one at which its search begins."""
     if model != "smollm2":
         return {}
-    settings = {
-        "lora": setting(model, MOST_RANK, alpha=ALPHA, questions=MOST_QUESTIONS, k=LORA[model]),
-        "full": setting(model, None, questions=MOST_QUESTIONS, k=FULL[model]),
-    }
-    found = {
-        name: {"r": s.r, "alpha": s.alpha, "lr": s.lr, "rates": {}, "runs": [{"seed": s.seed} | grid.tested(s, data)]}
-        for name, s in settings.items()
-    }
-    return {"questions": MOST_QUESTIONS, "full": found["full"], "lora": {str(MOST_RANK): found["lora"]}}
+    k = FULL[model] if r is None else LORA[model]
+    s = setting(model, r, alpha=ALPHA, questions=MOST_QUESTIONS, k=k)
+    runs = [{"seed": s.seed} | grid.tested(s, data)]
+    found = {"r": s.r, "alpha": s.alpha, "lr": s.lr, "rates": {}, "runs": runs}
+    return {"questions": MOST_QUESTIONS} | ({"full": found} if r is None else {"lora": {str(r): found}})
 
 
 def live() -> float:
@@ -171,7 +167,8 @@ PARTS = {
     "article": article,
     "capacity": partial(on, MANY_QUESTIONS, CAPACITY_RANKS),
     "few": partial(on, FEW_QUESTIONS, FEW_RANKS),
-    "most": most,
+    "most": partial(most, MOST_RANK),
+    "most full": partial(most, None),
 }
 
 

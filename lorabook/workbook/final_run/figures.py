@@ -11,7 +11,7 @@ from lorabook.workbook.kit.figures import BLUE, ON_LIGHT, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import base_loss, tuned_runs
 
 WORSE_TO_BETTER = LinearSegmentedColormap.from_list("worse to better", ("#F4A582", "white", "#7FB8E0"))
-COUNTS = (50, 240, 1500)  # training questions
+COUNTS = {"pocket": (50, 240, 1500), "smollm2": (50, 240, 1500)}  # training questions
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
     "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),
@@ -27,20 +27,26 @@ def more_questions(model: str, title: str) -> Figure:
     """
     figure, axes = new_figure(7.2, 3.4)
     base = base_loss(model)
-    drops = {method: [[base - x for x in tuned_runs(model, n)[method].losses] for n in COUNTS] for method in METHODS}
-    highest = [max(map(fmean, each)) for each in zip(*drops.values())]
+    drops: dict[str, dict[int, list[float]]] = {method: {} for method in METHODS}
+    for count in COUNTS[model]:
+        runs = tuned_runs(model, count)
+        for method in METHODS:
+            if method in runs:
+                drops[method][count] = [base - loss for loss in runs[method].losses]
+    highest = {n: max(fmean(each[n]) for each in drops.values() if n in each) for n in COUNTS[model]}
     for method, (name, colour, marker) in METHODS.items():
-        means = [fmean(each) for each in drops[method]]
-        axes.plot(COUNTS, means, marker + "-", color=colour, lw=2, ms=6, label=name)
-        for count, each, mean, top in zip(COUNTS, drops[method], means, highest):
+        means = {count: fmean(each) for count, each in drops[method].items()}
+        axes.plot(list(means), list(means.values()), marker + "-", color=colour, lw=2, ms=6, label=name)
+        for count, mean in means.items():
+            each = drops[method][count]
             axes.plot([count] * len(each), each, ".", color=colour, ms=5, alpha=0.7)
-            place = (0, 9 if mean == top else -16)
+            place = (0, 9 if mean == highest[count] else -16)
             axes.annotate(f"{mean:.3f}", (count, mean), place, textcoords="offset points", ha="center", color=colour)
     axes.set_xscale("log")
-    axes.set_xticks(COUNTS, [f"{count:,}" for count in COUNTS])
+    axes.set_xticks(COUNTS[model], [f"{count:,}" for count in COUNTS[model]])
     axes.minorticks_off()
     axes.set(xlabel="training questions (log scale)", ylabel="drop in test loss\n(nats per answer token)", title=title)
-    axes.set_ylim(0, 1.2 * max(highest))
+    axes.set_ylim(0, 1.2 * max(highest.values()))
     axes.margins(x=0.08)
     axes.legend(frameon=False, loc="lower right")
     return figure

@@ -13,7 +13,8 @@ class Tuned:
 
     `parameters` were trained, with LoRA of rank `r` or, if that is None, in full. `rates` holds the validation loss by
     the learning rates that were tried, `losses` the test loss of each seed at the best of them, `lr`. `recoveries` are
-    the same as fractions of full fine-tuning's mean improvement over the untrained model, `recovery` their mean.
+    the same as fractions of full fine-tuning's mean improvement over the untrained model, `recovery` their mean. There
+    are none where full fine-tuning was not run.
     """
 
     r: int | None
@@ -38,16 +39,19 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     """By name: "full fine-tuning", "r = 16, α = 32", "r = 16, rsLoRA", "r = 16, α = 8", "MLP, r = 6" …
 
     `model` is "pocket" or "smollm2", which has fewer. `questions` is 240, or 50 or 1500; with those, there are full
-    fine-tuning and some ranks.
+    fine-tuning and some ranks. SmolLM2 also has a run on 5000.
     """
     record = stored("rank_and_alpha", "rules")
     rules = record["models"][model]
-    other = {rules[part]["questions"]: rules[part] for part in ("few", "capacity")}
-    if questions != record["questions"] and questions not in other:
-        raise ValueError(f"There are no runs on {questions} questions; there are on 240, 50 and 1500.")
-    if questions in other:
-        runs = {"full fine-tuning": other[questions]["full"]}
-        runs |= {f"r = {r}, α = 32": each for r, each in other[questions]["lora"].items()}
+    parts = [rules[part] for part in ("few", "capacity", "most", "most full") if rules.get(part)]
+    if questions != record["questions"]:
+        runs = {}
+        for part in (part for part in parts if part["questions"] == questions):
+            runs |= {"full fine-tuning": part["full"]} if "full" in part else {}
+            runs |= {f"r = {r}, α = 32": each for r, each in part.get("lora", {}).items()}
+        if not runs:
+            known = sorted({part["questions"] for part in parts} | {record["questions"]})
+            raise ValueError(f"There are no runs on {questions} questions; there are on {', '.join(map(str, known))}.")
         return _all_tuned(runs, base_loss(model))
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
@@ -65,12 +69,13 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
 
 
 def _all_tuned(found: dict[str, dict[str, Any]], base: float) -> dict[str, Tuned]:
-    full = fmean(run["test"] for run in found["full fine-tuning"]["runs"])
+    full = found.get("full fine-tuning")
+    improvement = base - fmean(run["test"] for run in full["runs"]) if full else None
     tuned = {}
     for name, each in found.items():
         runs, rates = each["runs"], {float(lr): loss for lr, loss in each["rates"].items()}
         losses = [run["test"] for run in runs]
-        recoveries = [(base - loss) / (base - full) for loss in losses]
+        recoveries = [(base - loss) / improvement for loss in losses] if improvement else []
         tuned[name] = Tuned(each["r"], runs[0]["trainable"], runs[0]["lr"], rates, losses, recoveries)
     return tuned
 
