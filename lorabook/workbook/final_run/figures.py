@@ -11,7 +11,7 @@ from lorabook.workbook.kit.figures import BLUE, ON_LIGHT, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import base_loss, tuned_runs
 
 WORSE_TO_BETTER = LinearSegmentedColormap.from_list("worse to better", ("#F4A582", "white", "#7FB8E0"))
-COUNTS = {"pocket": (50, 240, 1500), "smollm2": (50, 240, 1500)}  # training questions
+COUNTS = {"pocket": (50, 240, 1500), "smollm2": (50, 240, 1500, 5000)}  # training questions
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
     "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),

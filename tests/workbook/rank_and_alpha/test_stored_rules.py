@@ -60,6 +60,16 @@ def test_more_questions_help_lora_and_full_fine_tuning_alike(model):
         assert base_loss(model) > losses[0] > losses[1] > losses[2]
 
 
+def test_most_questions_help_smollm2_more_at_the_rate_of_many():
+    (lora,) = tuned_runs("smollm2", rank_rules.MOST_QUESTIONS).values()
+    many = tuned_runs("smollm2", rank_rules.MANY_QUESTIONS)["r = 16, α = 32"]
+    assert lora.lr == many.lr and len(lora.losses) == 1 and lora.recoveries == []
+    drops = {name: base_loss("smollm2") - fmean(run.losses) for name, run in (("most", lora), ("many", many))}
+    assert drops["most"] / drops["many"] == pytest.approx(1 + 1 / 7, abs=0.02)
+    few = base_loss("smollm2") - fmean(tuned_runs("smollm2", rank_rules.FEW_QUESTIONS)["r = 16, α = 32"].losses)
+    assert few / drops["most"] == pytest.approx(2 / 5, abs=0.01)
+
+
 @pytest.mark.parametrize("model", RULES["models"])
 def test_the_target_sets_spend_one_budget(model):
     parts = RULES["models"][model]["targets"]
