@@ -13,9 +13,11 @@ RULES, FORGETTING = stored("rank_and_alpha", "rules"), stored("rank_and_alpha", 
 
 
 def runs_in(found: dict):
-    """Every tuned setting below a part of the rules."""
+    """Every tuned setting below a part of the rules; those with MOST_QUESTIONS take the rate of another."""
     if "rates" in found:
         yield found
+    elif found.get("questions") == rank_rules.MOST_QUESTIONS:
+        return
     else:
         for value in found.values():
             if isinstance(value, dict):
