@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, a spectrum, recovery by energy and by rank."""
+"""The figures of notebook 04: a picture of little rank, a spectrum, two updates, recovery by energy and by rank."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -104,6 +104,23 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
+    return figure
+
+
+def arrows(vectors: Mapping[str, tuple[float, float]], title: str) -> Figure:
+    """Vectors of a plane as arrows from the origin, to scale, and a dotted line from the last tip to the vertical axis.
+
+    Args:
+        vectors: by name, horizontal and vertical coordinate.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.4, 2.6)
+    for (name, (x, y)), colour in zip(vectors.items(), (ORANGE, BLUE)):
+        axes.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2.5, "color": colour})
+        axes.annotate(name, (x, y), (8, 2), textcoords="offset points", color=colour, fontsize=10, va="bottom")
+    axes.plot([0, x], [y, y], color=GREY, lw=1, ls=":")
+    axes.set(xlim=(-0.05, 1.15 * x), ylim=(-0.05, 1.5 * y), aspect="equal", title=title)
+    axes.set(xlabel="orthogonal to the first 4 terms", ylabel="along them")
     return figure
 
 
