@@ -59,7 +59,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "cos-2": "assert 0.1 < cosine(lora_update, change) < 0.2 and 0.1 < cosine(lora_update, first_4) < 0.3\n"
         "vectors = [torch.cat([update[name].flatten() for name in W0]) for update in (lora_update, first_4)]\n"
         "assert abs(cosine(lora_update, first_4) - torch.cosine_similarity(*vectors, dim=0)) < 1e-3",
-        "split-1": "c, along, remainder = split(lora_update, first_4)\n"
+        "cos-1": "c, along, remainder = split(lora_update, first_4)\n"
         "assert 0.7 < c < 1.1 and abs(dot(along, remainder)) < 1e-3 * energy(lora_update)\n"
         "assert all(torch.allclose(along[n] + remainder[n], lora_update[n], atol=1e-6) for n in W0)\n"
         "assert recovery(remainder) < 0.5 < 0.75 < recovery(split(lora_update, rest)[2])\n"

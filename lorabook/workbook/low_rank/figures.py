@@ -78,7 +78,8 @@ UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and it
 }
 
 
-PARTS = {  # the look of a part of ΔW, and where its name stands: at which of its points, offset, alignment
+# The look of a part of ΔW, and where its name stands: at which of its points, offset, alignment.
+PARTS: dict[str, tuple[dict[str, Any], tuple[int, tuple[int, int], str]]] = {
     "ΔW shrunk": ({"color": GREY, "marker": "s", "ls": "--"}, (1, (-8, 7), "right")),
     "first r terms": ({"color": ORANGE, "marker": "^"}, (-1, (9, -5), "left")),
     "random entries": ({"color": GREEN, "marker": "v", "ls": ":"}, (-2, (9, -9), "left")),
