@@ -63,7 +63,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 0.7 < c < 1.1 and abs(dot(along, remainder)) < 1e-3 * energy(lora_update)\n"
         "assert all(torch.allclose(along[n] + remainder[n], lora_update[n], atol=1e-6) for n in W0)\n"
         "assert recovery(remainder) < 0.5 < 0.75 < recovery(split(lora_update, rest)[2])\n"
-        "assert split(lora_update, rest)[0] < 0.3",
+        "assert split(lora_update, rest)[0] < 0.3\n"
+        "in_one = [dot({n: lora_update[n] * (n == m) for n in W0}, first_4) / first_4[m].square().sum() for m in W0]\n"
+        "assert 0.2 < min(in_one) < 0.5 and 1.1 < max(in_one) < 1.6",
         "again-c": "assert abs(cosine(lora_again, lora_update)) < 0.2\n"
         "assert abs(recovery(lora_again) - lora_recovery) < 0.04\n"
         "c, along, remainder = split(lora_again, first_4)\n"
