@@ -118,6 +118,7 @@ def prepared(s: Setting) -> nn.Module:
 
 def run(s: Setting, data: str) -> dict:
     """The facts of one run, read again where they are kept. What it trained is beside them."""
+    checkpoints = s.folder / "checkpoints"
 
     def make() -> dict:
         rows, validation, _ = splits(s.model, data, more=s.questions > ROWS - VALIDATION - TEST)
@@ -125,7 +126,6 @@ def run(s: Setting, data: str) -> dict:
             raise SystemExit(f"{data} has {len(rows)} training questions, {s.questions} are needed")
         model = prepared(s)
         config = TrainConfig(lr=s.lr, epochs=1, batch_tokens=BATCH_TOKENS, log_every=0, seed=s.seed)
-        checkpoints = s.folder / "checkpoints"
         with arithmetic(s.half):
             history = finetune(model, rows[: s.questions], validation[:1], config, output=checkpoints, resume=True)
             if history.stopped != "finished":
@@ -133,7 +133,6 @@ def run(s: Setting, data: str) -> dict:
             loss = answer_loss(model, validation).loss
         s.folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach() for name, p in model.named_parameters() if p.requires_grad}, s.folder / TRAINED)
-        shutil.rmtree(checkpoints)
         facts = {
             "lr": s.lr,
             "trainable": count_parameters(model)[0],
@@ -145,7 +144,9 @@ def run(s: Setting, data: str) -> dict:
         print(f"{s.folder.name}: {facts['validation']:.4f}, {facts['seconds']:.0f} s", flush=True)
         return facts
 
-    return kept(s.folder / "run.json", s.key, make)
+    facts = kept(s.folder / "run.json", s.key, make)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return facts
 
 
 def tested(s: Setting, data: str) -> dict:

@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lorabook.workbook.kit.figures import BLUE, ON_LIGHT, VERMILION, new_figure
-from lorabook.workbook.kit.tuned import base_loss, tuned_runs
+from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 
 WORSE_TO_BETTER = LinearSegmentedColormap.from_list("worse to better", ("#F4A582", "white", "#7FB8E0"))
-COUNTS = {"pocket": (50, 240, 1500), "smollm2": (50, 240, 1500, 5000)}  # training questions
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
     "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),
@@ -26,14 +25,14 @@ def more_questions(model: str, title: str) -> Figure:
         title: what to see.
     """
     figure, axes = new_figure(7.2, 3.4)
-    base = base_loss(model)
+    base, counts = base_loss(model), question_counts(model)
     drops: dict[str, dict[int, list[float]]] = {method: {} for method in METHODS}
-    for count in COUNTS[model]:
+    for count in counts:
         runs = tuned_runs(model, count)
         for method in METHODS:
             if method in runs:
                 drops[method][count] = [base - loss for loss in runs[method].losses]
-    highest = {n: max(fmean(each[n]) for each in drops.values() if n in each) for n in COUNTS[model]}
+    highest = {n: max(fmean(each[n]) for each in drops.values() if n in each) for n in counts}
     for method, (name, colour, marker) in METHODS.items():
         means = {count: fmean(each) for count, each in drops[method].items()}
         axes.plot(list(means), list(means.values()), marker + "-", color=colour, lw=2, ms=6, label=name)
@@ -43,7 +42,7 @@ def more_questions(model: str, title: str) -> Figure:
             place = (0, 9 if mean == highest[count] else -16)
             axes.annotate(f"{mean:.3f}", (count, mean), place, textcoords="offset points", ha="center", color=colour)
     axes.set_xscale("log")
-    axes.set_xticks(COUNTS[model], [f"{count:,}" for count in COUNTS[model]])
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
     axes.set(xlabel="training questions (log scale)", ylabel="drop in test loss\n(nats per answer token)", title=title)
     axes.set_ylim(0, 1.2 * max(highest.values()))

@@ -35,23 +35,28 @@ def base_loss(model: str = "pocket") -> float:
     return stored("rank_and_alpha", "rules")["models"][model]["base"]["test"]
 
 
+def question_counts(model: str = "pocket") -> list[int]:
+    """On how many training questions there are runs."""
+    return sorted(
+        {part["questions"] for part in _other_parts(model)} | {stored("rank_and_alpha", "rules")["questions"]}
+    )
+
+
 def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     """By name: "full fine-tuning", "r = 16, α = 32", "r = 16, rsLoRA", "r = 16, α = 8", "MLP, r = 6" …
 
     `model` is "pocket" or "smollm2", which has fewer. `questions` is 240, or 50 or 1500; with those, there are full
     fine-tuning and some ranks. SmolLM2 also has a run on 5000.
     """
-    record = stored("rank_and_alpha", "rules")
-    rules = record["models"][model]
-    parts = [rules[part] for part in ("few", "capacity", "most", "most full") if rules.get(part)]
-    if questions != record["questions"]:
-        runs = {}
-        for part in (part for part in parts if part["questions"] == questions):
-            runs |= {"full fine-tuning": part["full"]} if "full" in part else {}
-            runs |= {f"r = {r}, α = 32": each for r, each in part.get("lora", {}).items()}
-        if not runs:
-            known = sorted({part["questions"] for part in parts} | {record["questions"]})
-            raise ValueError(f"There are no runs on {questions} questions; there are on {', '.join(map(str, known))}.")
+    rules = stored("rank_and_alpha", "rules")["models"][model]
+    if questions not in question_counts(model):
+        known = ", ".join(map(str, question_counts(model)))
+        raise ValueError(f"There are no runs on {questions} questions; there are on {known}.")
+    runs = {}
+    for part in (part for part in _other_parts(model) if part["questions"] == questions):
+        runs |= {"full fine-tuning": part["full"]} if "full" in part else {}
+        runs |= {f"r = {r}, α = 32": each for r, each in part.get("lora", {}).items()}
+    if runs:
         return _all_tuned(runs, base_loss(model))
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
@@ -66,6 +71,12 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
         name = f"all linear, embedding at {_fraction(float(factor))}"
         found[name] = {"r": targets["all linear"]["r"], "runs": runs, "rates": {}}
     return _all_tuned(found, base_loss(model))
+
+
+def _other_parts(model: str) -> list[dict[str, Any]]:
+    """The parts of the rules with another number of questions than most."""
+    rules = stored("rank_and_alpha", "rules")["models"][model]
+    return [rules[part] for part in ("few", "capacity", "most", "most full") if rules.get(part)]
 
 
 def _all_tuned(found: dict[str, dict[str, Any]], base: float) -> dict[str, Tuned]:
