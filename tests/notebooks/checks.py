@@ -54,7 +54,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "for e, r in by_energy['first r terms']:\n"
         "    assert r + 0.005 < recovery({name: e**0.5 * delta for name, delta in change.items()})\n"
         "assert by_energy['first r terms'][1][1] > by_energy['random entries'][1][1] + 0.1\n"
-        "assert by_energy['the other terms'][2][1] + 0.15 < by_energy['random entries'][3][1]",
+        "assert by_energy['the other terms'][2][1] + 0.15 < by_energy['random entries'][3][1]\n"
+        "half = {name: delta / 2 for name, delta in change.items()}\nassert 0.8 < recovery(half) < 0.92",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "cos-2": "assert 0.1 < cosine(lora_update, change) < 0.2 and 0.1 < cosine(lora_update, first_4) < 0.3\n"
         "vectors = [torch.cat([update[name].flatten() for name in W0]) for update in (lora_update, first_4)]\n"
@@ -116,6 +117,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-54": "assert difference.abs().max() == 0",
         "clinic-64": "assert abs(merged_loss - loss) < 0.01",
         "clinic-67": "assert answer_loss(updated, held_out).loss > merged_loss + 0.05",
+        "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]',

@@ -109,10 +109,10 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
 
 
 def arrows(vectors: Mapping[str, tuple[float, float]], title: str) -> Figure:
-    """Vectors of a plane as arrows from the origin, to scale, and a dotted line from the last tip to the vertical axis.
+    """Two vectors of a plane as arrows, to scale, and how far the second goes in the direction of the first.
 
     Args:
-        vectors: by name, horizontal and vertical coordinate.
+        vectors: by name, the coordinates orthogonal to the first vector and along it.
         title: what to see.
     """
     figure, axes = new_figure(7.4, 2.6)
@@ -121,7 +121,7 @@ def arrows(vectors: Mapping[str, tuple[float, float]], title: str) -> Figure:
         axes.annotate(name, (x, y), (8, 2), textcoords="offset points", color=colour, fontsize=10, va="bottom")
     axes.plot([0, x], [y, y], color=GREY, lw=1, ls=":")
     axes.set(xlim=(-0.05, 1.15 * x), ylim=(-0.05, 1.5 * y), aspect="equal", title=title)
-    axes.set(xlabel="orthogonal to the first 4 terms", ylabel="along them")
+    axes.set(xlabel=f"orthogonal to {next(iter(vectors))}", ylabel="along them")
     return figure
 
 

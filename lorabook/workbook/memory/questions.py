@@ -6,7 +6,8 @@ from lorabook.workbook.kit.question import Question
 def full_finetuning() -> Question:
     """Of a step of StarCoderBase-1B with AdamW in mixed precision."""
     return Question(
-        "The weights take 2.1 GiB in 16 bits. How much to train them in mixed precision, with PyTorch's default AdamW?",
+        "The weights take 2.1 GiB in 16 bits. How much does training them take, in mixed precision and with PyTorch's "
+        "default AdamW?",
         ("about 16 GiB", "about 21 GiB", "about 34 GiB"),
         "about 21 GiB",
         "Ten times the weights, as you'll see.",

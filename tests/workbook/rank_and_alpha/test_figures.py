@@ -53,7 +53,10 @@ def test_the_valleys_say_what_notebook_03_says():
     # with the same scaling, 2, at every rank
     highest, lowest = valley(64, 128), valley(1, 2)
     assert (highest.best_lr, valley(16, 32).best_lr, lowest.best_lr) == (0.0032, 0.0064, 0.0128)
-    assert abs(highest.means[2.5e-5] - lowest.means[8e-4]) < 0.01  # a 32nd of the rate
+    assert abs(highest.means[2.5e-5] - lowest.means[8e-4]) < 0.01  # 32 times the rate
+    assert abs(highest.means[2e-4] - lowest.means[3.2e-3]) < 0.01  # 16 times
+    assert highest.best_lr == large.best_lr / 2
+    assert (f"{large.means[0.0064]:.2f}", f"{highest.means[0.0064]:.2f}") == ("2.70", "2.80")
     assert (high.best_lr, medium.best_lr, low.best_lr) == (0.0032, 0.0064, 0.0128)
     assert {f"{each.best_loss:.2f}" for each in (low, medium, high)} == {"2.71", "2.72"}
 
