@@ -78,31 +78,29 @@ UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and it
 }
 
 
-# The look of a part of ΔW, and where its name stands: at which of its points, offset, alignment.
+# The look of an update, and where its name stands: at which of its points, offset, alignment.
 PARTS: dict[str, tuple[dict[str, Any], tuple[int, tuple[int, int], str]]] = {
     "ΔW shrunk": ({"color": GREY, "marker": "s", "ls": "--"}, (1, (-8, 7), "right")),
-    "first r terms": ({"color": ORANGE, "marker": "^"}, (-1, (9, -5), "left")),
-    "random entries": ({"color": GREEN, "marker": "v", "ls": ":"}, (-2, (9, -9), "left")),
-    "the other terms": ({"color": BLUE, "marker": "D"}, (-2, (9, -7), "left")),
+    "first r terms": ({"color": ORANGE, "marker": "^"}, (1, (7, -10), "left")),
+    "random entries": ({"color": GREEN, "marker": "v", "ls": ":"}, (1, (9, -8), "left")),
 }
 
 
 def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks: Sequence[int], title: str) -> Figure:
-    """Recovery of parts of ΔW over their energy, a line for each kind of part.
+    """Recovery of updates made from ΔW over their energy, a line for each kind.
 
     Args:
-        found: by the names of PARTS, the fraction of ΔW's energy and the recovery of each part, the smallest first.
-        ranks: of the first terms, written beside their points, as many as there is room for.
+        found: by the names of PARTS, the fraction of ΔW's energy and the recovery of each update, the smallest first.
+        ranks: r of each of the first terms, written below their energy.
         title: what to see.
     """
     figure, axes = new_figure(7.4, 4.0)
     for name, points in found.items():
         look, (at, offset, ha) = PARTS[name]
         axes.plot(*zip(*points), lw=1.8, ms=6, **look)
-        axes.annotate(name, points[at], offset, textcoords="offset points", ha=ha, fontsize=9.5, color=look["color"])
-    for r, point in zip(ranks, found.get("first r terms", ())):
-        axes.annotate(f"r = {r}", point, (5, -12), textcoords="offset points", fontsize=8, color=ORANGE)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        axes.annotate(name, points[at], offset, textcoords="offset points", ha=ha, fontsize=9, color=look["color"])
+    energies = [energy for energy, _ in found["first r terms"]]
+    axes.set_xticks(energies, [f"{energy:.0%}\nr = {r}" for energy, r in zip(energies, ranks, strict=True)])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
     return figure

@@ -14,9 +14,9 @@ def the_rest() -> Question:
 
 
 def without_first_terms() -> Question:
-    """Of LoRA's update without its part along the first four terms of ΔW."""
+    """Of LoRA's update without its part along T, the first four terms of ΔW."""
     return Question(
-        "LoRA's update recovers 89%. How much does it recover without its part along the first four terms?",
+        "LoRA's update recovers 89%. How much does it recover without its part along T?",
         ("nearly 89%", "about 70%", "about 50%", "about 10%"),
         "about 50%",
         "That part is small, but it's the part that counts most.",
