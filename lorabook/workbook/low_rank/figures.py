@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, a spectrum, two updates, recovery by energy and by rank."""
+"""The figures of notebook 04: a picture of little rank, two updates, recovery by energy and by rank."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -56,20 +56,6 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-def spectrum(singular_values: Tensor, first: int, title: str) -> Figure:
-    """The singular values of a matrix as bars, the first few in another colour, and the energy of both groups."""
-    figure, axes = new_figure(7.2, 2.8)
-    numbers = range(1, len(singular_values) + 1)
-    energies = singular_values.square() / singular_values.square().sum()
-    groups = ((slice(None, first), ORANGE, f"first {first} terms"), (slice(first, None), GREY, "the others"))
-    for part, colour, name in groups:
-        label = f"{name}: {energies[part].sum():.0%} of the energy"
-        axes.bar(numbers[part], singular_values[part].tolist(), width=1, color=colour, label=label)
-    axes.set(xlabel="term", ylabel="singular value", title=title, xlim=(0, len(singular_values) + 1))
-    axes.legend(frameon=False)
-    return figure
-
-
 UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and its look
     "LoRA": ("LoRA trained at rank r", {"color": BLUE, "marker": "o", "lw": 2.2}),
     "truncated": ("first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 1.8}),
@@ -115,11 +101,13 @@ def arrows(vectors: Mapping[str, tuple[float, float]], title: str) -> Figure:
     """
     figure, axes = new_figure(7.4, 2.6)
     for (name, (x, y)), colour in zip(vectors.items(), (ORANGE, BLUE)):
-        axes.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2.5, "color": colour})
+        look = {"arrowstyle": "-|>", "lw": 2.5, "color": colour, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", (x, y), (0, 0), arrowprops=look)
         axes.annotate(name, (x, y), (8, 2), textcoords="offset points", color=colour, fontsize=10, va="bottom")
     axes.plot([0, x], [y, y], color=GREY, lw=1, ls=":")
+    first = next(iter(vectors))
     axes.set(xlim=(-0.05, 1.15 * x), ylim=(-0.05, 1.5 * y), aspect="equal", title=title)
-    axes.set(xlabel=f"orthogonal to {next(iter(vectors))}", ylabel="along them")
+    axes.set(xlabel=f"orthogonal to {first}", ylabel=f"along {first}")
     return figure
 
 

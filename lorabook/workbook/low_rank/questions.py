@@ -19,5 +19,5 @@ def without_first_terms() -> Question:
         "LoRA's update recovers 89%. How much does it recover without its part along T?",
         ("nearly 89%", "about 70%", "about 50%", "about 10%"),
         "about 50%",
-        "That part is small, but it's the part that counts most.",
+        "That part is short, but it's the part that counts most.",
     )

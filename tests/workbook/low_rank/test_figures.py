@@ -62,17 +62,6 @@ def test_names_beside_the_ends_of_the_lines_do_not_overlap():
     assert len(heights) == 4 and max(np.diff(heights)) < -0.03
 
 
-def test_a_spectrum_has_a_bar_for_each_singular_value_and_the_shares_of_energy():
-    values = torch.tensor([3.0, 2.0, 1.0, 1.0, 1.0])
-    (axes,) = figures_04.spectrum(values, 2, "t").axes
-    first, others = axes.containers
-    assert [bar.get_height() for bar in [*first, *others]] == values.tolist()
-    assert [round(bar.get_center()[0]) for bar in [*first, *others]] == [1, 2, 3, 4, 5]
-    names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert names == ["first 2 terms: 81% of the energy", "the others: 19% of the energy"]
-    assert first[0].get_facecolor() != others[0].get_facecolor()
-
-
 def test_recovery_by_energy_draws_every_update_and_names_the_ranks():
     found = {"ΔW shrunk": [(0.1, 0.6), (0.3, 0.9)], "first r terms": [(0.1, 0.5), (0.3, 0.8)]}
     (axes,) = figures_04.recovery_by_energy(found, (1, 4), "t").axes
