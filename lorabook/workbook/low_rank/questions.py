@@ -21,3 +21,13 @@ def without_first_terms() -> Question:
         "about 50%",
         "That part is short, but it's the part that counts most.",
     )
+
+
+def trained_at_rank_4() -> Question:
+    """Of LoRA, beside the first four terms of ΔW."""
+    return Question(
+        "ΔW's first four terms recover 77%. How much does LoRA recover, trained at rank 4?",
+        ("about 50%", "about 77%", "about 90%"),
+        "about 90%",
+        "At the same rank, training finds a better update than cutting ΔW.",
+    )
