@@ -54,6 +54,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "    assert first < shrunk - 0.005 and entries < first + 0.02\n"
         "assert points['random entries'][1][1] < 0.6 < points['first r terms'][1][1] - 0.1",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
+        "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
+        "assert recovery(first_4) < best + 0.001 and best + 0.05 < lora_recovery",
         "found-c": "for name, part in found.items():\n"
         "    direction = first_4[name] / first_4[name].norm()\n"
         "    expected = torch.tensordot(lora_update[name], direction) * direction\n"
@@ -70,7 +72,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 0.9 < length(T_again) / length(first_4) < 1.1\n"
         "remainder_again = {name: lora_again[name] - T_again[name] for name in W0}\n"
         "assert recovery(remainder_again) < 0.6 < 0.65 < recovery(T_again) < 0.8",
-        "cosine-c": "vectors = [torch.cat([update[name].flatten() for name in W0]) for update in (lora_update, change)]\n"
+        "cosine-c": "vectors = [torch.cat([u[name].flatten() for name in W0]) for u in (lora_update, change)]\n"
         "assert abs(cosine(lora_update, change) - torch.cosine_similarity(*vectors, dim=0)) < 1e-3\n"
         "assert abs(cosine(lora_again, lora_update)) < 0.2",
         "parts-c": "first, second = two_parts(run), two_parts(again)\n"

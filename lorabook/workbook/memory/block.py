@@ -13,7 +13,7 @@ SMALL = 0.1  # KiB per token; what keeps less is left out, as are the statistics
 LAYERS = {  # its name in a table, and the values per token and their bytes that it keeps if it is trained
     "ln_1": ("first norm", "2,048 × 4 bytes"),
     "attn.c_attn": ("c_attn", "2,048 × 2"),
-    "attn": ("attention, c_proj", "(2,304 in, 2,048 out) × 2"),  # with its c_proj, whose input is attention's output
+    "attn": ("attention, c_proj", "4,352 × 2"),  # queries, a key and a value; its output, c_proj's input
     "ln_2": ("second norm", "2,048 × 4"),
     "mlp.c_fc": ("c_fc", "2,048 × 2"),
     "mlp.act": ("activation function", "8,192 × 2"),
@@ -56,9 +56,9 @@ def kept_by_layer(block: nn.Module) -> dict[str, float]:
 def kept_table(blocks: Mapping[str, nn.Module]) -> str:
     """`kept_by_layer` of several blocks, one column each, with their sums."""
     columns = {name: kept_by_layer(block) for name, block in blocks.items()}
-    lines = [f"{'KiB per token':20}{'values':26}" + "".join(f"{name:>11}" for name in columns)]
+    lines = [f"{'KiB per token':20}{'values':18}" + "".join(f"{name:>11}" for name in columns)]
     for layer, values in LAYERS.values():
         cells = [f"{kept[layer]:11.1f}" if kept[layer] else f"{'–':>11}" for kept in columns.values()]
-        lines.append(f"{layer:20}{values:26}" + "".join(cells))
-    lines.append(f"{'total':46}" + "".join(f"{sum(kept.values()):11.1f}" for kept in columns.values()))
+        lines.append(f"{layer:20}{values:18}" + "".join(cells))
+    lines.append(f"{'total':38}" + "".join(f"{sum(kept.values()):11.1f}" for kept in columns.values()))
     return "\n".join(lines)

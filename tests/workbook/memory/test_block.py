@@ -1,5 +1,3 @@
-import re
-
 import pytest
 
 from lorabook import LoRAConfig, apply_lora
@@ -24,8 +22,8 @@ def test_a_trained_block_keeps_the_inputs_of_its_linear_layers_and_a_frozen_one_
 def test_the_values_of_the_table_are_the_sizes():
     written = {}
     for layer, values in LAYERS.values():
-        number, size = re.sub(r"(?<=\d),(?=\d)", "", values).removesuffix(" bytes").split(" × ")
-        written[layer] = sum(int(each.split()[0]) for each in number.strip("()").split(", ")) * int(size) / 1024
+        number, size = values.replace(",", "").removesuffix(" bytes").split(" × ")
+        written[layer] = int(number) * int(size) / 1024
     assert written == INPUTS | PASSED_ON
 
 
@@ -42,6 +40,6 @@ def test_the_table_adds_up_and_leaves_no_hooks():
     block = starcoder_block()
     table = kept_table({"all": block, "none": starcoder_block().requires_grad_(False)}).splitlines()
     assert table[0].split()[-2:] == ["all", "none"]
-    assert "c_fc                2,048 × 2                         4.0          –" in table
+    assert "c_fc                2,048 × 2                 4.0          –" in table
     assert table[-1].split() == ["total", "64.5", "40.5"]
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in block.modules())
