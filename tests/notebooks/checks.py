@@ -63,8 +63,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "    assert abs((part * remainder[name]).sum()) < 1e-3 * energy(lora_update)\n"
         "assert 0.9 < length(found) / length(first_4) < 1 and 4 < length(remainder) / length(found) < 5.5\n"
         "assert 0.035 < energy(found) / energy(lora_update) < 0.05",
-        "steps-c": "half = recovery({name: delta / 2 for name, delta in change.items()})\n"
-        "assert 0.8 < half < 0.92",
+        "steps-c": "half = recovery({name: delta / 2 for name, delta in change.items()})\nassert 0.8 < half < 0.92",
         "cos-1": "assert recovery(remainder) < 0.6 < 0.65 < recovery(found) < recovery(first_4)\n"
         "assert 2.2 < length(lora_update) < 2.6\n"
         "assert recovery({name: 0.2 * lora_update[name] for name in W0}) < 0.45",
@@ -116,7 +115,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-41w": "assert answer_loss(runaway, held_out).loss < 2.9",
         "clinic-41v": "assert ended > 0\n"
         "assert not any(a.ended for a in answers(runaway, tokenizer, held_out_pairs[:20], 60))",
-        "clinic-43": "assert loss_after(prompts['training']) + 0.05 < loss_after(prompts['application'])",
+        "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
+        "         for n, m in (('adapter', model), ('base', base))}\n"
+        "assert 0.03 < costs['base'] < 0.07 < costs['adapter'] < 0.12",
         "clinic-49": "assert output.requires_grad",
         "clinic-54": "assert difference.abs().max() == 0",
         "clinic-64": "assert abs(merged_loss - loss) < 0.01",

@@ -34,10 +34,10 @@ def loss_flat() -> Question:
 
 def no_labels() -> Question:
     return Question(
-        "The template is in the text. Why was it not found?",
-        ("the tokenizer splits it differently in the text", "the text was cut", "its ids are not unique"),
-        "the tokenizer splits it differently in the text",
-        "A token may reach across the end of the template.",
+        CAUSE,
+        ("the model knows the answers already", "all labels are masked", "the learning rate is 0"),
+        "all labels are masked",
+        "No model predicts every token with certainty. A learning rate of 0 would leave the loss where it was.",
     )
 
 
