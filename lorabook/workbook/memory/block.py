@@ -10,14 +10,14 @@ from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 WIDTH, TOKENS = 2048, 100  # no weight has a dimension of 100
 SMALL = 0.1  # KiB per token; what keeps less is left out, as are the statistics of norms and attention, and A x
-LAYERS = {  # its name in a table, and the values per token and their bytes that it keeps if it is trained
-    "ln_1": ("first norm", "2,048 × 4 bytes"),
-    "attn.c_attn": ("c_attn", "2,048 × 2"),
-    "attn": ("attention, c_proj", "4,352 × 2"),  # queries, a key and a value; its output, c_proj's input
-    "ln_2": ("second norm", "2,048 × 4"),
-    "mlp.c_fc": ("c_fc", "2,048 × 2"),
-    "mlp.act": ("activation function", "8,192 × 2"),
-    "mlp.c_proj": ("the MLP's c_proj", "8,192 × 2"),
+LAYERS = {  # their names in a table: the linear layers first
+    "attn.c_attn": "c_attn",
+    "mlp.c_fc": "c_fc",
+    "mlp.c_proj": "the MLP's c_proj",
+    "ln_1": "first norm",
+    "attn": "attention and its c_proj",  # whose input is attention's output
+    "ln_2": "second norm",
+    "mlp.act": "activation function",
 }
 
 
@@ -50,15 +50,15 @@ def kept_by_layer(block: nn.Module) -> dict[str, float]:
         stack.enter_context(saved_tensors_hooks(collect, lambda tensor: tensor))
         stack.enter_context(torch.autocast("cpu", torch.bfloat16))
         block(torch.randn(1, TOKENS, WIDTH, requires_grad=True))
-    return {LAYERS[name][0]: size for name, size in kept.items()}
+    return {LAYERS[name]: size for name, size in kept.items()}
 
 
 def kept_table(blocks: Mapping[str, nn.Module]) -> str:
     """`kept_by_layer` of several blocks, one column each, with their sums."""
     columns = {name: kept_by_layer(block) for name, block in blocks.items()}
-    lines = [f"{'KiB per token':20}{'values':18}" + "".join(f"{name:>11}" for name in columns)]
-    for layer, values in LAYERS.values():
+    lines = [f"{'KiB per token':25}" + "".join(f"{name:>11}" for name in columns)]
+    for layer in LAYERS.values():
         cells = [f"{kept[layer]:11.1f}" if kept[layer] else f"{'–':>11}" for kept in columns.values()]
-        lines.append(f"{layer:20}{values:18}" + "".join(cells))
-    lines.append(f"{'total':38}" + "".join(f"{sum(kept.values()):11.1f}" for kept in columns.values()))
+        lines.append(f"{layer:25}" + "".join(cells))
+    lines.append(f"{'total':25}" + "".join(f"{sum(kept.values()):11.1f}" for kept in columns.values()))
     return "\n".join(lines)

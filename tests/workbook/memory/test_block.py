@@ -1,12 +1,17 @@
 import pytest
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.workbook.memory.block import LAYERS, kept_by_layer, kept_table, starcoder_block
+from lorabook.workbook.memory.block import kept_by_layer, kept_table, starcoder_block
 
 # by hand, in KiB per token: 2,048 values, in the MLP 8,192, of 2 bytes; in the norms 4 bytes
 INPUTS = {"c_attn": 4, "c_fc": 4, "the MLP's c_proj": 16}
 # attention: 16 queries, a key and a value of 128 each, and its output
-PASSED_ON = {"first norm": 8, "second norm": 8, "attention, c_proj": 4 + 0.25 + 0.25 + 4, "activation function": 16}
+PASSED_ON = {
+    "first norm": 8,
+    "second norm": 8,
+    "attention and its c_proj": 4 + 0.25 + 0.25 + 4,
+    "activation function": 16,
+}
 
 
 def assert_kept(block, expected):
@@ -17,14 +22,6 @@ def test_a_trained_block_keeps_the_inputs_of_its_linear_layers_and_a_frozen_one_
     block = starcoder_block()
     assert_kept(block, INPUTS | PASSED_ON)
     assert_kept(block.requires_grad_(False), PASSED_ON)
-
-
-def test_the_values_of_the_table_are_the_sizes():
-    written = {}
-    for layer, values in LAYERS.values():
-        number, size = values.replace(",", "").removesuffix(" bytes").split(" × ")
-        written[layer] = int(number) * int(size) / 1024
-    assert written == INPUTS | PASSED_ON
 
 
 @pytest.mark.parametrize("r", [1, 16])
@@ -40,6 +37,6 @@ def test_the_table_adds_up_and_leaves_no_hooks():
     block = starcoder_block()
     table = kept_table({"all": block, "none": starcoder_block().requires_grad_(False)}).splitlines()
     assert table[0].split()[-2:] == ["all", "none"]
-    assert "c_fc                2,048 × 2                 4.0          –" in table
+    assert "c_fc                             4.0          –" in table
     assert table[-1].split() == ["total", "64.5", "40.5"]
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in block.modules())
