@@ -37,6 +37,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
+        # what the checks below ask for, the cells have trained
+        "race-g": "from functools import cache\ntrain = cache(train)",
         "race-c": "raced_to = {name: train(*settings)[1] for name, settings in candidates.items()}\n"
         "assert raced_to['Small'] < before - 0.2 and min(raced_to['Large'], raced_to['Medium']) > before - 0.1",
         "race-r": "assert after < sweeps['Small, r = 1'].best_loss - 0.05\n"
