@@ -50,7 +50,11 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "04_low_rank_updates": {
         "lowrank-09": "assert tuned_loss < base_loss - 0.3 and min(ranks) > 200",
-        "lowrank-14": "assert 0.6 < recovery(first_4) < 0.85 and 0.2 < fraction < 0.3",
+        # what the checks below ask for, the cells have measured
+        "lowrank-14": "def recovery(update, measured={}, measure=recovery):\n"
+        "    key = tuple(delta.double().sum().item() for delta in update.values())\n"
+        "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]\n"
+        "assert 0.6 < recovery(first_4) < 0.85 and 0.2 < fraction < 0.3",
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
         "way-f": "for (e, shrunk), (_, first), (_, entries) in zip(*points.values()):\n"
         "    assert first < shrunk - 0.005 and entries < first + 0.02\n"
