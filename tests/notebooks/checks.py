@@ -34,6 +34,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert trained == sum(p.numel() for p in trainable)",
     },
     "02_where_memory_goes": {
+        "kept-3": "assert [round(kept_per_token(block), 1) for block in blocks.values()] == [64.6, 40.6, 64.7, 64.6]",
         "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {

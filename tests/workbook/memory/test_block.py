@@ -1,27 +1,56 @@
+"""Notebook 02's table of what a block keeps, against the tensors that PyTorch saves."""
+
+import re
+from collections import Counter
+
 import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.workbook.memory.block import kept_by_layer, kept_table, starcoder_block
+from lorabook.workbook.memory.block import starcoder_block
+from tests.kit.notebooks import NOTEBOOKS, cells
 
-# by hand, in KiB per token: 2,048 values, in the MLP 8,192, of 2 bytes; in the norms 4 bytes
-INPUTS = {"c_attn": 4, "c_fc": 4, "the MLP's c_proj": 16}
-# attention: 16 queries, a key and a value of 128 each, and its output
-PASSED_ON = {
-    "first norm": 8,
-    "second norm": 8,
-    "attention and its c_proj": 4 + 0.25 + 0.25 + 4,
-    "activation function": 16,
-}
+TOKENS = 100
 
 
-def assert_kept(block, expected):
-    assert kept_by_layer(block) == dict.fromkeys(kept_by_layer(block), 0) | expected
+def kept(block) -> Counter:
+    """How many tensors the block keeps of each size, as (values per token, bytes), without statistics and A x."""
+    seen = {}
+
+    def collect(tensor):
+        if TOKENS in tensor.shape:
+            seen[tensor.data_ptr()] = tensor
+        return tensor
+
+    with saved_tensors_hooks(collect, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
+        block(torch.randn(1, TOKENS, 2048, requires_grad=True))
+    sizes = Counter((tensor.numel() // TOKENS, tensor.itemsize) for tensor in seen.values())
+    return Counter({size: number for size, number in sizes.items() if size[0] > 16})
 
 
-def test_a_trained_block_keeps_the_inputs_of_its_linear_layers_and_a_frozen_one_does_not():
-    block = starcoder_block()
-    assert_kept(block, INPUTS | PASSED_ON)
-    assert_kept(block.requires_grad_(False), PASSED_ON)
+def rows() -> list[tuple[Counter, float]]:
+    """The rows of the table: the tensors of each, and its KiB."""
+    (text,) = [cell["source"] for cell in cells(NOTEBOOKS[2]) if "values per token × bytes" in cell["source"]]
+    found = []
+    for values, size, kib in re.findall(r"\| \(?([\d, +]+)\)? × (\d) \| ([\d.]+) \|", text):
+        each = [int(value.replace(",", "")) for value in values.split(" + ")]
+        found.append((Counter((value, int(size)) for value in each), float(kib)))
+    return found
+
+
+def test_the_rows_are_the_tensors_of_a_trained_block_and_add_up():
+    found = rows()
+    assert len(found) == 4
+    for tensors, kib in found:
+        assert sum(values * size * number for (values, size), number in tensors.items()) == kib * 1024
+    assert sum(kib for _, kib in found) == 64.5
+    assert sum((tensors for tensors, _ in found), Counter()) == kept(starcoder_block())
+
+
+def test_freezing_leaves_out_the_first_row():
+    _, *others = [tensors for tensors, _ in rows()]
+    assert kept(starcoder_block().requires_grad_(False)) == sum(others, Counter())
 
 
 @pytest.mark.parametrize("r", [1, 16])
@@ -29,14 +58,6 @@ def test_lora_keeps_the_inputs_of_the_layers_it_adapts(r):
     block, on_one = starcoder_block(), starcoder_block()
     apply_lora(block, LoRAConfig(r=r, alpha=32))
     apply_lora(on_one, LoRAConfig(r=r, alpha=32, targets=("c_attn",)))
-    assert_kept(block, INPUTS | PASSED_ON)
-    assert_kept(on_one, {"c_attn": 4} | PASSED_ON)
-
-
-def test_the_table_adds_up_and_leaves_no_hooks():
-    block = starcoder_block()
-    table = kept_table({"all": block, "none": starcoder_block().requires_grad_(False)}).splitlines()
-    assert table[0].split()[-2:] == ["all", "none"]
-    assert "c_fc                             4.0          –" in table
-    assert table[-1].split() == ["total", "64.5", "40.5"]
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in block.modules())
+    first, *others = [tensors for tensors, _ in rows()]
+    assert kept(block) == first + sum(others, Counter())
+    assert kept(on_one) == sum(others, Counter({(2048, 2): 1}))
