@@ -5,35 +5,11 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from lorabook.workbook.kit.figures import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    new_figure,
-    new_panes,
-)
+from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, VERMILION, new_figure, new_panes
 from lorabook.workbook.kit.tuned import Tuned
 from lorabook.workbook.rank_and_alpha.valleys import Valley
 
-LOOKS = {
-    "full": ("black", "D"),
-    "r = 1": (PURPLE, "v"),
-    "r = 4": (GREEN, "s"),
-    "r = 16": (BLUE, "o"),
-    "r = 64": (ORANGE, "^"),
-}
-VALLEY_LOOKS = {  # by r and alpha
-    (64, 32): LOOKS["r = 64"],
-    (16, 32): LOOKS["r = 16"],
-    (1, 32): LOOKS["r = 1"],
-    (16, 128): (VERMILION, "D"),
-    (16, 8): (SKY, "s"),
-    (64, 128): LOOKS["r = 64"],
-    (1, 2): LOOKS["r = 1"],
-}
+LOOKS = {1: (PURPLE, "v"), 16: (BLUE, "o"), 64: (ORANGE, "^")}  # by rank
 LAYERS = ("attention", "MLP", "all linear")
 
 
@@ -48,7 +24,7 @@ def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] 
     figure, axes = new_figure(7.4, 4.0)
     best: dict[float, float] = {}
     for name, valley in found.items():
-        colour, marker = VALLEY_LOOKS[valley.r, valley.alpha]
+        colour, marker = LOOKS[valley.r]
         rates, means = list(valley.losses), list(valley.means.values())
         axes.plot(rates, means, marker + "-", color=colour, lw=2, ms=5, label=name)
         for rate, seeds in valley.losses.items():
@@ -67,34 +43,6 @@ def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] 
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.6f}".rstrip("0")))
     axes.set(xlabel="learning rate (log scale)", ylabel="held-out loss (nats per token)", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower left")
-    return figure
-
-
-def rate_curves(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
-    """Validation loss over the learning rate, one curve for each rank and for full fine-tuning, its best rate filled.
-
-    Args:
-        panels: by its title, the runs of `tuned_runs`; of LoRA, those with α = 32 are drawn.
-        title: what to see.
-    """
-    figure, panes = new_panes(9.0, 3.7, len(panels))
-    for axes, (name, runs) in zip(panes, panels.items()):
-        tried: set[float] = set()
-        for label, (colour, marker) in LOOKS.items():
-            run = runs.get("full fine-tuning" if label == "full" else f"{label}, α = 32")
-            if run:
-                rates, losses = zip(*sorted(run.rates.items()))
-                axes.plot(rates, losses, marker + "-", color=colour, ms=5, mfc="none", label=label)
-                axes.plot(run.lr, run.rates[run.lr], marker, color=colour, ms=7)
-                tried.update(rates)
-        axes.set_xscale("log")
-        axes.set_xticks(sorted(tried), [f"{lr:.6f}".rstrip("0") for lr in sorted(tried)], rotation=35, ha="right")
-        axes.minorticks_off()
-        axes.set_xlabel("learning rate (log scale)")
-        axes.set_title(name, fontsize=10)
-    panes[0].set_ylabel("validation loss (nats per token)")
-    panes[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.suptitle(title, fontsize=11.5)
     return figure
 
 

@@ -11,19 +11,6 @@ from lorabook.workbook.rank_and_alpha.valleys import valley
 from tests.kit.tuned_rates import assert_rate_is_bracketed
 
 
-def test_rate_curves_fill_the_best_rate_of_each_curve():
-    runs = tuned_runs()
-    panels = {"one": runs, "other": {name: run for name, run in runs.items() if run.r in (None, 1, 64)}}
-    left, right = figures_03.rate_curves(panels, "t").axes
-    best = [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.get_lines() if len(line.get_xdata()) == 1]
-    full = runs["full fine-tuning"]
-    assert best[0] == (full.lr, min(full.rates.values())) and len(best) == 5
-    assert best[3] == (0.008, min(runs["r = 16, α = 32"].rates.values()))
-    assert list(left.get_lines()[0].get_xdata()) == sorted(full.rates)
-    assert [t.get_text() for t in right.get_legend().get_texts()] == ["full", "r = 1", "r = 64"]  # that ran
-    assert [axes.get_title() for axes in (left, right)] == ["one", "other"]
-
-
 def test_valleys_draw_the_means_and_seeds_and_ring_the_raced_rate():
     found, raced = {"one": valley(64, 32), "other": valley(1, 32)}, {"one": 0.0004, "other": 0.0032}
     (axes,) = figures_03.valleys(found, "t", raced).axes
