@@ -1,6 +1,5 @@
-"""Notebook 02's table of what a block keeps, against the tensors that PyTorch saves."""
+"""The reference page's table of what a block keeps, against the tensors that PyTorch saves."""
 
-import re
 from collections import Counter
 
 import pytest
@@ -9,7 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.workbook.memory.block import starcoder_block
-from tests.kit.notebooks import NOTEBOOKS, cells
+from tests.kit.notebooks import MORE_MEMORY, table
 
 TOKENS = 100
 
@@ -31,10 +30,10 @@ def kept(block) -> Counter:
 
 def rows() -> list[tuple[Counter, float]]:
     """The rows of the table: the tensors of each, and its KiB."""
-    (text,) = [cell["source"] for cell in cells(NOTEBOOKS[2]) if "values per token × bytes" in cell["source"]]
     found = []
-    for values, size, kib in re.findall(r"\| \(?([\d, +]+)\)? × (\d) \| ([\d.]+) \|", text):
-        each = [int(value.replace(",", "")) for value in values.split(" + ")]
+    for _, sizes, kib in table(MORE_MEMORY, "What a block keeps"):
+        values, size = sizes.split(" × ")
+        each = [int(value.replace(",", "")) for value in values.strip("()").split(" + ")]
         found.append((Counter((value, int(size)) for value in each), float(kib)))
     return found
 
