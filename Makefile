@@ -30,7 +30,7 @@ test: lint ## run everything: lint, all tests, every notebook against its stored
 	$(NBVAL) notebooks tests
 
 check: lint ## run lint and the fast tests
-	$(PYTEST) -m "not slow and not browser and not hub"
+	$(PYTEST) -m "not slow and not seconds and not browser and not hub"
 
 lint: .venv/.test ## run ruff and pyright
 	$(BIN)/ruff check

@@ -59,6 +59,7 @@ def run(*arguments: str):
     return CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
 
 
+@pytest.mark.seconds
 def test_finetune_prints_what_a_script_may_want(trained):
     folder, printed = trained
     said = values(printed)
@@ -263,6 +264,7 @@ def test_starcoder_by_name(tmp_path):
     assert adapter_file.read_config(tmp_path / "3")["base_model_name_or_path"] == STARCODER
 
 
+@pytest.mark.seconds
 def test_memory_estimates_and_runs_dry():
     article = ["--r", "16", "--alpha", "8", "--targets", "c_attn,c_proj,c_fc,wte,wpe"]
     said = values(run("memory", STARCODER, *article, "--dry-run", "--bytes").output)
@@ -275,6 +277,7 @@ def test_memory_estimates_and_runs_dry():
     assert 2_274_414_592 < predicted < 14.75 * 2**30 and said["T4 (14.75 GiB)"].startswith("fits, largest batch ")
 
 
+@pytest.mark.seconds
 def test_memory_still_understands_the_old_name_of_the_dry_run():
     old, new = (lorabook("memory", "pocket", f"--{name}") for name in ("rehearse", "dry-run"))
     assert old.stdout == new.stdout and "dry run peak: " in old.stdout
@@ -300,6 +303,7 @@ def test_memory_of_several_gpus():
     assert "DDP" in packed and "FSDP" not in packed
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("more", "processes", "problem"),
     [([], "1", "one process only"), (["--quantize", "nf4"], "2", "4 bits cannot be sharded")],
@@ -310,6 +314,7 @@ def test_what_is_not_sharded_is_refused_before_anything_is_loaded(more, processe
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.seconds
 def test_a_stray_rank_in_the_environment_means_nothing(tmp_path):
     """It is one of the variables of a launcher; alone it made a run that trained, saved nothing and ended well."""
     done = lorabook("finetune", *QUICK, "--output", str(tmp_path), env=os.environ | {"RANK": "1"})

@@ -24,6 +24,7 @@ def test_a_rate_is_tokens_over_time_and_the_ratio_is_of_the_first_to_the_second(
         answers.measure({"lorabook": lambda: run(1.0), "PEFT": lambda: run(1.0, "y")}, 0)
 
 
+@pytest.mark.seconds
 def test_the_script_prints_both_ratios_and_writes_its_record(tmp_path, monkeypatch, capsys):
     small = ["--model", "pocket", "--tokens", "2", "--seconds", "0", "--output", str(tmp_path / "answers.json")]
     for again in ([], ["--only", "one prompt"]):

@@ -119,6 +119,7 @@ def test_blocks_are_found_again(codes: list[str], prose: str) -> None:
     assert code_blocks(html_to_text(body)) == [code.strip("\n") for code in codes if code.strip()]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "unit", ["<b>", "<blockquote>x", "<ul><li>x", "<pre>x", "<!--", "<a ", "<![CDATA[", "</", "&#"]
 )

@@ -81,6 +81,7 @@ def healthy(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.seconds
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # of the checkpointing that cuts
 @pytest.mark.parametrize("fault", SICK)
 def test_a_run_with_the_fault_is_told_and_nothing_else_is(fault, tmp_path, monkeypatch):

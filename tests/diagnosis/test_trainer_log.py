@@ -95,6 +95,7 @@ SICK = {
 }
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("fault", SICK)
 def test_a_run_of_trainer_with_the_fault_is_told_and_nothing_else_is(fault, base, tmp_path):
     SICK[fault](tmp_path, base)

@@ -94,6 +94,7 @@ def assert_near(counted: int, allocated: int) -> None:
     assert 0.93 * allocated <= counted <= 1.001 * allocated
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("family", MODELS)
 def test_the_peak_is_the_allocator_s(family, tmp_path):
     """The allocator also sees buffers that an operator uses inside itself, a few percent here, and never less."""

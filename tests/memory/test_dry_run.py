@@ -25,6 +25,7 @@ CONFIG = GPTBigCodeConfig(**(IDS | SIZES | NO_DROPOUT | {"vocab_size": 500}))
 LORA = LoRAConfig(r=4, alpha=8)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("method", "changes"),
     [

@@ -91,6 +91,7 @@ def test_the_static_part_is_exactly_that_of_the_tensors(family, method):
     assert told.static == sum(told.components[name] for name in COMPONENTS[:5])
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("method", "attention", "checkpointing"),
     [
@@ -114,6 +115,7 @@ def test_estimate_dry_run_and_real_step_side_by_side(family, method, attention, 
     assert told.saved == pytest.approx(left, rel=0.01)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("method", "sequence", "attention", "checkpointing"),
     [
@@ -140,6 +142,7 @@ def test_few_tokens_leave_the_optimizer_s_update_as_the_peak(weights):
         assert told.predicted_peak == told.moments["optimizer step"] == pytest.approx(peak, rel=1e-4)
 
 
+@pytest.mark.seconds
 def test_the_peak_at_full_width_on_real_tensors():
     plan = Plan(LORA, 1, 48, "fp32")
     told = estimate(WIDE, plan)
@@ -147,6 +150,7 @@ def test_the_peak_at_full_width_on_real_tensors():
     assert told.predicted_peak == pytest.approx(peak, rel=0.01)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("method", [LoRAConfig(r=64), 1.0], ids=["LoRA", "full"])
 @pytest.mark.parametrize("family", CONFIGS)
@@ -159,6 +163,7 @@ def test_the_peak_with_16_bit_weights(family, method, checkpointing):
         assert told.predicted_peak == pytest.approx(peak, rel=0.04), attention
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "changes",
     [
@@ -185,6 +190,7 @@ def test_whatever_else_a_plan_says(changes):
         assert told.predicted_peak == pytest.approx(peak, rel=0.05), weights
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("method", [LoRAConfig(16, 8, targets=("c_attn", "c_proj", "c_fc", "wte", "wpe")), 1.0])
 def test_the_billion_parameter_step(method):
     """Several chunks of logits, dropout as configured, and every size the real one."""

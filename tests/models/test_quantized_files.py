@@ -191,6 +191,7 @@ def test_the_command_line_trains_on_4_bits_and_merges_what_it_trained(tmp_path):
     )
 
 
+@pytest.mark.seconds
 def test_a_notebook_stays_quiet_when_peft_imports_bitsandbytes():
     code = (
         "from lorabook.workbook.kit.setup import setup; setup(); import peft, sys; assert 'bitsandbytes' in sys.modules"

@@ -133,6 +133,7 @@ def with_lora(attention: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     return model
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
 @GPUS
 def test_a_whole_run_in_half_precision(gpu, checkpointing, monkeypatch, sdpa_calls):

@@ -1,5 +1,7 @@
 """The page "More on Fastfood": its tables are the stored results."""
 
+import pytest
+
 from lorabook import data
 from lorabook.data.examples import encode_all
 from lorabook.models import load_model
@@ -42,6 +44,7 @@ def test_the_dense_p_that_costs_as_much():
     assert f"as much as one with {crossing['butterfly']:.0f}." in text
 
 
+@pytest.mark.seconds
 def test_adam_with_a_gradient_that_is_far_too_small():
     """Both runs of the table, again."""
     found = []

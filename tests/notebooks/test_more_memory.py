@@ -27,6 +27,7 @@ def test_the_peaks_are_the_library_s(length, fused, eager):
     assert [f"{peak / 2**30:.2f}" for peak in peaks] == [fused, eager]
 
 
+@pytest.mark.seconds
 def test_with_checkpointing_a_token_takes_more_than_the_estimate_by_hand():
     """190 KiB by the dry run rather than 24 × 4 + 65, so that for 65,536 tokens the sum by hand is 14% low."""
     lora, kib = LoRAConfig(r=16, alpha=32), 1024

@@ -68,6 +68,7 @@ def test_answers_in_a_teacher_s_copy_are_taken_out(tmp_path):
         assert "solution(" not in source.replace("import check, hint, solution", "")
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("number", ["04", "05"])
 def test_every_exercise_of_a_copy_says_that_it_waits(student, number):
     (name,) = [name for name in NAMES if name.startswith(number)]

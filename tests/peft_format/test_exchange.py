@@ -113,6 +113,7 @@ PATTERNS = [
 ]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("rslora", [False, True])
 @pytest.mark.parametrize("patterns", PATTERNS, ids=str)
 @pytest.mark.parametrize("kind", MODELS)

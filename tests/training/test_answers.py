@@ -99,6 +99,7 @@ def test_answers_in_batches_are_those_of_one_at_a_time_in_the_order_asked(family
     assert answers(model, tokenizer(), [], max_new_tokens=12) == []
 
 
+@pytest.mark.seconds
 def test_the_pocket_model_answers_in_batches_as_one_at_a_time():
     """Sixteen real prompts of many lengths, of which some answers end before others."""
     loaded = load_model("pocket", device="cpu")

@@ -115,6 +115,7 @@ def test_an_example_that_does_not_fit_alone_is_an_error(monkeypatch):
     assert differing(before, values(model)) == [] and caught.value.__context__ is None
 
 
+@pytest.mark.seconds
 def test_three_times_in_a_row_ends_with_the_estimate_in_the_state_before(monkeypatch, tmp_path):
     """The figures are estimates for what was tried last and for one example."""
     model, tried, forward = lora_model(), [], AnswerLoss.forward

@@ -101,6 +101,7 @@ def test_how_long_a_run_is():
         assert len(finetune(lora_model(), TRAIN, HELD_OUT, config(**changes)).steps) == expected
 
 
+@pytest.mark.seconds
 def test_three_epochs_train_on_every_example_three_times_whatever_the_seed(monkeypatch):
     """120 ragged examples, whose epochs differ by a step; the schedule and the bar know the real end."""
     examples, counts = rows(120), set()

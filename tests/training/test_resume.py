@@ -34,6 +34,7 @@ def build(kind: str) -> nn.Module:
     return lora_model(dropout=0.3)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("kind", "changes"), [("LoRA", {}), ("LoRA", {"lora_plus": 4.0, "activation_checkpointing": True}), ("full", {})]
 )

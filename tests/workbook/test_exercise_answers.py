@@ -32,6 +32,7 @@ def random(*shape: int, seed: int = 3) -> Tensor:
 # The solutions against oracles
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("method", [lora.LoRAConfig(r=16, alpha=32), 1.0])
 def test_checkpointed_peak_is_near_the_dry_run_s(method):
     """StarCoderBase-1B, 4 x 512 tokens; the exercise leaves out the loss and the causal mask."""
@@ -245,6 +246,7 @@ def test_the_smallest_input_is_shown():
     )
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
 def test_an_endless_loop_ends(handler, monkeypatch):
     """Also in a program that ignores Ctrl-C, as one does that a script started in the background."""

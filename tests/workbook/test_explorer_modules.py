@@ -30,6 +30,7 @@ def states(explorer: Explorer) -> Iterator:
     return every_state(explorer) if few else drawn_states(explorer, MANY, seed=1)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("explorer", every_explorer(), ids=lambda explorer: type(explorer).__name__)
 def test_the_module_shows_what_python_does(explorer):
     asked = list(states(explorer))

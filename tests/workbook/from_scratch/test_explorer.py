@@ -1,5 +1,7 @@
 """The Fading explorer's stored run, held to its script where that takes seconds."""
 
+import pytest
+
 from lorabook.models.load import load_model
 from lorabook.workbook.from_scratch.explorer import TENTHS, FadingExplorer, FadingState
 from lorabook.workbook.kit.stored import stored
@@ -7,6 +9,7 @@ from lorabook.workbook.kit.styles import completions
 from scripts.assets import fading
 
 
+@pytest.mark.seconds
 def test_at_factor_zero_the_stored_texts_are_those_of_the_base():
     found, loaded = stored("from_scratch", "fading"), load_model("pocket", device="cpu")
     written = completions(loaded.model, loaded.tokenizer, fading.EACH, fading.NEW_TOKENS, seed=0)

@@ -132,6 +132,7 @@ class TestEveryExplorer:
         assert type(explorer)().static_html(b"") == explorer.static_html(b"")
 
 
+@pytest.mark.seconds
 def test_without_anywidget_the_static_version_takes_its_place():
     code = """
 import sys

@@ -57,6 +57,7 @@ def _keep_some(numbers: range, output: str, together: Any) -> None:
         kept.keep("x.json", str(n), n)
 
 
+@pytest.mark.seconds
 def test_two_kernels_at_once_lose_nothing(folder):
     """A notebook open twice: the file is read, changed and written back."""
     context = multiprocessing.get_context("spawn")

@@ -226,6 +226,7 @@ def test_what_is_left_after_removal_is_the_base(family):
     assert torch.equal(logits(moved), logits(MODELS[family]()))
 
 
+@pytest.mark.seconds
 @HALVES
 @FAMILIES
 def test_of_a_16_bit_base_only_the_norms_become_fp32(family, dtype):

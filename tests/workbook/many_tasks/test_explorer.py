@@ -63,6 +63,7 @@ def counted() -> dict[tuple[str, str], int]:
     return found
 
 
+@pytest.mark.seconds
 @pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings")
 @pytest.mark.parametrize("model", MODELS.values())
 def test_every_state_tells_what_is_counted(model, counted):

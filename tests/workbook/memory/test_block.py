@@ -52,6 +52,7 @@ def test_freezing_leaves_out_the_first_row():
     assert kept(starcoder_block().requires_grad_(False)) == sum(others, Counter())
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("r", [1, 16])
 def test_lora_keeps_the_inputs_of_the_layers_it_adapts(r):
     block, on_one = starcoder_block(), starcoder_block()

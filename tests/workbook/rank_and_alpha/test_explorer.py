@@ -100,6 +100,7 @@ EVERY_TARGET = [LoRAState(model, 3, targets=TARGETS[family(model)]) for model in
 ONE_TWIN = [LoRAState("pocket", targets=("attn.c_proj",)), LoRAState("pocket", targets=("c_attn", "mlp.c_proj"))]
 
 
+@pytest.mark.seconds
 @pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings")
 @pytest.mark.parametrize("state", [*PRESETS.values(), *EVERY_TARGET, *ONE_TWIN])
 def test_the_line_for_peft_is_a_config_with_which_peft_counts_the_same(state):
