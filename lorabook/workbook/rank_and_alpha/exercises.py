@@ -133,7 +133,6 @@ def same_effect(alpha, r, new_r, rslora):
     """The alpha at which the first step at rank new_r has the same effect as at rank r
     with `alpha`.
 
-    The effect is proportional to the rank times the scaling.
     rslora: whether the scaling is rsLoRA's, alpha / sqrt(r), or LoRA's own, alpha / r.
     """
     raise NotImplementedError
