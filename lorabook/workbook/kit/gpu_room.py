@@ -18,9 +18,9 @@ def room_for(peak: int) -> str:
 
 
 def title_of(model: str, how: str, chosen: Estimate, full: Estimate) -> str:
-    """What `model` needs when it is trained as `chosen`, called `how`, and whether a T4 has room for that."""
+    """What `model` needs when it is trained as `chosen`, called `how`, and whether Colab's T4 has room for that."""
     need = size_text(chosen.predicted_peak)
     here = T4 in fits(chosen.predicted_peak)
     if chosen == full:
-        return f"Full fine-tuning of {model} needs {need}: it {'fits' if here else 'does not fit'} on a T4"
-    return f"{model} with {how} needs {need}{' and fits on a T4' if here else ', too much for a T4'}"
+        return f"Full fine-tuning of {model} needs {need}: it {'fits' if here else 'does not fit'} on Colab's T4"
+    return f"{model} with {how} needs {need}{' and fits on' if here else ', too much for'} Colab's T4"

@@ -25,11 +25,11 @@ export function roomSentence(peak, gpus) {
   return `${fits} Add a few hundred MiB for the CUDA context.`;
 }
 
-/** `gpu_room.py`: what a model needs in a setting, and whether a T4 has room for it. */
+/** `gpu_room.py`: what a model needs in a setting, and whether Colab's T4 has room for it. */
 export function titleOf(model, how, chosen, gpus) {
   const [need, here] = [sizeText(chosen.peak), chosen.peak <= gpus.T4];
-  if (how === "full fine-tuning") return `Full fine-tuning of ${model} needs ${need}: it ${here ? "fits" : "does not fit"} on a T4`;
-  return `${model} with ${how} needs ${need}${here ? " and fits on a T4" : ", too much for a T4"}`;
+  if (how === "full fine-tuning") return `Full fine-tuning of ${model} needs ${need}: it ${here ? "fits" : "does not fit"} on Colab's T4`;
+  return `${model} with ${how} needs ${need}${here ? " and fits on" : ", too much for"} Colab's T4`;
 }
 
 /** The end of the axis in bytes: a round number past the longest bar, and past the smallest GPU where that is not far. */
@@ -61,9 +61,11 @@ export function drawMemory(shown, width) {
       const [left, wide] = [x(from), x(from + bytes) - x(from)];
       drawn.push(rect(left, y, wide, BAR, PARTS[part], { "data-part": `${name}: ${part}`, "data-bytes": bytes }));
       if (from) drawn.push(line(left, y, left, y + BAR, COLOUR.paper));
-      const label = sizeText(bytes);
+      const number = sizeText(bytes).split(" ");
+      const labels = number[1] === unitName ? [number.join(" "), number[0]] : [number.join(" ")]; // the axis has the unit, too
+      const label = labels.find((each) => wide > roomFor(each, 12) + 6);
       const ink = part === "trainable weights" ? "#fff" : "#000";
-      if (wide > roomFor(label, 12) + 6) {
+      if (label) {
         drawn.push(text(left + wide / 2, y + BAR / 2 + 4, label, { fill: ink, "text-anchor": "middle", "font-size": 12 }));
       }
       from += bytes;

@@ -80,7 +80,7 @@ def test_a_sequence_beyond_the_model_is_shown_as_an_error():
 
 
 def test_titles_tell_what_fits():
-    assert memory.shown(MemoryState())["title"].endswith(" and fits on a T4")
+    assert memory.shown(MemoryState())["title"].endswith(" and fits on Colab's T4")
     title = memory.shown(MemoryState("meta-llama/Llama-2-7b-hf", r=0))["title"]
     assert title.startswith("Full fine-tuning of Llama-2-7B needs")
 
