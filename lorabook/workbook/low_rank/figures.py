@@ -64,11 +64,10 @@ UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and it
 }
 
 
-# The look of an update, and where its name stands: at which of its points, offset, alignment.
-PARTS: dict[str, tuple[dict[str, Any], tuple[int, tuple[int, int], str]]] = {
-    "ΔW shrunk": ({"color": GREY, "marker": "s", "ls": "--"}, (1, (-8, 7), "right")),
-    "first r terms": ({"color": ORANGE, "marker": "^"}, (1, (7, -10), "left")),
-    "random entries": ({"color": GREEN, "marker": "v", "ls": ":"}, (1, (9, -8), "left")),
+PARTS: dict[str, dict[str, Any]] = {  # the look of an update made from ΔW
+    "ΔW shrunk": {"color": GREY, "marker": "s", "ls": "--"},
+    "first r terms": {"color": ORANGE, "marker": "^"},
+    "random entries": {"color": GREEN, "marker": "v", "ls": ":"},
 }
 
 
@@ -82,13 +81,12 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
     """
     figure, axes = new_figure(7.4, 4.0)
     for name, points in found.items():
-        look, (at, offset, ha) = PARTS[name]
-        axes.plot(*zip(*points), lw=1.8, ms=6, **look)
-        axes.annotate(name, points[at], offset, textcoords="offset points", ha=ha, fontsize=9, color=look["color"])
+        axes.plot(*zip(*points), lw=1.8, ms=6, label=name, **PARTS[name])
     energies = [energy for energy, _ in found["first r terms"]]
     axes.set_xticks(energies, [f"{energy:.0%}\nr = {r}" for energy, r in zip(energies, ranks, strict=True)])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

@@ -9,7 +9,7 @@ from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, VERMILION, new_f
 from lorabook.workbook.kit.tuned import Tuned
 from lorabook.workbook.rank_and_alpha.valleys import Valley
 
-LOOKS = {1: (PURPLE, "v"), 16: (BLUE, "o"), 64: (ORANGE, "^")}  # by rank
+LOOKS = {1: (PURPLE, "v", 2), 16: (BLUE, "o", 2), 64: (ORANGE, "^", 5)}  # by rank; the last shows below the others
 LAYERS = ("attention", "MLP", "all linear")
 
 
@@ -24,9 +24,9 @@ def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] 
     figure, axes = new_figure(7.4, 4.0)
     best: dict[float, float] = {}
     for name, valley in found.items():
-        colour, marker = LOOKS[valley.r]
+        colour, marker, width = LOOKS[valley.r]
         rates, means = list(valley.losses), list(valley.means.values())
-        axes.plot(rates, means, marker + "-", color=colour, lw=2, ms=5, label=name)
+        axes.plot(rates, means, marker + "-", color=colour, lw=width, ms=5, label=name)
         for rate, seeds in valley.losses.items():
             axes.plot([rate] * len(seeds), seeds, ".", color=colour, ms=4, alpha=0.6)
         best[valley.best_lr] = min(valley.best_loss, best.get(valley.best_lr, valley.best_loss))

@@ -68,8 +68,7 @@ def test_recovery_by_energy_draws_every_update_and_names_the_ranks():
     assert [[tuple(point) for point in line.get_xydata()] for line in axes.get_lines()] == list(found.values())
     ticks = {label.get_text(): place for place, label in zip(axes.get_xticks(), axes.get_xticklabels())}
     assert ticks == {"10%\nr = 1": 0.1, "30%\nr = 4": 0.3}
-    names = {text.get_text(): text.get_color() for text in axes.texts}
-    assert names == {name: line.get_color() for name, line in zip(found, axes.get_lines())}
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(found)
 
 
 def test_arrows_start_at_the_origin_and_keep_their_proportions():
