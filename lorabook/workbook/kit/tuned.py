@@ -46,7 +46,7 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     """By name: "full fine-tuning", "r = 16, α = 32", "r = 16, rsLoRA", "r = 16, α = 8", "MLP, r = 6" …
 
     `model` is "pocket" or "smollm2", which has fewer. `questions` is 240, or 50 or 1500; with those, there are full
-    fine-tuning and some ranks. SmolLM2 also has a run on 5000.
+    fine-tuning and some ranks. SmolLM2 also has one of each on 5000.
     """
     rules = stored("rank_and_alpha", "rules")["models"][model]
     if questions not in question_counts(model):
