@@ -15,8 +15,8 @@ split is reported.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
 - "capacity": more questions, MANY_QUESTIONS of them; full fine-tuning, and LoRA of CAPACITY_RANKS.
 - "few": the same on FEW_QUESTIONS, with FEW_RANKS.
-- "most", "most full": SmolLM2 alone, LoRA of MOST_RANK and full fine-tuning on MOST_QUESTIONS; one seed, at the
-  learning rate that MANY_QUESTIONS chose, since a run takes more than an hour on two cores.
+- "most": SmolLM2 alone, full fine-tuning and LoRA of MOST_RANK on MOST_QUESTIONS; one seed, at the learning rates that
+  MANY_QUESTIONS chose, since a run takes more than an hour on two cores.
 
 SmolLM2 computes in bfloat16 (`Setting.half`), and has fewer points: see the tables below.
 
@@ -143,15 +143,20 @@ def on(questions: int, ranks: dict, model: str, data: str) -> dict:
     }
 
 
-def most(r: int | None, model: str, data: str) -> dict:
-    """One run on MOST_QUESTIONS, at the rate that MANY_QUESTIONS chose: the one at which its search begins."""
+def most(model: str, data: str) -> dict:
+    """One run each on MOST_QUESTIONS, at the rates that MANY_QUESTIONS chose: those at which their searches begin."""
     if model != "smollm2":
         return {}
-    k = FULL[model] if r is None else LORA[model]
-    s = setting(model, r, alpha=ALPHA, questions=MOST_QUESTIONS, k=k)
-    runs = [{"seed": s.seed} | grid.tested(s, data)]
-    found = {"r": s.r, "alpha": s.alpha, "lr": s.lr, "rates": {}, "runs": runs}
-    return {"questions": MOST_QUESTIONS} | ({"full": found} if r is None else {"lora": {str(r): found}})
+
+    def once(r: int | None, k: int) -> dict:
+        s = setting(model, r, alpha=ALPHA, questions=MOST_QUESTIONS, k=k)
+        return {"r": r, "alpha": s.alpha, "lr": s.lr, "rates": {}, "runs": [{"seed": s.seed} | grid.tested(s, data)]}
+
+    return {
+        "questions": MOST_QUESTIONS,
+        "full": once(None, FULL[model]),
+        "lora": {str(MOST_RANK): once(MOST_RANK, LORA[model])},
+    }
 
 
 def live() -> float:
@@ -167,8 +172,7 @@ PARTS = {
     "article": article,
     "capacity": partial(on, MANY_QUESTIONS, CAPACITY_RANKS),
     "few": partial(on, FEW_QUESTIONS, FEW_RANKS),
-    "most": partial(most, MOST_RANK),
-    "most full": partial(most, None),
+    "most": most,
 }
 
 

@@ -30,9 +30,8 @@ def more_questions(model: str, title: str) -> Figure:
     for count in counts:
         runs = tuned_runs(model, count)
         for method in METHODS:
-            if method in runs:
-                drops[method][count] = [base - loss for loss in runs[method].losses]
-    highest = {n: max(fmean(each[n]) for each in drops.values() if n in each) for n in counts}
+            drops[method][count] = [base - loss for loss in runs[method].losses]
+    highest = {n: max(fmean(each[n]) for each in drops.values()) for n in counts}
     for method, (name, colour, marker) in METHODS.items():
         means = {count: fmean(each) for count, each in drops[method].items()}
         axes.plot(list(means), list(means.values()), marker + "-", color=colour, lw=2, ms=6, label=name)

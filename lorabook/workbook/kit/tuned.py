@@ -13,8 +13,7 @@ class Tuned:
 
     `parameters` were trained, with LoRA of rank `r` or, if that is None, in full. `rates` holds the validation loss by
     the learning rates that were tried, `losses` the test loss of each seed at the best of them, `lr`. `recoveries` are
-    the same as fractions of full fine-tuning's mean improvement over the untrained model, `recovery` their mean. There
-    are none where full fine-tuning was not run.
+    the same as fractions of full fine-tuning's mean improvement over the untrained model, `recovery` their mean.
     """
 
     r: int | None
@@ -37,9 +36,7 @@ def base_loss(model: str = "pocket") -> float:
 
 def question_counts(model: str = "pocket") -> list[int]:
     """On how many training questions there are runs."""
-    return sorted(
-        {part["questions"] for part in _other_parts(model)} | {stored("rank_and_alpha", "rules")["questions"]}
-    )
+    return sorted([*_other_parts(model), stored("rank_and_alpha", "rules")["questions"]])
 
 
 def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
@@ -52,11 +49,8 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     if questions not in question_counts(model):
         known = ", ".join(map(str, question_counts(model)))
         raise ValueError(f"There are no runs on {questions} questions; there are on {known}.")
-    runs = {}
-    for part in (part for part in _other_parts(model) if part["questions"] == questions):
-        runs |= {"full fine-tuning": part["full"]} if "full" in part else {}
-        runs |= {f"r = {r}, α = 32": each for r, each in part.get("lora", {}).items()}
-    if runs:
+    if part := _other_parts(model).get(questions):
+        runs = {"full fine-tuning": part["full"]} | {f"r = {r}, α = 32": each for r, each in part["lora"].items()}
         return _all_tuned(runs, base_loss(model))
     ranks = rules["ranks"]
     found = {"full fine-tuning": ranks["full"]}
@@ -73,20 +67,19 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     return _all_tuned(found, base_loss(model))
 
 
-def _other_parts(model: str) -> list[dict[str, Any]]:
-    """The parts of the rules with another number of questions than most."""
+def _other_parts(model: str) -> dict[int, dict[str, Any]]:
+    """By their number of questions, the parts of the rules that have another than most."""
     rules = stored("rank_and_alpha", "rules")["models"][model]
-    return [rules[part] for part in ("few", "capacity", "most", "most full") if rules.get(part)]
+    return {part["questions"]: part for part in map(rules.get, ("few", "capacity", "most")) if part}
 
 
 def _all_tuned(found: dict[str, dict[str, Any]], base: float) -> dict[str, Tuned]:
-    full = found.get("full fine-tuning")
-    improvement = base - fmean(run["test"] for run in full["runs"]) if full else None
+    improvement = base - fmean(run["test"] for run in found["full fine-tuning"]["runs"])
     tuned = {}
     for name, each in found.items():
         runs, rates = each["runs"], {float(lr): loss for lr, loss in each["rates"].items()}
         losses = [run["test"] for run in runs]
-        recoveries = [(base - loss) / improvement for loss in losses] if improvement else []
+        recoveries = [(base - loss) / improvement for loss in losses]
         tuned[name] = Tuned(each["r"], runs[0]["trainable"], runs[0]["lr"], rates, losses, recoveries)
     return tuned
 

@@ -20,7 +20,7 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
     full = [mean(few["full"]), mean(ranks["full"]), mean(many["full"])]
     lora = [mean(few["lora"]["16"]), mean(ranks["alpha / r"]["16"]), mean(many["lora"]["16"])]
     if model == "smollm2":
-        full.append(mean(found["most full"]["full"]))
+        full.append(mean(found["most"]["full"]))
         lora.append(mean(found["most"]["lora"]["16"]))
     counts = (50, 240, 1500, 5000)
     assert lines["full fine-tuning"] == [list(point) for point in zip(counts, full)]
