@@ -61,9 +61,9 @@ export function drawMemory(shown, width) {
       const [left, wide] = [x(from), x(from + bytes) - x(from)];
       drawn.push(rect(left, y, wide, BAR, PARTS[part], { "data-part": `${name}: ${part}`, "data-bytes": bytes }));
       if (from) drawn.push(line(left, y, left, y + BAR, COLOUR.paper));
-      const number = sizeText(bytes).split(" ");
-      const labels = number[1] === unitName ? [number.join(" "), number[0]] : [number.join(" ")]; // the axis has the unit, too
-      const label = labels.find((each) => wide > roomFor(each, 12) + 6);
+      const size = sizeText(bytes);
+      const short = size.replace(` ${unitName}`, ""); // the axis has the unit, too
+      const label = [size, short].find((each) => wide > roomFor(each, 12) + 6);
       const ink = part === "trainable weights" ? "#fff" : "#000";
       if (label) {
         drawn.push(text(left + wide / 2, y + BAR / 2 + 4, label, { fill: ink, "text-anchor": "middle", "font-size": 12 }));

@@ -62,26 +62,21 @@ UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and it
     "scaled": ("ΔW shrunk, same energy", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
     "random": ("random entries, same energy", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
 }
-
-
-PARTS: dict[str, dict[str, Any]] = {  # the look of an update made from ΔW
-    "ΔW shrunk": {"color": GREY, "marker": "s", "ls": "--"},
-    "first r terms": {"color": ORANGE, "marker": "^"},
-    "random entries": {"color": GREEN, "marker": "v", "ls": ":"},
-}
+NAMES = {"ΔW shrunk": "scaled", "first r terms": "truncated", "random entries": "random"}  # of those made from ΔW
 
 
 def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks: Sequence[int], title: str) -> Figure:
     """Recovery of updates made from ΔW over their energy, a line for each kind.
 
     Args:
-        found: by the names of PARTS, the fraction of ΔW's energy and the recovery of each update, the smallest first.
+        found: by NAMES, the fraction of ΔW's energy and the recovery of each update, the smallest first.
         ranks: r of each of the first terms, written below their energy.
         title: what to see.
     """
     figure, axes = new_figure(7.4, 4.0)
     for name, points in found.items():
-        axes.plot(*zip(*points), lw=1.8, ms=6, label=name, **PARTS[name])
+        _, look = UPDATES[NAMES[name]]
+        axes.plot(*zip(*points), ms=6, label=name, **look)
     energies = [energy for energy, _ in found["first r terms"]]
     axes.set_xticks(energies, [f"{energy:.0%}\nr = {r}" for energy, r in zip(energies, ranks, strict=True)])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
