@@ -34,7 +34,6 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert trained == sum(p.numel() for p in trainable)",
     },
     "02_where_memory_goes": {
-        "kept-3": "assert [round(kept_per_token(block), 1) for block in blocks.values()] == [64.6, 40.6, 64.7, 64.6]",
         "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
@@ -62,7 +61,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert points['random entries'][1][1] < 0.6 < points['first r terms'][1][1] - 0.1",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
-        "assert recovery(first_4) < best + 0.001 and best + 0.05 < lora_recovery",
+        "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
         "found-c": "for name, part in found.items():\n"
         "    direction = first_4[name] / first_4[name].norm()\n"
         "    expected = torch.tensordot(lora_update[name], direction) * direction\n"
