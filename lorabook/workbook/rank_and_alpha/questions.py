@@ -17,7 +17,7 @@ def best_rate_at_64() -> Question:
     """Of LoRA with alpha = 32 at two ranks."""
     return Question(
         "How does the best learning rate at r = 64 compare with that at r = 1?",
-        ("64 times lower", "8 times lower", "the same, within a factor of 2", "8 times higher"),
+        ("1/64 as high", "1/8 as high", "the same, within a factor of 2", "8 times as high"),
         "the same, within a factor of 2",
         "If anything, it's higher.",
     )

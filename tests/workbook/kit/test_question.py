@@ -32,7 +32,7 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("full_finetuning", "about 34 GiB", "✗ 62% too large. It is: about 21 GiB. Ten"),
         ("best_layers", "mlp", "✓ All linear"),
         ("best_layers", "attention", "✗ It is: MLP. All linear"),  # words have no distance
-        ("best_rate_at_64", "far", "'far' is none of the choices. Give one of: 64 times lower, 8"),
+        ("best_rate_at_64", "far", "'far' is none of the choices. Give one of: 1/64 as high, 1/8"),
         ("best_layers", 3, "3 is none of the choices."),
         ("digits", 0, "0 is none of the choices."),
         ("digits", -200, "-200 is none of the choices."),
