@@ -126,5 +126,6 @@ def test_lora_s_best_rate_is_2_to_32_times_full_fine_tuning_s():
 
 def test_on_smollm2_attention_alone_trails_by_7_to_10_thousandths():
     runs = tuned_runs("smollm2")
-    attention, mlp, everything = (fmean(runs[n].losses) for n in ("attention, r = 11", "MLP, r = 6", "all linear, r = 4"))
+    names = "attention, r = 11", "MLP, r = 6", "all linear, r = 4"
+    attention, mlp, everything = (fmean(runs[name].losses) for name in names)
     assert [round(attention - others, 3) for others in (mlp, everything)] == [0.007, 0.01]
