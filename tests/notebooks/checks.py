@@ -34,7 +34,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert trained == sum(p.numel() for p in trainable)",
     },
     "02_where_memory_goes": {
-        "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
+        "memory-25h": "assert all(0.935 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
         # what the checks below ask for, the cells have trained
@@ -62,32 +62,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "found-c": "for name, part in found.items():\n"
+        "found-c": "for name, part in along_T.items():\n"
         "    direction = first_4[name] / first_4[name].norm()\n"
         "    expected = torch.tensordot(lora_update[name], direction) * direction\n"
         "    assert torch.allclose(part, expected, atol=1e-6)\n"
-        "    assert abs((part * remainder[name]).sum()) < 1e-3 * energy(lora_update)\n"
-        "assert 0.9 < length(found) / length(first_4) < 1 and 4 < length(remainder) / length(found) < 5.5\n"
-        "assert 0.035 < energy(found) / energy(lora_update) < 0.05",
+        "    assert abs((part * without_T[name]).sum()) < 1e-3 * energy(lora_update)\n"
+        "assert 0.035 < share < 0.05 and recovery(without_T) < 0.6\n"
+        "assert recovery(fewer_entries) > lora_recovery - 0.02",
         "steps-c": "half = recovery({name: delta / 2 for name, delta in change.items()})\nassert 0.8 < half < 0.92",
-        "cos-1": "assert recovery(remainder) < 0.6 < 0.65 < recovery(found) < recovery(first_4)\n"
-        "assert 2.2 < length(lora_update) < 2.6\n"
-        "assert recovery({name: 0.2 * lora_update[name] for name in W0}) < 0.45",
-        "again-c": "assert abs(recovery(lora_again) - lora_recovery) < 0.04\n"
-        "assert 0.9 < length(T_again) / length(first_4) < 1.1\n"
-        "remainder_again = {name: lora_again[name] - T_again[name] for name in W0}\n"
-        "assert recovery(remainder_again) < 0.6 < 0.65 < recovery(T_again) < 0.8",
-        "cosine-c": "vectors = [torch.cat([u[name].flatten() for name in W0]) for u in (lora_update, change)]\n"
-        "assert abs(cosine(lora_update, change) - torch.cosine_similarity(*vectors, dim=0)) < 1e-3\n"
-        "assert abs(cosine(lora_again, lora_update)) < 0.2",
-        "parts-c": "first, second = two_parts(run), two_parts(again)\n"
-        "assert 0.65 < energy(first['B A₀']) / energy(lora_update) < 0.8\n"
-        "assert recovery(first['B ΔA']) > recovery(first['B A₀']) + 0.04\n"
-        "assert cosine(first['B ΔA'], second['B ΔA']) > 0.25 > 0.06 > abs(cosine(first['B A₀'], second['B A₀']))\n"
-        "whole = {name: first['B A₀'][name] + first['B ΔA'][name] for name in W0}\n"
-        "assert all(torch.allclose(whole[name], lora_update[name], atol=1e-6) for name in W0)",
-        "split-c": "assert share_inside(first['B ΔA'], change) > 0.3 > 0.03 > share_inside(first['B A₀'], change)\n"
-        "assert abs(share_inside(change, change) - fraction) < 1e-4",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -136,15 +118,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
         "final-25": "assert tuned.loss < base.loss",
-        "peft-1": "assert difference.abs().max() < (0.1 if difference.dtype != torch.float32 else 1e-4)",
         "final-35b": "assert 0.7 < remains < 1",
         "tokens-s": "assert abs(sum(own_gain.values()) / sum(other_gain.values()) * remains - 1) < 0.02",
         "tokens-c": "part = sum(own_gain[token] for token in top_ten) / sum(own_gain.values())\n"
         "rest = sum(other_gain[token] for token in others) / sum(own_gain[token] for token in others)\n"
         "assert 0.3 < part < 0.7 and 0.6 < rest < 0.95",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
-        "final-38": "assert after_six < base.loss",
-        "new-59": "assert after_six < base.loss",
     },
 }
 

@@ -1,12 +1,8 @@
 """The same job in ten lines of Transformers' Trainer, and of TRL's SFTTrainer, with PEFT: same labels, same loss."""
 
-from collections.abc import Callable
-from pathlib import Path
+import re
 
 import pytest
-from datasets import Dataset
-from peft import LoraConfig, get_peft_model
-from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 from lorabook import LoRAConfig, apply_lora, data
 from lorabook.data.examples import Example, encode_all
@@ -14,9 +10,10 @@ from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
+from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells
 
 pytestmark = pytest.mark.slow
-LR, STEPS, BATCH = 5e-3, 6, 8
+LR, STEPS, BATCH = 5e-3, 6, 8  # LR and BATCH are also the page's
 
 
 @pytest.fixture(scope="module")
@@ -41,41 +38,33 @@ def ours(train) -> list[float]:
     return [step.loss for step in history.steps]
 
 
-def rows(train: list[Example]) -> Dataset:
-    return Dataset.from_list(
-        [
-            {"input_ids": e.input_ids, "labels": [-100] * e.answer_start + list(e.input_ids[e.answer_start :])}
-            for e in train
-        ]
-    )
+@pytest.fixture
+def page(train, tokenizer, tmp_path, monkeypatch) -> dict:
+    """What the page's code finds in the notebook."""
+    monkeypatch.chdir(tmp_path)
+    return {"train": train, "tokenizer": tokenizer, "load_model": load_model}
 
 
-def with_trainer(train: list[Example], tokenizer, folder: Path) -> Trainer:
-    tokenizer.pad_token = tokenizer.eos_token
-    config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(load_model("pocket").model, config)
-    settings = TrainingArguments(
-        folder, max_steps=STEPS, per_device_train_batch_size=BATCH, learning_rate=LR, logging_steps=1,
-        report_to=[], save_strategy="no", disable_tqdm=True,
-    )  # fmt: skip
-    return Trainer(model, settings, DataCollatorForSeq2Seq(tokenizer), train_dataset=rows(train))
+def code_below(heading: str, text: str) -> list[str]:
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 
-def with_trl(train: list[Example], tokenizer, folder: Path) -> Trainer:
-    trl = pytest.importorskip("trl")
-    config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-    settings = trl.SFTConfig(
-        folder, max_steps=STEPS, per_device_train_batch_size=BATCH, learning_rate=LR, logging_steps=1,
-        report_to=[], save_strategy="no", disable_tqdm=True, max_length=None, bf16=False, gradient_checkpointing=False,
-    )  # fmt: skip
-    return trl.SFTTrainer(
-        load_model("pocket").model, settings, train_dataset=rows(train), processing_class=tokenizer, peft_config=config
-    )
+def blocks() -> list[str]:
+    """The page's code, with as many steps as here."""
+    found = code_below("The same with Trainer and with TRL", MORE_FINETUNE.read_text("utf-8"))
+    return [code.replace("max_steps=28", f"max_steps={STEPS}") for code in found]
 
 
-@pytest.mark.parametrize("make", [with_trainer, with_trl])
-def test_the_same_labels_the_same_first_loss_and_a_like_course(make: Callable, train, tokenizer, ours, tmp_path):
-    trainer = make(train, tokenizer, tmp_path)
+@pytest.mark.parametrize("which", ["Trainer", "SFTTrainer"])
+def test_the_page_s_trainers_have_the_same_labels_the_same_first_loss_and_a_like_course(which, page, train, ours):
+    data_rows, with_trainer, with_trl = blocks()
+    exec(data_rows + with_trainer, page)
+    if which == "SFTTrainer":
+        pytest.importorskip("trl")
+        exec(with_trl, page)
+    trainer = page["trainer"]
+    assert type(trainer).__name__ == which
     (batch,) = trainer.get_train_dataloader()
     assert int((batch["labels"] != -100).sum()) == sum(example.label_tokens for example in train)
     assert int(batch["attention_mask"].sum()) == sum(len(example.input_ids) for example in train)
@@ -86,3 +75,22 @@ def test_the_same_labels_the_same_first_loss_and_a_like_course(make: Callable, t
     # another start of A, and another schedule
     assert theirs[-1] == pytest.approx(ours[-1], abs=0.2) and ours[-1] < ours[0] - 0.4
     assert answer_loss(trainer.model.get_base_model(), train).loss < ours[0] - 0.4
+
+
+def test_the_clinic_s_checks_on_a_good_run(page, tokenizer, train, capsys):
+    """They are for a reader's own `trainer`, so no cell runs them."""
+    texts = (cell["source"] for cell in cells(NOTEBOOKS[8]) if cell["cell_type"] == "markdown")
+    before, after = code_below("The same checks in PEFT and Trainer", "\n\n".join(texts))
+    exec("".join(blocks()[:2]), page)
+    exec(before, page)
+    dtypes, rate, scaling, counts, answer, *_, ends, start = capsys.readouterr().out.splitlines()
+    assert (dtypes, rate, scaling) == ("{torch.float32}", str(LR), "{'default': 2.0}")
+    assert sorted(map(int, re.findall(r"\d+", counts))) == sorted(example.label_tokens for example in train)
+    assert any(answer in tokenizer.decode(example.input_ids[example.answer_start :]) for example in train)
+    ended = [example.input_ids[-1] == tokenizer.eos_token_id for example in train]
+    assert ends.count("True") == sum(ended) and start.startswith("'Question: ")
+    page["trainer"].train()
+    capsys.readouterr()
+    exec(after, page)
+    norm, zero = capsys.readouterr().out.splitlines()
+    assert float(norm) > 0 and zero == "[]"

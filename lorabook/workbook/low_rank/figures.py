@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, two updates, recovery by energy and by rank."""
+"""The figures of notebook 04: a picture of little rank, recovery by energy and by rank."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -82,25 +82,6 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
     axes.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def arrows(vectors: Mapping[str, tuple[float, float]], title: str) -> Figure:
-    """Two vectors of a plane as arrows, to scale, and how far the second goes in the direction of the first.
-
-    Args:
-        vectors: by name, the coordinates orthogonal to the first vector and along it.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.4, 2.6)
-    for (name, (x, y)), colour in zip(vectors.items(), (ORANGE, BLUE)):
-        look = {"arrowstyle": "-|>", "lw": 2.5, "color": colour, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate("", (x, y), (0, 0), arrowprops=look)
-        axes.annotate(name, (x, y), (8, 2), textcoords="offset points", color=colour, fontsize=10, va="bottom")
-    axes.plot([0, x], [y, y], color=GREY, lw=1, ls=":")
-    first = next(iter(vectors))
-    axes.set(xlim=(-0.05, 1.15 * x), ylim=(-0.05, 1.5 * y), aspect="equal", title=title)
-    axes.set(xlabel=f"orthogonal to {first}", ylabel=f"along {first}")
     return figure
 
 

@@ -16,10 +16,10 @@ def the_rest() -> Question:
 def without_first_terms() -> Question:
     """Of LoRA's update without its part along T, the first four terms of ΔW."""
     return Question(
-        "LoRA's update recovers 89%. How much does it recover without its part along T?",
+        "LoRA's whole update recovers 89%. How much does it recover without those 4%?",
         ("nearly 89%", "about 70%", "about 50%", "about 10%"),
         "about 50%",
-        "That part is short, but it's the part that counts most.",
+        "That part is small, but it counts most.",
     )
 
 

@@ -69,15 +69,3 @@ def test_recovery_by_energy_draws_every_update_and_names_the_ranks():
     ticks = {label.get_text(): place for place, label in zip(axes.get_xticks(), axes.get_xticklabels())}
     assert ticks == {"10%\nr = 1": 0.1, "30%\nr = 4": 0.3}
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(found)
-
-
-def test_arrows_start_at_the_origin_and_keep_their_proportions():
-    vectors = {"one": (0.0, 0.5), "other": (2.3, 0.4)}
-    (axes,) = figures_04.arrows(vectors, "t").axes
-    drawn = [text for text in axes.texts if text.arrow_patch]
-    assert [text.xy for text in drawn] == list(vectors.values())
-    assert all(tuple(text.xyann) == (0, 0) for text in drawn)
-    assert {text.get_text(): text.xy for text in axes.texts if not text.arrow_patch} == vectors
-    assert axes.get_aspect() == 1
-    (dotted,) = axes.get_lines()
-    assert dotted.get_xydata().tolist() == [[0, 0.4], [2.3, 0.4]]
