@@ -6,7 +6,7 @@
 BIN := .venv/bin
 FINAL := 09_finetune_starcoder
 # Two test processes with one PyTorch thread each; more threads would compete for the same cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := $(PYTEST) --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/nbval_sanitize.cfg \
          --nbval-cell-timeout 300
 

@@ -10,4 +10,5 @@ def pytest_collection_modifyitems(items):
         if isinstance(item, IPyNbCell):
             item.cell.source = checked(item.path.stem, item.cell.get("id", ""), item.cell.source)
     # Long files first, so that at the end neither of two processes waits for the other.
-    items.sort(key=lambda item: (not isinstance(item, IPyNbCell), item.get_closest_marker("browser") is None))
+    long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")}
+    items.sort(key=lambda item: (not isinstance(item, IPyNbCell), item.path not in long))
