@@ -34,7 +34,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert trained == sum(p.numel() for p in trainable)",
     },
     "02_where_memory_goes": {
-        "memory-25h": "assert all(0.935 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
+        "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
         # what the checks below ask for, the cells have trained
@@ -56,20 +56,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]\n"
         "assert 0.6 < recovery(first_4) < 0.85 and 0.2 < fraction < 0.3",
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
-        "way-f": "for (e, shrunk), (_, first), (_, entries) in zip(*points.values()):\n"
-        "    assert first < shrunk - 0.005 and entries < first + 0.02\n"
+        "way-f": "for (e, smaller), (_, first), (_, entries) in zip(*points.values()):\n"
+        "    assert first < smaller - 0.005 and entries < first + 0.02\n"
         "assert points['random entries'][1][1] < 0.6 < points['first r terms'][1][1] - 0.1",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "found-c": "for name, part in along_T.items():\n"
-        "    direction = first_4[name] / first_4[name].norm()\n"
-        "    expected = torch.tensordot(lora_update[name], direction) * direction\n"
-        "    assert torch.allclose(part, expected, atol=1e-6)\n"
-        "    assert abs((part * without_T[name]).sum()) < 1e-3 * energy(lora_update)\n"
-        "assert 0.035 < share < 0.05 and recovery(without_T) < 0.6\n"
-        "assert recovery(fewer_entries) > lora_recovery - 0.02",
-        "steps-c": "half = recovery({name: delta / 2 for name, delta in change.items()})\nassert 0.8 < half < 0.92",
+        "steps-c": "assert 0.8 < way[0.5] < 0.92 and list(way.values()) == sorted(way.values())",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -101,8 +94,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
         "clinic-24": "assert healthy_norm > 20 * mean(run.norms_of_B.values())",
         "clinic-41w": "assert answer_loss(runaway, held_out).loss < 2.9",
-        "clinic-41v": "assert ended > 0\n"
-        "assert not any(a.ended for a in answers(runaway, tokenizer, held_out_pairs[:20], 60))",
+        "clinic-41v": "assert ended > 0 and not any(answer.ended for answer in written['broken'])",
         "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "assert 0.03 < costs['base'] < 0.07 < costs['adapter'] < 0.12",

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -84,14 +85,19 @@ def token_gains(tokens: Sequence[str], gains: Sequence[float], title: str, stron
         strongest: the gain, or the loss of it, from which on the colour is at its strongest.
     """
     columns, line, column, cells = 88, 0, 0, []
-    for token, gain in zip(tokens, gains, strict=True):
-        if column + len(token) > columns:
+    for place, (token, gain) in enumerate(zip(tokens, gains, strict=True)):
+        word = token  # up to the next space, so that no line breaks within a word
+        for following in tokens[place + 1 :]:
+            if not following[:1].isalnum() or not word[-1:].isalnum():
+                break
+            word += following
+        if column + len(word.rstrip("\n")) > columns:
             line, column = line + 1, 0
         for letter in token:
             cells.append((column, line, "↵" if letter == "\n" else letter, gain))
             line, column = (line + 1, 0) if letter == "\n" else (line, column + 1)
     lines = line + bool(column)
-    figure = Figure(figsize=(8.0, 0.19 * lines + 0.35), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.19 * lines + 0.9), layout="constrained")
     axes = figure.add_subplot()
     for column, line, letter, gain in cells:
         colour = WORSE_TO_BETTER((gain / strongest + 1) / 2)
@@ -100,5 +106,8 @@ def token_gains(tokens: Sequence[str], gains: Sequence[float], title: str, stron
                   color=ON_LIGHT)  # fmt: skip
     axes.set_axis_off()
     axes.set(xlim=(0, columns), ylim=(lines, 0))
+    scale = ScalarMappable(Normalize(-strongest, strongest), WORSE_TO_BETTER)
+    figure.colorbar(scale, ax=axes, orientation="horizontal", shrink=0.4, aspect=25, pad=0.01, extend="both",
+                    ticks=[-strongest, 0, strongest], label="gain (nats)")  # fmt: skip
     axes.set_title(title, fontsize=11.5)
     return figure

@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, recovery by energy and by rank."""
+"""The figures of notebook 04: a picture of little rank, recovery on the way to ΔW, by energy and by rank."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -59,14 +59,32 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and its look
     "LoRA": ("LoRA trained at rank r", {"color": BLUE, "marker": "o", "lw": 2.2}),
     "truncated": ("first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 1.8}),
-    "scaled": ("ΔW shrunk, same energy", {"color": GREY, "marker": "s", "lw": 1.4, "ls": "--"}),
+    "scaled": ("ΔW shrunk, same energy", {"color": PURPLE, "marker": "s", "lw": 1.8, "ls": "--"}),
     "random": ("random entries, same energy", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
 }
 NAMES = {"ΔW shrunk": "scaled", "first r terms": "truncated", "random entries": "random"}  # of those made from ΔW
 
 
+def on_the_way(found: Mapping[float, float], title: str) -> Figure:
+    """Recovery on the straight line from the old weights to the new ones, with its value halfway.
+
+    Args:
+        found: the recovery by the fraction of the way.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.0, 3.2)
+    axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
+    axes.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
+    axes.annotate(f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (4, -16), textcoords="offset points", color=PURPLE)
+    axes.text(0.52, 0.46, "if every step brought as much")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, 0))
+    axes.set(xlabel="fraction of the way from the old weights to the new", ylabel="recovery", title=title)
+    return figure
+
+
 def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks: Sequence[int], title: str) -> Figure:
-    """Recovery of updates made from ΔW over their energy, a line for each kind.
+    """Recovery of updates made from ΔW over their energy, a line for each kind, named where it has its second point.
 
     Args:
         found: by NAMES, the fraction of ΔW's energy and the recovery of each update, the smallest first.
@@ -74,14 +92,18 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
         title: what to see.
     """
     figure, axes = new_figure(7.4, 4.0)
+    axes.axhline(1, color="black", lw=0.8)
+    best = max(found, key=lambda name: found[name][1][1])
     for name, points in found.items():
         _, look = UPDATES[NAMES[name]]
-        axes.plot(*zip(*points), ms=6, label=name, **look)
+        axes.plot(*zip(*points), ms=6, **look)
+        place, align = ((-8, 6), "right") if name == best else ((8, -12), "left")
+        axes.annotate(f"{name}: {points[1][1]:.0%}", points[1], place, textcoords="offset points", ha=align,
+                      color=look["color"])  # fmt: skip
     energies = [energy for energy, _ in found["first r terms"]]
     axes.set_xticks(energies, [f"{energy:.0%}\nr = {r}" for energy, r in zip(energies, ranks, strict=True)])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
-    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

@@ -13,16 +13,6 @@ def the_rest() -> Question:
     )
 
 
-def without_first_terms() -> Question:
-    """Of LoRA's update without its part along T, the first four terms of ΔW."""
-    return Question(
-        "LoRA's whole update recovers 89%. How much does it recover without those 4%?",
-        ("nearly 89%", "about 70%", "about 50%", "about 10%"),
-        "about 50%",
-        "That part is small, but it counts most.",
-    )
-
-
 def trained_at_rank_4() -> Question:
     """Of LoRA, beside the first four terms of ΔW."""
     return Question(

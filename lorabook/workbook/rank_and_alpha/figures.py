@@ -72,7 +72,7 @@ def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Fi
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set_ylim(0.6, 1.13)
-    axes.annotate("full fine-tuning", (min(ranks), 1), (0, 8), textcoords="offset points", fontsize=9)
+    axes.annotate("full fine-tuning", (2, 1), (0, -12), textcoords="offset points", fontsize=9)
     axes.set(xlabel="rank r (log scale)", ylabel="recovery", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure

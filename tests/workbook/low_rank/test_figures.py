@@ -62,10 +62,22 @@ def test_names_beside_the_ends_of_the_lines_do_not_overlap():
     assert len(heights) == 4 and max(np.diff(heights)) < -0.03
 
 
+def test_on_the_way_draws_every_step_and_says_what_is_there_halfway():
+    found = {0.0: 0.0, 0.5: 0.86, 1.0: 1.0}
+    (axes,) = figures_04.on_the_way(found, "t").axes
+    line, dotted = axes.get_lines()
+    assert dict(line.get_xydata().tolist()) == found and dotted.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert axes.texts[0].get_text() == "halfway: 86%" and axes.texts[0].xy == (0.5, 0.86)
+
+
 def test_recovery_by_energy_draws_every_update_and_names_the_ranks():
     found = {"ΔW shrunk": [(0.1, 0.6), (0.3, 0.9)], "first r terms": [(0.1, 0.5), (0.3, 0.8)]}
     (axes,) = figures_04.recovery_by_energy(found, (1, 4), "t").axes
-    assert [[tuple(point) for point in line.get_xydata()] for line in axes.get_lines()] == list(found.values())
+    full, *lines = axes.get_lines()
+    assert list(full.get_ydata()) == [1, 1]
+    assert [[tuple(point) for point in line.get_xydata()] for line in lines] == list(found.values())
     ticks = {label.get_text(): place for place, label in zip(axes.get_xticks(), axes.get_xticklabels())}
     assert ticks == {"10%\nr = 1": 0.1, "30%\nr = 4": 0.3}
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(found)
+    assert {text.get_text(): text.xy for text in axes.texts} == {
+        "ΔW shrunk: 90%": (0.3, 0.9), "first r terms: 80%": (0.3, 0.8)
+    }  # fmt: skip
