@@ -84,7 +84,7 @@ def on_the_way(found: Mapping[float, float], title: str) -> Figure:
 
 
 def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks: Sequence[int], title: str) -> Figure:
-    """Recovery of updates made from ΔW over their energy, a line for each kind, named where it has its second point.
+    """Recovery of updates made from ΔW over their energy, a line for each kind, with its value at the second rank.
 
     Args:
         found: by NAMES, the fraction of ΔW's energy and the recovery of each update, the smallest first.
@@ -93,17 +93,14 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
     """
     figure, axes = new_figure(7.4, 4.0)
     axes.axhline(1, color="black", lw=0.8)
-    best = max(found, key=lambda name: found[name][1][1])
     for name, points in found.items():
         _, look = UPDATES[NAMES[name]]
-        axes.plot(*zip(*points), ms=6, **look)
-        place, align = ((-8, 6), "right") if name == best else ((8, -12), "left")
-        axes.annotate(f"{name}: {points[1][1]:.0%}", points[1], place, textcoords="offset points", ha=align,
-                      color=look["color"])  # fmt: skip
+        axes.plot(*zip(*points), ms=6, label=f"{name} (at r = {ranks[1]}: {points[1][1]:.0%})", **look)
     energies = [energy for energy, _ in found["first r terms"]]
     axes.set_xticks(energies, [f"{energy:.0%}\nr = {r}" for energy, r in zip(energies, ranks, strict=True)])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

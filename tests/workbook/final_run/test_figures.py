@@ -56,6 +56,6 @@ def test_every_letter_stands_on_the_colour_of_its_token_s_gain():
 
 
 def test_a_line_breaks_between_words_only():
-    axes, _ = token_gains(["x" * 80, " leav", "es", " it"], [0, 1, 1, 0], "t").axes
+    axes, _ = token_gains(["x" * 83, " leav", "es", " it"], [0, 1, 1, 0], "t").axes
     first = {text.get_text(): text.get_position() for text in axes.texts if text.get_text() in "leavs"}
     assert {int(y) for _, y in first.values()} == {1}
