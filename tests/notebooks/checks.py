@@ -58,7 +58,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
         "way-f": "for (e, smaller), (_, first), (_, entries) in zip(*points.values()):\n"
         "    assert first < smaller - 0.005 and entries < first + 0.02\n"
-        "assert points['random entries'][1][1] < 0.6 < points['first r terms'][1][1] - 0.1",
+        "assert points['random entries'][1][1] < 0.6 < points['first r terms'][1][1] - 0.1\n"
+        "assert recovery(random_entries(change, 1 - fraction)) > recovery(rest) + 0.15\n"
+        "assert recovery(shrunk(change, 1 - fraction)) > recovery(rest) + 0.2",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -56,13 +56,12 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-UPDATES: dict[str, tuple[str, dict[str, Any]]] = {  # the name of a line, and its look
-    "LoRA": ("LoRA trained at rank r", {"color": BLUE, "marker": "o", "lw": 2.2}),
-    "truncated": ("first r terms of ΔW", {"color": ORANGE, "marker": "^", "lw": 1.8}),
-    "scaled": ("ΔW shrunk, same energy", {"color": PURPLE, "marker": "s", "lw": 1.8, "ls": "--"}),
-    "random": ("random entries, same energy", {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"}),
+UPDATES: dict[str, dict[str, Any]] = {  # of `recovery.NAMES`: the look of a line
+    "LoRA": {"color": BLUE, "marker": "o", "lw": 2.2},
+    "first r terms": {"color": ORANGE, "marker": "^", "lw": 1.8},
+    "ΔW shrunk": {"color": PURPLE, "marker": "s", "lw": 1.8, "ls": "--"},
+    "random entries": {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"},
 }
-NAMES = {"ΔW shrunk": "scaled", "first r terms": "truncated", "random entries": "random"}  # of those made from ΔW
 
 
 def on_the_way(found: Mapping[float, float], title: str) -> Figure:
@@ -83,19 +82,27 @@ def on_the_way(found: Mapping[float, float], title: str) -> Figure:
     return figure
 
 
-def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks: Sequence[int], title: str) -> Figure:
+def recovery_by_energy(
+    found: Mapping[str, Sequence[tuple[float, float]]],
+    ranks: Sequence[int],
+    alone: tuple[str, float, float],
+    title: str,
+) -> Figure:
     """Recovery of updates made from ΔW over their energy, a line for each kind, with its value at the second rank.
 
     Args:
-        found: by NAMES, the fraction of ΔW's energy and the recovery of each update, the smallest first.
+        found: by keys of UPDATES, the fraction of ΔW's energy and the recovery of each update, the smallest first.
         ranks: r of each of the first terms, written below their energy.
+        alone: the name, the energy and the recovery of one more update.
         title: what to see.
     """
     figure, axes = new_figure(7.4, 4.0)
     axes.axhline(1, color="black", lw=0.8)
     for name, points in found.items():
-        _, look = UPDATES[NAMES[name]]
-        axes.plot(*zip(*points), ms=6, label=f"{name} (at r = {ranks[1]}: {points[1][1]:.0%})", **look)
+        axes.plot(*zip(*points), ms=6, label=f"{name} (at r = {ranks[1]}: {points[1][1]:.0%})", **UPDATES[name])
+    name, *place = alone
+    axes.plot(*([value] for value in place), "D", color=VERMILION, ms=7)
+    axes.annotate(f"{name}: {place[1]:.0%}", place, (9, -4), textcoords="offset points", color=VERMILION)
     energies = [energy for energy, _ in found["first r terms"]]
     axes.set_xticks(energies, [f"{energy:.0%}\nr = {r}" for energy, r in zip(energies, ranks, strict=True)])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
@@ -107,7 +114,7 @@ def recovery_by_energy(found: Mapping[str, Sequence[tuple[float, float]]], ranks
 def recovery_by_rank(
     found: Mapping[str, Mapping[int, list[float]]],
     title: str,
-    updates: Sequence[str] = ("LoRA", "truncated", "scaled"),
+    updates: Sequence[str] = ("LoRA", "first r terms", "ΔW shrunk"),
 ) -> Figure:
     """Recovery over the rank of one model: LoRA, the first r terms of ΔW, and controls of the same energy.
 
@@ -122,7 +129,7 @@ def recovery_by_rank(
     axes.plot([1, 16], [1, 1], color="black", lw=0.8)
     end = 2.0  # height of the name above, beside the right end of a line
     for update in sorted(updates, key=lambda update: -means[update][16]):
-        (name, look), by_rank = UPDATES[update], means[update]
+        look, by_rank = UPDATES[update], means[update]
         (line,) = axes.plot(list(by_rank), list(by_rank.values()), **look)
         line.set_marker("")  # the markers are the seeds
         for r in by_rank:
@@ -135,7 +142,7 @@ def recovery_by_rank(
             y, va = (-0.03, "top") if min(above, default=1) < 0.12 else (0.025, "bottom")
             axes.text(4, by_rank[4] + y * (1.12 - bottom) / 0.5, f"{by_rank[4]:.0%}", ha="center", va=va, **written)
         end = min(by_rank[16], end - 0.065 * (1.12 - bottom))
-        axes.text(17.5, end, f"{by_rank[16]:.0%}  {name}", va="center", **written)
+        axes.text(17.5, end, f"{by_rank[16]:.0%}  {update}", va="center", **written)
     axes.set(xscale="log", xlabel="rank r (log scale)", ylabel="recovery", xlim=(0.75, 60), ylim=(bottom, 1.12))
     axes.set_xticks([1, 4, 16], ["1", "4", "16"])
     axes.minorticks_off()

@@ -4,9 +4,22 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+NAMES = {  # what notebook 04 calls an update, and its name in the stored result
+    "LoRA": "LoRA",
+    "first r terms": "truncated",
+    "other terms": "rest",
+    "ΔW shrunk": "scaled",
+    "random entries": "random",
+}
+
 
 def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
-    """The recovery of every seed, by update and by rank, from one model of the stored result "low_rank/controls"."""
+    """The recovery of every seed, by the name of the update and by rank, of one model of "low_rank/controls"."""
+    curves = by_stored_name(found)
+    return {name: curves[stored] for name, stored in NAMES.items() if stored in curves}
+
+
+def by_stored_name(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
     base, full = found["base"]["test"], found["full"]["runs"]
     whole = fmean(run["test"] for run in full)
     curves = {
@@ -23,5 +36,5 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
 
 
 def recoveries(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """The recoveries of one model by update and rank, means over seeds."""
-    return {way: {r: fmean(seeds) for r, seeds in curve.items()} for way, curve in recovered(found).items()}
+    """The recoveries of one model by stored name and rank, means over seeds."""
+    return {way: {r: fmean(seeds) for r, seeds in curve.items()} for way, curve in by_stored_name(found).items()}

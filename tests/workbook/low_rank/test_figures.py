@@ -42,7 +42,7 @@ def test_approximations_show_the_matrices_on_one_scale():
 
 
 def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
-    updates = ("LoRA", "truncated", "scaled", "random")
+    updates = tuple(figures_04.UPDATES)
     found = {update: {1: [0.5 + i, 0.7 + i], 4: [0.8, 0.9], 16: [1.0, 1.0]} for i, update in enumerate(updates)}
     for chosen in (updates[:3], updates):
         (axes,) = figures_04.recovery_by_rank(found, "t", chosen).axes
@@ -51,7 +51,7 @@ def test_recovery_by_rank_draws_each_seed_and_a_line_through_the_means():
         assert all([[1, 0.5 + i], [1, 0.7 + i]] in lines for i in range(len(chosen)))
         written = [text.get_text() for text in axes.texts]
         named = [text.removeprefix("100%  ") for text in written if text.startswith("100%  ")]
-        assert named == [figures_04.UPDATES[update][0] for update in chosen]
+        assert named == list(chosen)
         assert [text for text in written if text in ("60%", "160%", "260%")] == ["60%", "160%", "260%"]
 
 
@@ -72,8 +72,9 @@ def test_on_the_way_draws_every_step_and_says_what_is_there_halfway():
 
 def test_recovery_by_energy_draws_every_update_and_names_the_ranks():
     found = {"ΔW shrunk": [(0.1, 0.6), (0.3, 0.9)], "first r terms": [(0.1, 0.5), (0.3, 0.8)]}
-    (axes,) = figures_04.recovery_by_energy(found, (1, 4), "t").axes
-    full, *lines = axes.get_lines()
+    (axes,) = figures_04.recovery_by_energy(found, (1, 4), ("the rest", 0.7, 0.6), "t").axes
+    full, *lines, alone = axes.get_lines()
+    assert alone.get_xydata().tolist() == [[0.7, 0.6]] and axes.texts[0].get_text() == "the rest: 60%"
     assert list(full.get_ydata()) == [1, 1]
     assert [[tuple(point) for point in line.get_xydata()] for line in lines] == list(found.values())
     ticks = {label.get_text(): place for place, label in zip(axes.get_xticks(), axes.get_xticklabels())}

@@ -12,7 +12,7 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement():
     found = {"base": {"test": 4.0}, "full": {"runs": full}, "lora": {"4": {"runs": [{"test": 2.5}, {"test": 3.25}]}}}
     curves = recovery.recovered(found)
     assert curves["LoRA"] == {4: [1.0, 0.5]}  # of the mean over the full runs, 1.5
-    assert curves["scaled"] == {1: [0.25, 0.5], 4: [0.5, 1.0]}
+    assert curves["ΔW shrunk"] == {1: [0.25, 0.5], 4: [0.5, 1.0]}
     assert recovery.recoveries(found)["scaled"] == {1: 0.375, 4: 0.75}
 
 
