@@ -17,11 +17,14 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "01_lora_from_scratch": {
         "scratch-03": "assert difference < 1e-5 * largest",
-        "scratch-16": 'assert int(count_before.split("(")[1].split("%")[0]) < 40',
+        # what the cells have written, for the checks below
+        "scratch-16": 'assert int(count_before.split("(")[1].split("%")[0]) < 40\n'
+        "written = []\n"
+        "def write_and_count(write=write_and_count):\n    written.append(write())\n    return written[-1]",
         "scratch-18": 'assert held_out_loss < 2.65 and int(count_after.split("(")[1].split("%")[0]) > 70',
         "scratch-21": "assert len(texts_after) == len(texts_before) == 44",
-        "scratch-23": "assert write_and_count() == (texts_after, count_after)\n"
-        "set_strength(0)\nassert write_and_count() == (texts_before, count_before)\nset_strength(1)",
+        "scratch-23": "by_strength = dict(zip((0, 0.2, 0.4, 0.6, 0.8, 1, 2, 4), written[-8:]))\n"
+        "assert by_strength[1] == (texts_after, count_after) and by_strength[0] == (texts_before, count_before)",
         "scratch-28": "assert difference < 1e-3",
         # the reader's layer, PEFT's and the library's, with the same A and B
         "scratch-37": "import lorabook\nwrapped = base.transformer.h[0].mlp.c_fc\n"
@@ -84,10 +87,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert sum(shown) > 3",
         "tasks-09b": "assert difference == 0",
         "tasks-18": "assert own < 1e-3",
-        "tasks-23p": "alone, both = count(adapters['docstrings']), count(add_up({'docstrings': 1, 'camelCase': 1}))\n"
+        "tasks-23b": "counted = []\n"
+        "def count(layers, count=count):\n    counted.append(count(layers))\n    return counted[-1]",
+        "tasks-23p": "without, alone, camel, both = counted[-4:]\n"
         "assert both[0] < alone[0] - 10 and both[1] < alone[1] - 10",
-        "tasks-23s": "assert count(add_up(weights))[0] > both[0] + 10\n"
-        "assert count(add_up({'plain': -1}))[0] > count(without_lora)[0]",
+        "tasks-23s": "assert counted[-3][0] > both[0] + 10 and counted[-1][0] > without[0]",
     },
     "08_clinic": {
         "healthy": "assert history.held_out[-1][1] < 2.9",
