@@ -64,6 +64,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert points['random entries'][1][1] < 0.6 < points['first r terms'][1][1] - 0.1\n"
         "assert recovery(random_entries(change, 1 - fraction)) > recovery(rest) + 0.15\n"
         "assert recovery(shrunk(change, 1 - fraction)) > recovery(rest) + 0.2",
+        "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
@@ -104,7 +105,6 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "assert 0.03 < costs['base'] < 0.07 < costs['adapter'] < 0.12",
-        "clinic-49": "assert output.requires_grad",
         "clinic-54": "assert difference.abs().max() == 0",
         "clinic-64": "assert abs(merged_loss - loss) < 0.01",
         "clinic-67": "assert answer_loss(updated, held_out).loss > merged_loss + 0.05",
