@@ -18,6 +18,20 @@ def test_with_more_questions_lora_recovers_less():
     assert 0.015 < min(lost) < 0.025 and 0.055 < max(lost) < 0.065
 
 
+def test_layers_at_about_equal_numbers_of_parameters():
+    pocket, smollm2 = tuned_runs("pocket"), tuned_runs("smollm2")
+    rows = (
+        ("attention, r = 13", "attention, r = 11"),
+        ("MLP, r = 6", "MLP, r = 6"),
+        ("all linear, r = 4", "all linear, r = 4"),
+        (None, "W_q and W_v, r = 21"),
+    )
+    found = [[f"{runs[name].recovery:.0%}" if name else "–" for runs, name in zip((pocket, smollm2), r)] for r in rows]
+    assert [row[1:] for row in table(MORE_RANK, "Which layers?")] == found
+    for runs, column, (low, high) in ((pocket, 0, (56_500, 61_500)), (smollm2, 1, (1_100_000, 1_300_000))):
+        assert all(low < runs[row[column]].parameters < high for row in rows if row[column])
+
+
 def test_learning_rates_by_the_number_of_questions():
     factors = {}
     for questions in (50, 240, 1500):

@@ -75,7 +75,7 @@ def on_the_way(found: Mapping[float, float], title: str) -> Figure:
     axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
     axes.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
     axes.annotate(f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (4, -16), textcoords="offset points", color=PURPLE)
-    axes.text(0.52, 0.46, "if every step brought as much")
+    axes.text(0.52, 0.46, "if every step helped equally")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="fraction of the way from the old weights to the new", ylabel="recovery", title=title)

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import Tuned
 from lorabook.workbook.rank_and_alpha.valleys import Valley
 
 LOOKS = {1: (PURPLE, "v", 2), 16: (BLUE, "o", 2), 64: (ORANGE, "^", 5)}  # by rank; the last shows below the others
-LAYERS = ("attention", "MLP", "all linear")
 
 
 def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] | None = None) -> Figure:
@@ -75,29 +74,4 @@ def recovery_by_rank(lines: Mapping[str, Mapping[str, Tuned]], title: str) -> Fi
     axes.annotate("full fine-tuning", (2, 1), (0, -12), textcoords="offset points", fontsize=9)
     axes.set(xlabel="rank r (log scale)", ylabel="recovery", title=title)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    return figure
-
-
-def recovery_by_layers(panels: Mapping[str, Mapping[str, Tuned]], title: str) -> Figure:
-    """Recovery with LoRA on each of LAYERS, at about equal numbers of parameters, with its value. A dot is a seed.
-
-    Args:
-        panels: by its title, the runs of `tuned_runs`.
-        title: what to see.
-    """
-    figure, panes = new_panes(9.0, 2.4, len(panels))
-    for axes, (name, runs) in zip(panes, panels.items()):
-        drawn = {each: run for part in LAYERS for each, run in runs.items() if each == f"{part}, r = {run.r}"}
-        axes.barh(list(drawn), [run.recovery for run in drawn.values()], height=0.6, color=BLUE)
-        for each, run in drawn.items():
-            axes.plot(run.recoveries, [each] * len(run.recoveries), ".", color=ORANGE, ms=5)
-            axes.annotate(f"{run.recovery:.0%}", (max(run.recoveries), each), (6, 0), textcoords="offset points",
-                          va="center")  # fmt: skip
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1.2)
-        axes.set_xticks((0, 0.5, 1))
-        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
-        axes.set_xlabel("recovery")
-        axes.set_title(name, fontsize=10)
-    figure.suptitle(title, fontsize=11.5)
     return figure

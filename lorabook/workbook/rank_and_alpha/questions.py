@@ -21,13 +21,3 @@ def best_rate_at_64() -> Question:
         "the same, within a factor of 2",
         "If anything, it's higher.",
     )
-
-
-def best_layers() -> Question:
-    """Of a budget of parameters."""
-    return Question(
-        "Which of these recovers most on the pocket model?",
-        ("attention", "MLP", "all linear layers"),
-        "MLP",
-        "All linear layers come second.",
-    )

@@ -30,15 +30,15 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("lora_parameters", np.float32(69_632), "✓ A has"),
         ("lora_parameters", 700_000, "✗ 10 times too large. It is: about 70 thousand. A has"),
         ("full_finetuning", "about 34 GiB", "✗ 62% too large. It is: about 21 GiB. Ten"),
-        ("best_layers", "mlp", "✓ All linear"),
-        ("best_layers", "attention", "✗ It is: MLP. All linear"),  # words have no distance
+        ("race", "small", "✓ By far"),
+        ("race", "medium", "✗ It is: Small. By far"),  # words have no distance
         ("best_rate_at_64", "far", "'far' is none of the choices. Give one of: 1/64 as high, 1/8"),
-        ("best_layers", 3, "3 is none of the choices."),
+        ("race", 3, "3 is none of the choices."),
         ("digits", 0, "0 is none of the choices."),
         ("digits", -200, "-200 is none of the choices."),
         ("digits", [200], "[200] is none of the choices."),
         ("digits", "", "'' is none of the choices."),
-        ("best_layers", "MPL", "'MPL' is none of the choices. Did you mean MLP?"),
+        ("race", "Midium", "'Midium' is none of the choices. Did you mean Medium?"),
     ],
 )
 def test_a_guess_in_code_is_a_number_or_words(name, guess, line, capsys):
