@@ -59,11 +59,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]\n"
         "assert 0.6 < recovery(first_4) < 0.85 and 0.2 < fraction < 0.3",
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
-        "way-f": "for (e, smaller), (_, first), (_, entries) in zip(*points.values()):\n"
-        "    assert first < smaller - 0.005 and entries < first + 0.02\n"
+        "way-f": "for (e, first), (_, entries) in zip(*points.values()):\n"
+        "    assert first > entries + 0.05\n"
         "assert points['random entries'][1][1] < 0.6 < points['first r terms'][1][1] - 0.1\n"
-        "assert recovery(random_entries(change, 1 - fraction)) > recovery(rest) + 0.15\n"
-        "assert recovery(shrunk(change, 1 - fraction)) > recovery(rest) + 0.2",
+        "assert recovery(random_entries(change, 1 - fraction)) > recovery(rest) + 0.15",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"

@@ -6,11 +6,10 @@ from lorabook.workbook.kit.question import Question
 def full_finetuning() -> Question:
     """Of a step of StarCoderBase-1B with AdamW in mixed precision."""
     return Question(
-        "The weights take 2.1 GiB in 16 bits. How much does training them take, in mixed precision and with PyTorch's "
-        "default AdamW?",
-        ("about 16 GiB", "about 21 GiB", "about 34 GiB"),
-        "about 21 GiB",
-        "Ten times the weights, as you'll see.",
+        "The weights take 2.1 GiB in 16 bits. How much does it take to train them, even with a very short text?",
+        ("about 4 GiB", "about 8 GiB", "about 17 GiB"),
+        "about 17 GiB",
+        "Eight times the weights, as you'll see.",
     )
 
 
