@@ -4,9 +4,10 @@ from lorabook.workbook.kit.question import Question
 
 
 def full_finetuning() -> Question:
-    """Of a step of StarCoderBase-1B with AdamW in mixed precision."""
+    """Of StarCoderBase-1B with AdamW, before activations."""
     return Question(
-        "The weights take 2.1 GiB in 16 bits. How much does it take to train them, even with a very short text?",
+        "The weights take 2.1 GiB in 16 bits. In training, how much do weights, gradients and AdamW's state take "
+        "together?",
         ("about 4 GiB", "about 8 GiB", "about 17 GiB"),
         "about 17 GiB",
         "Eight times the weights, as you'll see.",

@@ -29,7 +29,7 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("lora_parameters", "70 thousand", "✓ A has"),
         ("lora_parameters", np.float32(69_632), "✓ A has"),
         ("lora_parameters", 700_000, "✗ 10 times too large. It is: about 70 thousand. A has"),
-        ("full_finetuning", "about 8 GiB", "✗ 53% too small. It is: about 17 GiB. Eight"),
+        ("full_finetuning", "about 8 GiB", "✗ 2.1 times too small. It is: about 17 GiB. Eight"),
         ("race", "small", "✓ By far"),
         ("race", "medium", "✗ It is: Small. By far"),  # words have no distance
         ("best_rate_at_64", "far", "'far' is none of the choices. Give one of: 1/64 as high, 1/8"),
