@@ -37,6 +37,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert trained == sum(p.numel() for p in trainable)",
     },
     "02_where_memory_goes": {
+        "kept-3": "assert len(labels) == len(large) and kib_per_token(*large) == 64.5\n"
+        "sizes_of = {label: tensor.shape[-1] for label, tensor in zip(labels, large)}\n"
+        "assert sizes_of['queries'] == 128 and large[3].shape[1] == 16 and large[8].shape == (1, 100, 8192)",
         "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
     },
     "03_rank_and_alpha": {
