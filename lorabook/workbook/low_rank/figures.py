@@ -100,9 +100,9 @@ def recovery_by_energy(
     axes.axhline(1, color="black", lw=0.8)
     for name, points in found.items():
         axes.plot(*zip(*points), ms=6, label=f"{name} (at r = {ranks[1]}: {points[1][1]:.0%})", **UPDATES[name])
-    name, *place = alone
-    axes.plot(*([value] for value in place), "D", color=VERMILION, ms=7)
-    axes.annotate(f"{name}: {place[1]:.0%}", place, (9, -4), textcoords="offset points", color=VERMILION)
+    name, x, y = alone
+    axes.plot([x], [y], "D", color=VERMILION, ms=7)
+    axes.annotate(f"{name}: {y:.0%}", (x, y), (9, -4), textcoords="offset points", color=VERMILION)
     energies = [energy for energy, _ in found["first r terms"]]
     axes.set_xticks(energies, [f"{energy:.0%}\nr = {r}" for energy, r in zip(energies, ranks, strict=True)])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
