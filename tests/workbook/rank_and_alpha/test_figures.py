@@ -47,6 +47,7 @@ def test_the_valleys_say_what_notebook_03_says():
     assert abs(highest.means[2e-4] - lowest.means[3.2e-3]) < 0.01  # 16 times
     assert highest.best_lr == large.best_lr / 2
     assert (f"{large.means[0.0064]:.2f}", f"{highest.means[0.0064]:.2f}") == ("2.70", "2.80")
+    assert f"{highest.best_loss:.2f}" == "2.70"
     assert (high.best_lr, medium.best_lr, low.best_lr) == (0.0032, 0.0064, 0.0128)
     assert {f"{each.best_loss:.2f}" for each in (low, medium, high)} == {"2.71", "2.72"}
 
