@@ -24,7 +24,7 @@ from lorabook.models.load import LoadedModel, load_model
 from lorabook.step.config import TrainConfig
 from lorabook.training.history import History
 from lorabook.training.loop import finetune
-from lorabook.workbook.kit.styles import CLASSES, STYLES, Style, completions, examples, rates
+from lorabook.workbook.kit.styles import CLASSES, STYLES, TYPE_HINTS, Style, completions, examples, rates
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 
@@ -108,10 +108,9 @@ def kept_share(run: dict, style_name: str) -> float:
 
 def live() -> dict:
     """A short run in one style, for a test to repeat: its losses, and its counts in a completion of every prompt."""
-    style = STYLES[2]
-    loaded, _, history = trained("pocket", style, 0.02, 0, steps=15)
+    loaded, _, history = trained("pocket", TYPE_HINTS, 0.02, 0, steps=15)
     counts = rates(completions(loaded.model, loaded.tokenizer, 1, new_tokens=60, seed=0))
-    return {"held_out": [round(loss, 4) for _, loss in history.held_out], "counts": counts[style.name]}
+    return {"held_out": [round(loss, 4) for _, loss in history.held_out], "counts": counts[TYPE_HINTS.name]}
 
 
 def experiment(model: str) -> dict:

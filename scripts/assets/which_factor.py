@@ -87,9 +87,9 @@ def factors(start: str, d: int, k: int, seed: int) -> tuple[nn.Parameter, nn.Par
     return nn.Parameter(A), nn.Parameter(B)
 
 
-def layer_errors(start: str, k: int, seed: int, steps: int = LAYER_STEPS, short: dict | None = None) -> dict:
-    """The relative errors of one layer on both held-out splits; `short` is for `layer_data`."""
-    dW, inputs = layer_data(**short or {})
+def layer_errors(start: str, k: int, seed: int, steps: int = LAYER_STEPS, data: tuple | None = None) -> dict:
+    """The relative errors of one layer on both held-out splits; `data` is what `layer_data` returns."""
+    dW, inputs = data or layer_data()
     A, B = factors(start, *dW.shape, seed)
     lr = 1e-3 * 2.0**k
     optimizer = torch.optim.AdamW([A, B], lr=lr, weight_decay=0.0)
@@ -157,8 +157,8 @@ def compared(name: str, measured, start_k: int) -> dict:
 
 def live() -> dict:
     """One layer, a short run of each start, for a test to repeat."""
-    short = {"steps": 3, "examples": 8}
-    return {start: layer_errors(start, 2, 0, steps=40, short=short)["test"] for start in STARTS}
+    data = layer_data(steps=3, examples=8)
+    return {start: layer_errors(start, 2, 0, steps=40, data=data)["test"] for start in STARTS}
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def peft_or_advice() -> Iterator[None]:
-    """Run a comparison with PEFT or TRL; where one is missing or refuses to work, say what to do and go on.
+    """Run a comparison with PEFT; where it is missing or refuses to work, say what to do and go on.
 
         with peft_or_advice():
             from peft import PeftModel

@@ -20,6 +20,7 @@ def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
 
 
 def by_stored_name(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
+    """As `recovered`, by the names of the stored result, all of them."""
     base, full = found["base"]["test"], found["full"]["runs"]
     whole = fmean(run["test"] for run in full)
     curves = {
