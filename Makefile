@@ -87,7 +87,7 @@ clean: ## remove caches and build outputs; keep .venv and build/pocket, which to
 
 # One environment in stages: the notebooks need fewer packages than the tests. A change to pyproject.toml reinstalls.
 .venv/.lab: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --editable '.[lab,trl]' # cells of 01, 07 and 08 use PEFT, and a page TRL
+	$(BIN)/python -m pip install --editable '.[lab]'
 	@touch $@
 
 .venv/.site: pyproject.toml | $(BIN)/python
