@@ -33,6 +33,7 @@ cheat_sheet
 glossary
 more_memory
 more_rank
+more_low_rank
 more_fastfood
 more_adapters
 more_finetune

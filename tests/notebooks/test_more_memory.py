@@ -14,7 +14,9 @@ from lorabook import LoRAConfig, apply_lora
 from lorabook.memory.dry_run import dry_run
 from lorabook.memory.estimate import estimate
 from lorabook.memory.plan import Plan
-from tests.kit.notebooks import MORE_MEMORY, table
+from tests.kit.notebooks import MORE_MEMORY, NOTEBOOKS, cells, table
+
+MEMORY = NOTEBOOKS[2]
 
 ROWS = re.findall(
     r"^\| ([\d,]+) tokens \| ([\d.]+) GiB \| ([\d.]+) GiB \|$", MORE_MEMORY.read_text("utf-8"), re.MULTILINE
@@ -60,6 +62,15 @@ def test_the_rows_are_the_tensors_of_a_trained_block_and_add_up():
         assert sum(values * size * number for (values, size), number in tensors.items()) == kib * 1024
     assert sum(kib for _, kib in found) == 64.5
     assert sum((tensors for tensors, _ in found), Counter()) == kept(starcoder_block())
+
+
+def test_the_notebook_says_the_same():
+    (text,) = [cell["source"] for cell in cells(MEMORY) if "inputs of the norms, in fp32" in cell["source"]]
+    rows = [row.strip("| *").replace("*", "").split(" | ") for row in re.findall(r"^\|.*\|$", text, re.MULTILINE)[2:]]
+    trained, frozen, lora = ([float(row[i].replace("–", "0")) for row in rows] for i in (1, 2, 3))
+    linear, norms, attention, activation = (kib for _, kib in kept_by_the_page())
+    assert lora == trained == [8, linear - 8, norms, attention, activation, linear + norms + attention + activation]
+    assert frozen == [0, 0, norms, attention, activation, norms + attention + activation]
 
 
 def test_freezing_leaves_out_the_first_row():

@@ -17,18 +17,22 @@ VERDICTS = ("true", "imprecise", "wrong")
 
 @dataclass(frozen=True)
 class Statement:
-    """A claim, the verdict on it, and the section that decides: a notebook and one of its headings."""
+    """A claim, the verdict on it, and the section that decides: a notebook, or a page beside it, and its heading."""
 
     text: str
     verdict: str
     because: str
     notebook: str
     heading: str
+    page: str = ""
 
     @property
     def link(self) -> str:
         """Markdown: "notebook 04", leading to the section. The heading is not shown, since it may give it away."""
-        return f"[notebook {self.notebook[:2]}]({self.notebook}#{anchor(self.heading)})"
+        fragment = anchor(self.heading)
+        if self.page:  # whose fragments are those of Sphinx and GitHub
+            fragment = fragment.lower().rstrip("?")
+        return f"[notebook {self.notebook[:2]}]({self.page or self.notebook}#{fragment})"
 
 
 STATEMENTS = (
@@ -58,14 +62,16 @@ STATEMENTS = (
         "wrong",
         "ΔW is the sum of many optimizer steps",
         "04_low_rank_updates.ipynb",
-        "Going deeper: two common claims",
+        "Is the update the gradient?",
+        page="more_low_rank.md",
     ),
     Statement(
         "Fine-tuning needs few dimensions, so its updates have a low rank.",
         "wrong",
         "it doesn't follow: one trained parameter can give a full-rank update",
         "04_low_rank_updates.ipynb",
-        "Going deeper: two common claims",
+        "Does a low dimension mean a low rank?",
+        page="more_low_rank.md",
     ),
     Statement(
         "A linear layer with LoRA starts out computing exactly what it computed before, because B is zero.",
@@ -86,7 +92,8 @@ STATEMENTS = (
         "imprecise",
         "a step has about a third less arithmetic; how much time that saves depends on model and machine",
         "03_rank_and_alpha.ipynb",
-        "Going deeper: is it faster?",
+        "Is LoRA faster?",
+        page="more_rank.md",
     ),
     Statement(
         "What is trained and stored for a task can be as little as 0.01% of the model.",

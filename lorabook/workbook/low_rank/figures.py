@@ -1,15 +1,16 @@
-"""The figures of notebook 04: a picture of little rank, recovery on the way to ΔW, by energy and by rank."""
+"""The figures of notebook 04: a picture of little rank, recovery on the way to ΔW and by rank."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -82,71 +83,41 @@ def on_the_way(found: Mapping[float, float], title: str) -> Figure:
     return figure
 
 
-def recovery_by_energy(
-    found: Mapping[str, Sequence[tuple[float, float]]],
-    ranks: Sequence[int],
-    alone: tuple[str, float, float],
-    title: str,
-) -> Figure:
-    """Recovery of updates made from ΔW over their energy, a line for each kind, with its value at the second rank.
+def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]]], title: str) -> Figure:
+    """Recovery over the rank, one panel for each model: LoRA, the first r terms of ΔW, and two of the same energy.
 
     Args:
-        found: by keys of UPDATES, the fraction of ΔW's energy and the recovery of each update, the smallest first.
-        ranks: r of each of the first terms, written below their energy.
-        alone: the name, the energy and the recovery of one more update.
+        models: by the title of a panel, what `recovery.recovered` returns. Lines run through the means, a marker is a
+            run.
         title: what to see.
     """
-    figure, axes = new_figure(7.4, 4.0)
-    axes.axhline(1, color="black", lw=0.8)
-    for name, points in found.items():
-        axes.plot(*zip(*points), ms=6, label=f"{name} (at r = {ranks[1]}: {points[1][1]:.0%})", **UPDATES[name])
-    name, x, y = alone
-    axes.plot([x], [y], "D", color=VERMILION, ms=7)
-    axes.annotate(f"{name}: {y:.0%}", (x, y), (9, -4), textcoords="offset points", color=VERMILION)
-    energies = [energy for energy, _ in found["first r terms"]]
-    axes.set_xticks(energies, [f"{energy:.0%}\nr = {r}" for energy, r in zip(energies, ranks, strict=True)])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, xlim=(0, 1.02), ylim=(0, 1.1))
-    axes.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def recovery_by_rank(
-    found: Mapping[str, Mapping[int, list[float]]],
-    title: str,
-    updates: Sequence[str] = ("LoRA", "first r terms", "ΔW shrunk"),
-) -> Figure:
-    """Recovery over the rank of one model: LoRA, the first r terms of ΔW, and controls of the same energy.
-
-    Args:
-        found: what `recovery.recovered` returns. Lines run through the means, a marker is a seed.
-        title: what to see.
-        updates: the lines, keys of UPDATES.
-    """
-    figure, axes = new_figure(8.2, 3.5)
-    means = {update: {r: fmean(found[update][r]) for r in (1, 4, 16)} for update in updates}
-    bottom = min(min(found[update][1]) for update in updates) - 0.1
-    axes.plot([1, 16], [1, 1], color="black", lw=0.8)
-    end = 2.0  # height of the name above, beside the right end of a line
-    for update in sorted(updates, key=lambda update: -means[update][16]):
-        look, by_rank = UPDATES[update], means[update]
-        (line,) = axes.plot(list(by_rank), list(by_rank.values()), **look)
-        line.set_marker("")  # the markers are the seeds
-        for r in by_rank:
-            seeds = found[update][r]
-            axes.plot([r] * len(seeds), seeds, look["marker"], color=look["color"], ms=5)
-        written = {"fontsize": 9, "color": look["color"]}
-        axes.text(0.93, by_rank[1], f"{by_rank[1]:.0%}", ha="right", va="center", **written)
-        above = [other[4] - by_rank[4] for other in means.values() if other[4] > by_rank[4]]
-        if min(above, default=1) > 0.03:  # else the value is that of another line, nearly
-            y, va = (-0.03, "top") if min(above, default=1) < 0.12 else (0.025, "bottom")
-            axes.text(4, by_rank[4] + y * (1.12 - bottom) / 0.5, f"{by_rank[4]:.0%}", ha="center", va=va, **written)
-        end = min(by_rank[16], end - 0.065 * (1.12 - bottom))
-        axes.text(17.5, end, f"{by_rank[16]:.0%}  {update}", va="center", **written)
-    axes.set(xscale="log", xlabel="rank r (log scale)", ylabel="recovery", xlim=(0.75, 60), ylim=(bottom, 1.12))
-    axes.set_xticks([1, 4, 16], ["1", "4", "16"])
-    axes.minorticks_off()
-    ticks = [tick / 10 for tick in range(2, 10, 2) if tick / 10 > bottom]
-    axes.set_yticks([*ticks, 1], [*(f"{tick:.0%}" for tick in ticks), "full fine-\ntuning, 100%"])
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    for axes, (model, found) in zip(figure.subplots(1, len(models), sharey=True, squeeze=False)[0], models.items()):
+        recovery_lines(axes, found)
+        axes.set_title(model, fontsize=10)
+    figure.axes[0].set_ylabel("recovery")
     figure.suptitle(title, fontsize=11.5)
     return figure
+
+
+def recovery_lines(axes: Axes, found: Mapping[str, Mapping[int, list[float]]]) -> None:
+    """One panel of `recovery_by_rank`: beside the ends of each line its values, at the right its name, too."""
+    means = {update: {r: fmean(found[update][r]) for r in (1, 4, 16)} for update in UPDATES}
+    axes.plot([1, 16], [1, 1], color="black", lw=0.8)
+    for update, look in UPDATES.items():
+        (line,) = axes.plot(list(means[update]), list(means[update].values()), **look)
+        line.set_marker("")  # the markers are the runs
+        for r in means[update]:
+            runs = found[update][r]
+            axes.plot([r] * len(runs), runs, look["marker"], color=look["color"], ms=5)
+    for r, x, side in ((1, 0.87, "right"), (16, 19, "left")):
+        height = 2.0  # of the text above
+        for update in sorted(UPDATES, key=lambda update: -means[update][r]):
+            height = min(means[update][r], height - 0.07)
+            text = f"{means[update][r]:.0%}" + (f"  {update}" if r == 16 else "")
+            axes.text(x, height, text, ha=side, va="center", fontsize=9, color=UPDATES[update]["color"])
+    axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.55, 130), ylim=(0.2, 1.15))
+    axes.set_xticks([1, 4, 16], ["1", "4", "16"])
+    axes.minorticks_off()
+    axes.set_yticks([tick / 10 for tick in range(2, 11, 2)])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
