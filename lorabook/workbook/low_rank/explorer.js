@@ -5,7 +5,7 @@ import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 const UPDATES = { truncated: "ΔW cut to rank r", LoRA: "LoRA trained at rank r", full: "all of ΔW" };
 const BARS = {
   truncated: ["ΔW cut to rank r", COLOUR.orange],
-  scaled: ["ΔW, shrunk", COLOUR.grey],
+  scaled: ["ΔW shrunk", COLOUR.purple],
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
