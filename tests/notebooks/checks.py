@@ -37,7 +37,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert trained == sum(p.numel() for p in trainable)",
     },
     "02_where_memory_goes": {
-        "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 1 for name in by_hand)",
+        "memory-25h": "assert all(0.94 < by_hand[name] / dry_runs[name].peak < 0.98 for name in by_hand)",
     },
     "03_rank_and_alpha": {
         # what the checks below ask for, the cells have trained
@@ -59,10 +59,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]\n"
         "assert 0.6 < recovery(first_4) < 0.85 and 0.2 < fraction < 0.3",
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
-        "way-c": "first, as_much, others, as_many = (recovery(update) for _, update in parts)\n"
-        "assert as_much < 0.6 < first - 0.1 and others < as_many - 0.15\n"
-        "kept = [energy(update) / energy(change) for _, update in parts]\n"
-        "assert abs(kept[0] - kept[1]) < 0.01 and abs(kept[2] - kept[3]) < 0.01",
+        "way-c": "(at, first), (most, others), (_, few), (_, many) = points.values()\n"
+        "assert first > few + 0.1 and others < many - 0.15\n"
+        "straight = {s: recovery({name: s * delta for name, delta in change.items()}) for s in (at, most)}\n"
+        "assert abs(few - straight[at]) < 0.05 and abs(many - straight[most]) < 0.05\n"
+        "along = sum((first_4[name] * change[name]).sum().item() for name in change) / energy(change)\n"
+        "assert abs(along - at) < 1e-3",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"

@@ -89,6 +89,22 @@ def test_lora_keeps_the_inputs_of_the_layers_it_adapts(r):
     assert kept(on_one) == sum(others, Counter({(2048, 2): 1}))
 
 
+def test_the_peak_is_the_larger_of_two_sums():
+    totals = {row[0]: row[1:] for row in table(MORE_MEMORY, "The peak, more precisely")}
+    forward, step = (
+        [int(row[i].strip("*").replace("–", "0")) for row in totals.values() if row[i][0] in "–0123456789"]
+        for i in (0, 1)
+    )
+    assert [forward, step] == [[4, 8, 0, 2, 0], [4, 8, 4, 0, 4]]
+    assert totals["**total**"] == [f"**{sum(forward)}**", f"**{sum(step)}**"]
+    N, A_and_B, activations = 1_137_207_296, 11_108_352, 2048 * 24 * 65 * 1024
+    lora = LoRAConfig(r=16, alpha=32)
+    for trained, frozen, method, hand, dry in ((N, 0, 1.0, 21.18, 21.24), (A_and_B, N, lora, 5.31, 5.63)):
+        found = 2 * frozen + max(sum(forward) * trained + activations, sum(step) * trained)
+        assert round(found / 2**30, 2) == hand
+        assert round(dry_run("bigcode/starcoderbase-1b", Plan(method, batch=4, sequence=512)).peak / 2**30, 2) == dry
+
+
 def test_there_are_four_lengths():
     assert [row[0] for row in ROWS] == ["512", "1,024", "2,048", "4,096"]
 

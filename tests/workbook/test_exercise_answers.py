@@ -152,10 +152,10 @@ def test_two_mistakes_at_once_are_told_one_after_the_other(capsys):
 @pytest.mark.parametrize(
     ("name", "answer", "line"),
     [
-        ("break_even", lambda d, k: 7, "for d = 1, k = 1 your code gives 7, expected 0."),
-        ("break_even", lambda d, k: None, "for d = 1, k = 1 your code gives None. Is a `return` missing?"),
-        ("break_even", lambda d: d, "for d = 1, k = 1 your code raised TypeError: "),
-        ("break_even", 1084, "give the function or class itself, not 1,084."),
+        ("lora_size", lambda d, k, r: 7, "for d = 5, k = 3, r = 2 your code gives 7, expected 16."),
+        ("lora_size", lambda d, k, r: None, "for d = 5, k = 3, r = 2 your code gives None. Is a `return` missing?"),
+        ("lora_size", lambda d: d, "for d = 5, k = 3, r = 2 your code raised TypeError: "),
+        ("lora_size", 1084, "give the function or class itself, not 1,084."),
         ("tree_shapes", [1], "give the dictionary itself, not [1]."),
         ("tree_shapes", {"c_attn.weight": (2304, 2048)}, "'c_attn.A' is still to be filled in."),
         ("tree_shapes", {"c_attn.weight": 3}, "'c_attn.weight' is not 3."),

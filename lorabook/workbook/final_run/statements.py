@@ -41,7 +41,7 @@ STATEMENTS = (
         "true",
         "frozen weights need no gradients and no optimizer state (an estimate: we had no GPU)",
         "02_where_memory_goes.ipynb",
-        "The estimate",
+        "Add it up",
     ),
     Statement(
         "LoRA saves memory because gradients, optimizer state and activations all shrink.",

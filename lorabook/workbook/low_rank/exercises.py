@@ -1,71 +1,9 @@
-"""The exercises of notebook 04: what a part is worth, the error of a cut, the rank at which LoRA saves nothing."""
-
-import math
+"""The exercises of notebook 04: what a part is worth, the error of a cut."""
 
 import torch
 
-from lorabook.workbook.kit.break_even import break_even_rank
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 from lorabook.workbook.low_rank.svd import truncation_error
-
-# break_even
-
-
-BREAK_EVEN = Exercise(
-    name="break_even",
-    task="The rank up to which LoRA trains no more numbers than the matrix has.",
-    stub='''\
-def break_even(d, k):
-    """The largest whole rank r at which A (r × k) and B (d × r) have no more parameters
-    in total than W0 (d × k)."""
-    raise NotImplementedError
-''',
-    hint="Write down the numbers in A and B together, set them equal to d·k, solve for r, and round to a whole rank.",
-    solution="""\
-def break_even(d, k):
-    return d * k // (d + k)
-""",
-    praise="r (d + k) ≤ d k: half the side of a square matrix, and far above the ranks in use.",
-    reference=break_even_rank,
-    probes=(
-        cases(lambda d, k: f"for d = {d}, k = {k}", (2304, 2048), (1024, 1024), (6, 4), (256, 1024), (5, 1), (1, 1)),
-    ),
-    mistakes=(
-        Mistake(
-            "you gave min(d, k), the largest rank there is. At that rank LoRA trains more numbers than the matrix has.",
-            (lambda d, k: min(d, k),),
-        ),
-        Mistake(
-            "you gave half the matrix. The rank is multiplied by d + k: r (d + k) = d k.",
-            (lambda d, k: d * k / 2, lambda d, k: d * k // 2),
-        ),
-        Mistake(
-            "you turned the fraction round. r (d + k) = d k gives r = d k / (d + k).", (lambda d, k: (d + k) / (d * k),)
-        ),
-        Mistake(
-            "you rounded up. One rank more and LoRA trains more numbers than the matrix has.",
-            (lambda d, k: math.ceil(d * k / (d + k)), lambda d, k: d * k // (d + k) + 1),
-        ),
-        Mistake(
-            "you rounded to the nearest rank, which may be one too many: round down.",
-            (lambda d, k: round(d * k / (d + k)),),
-        ),
-        Mistake(
-            "you counted one factor. A has r·k numbers and B has d·r: both are trained.",
-            (lambda d, k: k, lambda d, k: d),
-        ),
-        Mistake(
-            "you took the matrix for square. In general the two factors hold r (d + k) numbers.",
-            (lambda d, k: min(d, k) // 2, lambda d, k: d // 2, lambda d, k: k // 2, lambda d, k: max(d, k) // 2),
-        ),
-        Mistake("you gave a fraction. Ranks are whole numbers: round down.", (lambda d, k: d * k / (d + k),)),
-        Mistake(
-            "you left out the rank at which both hold equally many. No more than the matrix: that rank counts.",
-            (lambda d, k: (d * k - 1) // (d + k),),
-        ),
-    ),
-)
-
 
 # truncation_error
 
@@ -205,4 +143,4 @@ def alone_and_without(loss):
 )
 
 
-EXERCISES = (ALONE_AND_WITHOUT, TRUNCATION_ERROR, BREAK_EVEN)
+EXERCISES = (ALONE_AND_WITHOUT, TRUNCATION_ERROR)

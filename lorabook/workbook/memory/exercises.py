@@ -30,11 +30,11 @@ def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
     tokens: tokens in the batch. blocks: number of blocks in the model.
     block_input: bytes per token of a block's input.
     block_kept: bytes per token that a block keeps while it is recomputed.
-    Leave out the loss and other small things, as in `peak`.
+    Leave out the loss and other small things.
     """
     raise NotImplementedError
 ''',
-    hint="Which activations are in memory while a block is recomputed? Then compare the two points, as in `peak`.",
+    hint="What is in memory at each point? The larger sum counts. AdamW's workspace takes 4 bytes per parameter.",
     solution="""\
 def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
     activations = tokens * (blocks * block_input + block_kept)

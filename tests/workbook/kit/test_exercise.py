@@ -29,14 +29,14 @@ def test_every_exercise_has_its_place():
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "memory": ["checkpointed_peak", "largest_batch"],
         "rank_and_alpha": ["largest_rank", "same_effect"],
-        "low_rank": ["alone_and_without", "truncation_error", "break_even"],
+        "low_rank": ["alone_and_without", "truncation_error"],
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint"],
         "many_tasks": ["swap_merged", "mixed_forward"],
         "clinic": ["diagnose", "lora_update", "frozen_base"],
         "final_run": ["encode_row", "answer_labels"],
     }
-    assert len(EXERCISES) == 23  # no name twice
+    assert len(EXERCISES) == 22  # no name twice
 
 
 @ALL
@@ -72,9 +72,9 @@ def test_stub_and_solution_fit_a_cell_and_each_other(exercise):
 
 
 def test_hint_names_the_task(capsys):
-    hint("break_even")
+    hint("fwht")
     out = capsys.readouterr().out
-    assert out == f"{EXERCISES['break_even'].task}\nHint: {EXERCISES['break_even'].hint}\n"
+    assert out == f"{EXERCISES['fwht'].task}\nHint: {EXERCISES['fwht'].hint}\n"
 
 
 @pytest.mark.parametrize("call", [lambda: check("lora", print), lambda: hint("lora"), lambda: solution("lora")])
@@ -202,5 +202,5 @@ def test_what_an_answer_does_to_its_arguments_is_without_effect(capsys):
     "noise", [lambda: torch.rand(1).item(), lambda: np.random.rand(), random.random], ids=["torch", "numpy", "random"]
 )
 def test_an_answer_that_draws_random_numbers_gets_the_same_line_too(noise, capsys):
-    lines = {said(capsys, "break_even", lambda d, k: noise()) for _ in range(3) if noise()}
+    lines = {said(capsys, "lora_size", lambda d, k, r: noise()) for _ in range(3) if noise()}
     assert len(lines) == 1

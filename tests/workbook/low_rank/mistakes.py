@@ -58,60 +58,6 @@ def root_mean_square(S, r):
     return torch.sqrt(torch.mean(S[r:] ** 2))
 
 
-# break_even
-
-
-@wrong("break_even", "min(d, k)")
-def full_rank(d, k):
-    return min((d, k))
-
-
-@wrong("break_even", "half the matrix")
-def half_the_numbers(d, k):
-    return (d * k) // 2
-
-
-@wrong("break_even", "turned the fraction round")
-def inverted(d, k):
-    return (d + k) / (d * k)
-
-
-@wrong("break_even", "rounded up")
-def rounded_up(d, k):
-    r = 0
-    while r * (d + k) < d * k:
-        r += 1
-    return r
-
-
-@wrong("break_even", "to the nearest rank")
-def rounded(d, k):
-    return round(d * k / (d + k))
-
-
-@wrong("break_even", "one factor")
-def b_alone(d, k):
-    return d * k // d  # r * d = d * k
-
-
-@wrong("break_even", "for square")
-def taken_for_square(d, k):
-    return d * k // (2 * d)
-
-
-@wrong("break_even", "you gave a fraction")
-def not_rounded(d, k):
-    return 1 / (1 / d + 1 / k)
-
-
-@wrong("break_even", "both hold equally many")
-def strictly_fewer(d, k):
-    r = 0
-    while (r + 1) * (d + k) < d * k:
-        r += 1
-    return r
-
-
 # alone_and_without
 
 

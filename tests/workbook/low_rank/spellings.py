@@ -11,26 +11,6 @@ spellings = Spellings()
 right, add = spellings.right, spellings.add
 
 
-# break_even
-
-add("break_even", "floor", lambda d, k: math.floor(d * k / (d + k)))
-add("break_even", "int", lambda d, k: int(d * k / (d + k)))
-add("break_even", "NumPy", lambda d, k: np.floor_divide(d * k, d + k))
-
-
-@right("break_even")
-def counted_up(d, k):
-    r = 0
-    while (r + 1) * k + d * (r + 1) <= d * k:
-        r += 1
-    return r
-
-
-@right("break_even")
-def first_too_large(d, k):
-    return next(r for r in range(1, d * k + 2) if r * (d + k) > d * k) - 1
-
-
 # truncation_error
 
 add("truncation_error", "norm", lambda S, r: S[r:].norm())
