@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -65,30 +65,18 @@ UPDATES: dict[str, dict[str, Any]] = {  # of `recovery.NAMES`: the look of a lin
 }
 
 
-def on_the_way(
-    found: Mapping[float, float], title: str, points: Mapping[str, tuple[float, float]] | None = None
-) -> Figure:
+def on_the_way(found: Mapping[float, float], title: str) -> Figure:
     """Recovery on the straight line from the old weights to the new ones, with its value halfway.
 
     Args:
-        found: the recovery by the fraction of the way.
+        found: the recovery by the share of the way.
         title: what to see.
-        points: parts of ΔW, by name: how far each goes in the direction of ΔW, and its recovery.
     """
     figure, axes = new_figure(7.0, 3.2)
     axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
-    if points:
-        axes.annotate("the straight line", (0.5, found[0.5]), (4, -14), textcoords="offset points", color=PURPLE)
-    else:
-        axes.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
-        axes.annotate(
-            f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (4, -16), textcoords="offset points", color=PURPLE
-        )
-        axes.text(0.52, 0.46, "if returns didn't diminish")
-    for (name, (x, y)), colour in zip((points or {}).items(), (ORANGE, VERMILION, GREEN, GREEN)):
-        axes.plot([x], [y], "D", color=colour, ms=8)
-        place = {ORANGE: (-60, 9), VERMILION: (10, -4), GREEN: (10, -14)}[colour]  # beside the curve
-        axes.annotate(f"{name}: {y:.0%}", (x, y), place, textcoords="offset points", color=colour)
+    axes.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
+    axes.annotate(f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (4, -16), textcoords="offset points", color=PURPLE)
+    axes.text(0.52, 0.46, "if returns didn't diminish")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="share of the way from the old weights to the new", ylabel="recovery", title=title)

@@ -67,12 +67,3 @@ def test_on_the_way_draws_every_step_and_says_what_is_there_halfway():
     line, dotted = axes.get_lines()
     assert dict(line.get_xydata().tolist()) == found and dotted.get_xydata().tolist() == [[0, 0], [1, 1]]
     assert axes.texts[0].get_text() == "halfway: 86%" and axes.texts[0].xy == (0.5, 0.86)
-
-
-def test_on_the_way_draws_parts_beside_the_line():
-    found, points = {0.0: 0.0, 0.5: 0.86, 1.0: 1.0}, {"first": (0.26, 0.77), "others": (0.74, 0.7)}
-    (axes,) = figures_04.on_the_way(found, "t", points).axes
-    line, *drawn = axes.get_lines()
-    assert dict(line.get_xydata().tolist()) == found
-    assert [tuple(part.get_xydata()[0].tolist()) for part in drawn] == list(points.values())
-    assert [text.get_text() for text in axes.texts] == ["the straight line", "first: 77%", "others: 70%"]
