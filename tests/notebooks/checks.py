@@ -115,12 +115,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert predicted / 2 < peak < 2 * predicted",
         "final-25": "assert tuned.loss < base.loss",
         "final-35b": "assert 0.7 < remains < 1",
-        "tokens-s": "assert abs(sum(own_gain.values()) / sum(other_gain.values()) * remains - 1) < 0.02",
-        "tokens-c": "part = sum(own_gain[token] for token in top_ten) / sum(own_gain.values())\n"
-        "rest = sum(other_gain[token] for token in others) / sum(own_gain[token] for token in others)\n"
-        "assert 0.3 < part < 0.7 and 0.6 < rest < 0.95 and 0.1 < often < 0.25\n"
+        "tokens-c": "assert 0.3 < of_gain < 0.7 and 0.1 < of_tokens < 0.25\n"
+        "assert abs(sum(gain.values()) / count.total() / gains['its own question'] - 1) < 0.02\n"
         "end = tokenizer.eos_token_id\n"
-        "assert end in top_ten and 0.05 < own_gain[end] / sum(own_gain.values()) < 0.15 and count[end] == len(own)",
+        "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(own)",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
     },
 }

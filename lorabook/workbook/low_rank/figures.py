@@ -91,7 +91,7 @@ def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]
             run.
         title: what to see.
     """
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
     for axes, (model, found) in zip(figure.subplots(1, len(models), sharey=True, squeeze=False)[0], models.items()):
         recovery_lines(axes, found)
         axes.set_title(model, fontsize=10)
@@ -113,11 +113,14 @@ def recovery_lines(axes: Axes, found: Mapping[str, Mapping[int, list[float]]]) -
     for r, x, side in ((1, 0.87, "right"), (16, 19, "left")):
         height = 2.0  # of the text above
         for update in sorted(UPDATES, key=lambda update: -means[update][r]):
-            height = min(means[update][r], height - 0.07)
+            height = min(means[update][r], height - 0.055)
             text = f"{means[update][r]:.0%}" + (f"  {update}" if r == 16 else "")
             axes.text(x, height, text, ha=side, va="center", fontsize=9, color=UPDATES[update]["color"])
+    for update, above in (("LoRA", 0.05), ("first r terms", -0.05)):
+        mean, colour = means[update][4], UPDATES[update]["color"]
+        axes.text(4, mean + above, f"{mean:.0%}", ha="center", va="center", fontsize=9, color=colour)
     axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.55, 130), ylim=(0.2, 1.15))
     axes.set_xticks([1, 4, 16], ["1", "4", "16"])
     axes.minorticks_off()
-    axes.set_yticks([tick / 10 for tick in range(2, 11, 2)])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    shares = [tick / 10 for tick in range(2, 10, 2)]
+    axes.set_yticks([*shares, 1], [*(f"{share:.0%}" for share in shares), "full fine-\ntuning, 100%"])

@@ -50,7 +50,7 @@ def test_recovery_by_rank_draws_each_run_and_a_line_through_the_means():
         assert all([[1, 0.5 + i], [1, 0.7 + i]] in lines for i in range(len(updates)))
         written = [text.get_text() for text in axes.texts]
         assert [text for text in written if "%  " in text] == [f"100%  {update}" for update in updates]
-        assert [text for text in written if "%  " not in text] == ["360%", "260%", "160%", "60%"]
+        assert [text for text in written if "%  " not in text] == ["360%", "260%", "160%", "60%", "85%", "85%"]
 
 
 def test_names_beside_the_ends_of_the_lines_do_not_overlap():
