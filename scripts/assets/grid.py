@@ -31,8 +31,10 @@ from lorabook.lora import LoRAEmbedding, matched
 from lorabook.models.load import load_model
 from lorabook.models.precision import Precision
 from lorabook.step.config import TrainConfig
+from lorabook.subspace import apply_subspace
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
+from lorabook.workbook.many_tasks.bottleneck import BottleneckConfig, apply_bottleneck
 from scripts.assets.pocket_runs import kept, live_rows, search
 
 RUNS, TRAINED = Path("build/grid"), "trained.safetensors"
@@ -45,8 +47,9 @@ LIVE_STEPS, LIVE_HELD = 8, 16
 class Setting:
     """What is trained, and on how much.
 
-    r None is full fine-tuning of the weights that `targets` name; else LoRA of that rank. Learning rates are
-    1e-3 * 2^k. `embedding_rate` multiplies the scaling of adapted embeddings.
+    With `width`, bottleneck adapters so wide; with `d`, a random subspace of d dimensions. Else r None is full
+    fine-tuning of the weights that `targets` name, of every parameter if they name none, and r a rank of LoRA. Learning
+    rates are 1e-3 * 2^k. `embedding_rate` multiplies the scaling of adapted embeddings.
     """
 
     model: str
@@ -59,6 +62,8 @@ class Setting:
     rslora: bool = False
     embedding_rate: float = 1.0
     half: bool = False
+    width: int | None = None
+    d: int | None = None
 
     @property
     def lr(self) -> float:
@@ -67,6 +72,8 @@ class Setting:
     @property
     def folder(self) -> Path:
         method = "full" if self.r is None else f"r{self.r}-a{self.alpha:g}{'-rs' if self.rslora else ''}"
+        if self.width or self.d:
+            method = f"bottleneck{self.width}" if self.width else f"subspace{self.d}"
         targets = "+".join(self.targets) + (f"-e{self.embedding_rate:g}" if self.embedding_rate != 1 else "")
         name = f"{self.model}-{self.questions}-{method}-{targets}-k{self.k}-s{self.seed}"
         return RUNS / (f"{name}-bf16" if self.half else name)
@@ -104,13 +111,19 @@ def splits(model: str, data: str, more: bool = False) -> tuple[list[Example], li
 def prepared(s: Setting) -> nn.Module:
     """The model with what `s` trains requiring a gradient, and nothing else."""
     model = load_model(s.model, device="cpu").model
+    if s.width:
+        apply_bottleneck(model, BottleneckConfig(m=s.width, seed=s.seed))
+        return model
+    if s.d:
+        apply_subspace(model, d=s.d, seed=s.seed)
+        return model
     if s.r is not None:
         apply_lora(model, LoRAConfig(s.r, s.alpha, targets=s.targets, rslora=s.rslora, seed=s.seed))
         for module in model.modules():
             if isinstance(module, LoRAEmbedding):
                 module.scaling *= s.embedding_rate
         return model
-    model.requires_grad_(False)
+    model.requires_grad_(not s.targets)
     for name in matched(model, s.targets):
         model.get_submodule(name).get_parameter("weight").requires_grad_(True)
     return model

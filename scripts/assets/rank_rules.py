@@ -15,6 +15,8 @@ split is reported.
 - "article": r = 16, alpha = 8, the embeddings among the targets, beside r = 16, alpha = 32 on all linear layers.
 - "capacity": more questions, MANY_QUESTIONS of them; full fine-tuning, and LoRA of CAPACITY_RANKS.
 - "few": the same on FEW_QUESTIONS, with FEW_RANKS.
+- "methods": pocket alone, other ways to train few parameters, WIDTHS of bottleneck adapters and DIMENSIONS of random
+  subspaces; the embeddings alone; and every parameter.
 - "most": SmolLM2 alone, full fine-tuning and LoRA of MOST_RANK on MOST_QUESTIONS; one seed, at the learning rates that
   MANY_QUESTIONS chose, since a run takes more than an hour on two cores.
 
@@ -62,6 +64,8 @@ TARGETS = {
     },
 }
 EMBEDDINGS = {"pocket": "wte", "smollm2": "embed_tokens"}
+WIDTHS = {1: 3, 4: 3, 16: 3, 64: 2}  # and where the searches for their rates begin
+DIMENSIONS = {1_000: 7, 10_000: 5, 100_000: 3, 1_000_000: 0}
 LIVE = Setting("pocket", 16, k=2)
 # "c_attn, c_proj, c_fc, wte, wpe", and what corresponds to them in a Llama.
 ARTICLE = {
@@ -143,6 +147,18 @@ def on(questions: int, ranks: dict, model: str, data: str) -> dict:
     }
 
 
+def methods(model: str, data: str) -> dict:
+    if model != "pocket":
+        return {}
+    full = setting(model, None)
+    return {
+        "bottleneck adapters": {str(m): chosen(replace(full, width=m), k, data) for m, k in WIDTHS.items()},
+        "random subspace": {str(d): chosen(replace(full, d=d), k, data) for d, k in DIMENSIONS.items()},
+        "embeddings alone": chosen(replace(full, targets=("wte", "wpe")), 0, data),
+        "every parameter": chosen(replace(full, targets=()), -1, data),
+    }
+
+
 def most(model: str, data: str) -> dict:
     """One run each on MOST_QUESTIONS, at the rates that MANY_QUESTIONS chose: those at which their searches begin."""
     if model != "smollm2":
@@ -172,6 +188,7 @@ PARTS = {
     "article": article,
     "capacity": partial(on, MANY_QUESTIONS, CAPACITY_RANKS),
     "few": partial(on, FEW_QUESTIONS, FEW_RANKS),
+    "methods": methods,
     "most": most,
 }
 

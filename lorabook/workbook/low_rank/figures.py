@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, recovery on the way to ΔW and by rank."""
+"""The figures of notebook 04: a picture of little rank, energy, and recovery on the way to ΔW and by rank."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -63,6 +63,26 @@ UPDATES: dict[str, dict[str, Any]] = {  # of `recovery.NAMES`: the look of a lin
     "ΔW shrunk": {"color": PURPLE, "marker": "s", "lw": 1.8, "ls": "--"},
     "random entries": {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"},
 }
+
+
+def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, float], title: str) -> Figure:
+    """What ΔW's first r terms hold and what they recover, over r, with the values at r = 4.
+
+    Args:
+        energies, recoveries: shares by rank.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.0, 3.4)
+    for name, shares, colour, below in (("recovery", recoveries, ORANGE, 12), ("energy", energies, BLUE, 12)):
+        axes.plot(list(shares), list(shares.values()), "o-", color=colour, lw=2, ms=6)
+        axes.annotate(
+            f"{name}, {shares[4]:.0%} at r = 4", (4, shares[4]), (8, -below), textcoords="offset points", color=colour
+        )
+    axes.set(xscale="log", xlabel="rank r (log scale)", ylabel="share of ΔW's", title=title, ylim=(0, 1.08))
+    axes.set_xticks(list(energies), [str(r) for r in energies])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    return figure
 
 
 def on_the_way(found: Mapping[float, float], title: str) -> Figure:

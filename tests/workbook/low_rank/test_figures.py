@@ -67,3 +67,11 @@ def test_on_the_way_draws_every_step_and_says_what_is_there_halfway():
     line, dotted = axes.get_lines()
     assert dict(line.get_xydata().tolist()) == found and dotted.get_xydata().tolist() == [[0, 0], [1, 1]]
     assert axes.texts[0].get_text() == "halfway: 86%" and axes.texts[0].xy == (0.5, 0.86)
+
+
+def test_energy_and_recovery_are_drawn_over_the_rank():
+    energies, recoveries = {1: 0.1, 4: 0.26, 256: 1.0}, {1: 0.5, 4: 0.77, 256: 1.0}
+    (axes,) = figures_04.energy_and_recovery(energies, recoveries, "t").axes
+    assert [dict(line.get_xydata().tolist()) for line in axes.get_lines()] == [recoveries, energies]
+    assert [text.get_text() for text in axes.texts] == ["recovery, 77% at r = 4", "energy, 26% at r = 4"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "256"]
