@@ -16,8 +16,8 @@ class Step:
     """One optimizer step: `loss` is the mean over its answer tokens in nats, before the step was taken.
 
     `tokens` counts real input tokens, `label_tokens` the answer tokens among them, both over all processes;
-    `grad_norm` is taken before clipping; `peak_bytes` is the highest memory use so far; `skipped` tells that the
-    loss scaler found an overflow and left the weights alone.
+    `grad_norm` is taken before clipping; `peak_bytes` is the highest memory use so far, on a GPU since the run began;
+    `skipped` tells that the loss scaler found an overflow and left the weights alone.
     """
 
     step: int

@@ -38,7 +38,7 @@ from lorabook.training.checkpoint import Checkpoint
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.history import History, Step
 from lorabook.training.identity import identity
-from lorabook.training.progress import peak_bytes, progress_bar, progress_line
+from lorabook.training.progress import forget_peak, peak_bytes, progress_bar, progress_line
 from lorabook.training.record import RunRecord
 from lorabook.training.run_folder import RunFolder
 from lorabook.training.shard import check_shardable, shard
@@ -174,6 +174,7 @@ class TrainingRun:
         if not found:
             self._begin()
         self.began = time.monotonic() - self.elapsed
+        forget_peak(self.accelerator.device)
         self.model.train()
         with progress_bar(self.total_steps, len(self.history.steps), self.is_main) as bar:
             while True:

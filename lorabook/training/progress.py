@@ -61,6 +61,12 @@ def progress_line(history: History, total: int | None) -> str:
     )
 
 
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_bytes` begin anew, if `device` is a GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_bytes(device: torch.device) -> int:
     """The highest memory use so far: of CUDA's allocator, else of the whole process (0 where unknown)."""
     if device.type == "cuda":

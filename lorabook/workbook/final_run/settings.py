@@ -40,9 +40,12 @@ def settings_for(model: str, reason: str = "") -> FinalRun:
     known = known_model(model)
     lr = recommended_lr(known.parameters if known else UNKNOWN_SIZE)
     if model in ("pocket", "smollm2"):
-        return FinalRun(model, reason, "sample", None, 512, TrainConfig(lr=lr, steps=28, log_every=4))
+        return FinalRun(model, reason, "sample", None, 512, TrainConfig(lr=lr, steps=28, evaluate_every=7, log_every=7))
     minutes = 10 if model == UNGATED else 30
-    training = TrainConfig(lr=lr, epochs=1, minutes=minutes, batch_tokens=8192, micro_tokens=2048, log_every=4)
+    every = 50  # steps
+    training = TrainConfig(
+        lr=lr, epochs=1, minutes=minutes, batch_tokens=8192, micro_tokens=2048, evaluate_every=every, log_every=every
+    )
     return FinalRun(model, reason, HUB_ID, 4000, 512, training)
 
 
