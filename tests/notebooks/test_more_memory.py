@@ -65,7 +65,7 @@ def test_the_rows_are_the_tensors_of_a_trained_block_and_add_up():
 
 
 def test_the_notebook_says_the_same():
-    (text,) = [cell["source"] for cell in cells(MEMORY) if "inputs of the norms, in fp32" in cell["source"]]
+    (text,) = [cell["source"] for cell in cells(MEMORY) if "inputs of the norms, converted to fp32" in cell["source"]]
     rows = [row.strip("| *").replace("*", "").split(" | ") for row in re.findall(r"^\|.*\|$", text, re.MULTILINE)[2:]]
     trained, frozen, lora = ([float(row[i].replace("–", "0")) for row in rows] for i in (1, 2, 3))
     linear, norms, attention, activation = (kib for _, kib in kept_by_the_page())

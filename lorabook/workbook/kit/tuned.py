@@ -42,7 +42,8 @@ def question_counts(model: str = "pocket") -> list[int]:
 def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     """By name: "full fine-tuning", "r = 16, α = 32", "r = 16, rsLoRA", "r = 16, α = 8", "MLP, r = 6" …
 
-    `model` is "pocket" or "smollm2", which has fewer. `questions` is 240, or 50 or 1500; with those, there are full
+    `model` is "pocket", which also has "every parameter", "embeddings alone", "bottleneck adapters, 16" and "random
+    subspace, 1000", or "smollm2", which has fewer. `questions` is 240, or 50 or 1500; with those, there are full
     fine-tuning and some ranks. SmolLM2 also has one of each on 5000.
     """
     rules = stored("rank_and_alpha", "rules")["models"][model]
@@ -61,6 +62,8 @@ def tuned_runs(model: str = "pocket", questions: int = 240) -> dict[str, Tuned]:
     with_embedding = targets.pop("all linear + embeddings")
     found |= {f"{name}, r = {each['r']}": each for name, each in targets.items()}
     found["r = 16, α = 8, embeddings"] = rules["article"]["article"]
+    for method, runs in rules.get("methods", {}).items():
+        found |= {method: runs} if "runs" in runs else {f"{method}, {size}": each for size, each in runs.items()}
     for factor, runs in with_embedding.items():
         name = f"all linear, embedding at {_fraction(float(factor))}"
         found[name] = {"r": targets["all linear"]["r"], "runs": runs, "rates": {}}

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, new_figure
+from lorabook.workbook.kit.tuned import tuned_runs
 
 # What can be trained: its colour and shape, and which of its points the name stands beside, how far off in points.
 METHODS = {
@@ -14,7 +15,7 @@ METHODS = {
     "LoRA": (BLUE, "o", 0, (-14, 8)),
     "bottleneck adapters": (ORANGE, "s", 1, (80, -22)),
     "embeddings alone": (GREEN, "v", 0, (110, -4)),
-    "linear layers alone": (SKY, "^", 0, (120, -4)),
+    "full fine-tuning": (SKY, "^", 0, (120, -4)),
     "every parameter": (VERMILION, "D", 0, (104, -4)),
 }
 
@@ -30,6 +31,28 @@ class Series:
     @property
     def means(self) -> list[float]:
         return [sum(values) / len(values) for values in self.recoveries]
+
+
+def all_methods() -> dict[str, Series]:
+    """Every method on the pocket model, 240 questions, each at its best learning rate."""
+    runs = tuned_runs("pocket")
+
+    def series(*found: str, names: tuple[str, ...] = ()) -> Series:
+        parameters = tuple(runs[name].parameters for name in found)
+        return Series(parameters, tuple(tuple(runs[name].recoveries) for name in found), names)
+
+    def sizes(method: str) -> Series:
+        return series(*(name for name in runs if name.startswith(f"{method}, ")))
+
+    ranks = (1, 4, 16, 64)
+    return {
+        "random subspace": sizes("random subspace"),
+        "LoRA": series(*(f"r = {r}, α = 32" for r in ranks), names=("r = 1", "4", "16", "64")),
+        "bottleneck adapters": sizes("bottleneck adapters"),
+        "embeddings alone": series("embeddings alone"),
+        "full fine-tuning": series("full fine-tuning"),
+        "every parameter": series("every parameter"),
+    }
 
 
 def recovery(series: Mapping[str, Series], title: str) -> Figure:
