@@ -11,12 +11,12 @@ from lorabook.workbook.kit.tuned import tuned_runs
 
 # What can be trained: its colour and shape, and which of its points the name stands beside, how far off in points.
 METHODS = {
-    "random subspace": (GREY, "o", 3, (-12, 4)),
-    "LoRA": (BLUE, "o", 0, (-14, 8)),
-    "bottleneck adapters": (ORANGE, "s", 1, (80, -22)),
-    "embeddings alone": (GREEN, "v", 0, (110, -4)),
-    "full fine-tuning": (SKY, "^", 0, (120, -4)),
-    "every parameter": (VERMILION, "D", 0, (104, -4)),
+    "random subspace": (GREY, "o", 1, (-12, 6)),
+    "LoRA": (BLUE, "o", 1, (-22, 10)),
+    "bottleneck adapters": (ORANGE, "s", 1, (130, -14)),
+    "embeddings alone": (GREEN, "v", 0, (20, -18)),
+    "full fine-tuning": (SKY, "^", 0, (30, -18)),
+    "every parameter": (VERMILION, "D", 0, (36, 10)),
 }
 
 
@@ -71,7 +71,7 @@ def recovery(series: Mapping[str, Series], title: str) -> Figure:
         axes.annotate(method, place, offset, textcoords="offset points", color=colour, ha="right")
     axes.set_xscale("log")
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set_ylim(0, 1.1)
-    axes.set_xlim(right=4e7)
+    axes.set_ylim(0.2, 1.15)
+    axes.set_xlim(right=1.2e7)
     axes.set(xlabel="trained parameters (log scale)", ylabel="recovery", title=title)
     return figure
