@@ -75,6 +75,7 @@ def test_finetune_prints_what_a_script_may_want(trained):
     assert len(json.loads((folder / "history.json").read_text())["steps"]) == 2
 
 
+@pytest.mark.seconds
 def test_a_finished_folder_is_not_written_over(trained, capsys, monkeypatch):
     folder, _ = trained
     kept = (folder / "adapter_model.safetensors").read_bytes()
@@ -98,6 +99,7 @@ def test_resuming_a_finished_run_changes_nothing(trained):
     assert now.keys() == tensors.keys() and all(torch.equal(now[key], tensors[key]) for key in now)
 
 
+@pytest.mark.seconds
 def test_another_machine_goes_on_from_the_copies_of_the_checkpoints(tmp_path):
     drive = tmp_path / "drive"
     run("finetune", *QUICK, "--output", str(tmp_path / "one"), "--copy-to", str(drive))
@@ -142,6 +144,7 @@ def test_ask_hardly_looks_for_garbage_while_it_imports_nor_at_the_end(trained):
     assert frozen > 100_000  # what is frozen at exit isn't looked at again
 
 
+@pytest.mark.seconds
 def test_ask_writes_the_prompt_that_was_trained_on_by_the_template_of_the_run(tmp_path, monkeypatch):
     base, mine, out = tmp_path / "base", tmp_path / "mine.jsonl", tmp_path / "out"
     shutil.copytree(POCKET, base)
@@ -368,6 +371,7 @@ def test_what_can_be_checked_is_checked_before_a_model_is_loaded(option, value, 
     assert exit.value.code == 2 and message in error and len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.seconds
 def test_an_adapter_that_cannot_be_written_goes_elsewhere_and_the_place_is_named(tmp_path, monkeypatch, capsys):
     """A disk that fills up during training: save_file fails in the output folder alone."""
     out, spare = tmp_path / "out", tmp_path / "spare"

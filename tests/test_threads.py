@@ -54,6 +54,7 @@ def test_no_random_number_is_drawn_and_no_gradient_kept():
     assert model.weight.grad is None
 
 
+@pytest.mark.seconds
 def test_a_run_is_resumed_with_the_threads_it_had(monkeypatch, tmp_path):
     used = []
     monkeypatch.setattr(threads, "_faster", lambda *_: 1 if used else 2)

@@ -71,6 +71,7 @@ def test_a_run_that_does_not_fit_is_an_answer(error, monkeypatch):
 
 
 @pytest.mark.parametrize("contender", ["lorabook", "PEFT"])
+@pytest.mark.seconds
 def test_every_layer_of_a_contender_is_trained_when_activations_are_recomputed(contender):
     """Checkpoints could cut the gradient of a frozen model; the contender would then be fast for nothing."""
     model, stamps = GPTBigCodeForCausalLM(gpu.t4.tiny().config()), []

@@ -59,6 +59,7 @@ def test_the_models_are_what_their_names_say():
         latency.check(models | {"merged": models["base"]}, ids)
 
 
+@pytest.mark.seconds
 def test_the_script_prints_both_tables_and_writes_its_record(tmp_path, monkeypatch, capsys):
     small = ["--models", "pocket", "--batches", "1", "--sequence", "16", "--tokens", "2", "--seconds", "0"]
     monkeypatch.setattr(sys, "argv", ["latency.py", *small, "--output", str(tmp_path / "latency.json")])

@@ -46,6 +46,7 @@ def small_batches(monkeypatch):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.seconds
 def test_products_stand_where_they_belong(dropout):
     assert products(dropout) == FORWARD | BACKWARD | HEAD
 
@@ -86,6 +87,7 @@ def test_a_fused_layer_is_told_apart_by_its_shapes(monkeypatch):
     assert products() == FORWARD | BACKWARD | HEAD
 
 
+@pytest.mark.seconds
 def test_every_part_has_its_time_and_the_sum_is_the_whole():
     model = gpt_bigcode()
     apply_lora(model, LoRAConfig(r=R, alpha=8, dropout=0.5))

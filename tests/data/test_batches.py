@@ -179,6 +179,7 @@ def test_every_epoch_of_a_run_takes_every_example_once(lengths, micro_tokens, ba
     assert run(range(resumed_at, ends[-1])) == taken[resumed_at:]
 
 
+@pytest.mark.seconds
 def test_three_epochs_of_the_bundled_sample_are_whole_for_fifty_seeds():
     """With short steps their number differs with epoch and seed: epoch 0's, taken for all, would lose examples."""
     tokenizer = AutoTokenizer.from_pretrained(POCKET_FOLDER)

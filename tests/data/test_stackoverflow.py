@@ -180,6 +180,7 @@ JSON = st.recursive(
 
 @settings(max_examples=100, deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(ROW, JSON)) | JSON, max_size=5))
+@pytest.mark.seconds
 def test_any_rows_load(tmp_path_factory: pytest.TempPathFactory, rows: list[object]) -> None:
     path = tmp_path_factory.getbasetemp() / "any.jsonl.gz"
     with gzip.open(path, "wt", encoding="utf-8") as file:

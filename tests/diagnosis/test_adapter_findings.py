@@ -231,6 +231,7 @@ def test_what_a_lone_adapter_cannot_tell_is_said_by_reason(base, tmp_path):
         ("tokenizer.json", '{"model": 3}', CheckpointError, "not what was written"),
     ],
 )
+@pytest.mark.seconds
 def test_a_damaged_folder_is_refused(name, text, error, words, base, tmp_path):
     saved()(tmp_path, base)
     (tmp_path / name).write_text(text)

@@ -107,6 +107,7 @@ def test_every_check_has_a_sick_folder():
     assert {name for name, *_ in CHECKS} == told
 
 
+@pytest.mark.seconds
 def test_a_sound_run_of_trainer_has_no_finding(sound):
     run = read_run(sound)
     assert found(sound) == [] and run.writer == "Trainer" and run.passes == 2.5
@@ -115,12 +116,14 @@ def test_a_sound_run_of_trainer_has_no_finding(sound):
     assert lines[-1].startswith("found: nothing, by ")
 
 
+@pytest.mark.seconds
 def test_a_sound_run_of_trl_has_no_finding(by_trl):
     run = read_run(by_trl)
     assert found(by_trl) == [] and run.writer == "TRL" and len(run.history.steps) == 10
     assert report(by_trl)[0] == "folder: a run of TRL"
 
 
+@pytest.mark.seconds
 def test_a_run_of_trl_with_a_fault_is_told(base, tmp_path):
     pytest.importorskip("trl")
     tokenizer = tokenizer_of(base, chat_template="{{ messages[0]['content'] }}")
@@ -148,11 +151,13 @@ def test_the_newest_checkpoint_is_read(sound, tmp_path):
     assert read_run(tmp_path / "run").history.steps[-1].step == 16
 
 
+@pytest.mark.seconds
 def test_full_fine_tuning_has_a_log_and_no_adapter(base, tmp_path):
     train(tmp_path, base_model(base), learning_rate=3e-3, save_strategy="steps", save_only_model=True)
     assert found(tmp_path) == [] and "adapter: none" in report(tmp_path)
 
 
+@pytest.mark.seconds
 def test_of_several_evaluation_sets_the_first_counts(base, tmp_path):
     held_out = {"one": TRAIN[:4], "two": TRAIN[4:8]}
     trainer = train(tmp_path, peft_model(base_model(base)), held_out=held_out)  # pyright: ignore[reportArgumentType]

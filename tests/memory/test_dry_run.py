@@ -110,6 +110,7 @@ def test_dropout_on_a_gpu_keeps_one_byte_an_element():
     assert more == elements - tokens * width + 2 * tokens * width * layers
 
 
+@pytest.mark.seconds
 def test_alpha_moves_no_byte_and_the_rank_moves_few():
     def peak(r: int, alpha: float) -> int:
         return dry_run(CONFIG, Plan(LoRAConfig(r, alpha), 2, 96)).peak

@@ -134,6 +134,7 @@ def test_the_peak_at_full_width(method, sequence, attention, checkpointing):
 
 
 @pytest.mark.parametrize("weights", ["fp32", "fp16"])
+@pytest.mark.seconds
 def test_few_tokens_leave_the_optimizer_s_update_as_the_peak(weights):
     for config in CONFIGS.values():
         plan = Plan(1.0, 1, 4, weights)

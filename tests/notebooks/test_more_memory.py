@@ -89,6 +89,7 @@ def test_lora_keeps_the_inputs_of_the_layers_it_adapts(r):
     assert kept(on_one) == sum(others, Counter({(2048, 2): 1}))
 
 
+@pytest.mark.seconds
 def test_the_peak_is_the_larger_of_two_sums():
     totals = {row[0]: row[1:] for row in table(MORE_MEMORY, "The peak, more precisely")}
     forward, step = (

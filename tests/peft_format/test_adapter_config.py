@@ -61,6 +61,7 @@ def test_all_linear_is_every_linear_layer_but_the_head():
     assert len(names) == 8 and {n.rsplit(".", 1)[-1] for n in names} == {"c_attn", "c_proj", "c_fc"}
 
 
+@pytest.mark.seconds
 def test_a_pattern_that_never_ends_is_given_up_on(monkeypatch):
     monkeypatch.setattr(adapter_config, "PATTERN_SECONDS", 0.5)
     with pytest.raises(AdapterError, match="takes for ever"):

@@ -97,6 +97,7 @@ def test_we_load_the_file_of_peft(kind, config, tmp_path):
 
 
 @pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.seconds
 def test_every_module_alone_and_all_of_them_travel_both_ways(kind, tmp_path):
     plain = MODELS[kind]()
     modules = plain.named_modules()

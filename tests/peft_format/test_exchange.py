@@ -179,6 +179,7 @@ def test_a_key_matches_as_in_peft(keys):
     ],
     ids=str,
 )
+@pytest.mark.seconds
 def test_a_pattern_that_cannot_be_is_refused(change, words, tmp_path, monkeypatch):
     monkeypatch.setattr("lorabook.peft_format.adapter_config.PATTERN_SECONDS", 1.0)
     save(adapted(gpt_bigcode(), LoRAConfig(r=4)), tmp_path)

@@ -39,6 +39,7 @@ def in_peft(family: str, folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("family", "targets"), LOST)
+@pytest.mark.seconds
 def test_what_peft_would_lose_is_not_saved(family, targets, tmp_path, monkeypatch):
     model = adapted(families.build(family), LoRAConfig(r=4, alpha=8, targets=targets))
     with pytest.raises(SettingError, match="PEFT would lose the update of") as refusal:

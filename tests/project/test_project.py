@@ -84,6 +84,7 @@ def wheel(tmp_path_factory) -> Path:
     return next(copy.glob("*.whl"))
 
 
+@pytest.mark.seconds
 def test_wheel_holds_every_module_asset_and_notebook_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("lorabook/")}

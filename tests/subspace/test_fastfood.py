@@ -231,6 +231,7 @@ for p in (FastfoodProjection(40, 5000, 11), DenseProjection(40, 5000, 11)):
 """
 
 
+@pytest.mark.seconds
 def test_the_same_in_a_fresh_process_and_the_global_random_state_is_left_alone():
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     done = subprocess.run([sys.executable, "-c", PRINT], env=environment, check=True, capture_output=True, text=True)

@@ -225,6 +225,7 @@ def test_the_loss_falls_by_d_numbers_alone(method):
         assert (subspace.lambdas - 1).abs().min() > 0
 
 
+@pytest.mark.seconds
 def test_memory_that_runs_out_leaves_nothing_behind(monkeypatch):
     expected = recorded(lambda: finetune(built(), TRAIN, HELD_OUT, config(steps=1, micro_tokens=150)))
     forward, calls = AnswerLoss.forward, []

@@ -85,6 +85,7 @@ def out_of_memory_above(tokens: int, monkeypatch, error: Exception) -> None:
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
 
 
+@pytest.mark.seconds
 def test_where_memory_runs_out_the_micro_batches_are_split(monkeypatch, capsys):
     model, other, settings = lora_model(), lora_model(), config(micro_tokens=150)
     plain = gradients_of(other, lambda: finetune(other, TRAIN, HELD_OUT, settings))
@@ -97,6 +98,7 @@ def test_where_memory_runs_out_the_micro_batches_are_split(monkeypatch, capsys):
     assert said == [f"out of memory: micro-batches are now split in {k}, the effective batch stays" for k in (2, 4)]
 
 
+@pytest.mark.seconds
 def test_a_resumed_run_keeps_its_smaller_micro_batches(monkeypatch, capsys, tmp_path):
     settings = config(micro_tokens=150, log_every=1)
     out_of_memory_above(60, monkeypatch, OUT_OF_MEMORY)
@@ -106,6 +108,7 @@ def test_a_resumed_run_keeps_its_smaller_micro_batches(monkeypatch, capsys, tmp_
     assert "out of memory" not in capsys.readouterr().out
 
 
+@pytest.mark.seconds
 def test_an_example_that_does_not_fit_alone_is_an_error(monkeypatch):
     model = lora_model()
     before = values(model)

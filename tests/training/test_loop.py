@@ -240,6 +240,7 @@ def test_lora_plus_gives_linear_b_its_own_rate():
     assert len(make_optimizer(model, trained(model), config()).param_groups) == 1
 
 
+@pytest.mark.seconds
 def test_minutes_end_the_run_in_time_with_the_rate_near_zero(monkeypatch):
     """A clock that moves with every forward pass, by one second at first."""
     clock = SimpleNamespace(now=1000.0, pass_seconds=1)
@@ -265,6 +266,7 @@ def test_minutes_end_the_run_in_time_with_the_rate_near_zero(monkeypatch):
     assert seconds_for_steps(2, evaluation=10) + 2 * 10 == 2 * (60 - 3)  # a held-out loss before and one after
 
 
+@pytest.mark.seconds
 def test_minutes_count_what_was_spent_before_a_resume(monkeypatch, tmp_path):
     """A clock as above: stopped in the middle and resumed, a run of two minutes is no longer than in one piece."""
     clock = SimpleNamespace(now=1000.0)

@@ -44,6 +44,7 @@ def test_the_bar_counts_every_step_and_begins_where_a_resumed_run_does(monkeypat
     assert [line.split("  ")[0] for line in lines] == ["step 1/2", "step 2/2", "resuming from step 2"]
 
 
+@pytest.mark.seconds
 def test_a_loss_that_climbs_is_told_once_while_it_does(capsys):
     finetune(gpt_bigcode(), TRAIN, HELD_OUT, config(lr=1.0, clip=1.0, steps=16, log_every=8))
     lines = capsys.readouterr().out.splitlines()

@@ -205,6 +205,7 @@ def test_the_loss_scale_is_resumed(monkeypatch, tmp_path: Path):
     assert mine == theirs and mine["scale"] < 2.0**127 and mine["_growth_tracker"] > 3
 
 
+@pytest.mark.seconds
 def test_each_process_draws_dropout_of_its_own_after_resuming(tmp_path, monkeypatch):
     """The checkpoint has the main process's random state. The others go on with none that was drawn from before."""
     drawn: list[tuple[float, ...]] = []

@@ -64,12 +64,14 @@ def hypothesis_states(draw, explorer: Explorer):
 
 @settings(max_examples=200, deadline=None)
 @given(hypothesis_states(MEMORY))
+@pytest.mark.seconds
 def test_memory_in_states_that_hypothesis_looks_for(in_node, state):
     assert in_node[0](state) == plain(MEMORY.shown(state))
 
 
 @settings(max_examples=200, deadline=None)
 @given(hypothesis_states(LORA))
+@pytest.mark.seconds
 def test_lora_in_states_that_hypothesis_looks_for(in_node, state):
     assert in_node[1](state) == plain(LORA.shown(state))
 

@@ -194,6 +194,7 @@ def test_the_mnist_benchmark_refuses_other_files(tmp_path, monkeypatch, capsys):
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.seconds
 def test_the_mnist_benchmark_ends_with_its_d90(tmp_path, monkeypatch, capsys):
     """On scikit-learn's digits blown up to MNIST's size and format: what runs here is the script, not its figure."""
     pixels, labels = (values.numpy() for values in load_digits())

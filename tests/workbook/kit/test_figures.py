@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pytest
 from matplotlib.image import imread
 
 from lorabook.training.history import History, Step
@@ -26,6 +27,7 @@ def test_loss_curve_plots_what_was_recorded():
     assert list(zip(held_out.get_xdata(), held_out.get_ydata())) == run.held_out
 
 
+@pytest.mark.seconds
 def test_figures_leave_nothing_open_and_draw_something():
     from matplotlib import pyplot
 

@@ -90,6 +90,7 @@ def test_what_is_counted(text, style, count):
     assert rates([text])[style] == count
 
 
+@pytest.mark.seconds
 def test_examples_and_completions_are_those_of_the_model():
     loaded = load_model("pocket", device="cpu")
     rows = examples(STYLES[0], loaded.tokenizer, 64)

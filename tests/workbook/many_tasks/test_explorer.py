@@ -93,6 +93,7 @@ def test_every_state_tells_what_is_counted(model, counted):
 
 
 @pytest.mark.parametrize("model", MODELS.values())
+@pytest.mark.seconds
 def test_the_bottleneck_is_of_the_width_nearest_to_lora(model, counted):
     d, blocks, norms = {  # LayerNorm has a bias, Llama's RMSNorm none
         "pocket": (256, 4, 2),

@@ -97,6 +97,7 @@ class TestStoredRuns:
             assert min(tried) < best < max(tried) and tried[best] == min(tried.values())
             assert {run.lr for run in stored_losses("live").best(task)} == {best}
 
+    @pytest.mark.seconds
     def test_what_notebook_07_repeats_is_what_was_measured(self):
         found, loaded = stored_losses("live"), load_model("pocket", device="cpu")
         for task, pairs in task_pairs(load("sample").pairs).items():
