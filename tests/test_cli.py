@@ -87,6 +87,7 @@ def test_a_finished_folder_is_not_written_over(trained, capsys, monkeypatch):
     assert (folder / "adapter_model.safetensors").read_bytes() == kept
 
 
+@pytest.mark.seconds
 def test_resuming_a_finished_run_changes_nothing(trained):
     folder, printed = trained
     before = adapter_file.read_config(folder), load_file(folder / "adapter_model.safetensors")
@@ -113,6 +114,7 @@ def test_another_machine_goes_on_from_the_copies_of_the_checkpoints(tmp_path):
     assert (copied / "state.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.seconds
 def test_ask_answers_the_same_every_time(trained):
     folder, _ = trained
     question = "How do I reverse a list?"
@@ -193,6 +195,7 @@ def test_every_option_that_readme_names_exists():
     assert len(named) > 10 and named <= set(re.findall(r"--[a-z][a-z-]*", helped))
 
 
+@pytest.mark.seconds
 def test_merge_writes_a_plain_model_with_the_same_logits(trained, tmp_path):
     folder, _ = trained
     run("merge", "--adapter", str(folder), "--output", str(tmp_path / "merged"))
@@ -394,6 +397,7 @@ def test_an_adapter_that_cannot_be_written_goes_elsewhere_and_the_place_is_named
     assert not list(out.glob("adapter_*"))  # nothing half-written
 
 
+@pytest.mark.seconds
 def test_merge_tries_its_output_before_it_loads(trained, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(cli, "_load_model", lambda *_: pytest.fail("loaded a model"))
@@ -404,6 +408,7 @@ def test_merge_tries_its_output_before_it_loads(trained, tmp_path, monkeypatch, 
     assert exit.value.code == 2 and "cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.seconds
 def test_a_merged_model_that_cannot_be_written_is_said_so(trained, tmp_path, monkeypatch, capsys):
     def full(self, folder):
         raise SafetensorError("I/O error: No space left on device (os error 28)")

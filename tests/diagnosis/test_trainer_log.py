@@ -131,6 +131,7 @@ def test_a_run_of_trl_with_a_fault_is_told(base, tmp_path):
     assert found(tmp_path) == ["chat template changed", "loss flat", "no evaluation"]
 
 
+@pytest.mark.seconds
 def test_the_log_is_trainer_s_own(sound):
     log, kept = read_log(sound), json.loads((sound / "kept.json").read_text())
     assert log and log.history.losses == [entry["loss"] for entry in kept if "loss" in entry]

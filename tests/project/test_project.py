@@ -95,6 +95,7 @@ def test_wheel_holds_every_module_asset_and_notebook_and_nothing_else(wheel):
     assert "lorabook = lorabook.cli:main" in entry_points
 
 
+@pytest.mark.seconds
 def test_what_a_wheel_unpacks_to_writes_its_notebooks(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
@@ -104,6 +105,7 @@ def test_what_a_wheel_unpacks_to_writes_its_notebooks(wheel, tmp_path):
     assert {p.name for p in (tmp_path / "mine").iterdir()} == {p.name for p in PAGES}
 
 
+@pytest.mark.seconds
 def test_notebooks_import_only_what_a_plain_install_brings():
     declared = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]}
     homes, found = packages_distributions(), set()

@@ -36,6 +36,7 @@ def shape(source: str, style: str) -> str:
 
 
 @EACH
+@pytest.mark.seconds
 def test_rewriting_changes_nothing_but_the_habit(style):
     for source in SOURCES:
         if style.name == "two spaces":  # inside a text that goes over lines, spaces count
@@ -57,6 +58,7 @@ def test_the_source_does_not_have_the_habit_and_the_rewritten_one_does(style):
 
 
 @EACH
+@pytest.mark.seconds
 def test_a_style_gives_no_other_style_s_habit(style):
     for other in STYLES:
         if other is not style:
