@@ -9,11 +9,12 @@ from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, VERMILION, new_f
 from lorabook.workbook.kit.tuned import Tuned
 from lorabook.workbook.rank_and_alpha.valleys import Valley
 
+TIE = 0.002  # nats: rates that are so near to each other are all the best
 LOOKS = {1: (PURPLE, "v", 2), 16: (BLUE, "o", 2), 64: (ORANGE, "^", 5)}  # by rank; the last shows below the others
 
 
 def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] | None = None) -> Figure:
-    """Mean held-out loss over the learning rate, by configuration, with the best rate below; a small dot is a seed.
+    """Mean held-out loss over the learning rate, by configuration, with the best rates below; a small dot is a seed.
 
     Args:
         found: by name.
@@ -28,7 +29,9 @@ def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] 
         axes.plot(rates, means, marker + "-", color=colour, lw=width, ms=5, label=name)
         for rate, seeds in valley.losses.items():
             axes.plot([rate] * len(seeds), seeds, ".", color=colour, ms=4, alpha=0.6)
-        best[valley.best_lr] = min(valley.best_loss, best.get(valley.best_lr, valley.best_loss))
+        for rate, mean in valley.means.items():
+            if mean < valley.best_loss + TIE:
+                best[rate] = min(mean, best.get(rate, mean))
         if raced:
             axes.plot(raced[name], valley.means[raced[name]], "o", color=colour, ms=14, mfc="none", mew=1.5)
     axes.margins(y=0.14)

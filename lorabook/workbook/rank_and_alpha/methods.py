@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import tuned_runs
 
 # What can be trained: its colour and shape, and which of its points the name stands beside, how far off in points.
@@ -15,7 +15,7 @@ METHODS = {
     "LoRA": (BLUE, "o", 1, (-22, 10)),
     "bottleneck adapters": (ORANGE, "s", 1, (130, -14)),
     "embeddings alone": (GREEN, "v", 0, (20, -18)),
-    "full fine-tuning": (SKY, "^", 0, (30, -18)),
+    "full fine-tuning": (PURPLE, "^", 0, (30, -18)),
     "every parameter": (VERMILION, "D", 0, (36, 10)),
 }
 

@@ -26,6 +26,11 @@ def test_valleys_draw_the_means_and_seeds_and_ring_the_raced_rate():
     assert not [line for line in figures_03.valleys(found, "t").axes[0].get_lines() if line.get_markersize() == 14]
 
 
+def test_valleys_name_every_rate_that_is_the_best():
+    (axes,) = figures_03.valleys({"one": valley(64, 128), "other": valley(1, 2)}, "t").axes
+    assert [text.get_text() for text in axes.texts] == ["0.0032", "0.0128", "0.0256"]
+
+
 def test_the_valleys_say_what_notebook_03_says():
     large, medium, small, low, high = (valley(*each) for each in ((64, 32), (16, 32), (1, 32), (16, 8), (16, 128)))
     for each in (large, medium, small, low, high):
