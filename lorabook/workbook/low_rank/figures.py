@@ -73,11 +73,10 @@ def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, 
         title: what to see.
     """
     figure, axes = new_figure(7.0, 3.4)
-    for name, shares, colour, below in (("recovery", recoveries, ORANGE, 12), ("energy", energies, BLUE, 12)):
+    for name, shares, colour in (("recovery", recoveries, ORANGE), ("energy", energies, BLUE)):
         axes.plot(list(shares), list(shares.values()), "o-", color=colour, lw=2, ms=6)
-        axes.annotate(
-            f"{name}, {shares[4]:.0%} at r = 4", (4, shares[4]), (8, -below), textcoords="offset points", color=colour
-        )
+        said = f"{name}, {shares[4]:.0%} at r = 4"
+        axes.annotate(said, (4, shares[4]), (8, -12), textcoords="offset points", color=colour)
     axes.set(xscale="log", xlabel="rank r (log scale)", ylabel="share of ΔW's", title=title, ylim=(0, 1.08))
     axes.set_xticks(list(energies), [str(r) for r in energies])
     axes.minorticks_off()

@@ -7,7 +7,6 @@ from typing import Any
 NAMES = {  # what notebook 04 calls an update, and its name in the stored result
     "LoRA": "LoRA",
     "first r terms": "truncated",
-    "other terms": "rest",
     "ΔW shrunk": "scaled",
     "random entries": "random",
 }
