@@ -68,7 +68,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The highest memory use so far: of CUDA's allocator, else of the whole process (0 where unknown)."""
+    """The highest memory use: of CUDA's allocator since `forget_peak`, else of the whole process (0 where unknown)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

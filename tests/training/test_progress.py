@@ -12,7 +12,7 @@ import tqdm
 from lorabook.training import loop
 from lorabook.training.answers import answer, answers
 from lorabook.training.loop import finetune
-from lorabook.training.progress import measuring, peak_bytes, progress_bar
+from lorabook.training.progress import forget_peak, measuring, peak_bytes, progress_bar
 from tests.kit.families import gpt_bigcode
 from tests.kit.runs import HELD_OUT, TRAIN, config, lora_model
 from tests.kit.text import TEXT, pair, tokenizer
@@ -110,6 +110,17 @@ def test_the_peak_of_a_process_is_what_the_system_says():
         return 1024 * int(line.split()[1])
 
     assert peak_bytes(torch.device("cpu")) == pytest.approx(system(), rel=0.01)  # it counts in pages, a batch at a time
+
+
+def test_a_run_begins_its_peak_anew_where_a_gpu_counts_it(monkeypatch):
+    reset = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
+    forget_peak(torch.device("cpu"))
+    forget_peak(torch.device("cuda"))
+    assert reset == [torch.device("cuda")]
+    monkeypatch.setattr(loop, "forget_peak", reset.append)
+    finetune(gpt_bigcode(), TRAIN, HELD_OUT, config(steps=1))
+    assert reset == [torch.device("cuda"), torch.device("cpu")]
 
 
 def test_where_the_system_says_nothing_the_peak_is_0(monkeypatch):
