@@ -26,3 +26,11 @@ def test_first_terms_beat_a_random_piece_and_the_others_lose_to_one(model, side)
         assert found["LoRA"][r] > found["truncated"][r]
     assert found["truncated"][4] > found["random"][4] + 0.2 and found["rest"][4] < found["random rest"][4] - 0.3
     assert found["LoRA"][1] > found["truncated"][1] + 0.2
+
+
+def test_the_numbers_that_notebook_04_names():
+    models = stored("low_rank", "controls")["models"]
+    pocket, smollm2 = (recovery.recoveries(models[model]) for model in ("pocket", "smollm2"))
+    assert all(abs(pocket["scaled"][r] - pocket["LoRA"][r]) < 0.015 for r in (4, 16))  # a tie
+    ranks_1 = [found[way][1] for found in (pocket, smollm2) for way in ("LoRA", "truncated")]
+    assert [f"{mean:.0%}" for mean in (*ranks_1, smollm2["truncated"][4])] == ["76%", "51%", "99%", "77%", "96%"]
