@@ -79,7 +79,7 @@ def recommended_lr(parameters: int) -> float:
     | under 30 million  | 5e-3 | tried on pocket                                                                  |
     | under 500 million | 1e-3 | tried on smollm2 at r = 16: of 2e-4 to 4e-3, 0.006 nats from the best, 2e-3, and  |
     |                   |      | the safer one for longer runs (`smollm2_run.json`)                                |
-    | more              | 5e-4 | not tried here: 27 of 28 models of a billion parameters or more were best between |
-    |                   |      | 3e-4 and 1e-3 (`hyperparam_utils.py` in thinking-machines-lab/tinker-cookbook)     |
+    | more              | 5e-4 | not tried here: 27 of 28 models from 1 billion parameters on were best between    |
+    |                   |      | 3e-4 and 1e-3 (`hyperparam_utils.py` in thinking-machines-lab/tinker-cookbook)    |
     """
     return 5e-3 if parameters < 30e6 else 1e-3 if parameters < 500e6 else 5e-4

@@ -148,7 +148,7 @@ def run(s: Setting, data: str) -> dict:
         save_file({name: p.detach() for name, p in model.named_parameters() if p.requires_grad}, s.folder / TRAINED)
         facts = {
             "lr": s.lr,
-            "trainable": s.d or count_parameters(model)[0],
+            "trainable": s.d or count_parameters(model)[0],  # a subspace moves every parameter by d values
             "steps": len(history.steps),
             "answer_tokens": sum(step.label_tokens for step in history.steps),
             "validation": round(loss, 4),

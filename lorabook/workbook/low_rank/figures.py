@@ -77,7 +77,7 @@ def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, 
         axes.plot(list(shares), list(shares.values()), "o-", color=colour, lw=2, ms=6)
         said = f"{name}, {shares[4]:.0%} at r = 4"
         axes.annotate(said, (4, shares[4]), (8, -12), textcoords="offset points", color=colour)
-    axes.set(xscale="log", xlabel="rank r (log scale)", ylabel="share of ΔW's", title=title, ylim=(0, 1.08))
+    axes.set(xscale="log", xlabel="rank r (log scale)", ylabel="energy and recovery", title=title, ylim=(0, 1.08))
     axes.set_xticks(list(energies), [str(r) for r in energies])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
