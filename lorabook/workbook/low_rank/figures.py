@@ -138,8 +138,9 @@ def recovery_lines(axes: Axes, found: Mapping[str, Mapping[int, list[float]]]) -
     for update, above in (("LoRA", 0.05), ("first r terms", -0.05)):
         mean, colour = means[update][4], UPDATES[update]["color"]
         axes.text(4, mean + above, f"{mean:.0%}", ha="center", va="center", fontsize=9, color=colour)
-    axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.55, 130), ylim=(0.2, 1.15))
+    axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.5, 260), ylim=(0.2, 1.15))
     axes.set_xticks([1, 4, 16], ["1", "4", "16"])
     axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
     shares = [tick / 10 for tick in range(2, 10, 2)]
     axes.set_yticks([*shares, 1], [*(f"{share:.0%}" for share in shares), "full fine-\ntuning, 100%"])
