@@ -33,4 +33,5 @@ def test_the_numbers_that_notebook_04_names():
     pocket, smollm2 = (recovery.recoveries(models[model]) for model in ("pocket", "smollm2"))
     assert all(abs(pocket["scaled"][r] - pocket["LoRA"][r]) < 0.015 for r in (4, 16))  # a tie
     ranks_1 = [found[way][1] for found in (pocket, smollm2) for way in ("LoRA", "truncated")]
-    assert [f"{mean:.0%}" for mean in (*ranks_1, smollm2["truncated"][4])] == ["76%", "51%", "99%", "77%", "96%"]
+    assert [f"{mean:.0%}" for mean in ranks_1] == ["76%", "51%", "99%", "77%"]
+    assert [f"{found['truncated'][4]:.0%}" for found in (pocket, smollm2)] == ["80%", "96%"]
