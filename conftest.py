@@ -1,8 +1,14 @@
-"""pytest's hooks for all tests: cells of notebooks run with their checks, and long files come first."""
+"""pytest's hooks for all tests: cells of notebooks run with their checks, long files come first, garbage is rare."""
+
+import gc
 
 from nbval.plugin import IPyNbCell
 
 from tests.notebooks.checks import checked
+
+# Modules and tests are a million objects. To look through them all for garbage, as Python does by default each time
+# that there are a quarter more, takes an eighth of the time of a run.
+gc.set_threshold(200_000, 20, 100)
 
 
 def pytest_collection_modifyitems(items):
@@ -12,3 +18,8 @@ def pytest_collection_modifyitems(items):
     # Long files first, so that at the end neither of two processes waits for the other.
     long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")}
     items.sort(key=lambda item: (not isinstance(item, IPyNbCell), item.path not in long))
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()

@@ -48,6 +48,7 @@ class MemoryState:
 
 PRESETS = {
     "LoRA": MemoryState(),
+    "LoRA, long sequences": MemoryState(sequence=2048),
     "full fine-tuning": MemoryState(r=0),
     "full, AdamW in 8 bits": MemoryState(r=0, optimizer="adamw8bit"),
     "LoRA, checkpointing": MemoryState(checkpointing=True),
@@ -74,7 +75,7 @@ class MemoryExplorer(Explorer):
             "gpus": GPUS,
             "spare": SPARE,
         }
-        super().__init__("memory/explorer.js", in_order, MemoryState(), shown, PRESETS, data)
+        super().__init__("memory/explorer.js", in_order, PRESETS["LoRA, long sequences"], shown, PRESETS, data)
 
 
 def shown(state: MemoryState) -> dict[str, Any]:

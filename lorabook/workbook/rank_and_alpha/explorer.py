@@ -47,6 +47,7 @@ class LoRAState:
 
 # Of the paper's GPT-3, model, rank and targets are the paper's; alpha = r is chosen here.
 PRESETS = {
+    "a high rank": LoRAState(r=256, alpha=32),
     "the article's": LoRAState(targets=("wte", "wpe", "c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")),
     "the paper's GPT-3": LoRAState("GPT-3 175B", 4, 4, ("q_proj", "v_proj")),
     "PEFT's default": LoRAState(r=8, alpha=8, targets=("c_attn",)),
@@ -84,7 +85,7 @@ class LoRAExplorer(Explorer):
             "gpus": GPUS,
             "tasks": TASKS,
         }
-        super().__init__("rank_and_alpha/explorer.js", in_order, LoRAState(), shown, PRESETS, data)
+        super().__init__("rank_and_alpha/explorer.js", in_order, PRESETS["a high rank"], shown, PRESETS, data)
 
 
 @cache

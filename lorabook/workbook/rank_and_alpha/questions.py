@@ -21,3 +21,13 @@ def best_rate_at_64() -> Question:
         "the same, within a factor of 2",
         "If anything, it's higher.",
     )
+
+
+def cost_of_256() -> Question:
+    """Of LoRA on StarCoderBase-1B, 4 sequences of 512 tokens: the peak at r = 256 by that at r = 16."""
+    return Question(
+        "At r = 16, a training step of StarCoderBase-1B needs 5.6 GiB. How much does it need at r = 256?",
+        ("7.9 GiB", "22 GiB", "90 GiB"),
+        "7.9 GiB",
+        "You'll see why in a moment.",
+    )
