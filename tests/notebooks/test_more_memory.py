@@ -65,12 +65,14 @@ def test_the_rows_are_the_tensors_of_a_trained_block_and_add_up():
 
 
 def test_the_notebook_says_the_same():
-    (text,) = [cell["source"] for cell in cells(MEMORY) if "inputs of the norms, converted to fp32" in cell["source"]]
+    (text,) = [cell["source"] for cell in cells(MEMORY) if "inputs of the two norms" in cell["source"]]
     rows = [row.strip("| *").replace("*", "").split(" | ") for row in re.findall(r"^\|.*\|$", text, re.MULTILINE)[2:]]
-    trained, frozen, lora = ([float(row[i].replace("–", "0")) for row in rows] for i in (1, 2, 3))
-    linear, norms, attention, activation = (kib for _, kib in kept_by_the_page())
-    assert lora == trained == [8, linear - 8, norms, attention, activation, linear + norms + attention + activation]
-    assert frozen == [0, 0, norms, attention, activation, norms + attention + activation]
+    trained, frozen, lora = ([int(row[i].replace("–", "0").replace(",", "")) for row in rows] for i in (1, 2, 3))
+    page = [sum(values * number for (values, _), number in tensors.items()) for tensors, _ in kept_by_the_page()]
+    linear, norms, attention, activation = page
+    assert lora == trained == [2 * 2048, linear - 2 * 2048, norms, attention, activation, sum(page)]
+    assert frozen == [0, 0, norms, attention, activation, sum(page) - linear]
+    assert 64 < sum(kib for _, kib in kept_by_the_page()) < 65 and "about 65 KiB per token and block" in text
 
 
 def test_freezing_leaves_out_the_first_row():

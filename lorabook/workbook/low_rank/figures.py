@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -61,7 +61,6 @@ UPDATES: dict[str, dict[str, Any]] = {  # of `recovery.NAMES`: the look of a lin
     "LoRA": {"color": BLUE, "marker": "o", "lw": 2.2},
     "first r terms": {"color": ORANGE, "marker": "^", "lw": 1.8},
     "ΔW shrunk": {"color": PURPLE, "marker": "s", "lw": 1.8, "ls": "--"},
-    "random entries": {"color": GREEN, "marker": "v", "lw": 1.4, "ls": ":"},
 }
 
 
@@ -103,7 +102,7 @@ def on_the_way(found: Mapping[float, float], title: str) -> Figure:
 
 
 def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]]], title: str) -> Figure:
-    """Recovery over the rank, one panel for each model: LoRA, the first r terms of ΔW, and two of the same energy.
+    """Recovery over the rank, one panel for each model: LoRA, the first r terms of ΔW, and ΔW with their energy.
 
     Args:
         models: by the title of a panel, what `recovery.recovered` returns. Lines run through the means, a marker is a
@@ -138,9 +137,9 @@ def recovery_lines(axes: Axes, found: Mapping[str, Mapping[int, list[float]]]) -
     for update, above in (("LoRA", 0.05), ("first r terms", -0.05)):
         mean, colour = means[update][4], UPDATES[update]["color"]
         axes.text(4, mean + above, f"{mean:.0%}", ha="center", va="center", fontsize=9, color=colour)
-    axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.5, 260), ylim=(0.2, 1.15))
+    axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.5, 260), ylim=(0.4, 1.15))
     axes.set_xticks([1, 4, 16], ["1", "4", "16"])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
-    shares = [tick / 10 for tick in range(2, 10, 2)]
+    shares = [tick / 10 for tick in range(4, 10, 2)]
     axes.set_yticks([*shares, 1], [*(f"{share:.0%}" for share in shares), "full fine-\ntuning, 100%"])

@@ -8,7 +8,6 @@ NAMES = {  # what notebook 04 calls an update, and its name in the stored result
     "LoRA": "LoRA",
     "first r terms": "truncated",
     "ΔW shrunk": "scaled",
-    "random entries": "random",
 }
 
 

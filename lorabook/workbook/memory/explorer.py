@@ -18,7 +18,7 @@ from lorabook.workbook.kit.step_controls import plan_of, step_controls
 # What the controls offer: what is shown, and what a Plan calls it.
 ATTENTIONS = {"fused": "fused", "eager": "eager"}
 LOSSES = {"logits in chunks": "chunked", "all logits at once": "plain"}
-RANKS = {"full fine-tuning": 0} | {f"LoRA, r = {r}": r for r in (256, 128, 64, 32, 16, 8, 4, 2, 1)}
+RANKS = {"full fine-tuning": 0} | {f"LoRA at r = {r}": r for r in (256, 128, 64, 32, 16, 8, 4, 2, 1)}
 
 SPARE = 2**29  # for the CUDA context
 

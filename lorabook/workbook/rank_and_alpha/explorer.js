@@ -12,7 +12,7 @@ function shownLoRA(state, data) {
   const shape = data.models[state.model];
   const setting = {
     ...state, attention: "fused", loss: "chunked", data, shape, full: state.method === "full", name: labelOf(data.names, state.model),
-    how: labelOf(data.methods, state.method),
+    how: labelOf(data.methods, state.method) + (state.method === "full" ? "" : ` at r = ${state.r}`),
     modules: Object.fromEntries(data.targets[state.model].map((target, i) => [target, shape.modules[i]])),
   };
   const [full, chosen] = [estimated({ ...setting, full: true }), estimated(setting)];
@@ -47,7 +47,7 @@ function trainedLine({ name, how, full, r, alpha }, chosen) {
   if (full) return `${name}, full fine-tuning: all ${grouped(chosen.parameters)} parameters trained. r, α, targets do nothing.`;
   const share = fixed((100 * chosen.trainable) / chosen.parameters, 4);
   return (
-    `${name}, ${how}, r = ${r}: ${grouped(chosen.trainable)} of ${grouped(chosen.parameters)} parameters trained, ` +
+    `${name}, ${how}: ${grouped(chosen.trainable)} of ${grouped(chosen.parameters)} parameters trained, ` +
     `${share}%. Scaling α/r = ${alpha}/${r} = ${general(alpha / r, 4)}.`
   );
 }

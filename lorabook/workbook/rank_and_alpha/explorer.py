@@ -118,9 +118,15 @@ def estimated(state: LoRAState, method: str) -> Estimate:
     return estimate(state.model, replace(plan, weights="nf4") if method == "lora4" else plan)
 
 
+def called(state: LoRAState) -> str:
+    """The method, and the rank that it has."""
+    how = label_of(METHODS, state.method)
+    return how if state.method == "full" else f"{how} at r = {state.r}"
+
+
 def shown(state: LoRAState) -> dict[str, Any]:
     """What is alive at the peak of full fine-tuning, and beside it of `state`, in bytes by component; lines to copy."""
-    full, chosen, how = estimated(state, "full"), estimated(state, state.method), label_of(METHODS, state.method)
+    full, chosen, how = estimated(state, "full"), estimated(state, state.method), called(state)
     bars = {"full fine-tuning": at_peak(full)} | ({how: at_peak(chosen)} if state.method != "full" else {})
     return {
         "title": title_of(label_of(MODELS, state.model), how, chosen, full),
@@ -156,9 +162,9 @@ def _trained(state: LoRAState, chosen: Estimate) -> str:
     model, r, alpha = label_of(MODELS, state.model), state.r, state.alpha
     if state.method == "full":
         return f"{model}, full fine-tuning: all {chosen.parameters:,} parameters trained. r, α, targets do nothing."
-    share, how = 100 * chosen.trainable / chosen.parameters, label_of(METHODS, state.method)
+    share = 100 * chosen.trainable / chosen.parameters
     return (
-        f"{model}, {how}, r = {r}: {chosen.trainable:,} of {chosen.parameters:,} parameters trained, {share:.4f}%. "
+        f"{model}, {called(state)}: {chosen.trainable:,} of {chosen.parameters:,} parameters trained, {share:.4f}%. "
         f"Scaling α/r = {alpha}/{r} = {alpha / r:.4g}."
     )
 

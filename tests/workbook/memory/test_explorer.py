@@ -43,7 +43,7 @@ def test_bars_are_what_is_alive_at_the_peak(state):
     methods = [1.0, memory.method(state.r)] if state.r else [1.0]
     books = [estimate(state.model, plan_of(state, method)) for method in methods]
     bars = memory.shown(state)["bars"]
-    assert list(bars) == ["full fine-tuning", f"LoRA, r = {state.r}"][: len(books)]
+    assert list(bars) == ["full fine-tuning", f"LoRA at r = {state.r}"][: len(books)]
     for book, parts in zip(books, bars.values(), strict=True):
         assert parts == at_peak(book) and list(parts) == list(COLOURS)
         assert sum(parts.values()) == book.predicted_peak

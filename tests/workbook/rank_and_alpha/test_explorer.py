@@ -261,7 +261,7 @@ class TestWidget:
     def test_targets_of_another_model_are_refused(self, explorer):
         with pytest.raises(SettingError, match=r"targets is .*Choose among 'embed_tokens', 'q_proj'"):
             explorer.state = replace(LoRAState(), model=LLAMA)
-        assert explorer.state == LoRAState()
+        assert explorer.state == PRESETS["a high rank"]
 
     def test_without_a_target_it_says_so(self, explorer):
         assert "No target module is ticked. LoRA needs at least one" in explorer.shown(LoRAState(targets=()))["error"]
