@@ -117,6 +117,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert abs(sum(gain.values()) / count.total() / gains['its own question'] - 1) < 0.02\n"
         "end = tokenizer.eos_token_id\n"
         "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(own)",
+        "own-c": "assert right >= 17",
+        "own-s": "assert cost > 1 and name == 'after'",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
     },
 }

@@ -80,8 +80,8 @@ export function drawMemory(shown, width) {
     drawn.push(text(NAMES - 10, y + 12, label, { "text-anchor": "end", "font-size": 12 }));
     const wide = x(bytes) - NAMES;
     drawn.push(rect(NAMES, y + 1, wide, GPU, COLOUR.track, { "data-gpu": name }));
-    const fits = bars.map(([bar], i) => `${bar.replace(/ fine-tuning|,.*/g, "")} ${peaks[i] <= bytes ? "✓" : "✗"}`);
-    drawn.push(text(NAMES + 6, y + 12, fits.join("   "), { "font-size": 11 }));
+    const fits = bars.map(([bar], i) => `${bar.replace(/ fine-tuning| at r.*|,.*/g, "")} ${peaks[i] <= bytes ? "✓" : "✗"}`);
+    drawn.push(text(NAMES + 6, y + 12, fits.join("  ·  "), { "font-size": 11 }));
     if (bytes > end) drawn.push(text(x(end) + 4, y + 13, "→", { "font-size": 12, fill: COLOUR.muted }));
     else drawn.push(line(x(bytes), y + 1, x(bytes), y + GPU + 1, COLOUR.ink, { "stroke-width": 2 }));
     y += GPU + 4;
@@ -109,16 +109,16 @@ export function drawMemory(shown, width) {
   const rows = Math.ceil(parts.length / columns);
   for (let c = 0; both && c < columns; c += 1) {
     const left = c * (column + 16);
-    drawn.push(text(left + column - 84, y, bars.at(-1)[0].replace(/,.*/, ""), { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
-    drawn.push(text(left + column, y, "full", { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
+    drawn.push(text(left + column - 84, y, "full", { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
+    drawn.push(text(left + column, y, bars.at(-1)[0].replace(/ at r.*|,.*/, ""), { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
   }
   parts.forEach((part, i) => {
     const left = Math.floor(i / rows) * (column + 16);
     const at = y + 19 * ((i % rows) + Number(both));
     drawn.push(rect(left, at - 10, 11, 11, PARTS[part]), text(left + 18, at, part));
-    const sizes = bars.map(([, found]) => (found[part] ? sizeText(found[part]) : "0"));
-    if (both) drawn.push(text(left + column, at, sizes[0], { "text-anchor": "end", fill: COLOUR.muted }));
-    drawn.push(text(left + column - (both ? 84 : 0), at, sizes.at(-1), { "text-anchor": "end", "font-weight": 600 }));
+    const sizes = bars.map(([, found]) => (found[part] ? sizeText(found[part]) : "–"));
+    if (both) drawn.push(text(left + column - 84, at, sizes[0], { "text-anchor": "end", fill: COLOUR.muted }));
+    drawn.push(text(left + column, at, sizes.at(-1), { "text-anchor": "end", "font-weight": 600 }));
   });
   return [[...marks, ...drawn], y + 19 * (rows - 1 + Number(both)) + 8];
 }

@@ -131,13 +131,13 @@ def recovery_lines(axes: Axes, found: Mapping[str, Mapping[int, list[float]]]) -
     for r, x, side in ((1, 0.87, "right"), (16, 19, "left")):
         height = 2.0  # of the text above
         for update in sorted(UPDATES, key=lambda update: -means[update][r]):
-            height = min(means[update][r], height - 0.055)
+            height = min(means[update][r], height - 0.04)
             text = f"{means[update][r]:.0%}" + (f"  {update}" if r == 16 else "")
             axes.text(x, height, text, ha=side, va="center", fontsize=9, color=UPDATES[update]["color"])
-    for update, above in (("LoRA", 0.05), ("first r terms", -0.05)):
+    for update, above in (("LoRA", 0.045), ("first r terms", -0.04)):
         mean, colour = means[update][4], UPDATES[update]["color"]
         axes.text(4, mean + above, f"{mean:.0%}", ha="center", va="center", fontsize=9, color=colour)
-    axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.5, 260), ylim=(0.4, 1.15))
+    axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.5, 130), ylim=(0.4, 1.15))
     axes.set_xticks([1, 4, 16], ["1", "4", "16"])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
