@@ -1,6 +1,6 @@
 """Held-out loss over the learning rate, by rank and by alpha, with the runs of notebook 03.
 
-    python -m scripts.assets.rate_valleys        ten minutes on two cores
+    python -m scripts.assets.rate_valleys        eleven minutes on two cores
 
 The pocket model, the book's own questions and answers, and the steps of the notebook's `train`, at the ranks and alphas
 of CONFIGURATIONS. The rates are RATE times powers of 2.
@@ -25,7 +25,7 @@ CONFIGURATIONS = {  # r and alpha: powers of 2
     (1, 32): range(-5, 5),
     (16, 8): range(-3, 6),
     (16, 128): range(-7, 4),
-    (64, 128): range(-5, 4),
+    (64, 128): range(-5, 5),
     (1, 2): range(-3, 7),
 }
 STEPS, BATCH_TOKENS, HELD_OUT, MAX_LENGTH, SEEDS = 24, 512, 40, 256, (0, 1, 2)

@@ -13,16 +13,21 @@ TIE = 0.002  # nats: rates that are so near to each other are all the best
 LOOKS = {1: (PURPLE, "v", 2), 16: (BLUE, "o", 2), 64: (ORANGE, "^", 5)}  # by rank; the last shows below the others
 
 
-def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] | None = None) -> Figure:
+def valleys(found: Mapping[str, Valley], title: str, before: float, ringed: float | None = None) -> Figure:
     """Mean held-out loss over the learning rate, by configuration, with the best rates below; a small dot is a seed.
 
     Args:
-        found: by name.
+        found: by name. What is far above `before` is left out of the picture; where it is ringed, its value is written.
         title: what to see.
-        raced: by name, a learning rate to ring.
+        before: the loss before training.
+        ringed: a learning rate at which to ring every configuration.
     """
     figure, axes = new_figure(7.4, 4.0)
     best: dict[float, float] = {}
+    high, ceiling = before + 0.05, before + 0.1  # where rings that are too high stand, and the end of the axis
+    axes.axhline(before, color="black", lw=0.8)
+    axes.annotate("before training", (0.995, before), (0, 3), axes.get_yaxis_transform(),
+                  textcoords="offset points", ha="right", fontsize=9)  # fmt: skip
     for name, valley in found.items():
         colour, marker, width = LOOKS[valley.r]
         rates, means = list(valley.losses), list(valley.means.values())
@@ -32,15 +37,18 @@ def valleys(found: Mapping[str, Valley], title: str, raced: Mapping[str, float] 
         for rate, mean in valley.means.items():
             if mean < valley.best_loss + TIE:
                 best[rate] = min(mean, best.get(rate, mean))
-        if raced:
-            axes.plot(raced[name], valley.means[raced[name]], "o", color=colour, ms=14, mfc="none", mew=1.5)
-    axes.margins(y=0.14)
-    floor = axes.get_ylim()[0]
-    lowest = floor + 0.05 * (axes.get_ylim()[1] - floor)  # where the dotted lines end, above their rates
+        if ringed:
+            mean = valley.means[ringed]
+            axes.plot(ringed, min(mean, high), "o", color=colour, ms=14, mfc="none", mew=1.5)
+            if mean > high:
+                axes.annotate(f"↑ {mean:.1f}", (ringed, high), (11, -4), textcoords="offset points", color=colour)
+    lowest = min(valley.best_loss for valley in found.values())
+    floor = lowest - 0.14 * (ceiling - lowest)
+    line = floor + 0.05 * (ceiling - floor)  # where the dotted lines end, above their rates
     for lr, loss in best.items():
-        axes.plot([lr, lr], [lowest, loss], color="black", lw=0.8, ls=":")
+        axes.plot([lr, lr], [line, loss], color="black", lw=0.8, ls=":")
         axes.annotate(f"{lr:g}", (lr, floor), (0, 3), textcoords="offset points", ha="center", fontsize=9)
-    axes.set_ylim(bottom=floor)
+    axes.set_ylim(floor, ceiling)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.6f}".rstrip("0")))
     axes.set(xlabel="learning rate (log scale)", ylabel="held-out loss (nats per token)", title=title)

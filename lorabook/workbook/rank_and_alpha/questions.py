@@ -3,23 +3,23 @@
 from lorabook.workbook.kit.question import Question
 
 
-def race() -> Question:
-    """Of three configurations, which lowers the loss most."""
+def rank_64() -> Question:
+    """Of LoRA with alpha = 2 r, trained at the learning rate that is best for r = 1."""
     return Question(
-        "Which of them lowers the held-out loss most?",
-        ("Large", "Medium", "Small"),
-        "Small",
-        "By far, as you'll see.",
+        "At r = 1, the loss falls from 3.09 to 2.80. Where does it end at r = 64?",
+        ("at about 2.6", "at about 2.8", "above 3.09"),
+        "above 3.09",
+        "Far above, as you'll see.",
     )
 
 
-def best_rate_at_64() -> Question:
-    """Of LoRA with alpha = 32 at two ranks."""
+def first_step() -> Question:
+    """Of one step of Adam at two ranks, with alpha = 2 r."""
     return Question(
-        "How does the best learning rate at r = 64 compare with that at r = 1?",
-        ("1/64 as high", "1/8 as high", "the same, within a factor of 2", "8 times as high"),
-        "the same, within a factor of 2",
-        "If anything, it's higher.",
+        "With α = 2r, how much does the first step lower the loss at r = 64, compared with r = 1?",
+        ("just as much", "8 times as much", "60 times as much"),
+        "60 times as much",
+        "The drop grows almost in proportion to the rank.",
     )
 
 

@@ -30,15 +30,15 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("lora_parameters", np.float32(69_632), "✓ A has"),
         ("lora_parameters", 700_000, "✗ 10 times too large. It is: about 70 thousand. A has"),
         ("full_finetuning", "about 8 GiB", "✗ 2.1 times too small. It is: about 17 GiB. Eight"),
-        ("race", "small", "✓ By far"),
-        ("race", "medium", "✗ It is: Small. By far"),  # words have no distance
-        ("best_rate_at_64", "far", "'far' is none of the choices. Give one of: 1/64 as high, 1/8"),
-        ("race", 3, "3 is none of the choices."),
+        ("kept_activations", "All of them", "✓ "),
+        ("kept_activations", "about half", "✗ It is: all of them. "),  # words have no distance
+        ("rank_64", "far", "'far' is none of the choices. Give one of: at about 2.6, at about 2.8"),
+        ("kept_activations", 3, "3 is none of the choices."),
         ("digits", 0, "0 is none of the choices."),
         ("digits", -200, "-200 is none of the choices."),
         ("digits", [200], "[200] is none of the choices."),
         ("digits", "", "'' is none of the choices."),
-        ("race", "Midium", "'Midium' is none of the choices. Did you mean Medium?"),
+        ("kept_activations", "abuot half", "'abuot half' is none of the choices. Did you mean about half?"),
     ],
 )
 def test_a_guess_in_code_is_a_number_or_words(name, guess, line, capsys):

@@ -11,24 +11,28 @@ from lorabook.workbook.rank_and_alpha.valleys import valley
 from tests.kit.tuned_rates import assert_rate_is_bracketed
 
 
-def test_valleys_draw_the_means_and_seeds_and_ring_the_raced_rate():
-    found, raced = {"one": valley(64, 32), "other": valley(1, 32)}, {"one": 0.0004, "other": 0.0032}
-    (axes,) = figures_03.valleys(found, "t", raced).axes
+def test_valleys_draw_the_means_and_seeds_and_ring_a_rate():
+    found = {"one": valley(64, 128), "other": valley(1, 2)}
+    (axes,) = figures_03.valleys(found, "t", before=3.09, ringed=0.0128).axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     rings = [line for line in axes.get_lines() if line.get_markersize() == 14]
     for (name, each), ring in zip(found.items(), rings, strict=True):
         assert list(lines[name].get_xdata()) == list(each.losses)
         assert list(lines[name].get_ydata()) == [fmean(seeds) for seeds in each.losses.values()]
         assert ring.get_color() == lines[name].get_color()
-        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (raced[name], each.means[raced[name]])
+        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (0.0128, min(each.means[0.0128], 3.14))
+    assert [text.get_text() for text in axes.texts if "↑" in text.get_text()] == ["↑ 6.6"]
+    assert axes.get_ylim()[1] > 3.14
     seeds = [y for line in axes.get_lines() if line.get_marker() == "." for y in line.get_ydata()]
     assert seeds == [loss for each in found.values() for losses in each.losses.values() for loss in losses]
-    assert not [line for line in figures_03.valleys(found, "t").axes[0].get_lines() if line.get_markersize() == 14]
+    assert not [
+        line for line in figures_03.valleys(found, "t", 3.09).axes[0].get_lines() if line.get_markersize() == 14
+    ]
 
 
 def test_valleys_name_every_rate_that_is_the_best():
-    (axes,) = figures_03.valleys({"one": valley(64, 128), "other": valley(1, 2)}, "t").axes
-    assert [text.get_text() for text in axes.texts] == ["0.0032", "0.0128", "0.0256"]
+    (axes,) = figures_03.valleys({"one": valley(64, 128), "other": valley(1, 2)}, "t", before=3.09).axes
+    assert [text.get_text() for text in axes.texts] == ["before training", "0.0032", "0.0128", "0.0256"]
 
 
 def test_the_valleys_say_what_notebook_03_says():
@@ -36,17 +40,18 @@ def test_the_valleys_say_what_notebook_03_says():
     for each in (large, medium, small, low, high):
         assert_rate_is_bracketed({f"{lr:g}": loss for lr, loss in each.means.items()}, each.best_lr)
         assert all(len(seeds) == 3 for seeds in each.losses.values())
-    assert sum(len(seeds) for each in (large, medium, small) for seeds in each.losses.values()) == 90
     assert (large.best_lr, medium.best_lr, small.best_lr) == (0.0064, 0.0064, 0.0032)
     assert max(large.best_loss, medium.best_loss) < small.best_loss - 0.1
     for lr in (lr for lr in large.losses if lr < 0.003):  # on the way down
         assert abs(large.means[lr] - medium.means[lr]) < 0.004
         assert 0 < small.means[lr] - large.means[lr] < (0.005 if lr < 1.5e-4 else 0.045)
     assert small.means[0.0064] - small.best_loss < 0.015 and abs(large.best_loss - medium.best_loss) < 0.015
-    assert large.losses[0.0064][0] == min(large.losses[0.0064])  # the seed of the cell is the luckiest
     assert medium.means[0.0128] - medium.best_loss > 1.5 * (medium.means[0.0032] - medium.best_loss)  # overshooting
     # with the same scaling, 2, at every rank
     highest, lowest = valley(64, 128), valley(1, 2)
+    assert sum(len(seeds) for each in (highest, medium, lowest) for seeds in each.losses.values()) == 90
+    assert highest.losses[0.0032][0] == min(highest.losses[0.0032])  # the seed of the cell is the luckiest
+    assert highest.means[0.0128] > 6 and highest.best_loss < lowest.best_loss - 0.1
     assert (highest.best_lr, valley(16, 32).best_lr, lowest.best_lr) == (0.0032, 0.0064, 0.0128)
     assert abs(highest.means[2.5e-5] - lowest.means[8e-4]) < 0.01  # 32 times the rate
     assert abs(highest.means[2e-4] - lowest.means[3.2e-3]) < 0.01  # 16 times
