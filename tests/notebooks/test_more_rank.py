@@ -4,6 +4,7 @@ from statistics import fmean
 
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
+from lorabook.workbook.rank_and_alpha.valleys import valley
 from tests.kit.notebooks import MORE_RANK, table
 
 
@@ -42,6 +43,12 @@ def test_learning_rates_by_the_number_of_questions():
             factors.setdefault(questions == 240, []).extend(ranks)
     assert (min(factors[True]), max(factors[True])) == (4, 16)
     assert (min(factors[False]), max(factors[False])) == (2, 32)
+
+
+def test_alphas_with_their_best_rates():
+    found = {alpha: valley(16, alpha) for alpha in (8, 32, 128)}
+    expected = [[str(alpha), f"{each.best_lr:g}", f"{each.best_loss:.3f}"] for alpha, each in found.items()]
+    assert table(MORE_RANK, "Alpha and the learning rate") == expected
 
 
 def test_both_scalings_have_their_recovery_and_rate():

@@ -83,18 +83,29 @@ def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, 
     return figure
 
 
-def on_the_way(found: Mapping[float, float], title: str) -> Figure:
-    """Recovery on the straight line from the old weights to the new ones, with its value halfway.
+def on_the_way(found: Mapping[float, float], first_4: float, title: str) -> Figure:
+    """Recovery on the straight line from the old weights to the new ones, and of the first four terms.
 
     Args:
         found: the recovery by the share of the way.
+        first_4: the recovery of ΔW's first four terms, drawn halfway, where ΔW has about their energy.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 3.2)
     axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
     axes.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
-    axes.annotate(f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (4, -16), textcoords="offset points", color=PURPLE)
-    axes.text(0.52, 0.46, "if returns didn't diminish")
+    axes.annotate(
+        f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (-4, 8), textcoords="offset points", color=PURPLE, ha="right"
+    )
+    axes.plot(0.5, first_4, "^", color=ORANGE, ms=8)
+    axes.annotate(
+        f"first 4 terms, with about the same energy: {first_4:.0%}",
+        (0.5, first_4),
+        (9, -4),
+        textcoords="offset points",
+        color=ORANGE,
+    )
+    axes.text(0.52, 0.46, "proportional")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, 0))
     axes.set(xlabel="share of the way from the old weights to the new", ylabel="recovery", title=title)

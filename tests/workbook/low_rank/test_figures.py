@@ -63,8 +63,9 @@ def test_names_beside_the_ends_of_the_lines_do_not_overlap():
 
 def test_on_the_way_draws_every_step_and_says_what_is_there_halfway():
     found = {0.0: 0.0, 0.5: 0.86, 1.0: 1.0}
-    (axes,) = figures_04.on_the_way(found, "t").axes
-    line, dotted = axes.get_lines()
+    (axes,) = figures_04.on_the_way(found, 0.77, "t").axes
+    line, dotted, point = axes.get_lines()
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == (0.5, 0.77)
     assert dict(line.get_xydata().tolist()) == found and dotted.get_xydata().tolist() == [[0, 0], [1, 1]]
     assert axes.texts[0].get_text() == "halfway: 86%" and axes.texts[0].xy == (0.5, 0.86)
 
