@@ -94,17 +94,10 @@ def on_the_way(found: Mapping[float, float], first_4: float, title: str) -> Figu
     figure, axes = new_figure(7.0, 3.2)
     axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
     axes.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
-    axes.annotate(
-        f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (-4, 8), textcoords="offset points", color=PURPLE, ha="right"
-    )
+    beside = {"textcoords": "offset points"}
+    axes.annotate(f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (-4, 8), color=PURPLE, ha="right", **beside)
     axes.plot(0.5, first_4, "^", color=ORANGE, ms=8)
-    axes.annotate(
-        f"first 4 terms, with about the same energy: {first_4:.0%}",
-        (0.5, first_4),
-        (9, -4),
-        textcoords="offset points",
-        color=ORANGE,
-    )
+    axes.annotate(f"first 4 terms: {first_4:.0%}", (0.5, first_4), (9, -4), color=ORANGE, **beside)
     axes.text(0.52, 0.46, "proportional")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, 0))
