@@ -47,6 +47,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "for name, lr in (('r = 1, α = 2', 0.0128), ('r = 16, α = 32', 0.0128), ('r = 64, α = 128', 0.0032)):\n"
         "    sweep = sweeps[name]\n"
         "    assert abs(train(sweep.r, alpha=sweep.alpha, lr=lr)[1] - sweep.losses[lr][0]) < 0.02",
+        "fixed-r": "assert after < train(1, alpha=2, lr=0.0128)[1] - 0.02",
         "step-2": "assert 50 < first_step(64, 128, 0.0005) / first_step(1, 2, 0.0005) < 64\n"
         "assert 0.9 < first_step(64, 2, 0.0005) / first_step(1, 2, 0.0005) < 1.1\n"
         "assert 3.5 < first_step(64, 8, 0.0005) / first_step(64, 8, 0.000125) < 4.1",

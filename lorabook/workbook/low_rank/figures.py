@@ -83,25 +83,23 @@ def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, 
     return figure
 
 
-def on_the_way(found: Mapping[float, float], first_4: float, title: str) -> Figure:
-    """Recovery on the straight line from the old weights to the new ones, and of the first four terms.
+def on_the_way(found: Mapping[float, float], parts: Mapping[str, tuple[float, float]], title: str) -> Figure:
+    """Recovery of ΔW shrunk, and of parts of ΔW, over their size: the square root of their share of ΔW's energy.
 
     Args:
-        found: the recovery by the share of the way.
-        first_4: the recovery of ΔW's first four terms, drawn halfway, where ΔW has about their energy.
+        found: of ΔW times a number, by that number.
+        parts: the size and the recovery, by name.
         title: what to see.
     """
-    figure, axes = new_figure(7.0, 3.2)
+    figure, axes = new_figure(7.0, 3.4)
     axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
-    axes.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
-    beside = {"textcoords": "offset points"}
-    axes.annotate(f"halfway: {found[0.5]:.0%}", (0.5, found[0.5]), (-4, 8), color=PURPLE, ha="right", **beside)
-    axes.plot(0.5, first_4, "^", color=ORANGE, ms=8)
-    axes.annotate(f"first 4 terms: {first_4:.0%}", (0.5, first_4), (9, -4), color=ORANGE, **beside)
-    axes.text(0.52, 0.46, "proportional")
+    axes.text(0.48, found[0.5] + 0.05, f"ΔW × 0.5: {found[0.5]:.0%}", color=PURPLE, ha="right")
+    for (name, (size, recovery)), colour in zip(parts.items(), (ORANGE, BLUE)):
+        axes.plot(size, recovery, "^", color=colour, ms=9)
+        axes.text(size, recovery - 0.1, f"{name}: {recovery:.0%}", color=colour, ha="center")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(xlabel="share of the way from the old weights to the new", ylabel="recovery", title=title)
+    axes.set(xlabel="size of the update, compared with ΔW", ylabel="recovery", title=title)
     return figure
 
 

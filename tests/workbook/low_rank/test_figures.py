@@ -61,13 +61,14 @@ def test_names_beside_the_ends_of_the_lines_do_not_overlap():
     assert len(heights) == 3 and max(np.diff(heights)) < -0.03
 
 
-def test_on_the_way_draws_every_step_and_says_what_is_there_halfway():
-    found = {0.0: 0.0, 0.5: 0.86, 1.0: 1.0}
-    (axes,) = figures_04.on_the_way(found, 0.77, "t").axes
-    line, dotted, point = axes.get_lines()
-    assert (point.get_xdata()[0], point.get_ydata()[0]) == (0.5, 0.77)
-    assert dict(line.get_xydata().tolist()) == found and dotted.get_xydata().tolist() == [[0, 0], [1, 1]]
-    assert axes.texts[0].get_text() == "halfway: 86%" and axes.texts[0].xy == (0.5, 0.86)
+def test_on_the_way_draws_every_step_and_the_parts():
+    found, parts = {0.0: 0.0, 0.5: 0.86, 1.0: 1.0}, {"first 4 terms": (0.51, 0.77), "the other 252": (0.86, 0.7)}
+    (axes,) = figures_04.on_the_way(found, parts, "t").axes
+    line, *points = axes.get_lines()
+    assert dict(line.get_xydata().tolist()) == found
+    assert [tuple(point.get_xydata()[0]) for point in points] == list(parts.values())
+    written = [text.get_text() for text in axes.texts]
+    assert written == ["ΔW × 0.5: 86%", "first 4 terms: 77%", "the other 252: 70%"]
 
 
 def test_energy_and_recovery_are_drawn_over_the_rank():
