@@ -93,7 +93,7 @@ def on_the_way(found: Mapping[float, float], parts: Mapping[str, tuple[float, fl
     """
     figure, axes = new_figure(7.0, 3.4)
     axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
-    axes.text(0.48, found[0.5] + 0.05, f"ΔW × 0.5: {found[0.5]:.0%}", color=PURPLE, ha="right")
+    axes.text(0.48, found[0.5] + 0.05, f"half of ΔW: {found[0.5]:.0%}", color=PURPLE, ha="right")
     for (name, (size, recovery)), colour in zip(parts.items(), (ORANGE, BLUE)):
         axes.plot(size, recovery, "^", color=colour, ms=9)
         axes.text(size, recovery - 0.1, f"{name}: {recovery:.0%}", color=colour, ha="center")

@@ -68,7 +68,7 @@ def test_on_the_way_draws_every_step_and_the_parts():
     assert dict(line.get_xydata().tolist()) == found
     assert [tuple(point.get_xydata()[0]) for point in points] == list(parts.values())
     written = [text.get_text() for text in axes.texts]
-    assert written == ["ΔW × 0.5: 86%", "first 4 terms: 77%", "the other 252: 70%"]
+    assert written == ["half of ΔW: 86%", "first 4 terms: 77%", "the other 252: 70%"]
 
 
 def test_energy_and_recovery_are_drawn_over_the_rank():
