@@ -1,6 +1,6 @@
 """Held-out loss over the learning rate, by rank and by alpha, with the runs of notebook 03.
 
-    python -m scripts.assets.rate_valleys        eleven minutes on two cores
+    python -m scripts.assets.rate_valleys        quarter of an hour on two cores
 
 The pocket model, the book's own questions and answers, and the steps of the notebook's `train`, at the ranks and alphas
 of CONFIGURATIONS. The rates are RATE times powers of 2.
@@ -27,6 +27,8 @@ CONFIGURATIONS = {  # r and alpha: powers of 2
     (16, 128): range(-7, 4),
     (64, 128): range(-5, 5),
     (1, 2): range(-3, 7),
+    (16, 2): range(-3, 7),
+    (64, 2): range(-3, 7),
 }
 STEPS, BATCH_TOKENS, HELD_OUT, MAX_LENGTH, SEEDS = 24, 512, 40, 256, (0, 1, 2)
 

@@ -46,7 +46,7 @@ def test_learning_rates_by_the_number_of_questions():
 
 
 def test_alphas_with_their_best_rates():
-    found = {alpha: valley(16, alpha) for alpha in (8, 32, 128)}
+    found = {alpha: valley(16, alpha) for alpha in (2, 8, 32, 128)}
     expected = [[str(alpha), f"{each.best_lr:g}", f"{each.best_loss:.3f}"] for alpha, each in found.items()]
     assert table(MORE_RANK, "Alpha and the learning rate") == expected
 

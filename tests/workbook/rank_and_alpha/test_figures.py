@@ -52,6 +52,17 @@ def test_the_valleys_say_what_notebook_03_says():
     assert sum(len(seeds) for each in (highest, medium, lowest) for seeds in each.losses.values()) == 90
     assert highest.losses[0.0032][0] == min(highest.losses[0.0032])  # the seed of the cell is the luckiest
     assert highest.means[0.0128] > 6 and highest.best_loss < lowest.best_loss - 0.1
+    # with alpha = 2
+    fixed = {r: valley(r, 2) for r in (1, 16, 64)}
+    for each in fixed.values():
+        assert_rate_is_bracketed({f"{lr:g}": loss for lr, loss in each.means.items()}, each.best_lr)
+        assert all(len(seeds) == 3 for seeds in each.losses.values())
+    assert (fixed[16].best_lr, fixed[64].best_lr) == (0.0256, 0.0256)
+    assert fixed[1].means[0.0256] - fixed[1].best_loss < 0.001
+    assert max(fixed[16].best_loss, fixed[64].best_loss) < fixed[1].best_loss - 0.08
+    for lr in (lr for lr in fixed[1].losses if lr < 0.002):  # on the left
+        assert max(each.means[lr] for each in fixed.values()) - min(each.means[lr] for each in fixed.values()) < 0.005
+    assert abs(fixed[16].best_loss - medium.best_loss) < 0.01
     assert (highest.best_lr, valley(16, 32).best_lr, lowest.best_lr) == (0.0032, 0.0064, 0.0128)
     assert abs(highest.means[2.5e-5] - lowest.means[8e-4]) < 0.01  # 32 times the rate
     assert abs(highest.means[2e-4] - lowest.means[3.2e-3]) < 0.01  # 16 times
