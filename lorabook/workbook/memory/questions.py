@@ -8,7 +8,7 @@ def full_finetuning() -> Question:
     return Question(
         "The weights take 2.1 GiB in 16 bits. In training, how much do weights, gradients and AdamW's state take "
         "together?",
-        ("about 4 GiB", "about 8 GiB", "about 17 GiB"),
+        ("about 17 GiB", "about 25 GiB", "about 34 GiB"),
         "about 17 GiB",
         "Eight times the weights, as you'll see.",
     )

@@ -32,6 +32,6 @@ class Valley:
 
 
 def valley(r: int, alpha: int) -> Valley:
-    """The runs with this rank and alpha: (64, 2), (16, 2), (1, 2), (64, 32), (16, 32), (1, 32), (16, 8), (16, 128), (64, 128)."""
+    """The runs with this rank, 1, 16 or 64, and this alpha: 2 or 32, at r = 16 also 8 or 128, at r = 64 also 128."""
     runs = {(c["r"], c["alpha"]): c["losses"] for c in stored("rank_and_alpha", "rate_valleys")["configurations"]}
     return Valley(r, alpha, {float(lr): seeds for lr, seeds in runs[r, alpha].items()})
