@@ -23,7 +23,7 @@ from lorabook.workbook.kit.models import LOADABLE, MODELS, USUAL_TARGETS
 from lorabook.workbook.kit.step_controls import OPTIMIZERS, PRECISIONS, plan_of, step_controls
 
 # What the controls offer: what is shown, and what it stands for.
-METHODS = {"full fine-tuning": "full", "LoRA": "lora", "LoRA on 4 bits": "lora4"}
+METHODS = {"full fine-tuning": "full", "LoRA": "lora", "QLoRA": "lora4"}
 RANKS = {str(r): r for r in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)}
 ALPHAS = {str(2**i): 2**i for i in range(11)}
 TASKS = 100
