@@ -6,8 +6,8 @@ from nbval.plugin import IPyNbCell
 
 from tests.notebooks.checks import checked
 
-# Modules and tests are a million objects. To look through them all for garbage, as Python does by default each time
-# that there are a quarter more, takes an eighth of the time of a run.
+# Modules and tests are very many objects. To look through them for garbage as often as Python does by default takes an
+# eighth of the tests' time.
 gc.set_threshold(200_000, 20, 100)
 
 

@@ -67,7 +67,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "steps-c": "assert 0.8 < way[0.5] < 0.92 and list(way.values()) == sorted(way.values())",
+        "steps-c": "assert 0.8 < shrunk[0.5] < 0.92 and list(shrunk.values()) == sorted(shrunk.values())",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"

@@ -15,6 +15,8 @@ const STEPS = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10]; // ends of the axis, coa
 const TICKS = [1, 2, 2.5, 5, 10];
 const [NAMES, BAR, GPU, END] = [138, 38, 15, 22]; // pixels: names on the left, a bar, a GPU's line, room on the right
 
+/** "full" and "LoRA" of "full fine-tuning" and "LoRA at r = 16". */
+const shortName = (name) => name.replace(/ fine-tuning| at r.*/, "");
 const power = (value) => 10 ** Math.floor(Math.log10(value));
 
 /** `gpu_room.py`: which GPUs have room for a peak, in sentences. */
@@ -80,7 +82,7 @@ export function drawMemory(shown, width) {
     drawn.push(text(NAMES - 10, y + 12, label, { "text-anchor": "end", "font-size": 12 }));
     const wide = x(bytes) - NAMES;
     drawn.push(rect(NAMES, y + 1, wide, GPU, COLOUR.track, { "data-gpu": name }));
-    const fits = bars.map(([bar], i) => `${bar.replace(/ fine-tuning| at r.*|,.*/g, "")} ${peaks[i] <= bytes ? "✓" : "✗"}`);
+    const fits = bars.map(([bar], i) => `${shortName(bar)} ${peaks[i] <= bytes ? "✓" : "✗"}`);
     drawn.push(text(NAMES + 6, y + 12, fits.join("  ·  "), { "font-size": 11 }));
     if (bytes > end) drawn.push(text(x(end) + 4, y + 13, "→", { "font-size": 12, fill: COLOUR.muted }));
     else drawn.push(line(x(bytes), y + 1, x(bytes), y + GPU + 1, COLOUR.ink, { "stroke-width": 2 }));
@@ -110,7 +112,7 @@ export function drawMemory(shown, width) {
   for (let c = 0; both && c < columns; c += 1) {
     const left = c * (column + 16);
     drawn.push(text(left + column - 84, y, "full", { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
-    drawn.push(text(left + column, y, bars.at(-1)[0].replace(/ at r.*|,.*/, ""), { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
+    drawn.push(text(left + column, y, shortName(bars.at(-1)[0]), { "text-anchor": "end", "font-size": 12, fill: COLOUR.muted }));
   }
   parts.forEach((part, i) => {
     const left = Math.floor(i / rows) * (column + 16);

@@ -83,7 +83,7 @@ def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, 
     return figure
 
 
-def on_the_way(found: Mapping[float, float], parts: Mapping[str, tuple[float, float]], title: str) -> Figure:
+def by_size(found: Mapping[float, float], parts: Mapping[str, tuple[float, float]], title: str) -> Figure:
     """Recovery of ΔW shrunk, and of parts of ΔW, over their size: the square root of their share of ΔW's energy.
 
     Args:

@@ -61,9 +61,9 @@ def test_names_beside_the_ends_of_the_lines_do_not_overlap():
     assert len(heights) == 3 and max(np.diff(heights)) < -0.03
 
 
-def test_on_the_way_draws_every_step_and_the_parts():
+def test_by_size_draws_every_step_and_the_parts():
     found, parts = {0.0: 0.0, 0.5: 0.86, 1.0: 1.0}, {"first 4 terms": (0.51, 0.77), "the other 252": (0.86, 0.7)}
-    (axes,) = figures_04.on_the_way(found, parts, "t").axes
+    (axes,) = figures_04.by_size(found, parts, "t").axes
     line, *points = axes.get_lines()
     assert dict(line.get_xydata().tolist()) == found
     assert [tuple(point.get_xydata()[0]) for point in points] == list(parts.values())
