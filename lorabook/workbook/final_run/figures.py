@@ -1,17 +1,13 @@
-"""The figures of notebook 09: what the gain is without the question, where it is, and what more questions buy."""
+"""The figures of notebook 09: what the gain is without the question, and what more questions buy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from lorabook.workbook.kit.figures import BLUE, ON_LIGHT, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 
-WORSE_TO_BETTER = LinearSegmentedColormap.from_list("worse to better", ("#F4A582", "white", "#7FB8E0"))
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
     "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),
@@ -72,42 +68,4 @@ def swap(losses: Mapping[str, tuple[float, float]], title: str) -> Figure:
     axes.invert_yaxis()
     axes.margins(x=0.3, y=0.5)
     axes.set(xlabel="held-out loss (nats per answer token)", title=title)
-    return figure
-
-
-def token_gains(tokens: Sequence[str], gains: Sequence[float], title: str, strongest: float = 3) -> Figure:
-    """A text with every token on a colour for its gain: blue if training made it likelier, orange if less likely.
-
-    Args:
-        tokens: the text, token by token; a line break is drawn as an arrow, and breaks the line.
-        gains: nats for each token.
-        title: what to see.
-        strongest: the gain, or the loss of it, from which on the colour is at its strongest.
-    """
-    columns, line, column, cells = 88, 0, 0, []
-    for place, (token, gain) in enumerate(zip(tokens, gains, strict=True)):
-        word = token  # up to the next space, so that no line breaks within a word
-        for following in tokens[place + 1 :]:
-            if not following[:1].isalnum() or not word[-1:].isalnum():
-                break
-            word += following
-        if column + len(word.rstrip("\n")) > columns:
-            line, column = line + 1, 0
-        for letter in token:
-            cells.append((column, line, "↵" if letter == "\n" else letter, gain))
-            line, column = (line + 1, 0) if letter == "\n" else (line, column + 1)
-    lines = line + bool(column)
-    figure = Figure(figsize=(8.0, 0.19 * lines + 0.9), layout="constrained")
-    axes = figure.add_subplot()
-    for column, line, letter, gain in cells:
-        colour = WORSE_TO_BETTER((gain / strongest + 1) / 2)
-        axes.add_patch(Rectangle((column, line), 1, 1, color=colour, lw=0))
-        axes.text(column + 0.5, line + 0.55, letter, family="monospace", fontsize=9, ha="center", va="center",
-                  color=ON_LIGHT)  # fmt: skip
-    axes.set_axis_off()
-    axes.set(xlim=(0, columns), ylim=(lines, 0))
-    scale = ScalarMappable(Normalize(-strongest, strongest), WORSE_TO_BETTER)
-    figure.colorbar(scale, ax=axes, orientation="horizontal", shrink=0.4, aspect=25, pad=0.01, extend="both",
-                    ticks=[-strongest, 0, strongest], label="gain (nats)")  # fmt: skip
-    axes.set_title(title, fontsize=11.5)
     return figure

@@ -6,92 +6,102 @@ from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 
 GIB = 2**30
 
-# checkpointed_peak
+# step_bytes
 
 
-def _peak(before=12, after=20, frozen=2, inputs=lambda blocks: blocks, recomputed=lambda blocks: 1, of=max):
+def _bytes(trained=16, frozen=2, value=2, inputs=lambda blocks: blocks, recomputed=lambda blocks: 1):
     """A right answer whose decisions can be changed one at a time."""
 
-    def answer(trained, fixed, tokens, blocks, block_input, block_kept):
-        activations = tokens * (inputs(blocks) * block_input + recomputed(blocks) * block_kept)
-        return of(before * trained + frozen * fixed + activations, after * trained + frozen * fixed)
+    def answer(parameters, fixed, tokens, blocks, block_input, block_kept, checkpointing):
+        values = (
+            inputs(blocks) * block_input + recomputed(blocks) * block_kept if checkpointing else blocks * block_kept
+        )
+        return trained * parameters + frozen * fixed + value * tokens * values
 
     return answer
 
 
-CHECKPOINTED_PEAK = Exercise(
-    name="checkpointed_peak",
-    task="The peak of a training step with activation checkpointing.",
+def _same(checkpointing: bool):
+    """An answer that doesn't look at `checkpointing`."""
+    return lambda *arguments: _bytes()(*arguments[:-1], checkpointing)
+
+
+STEP_BYTES = Exercise(
+    name="step_bytes",
+    task="An estimate of the memory that a training step needs.",
     stub='''\
-def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
-    """The peak bytes of a step with AdamW, mixed precision and activation checkpointing.
+def step_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    """An estimate of the memory that a training step with AdamW needs, in bytes.
 
     trained, frozen: numbers of parameters.
     tokens: tokens in the batch. blocks: number of blocks in the model.
-    block_input: bytes per token of a block's input.
-    block_kept: bytes per token that a block keeps while it is recomputed.
-    Leave out the loss and other small things.
+    block_input, block_kept: values per token, a block's input and all that it keeps.
+    checkpointing: True if each block keeps only its input.
     """
     raise NotImplementedError
 ''',
-    hint="What is in memory at each point? The larger sum counts. AdamW's workspace takes 4 bytes per parameter.",
+    hint="16 bytes for a trained parameter, 2 for a frozen one, and 2 for each value that is kept. With checkpointing, "
+    "only the block that is being recomputed keeps more than its input.",
     solution="""\
-def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
-    activations = tokens * (blocks * block_input + block_kept)
-    before = 12 * trained + 2 * frozen + activations
-    optimizer_step = 20 * trained + 2 * frozen
-    return max(before, optimizer_step)
+def step_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    if checkpointing:
+        values = blocks * block_input + block_kept
+    else:
+        values = blocks * block_kept
+    return 16 * trained + 2 * frozen + 2 * tokens * values
 """,
-    praise="every block's input, and one block's activations: for StarCoder with LoRA, 2.6 GiB.",
-    reference=_peak(),
+    praise="parameters once, and the values that are kept once per token.",
+    reference=_bytes(),
     probes=(
         cases(
-            lambda trained, frozen, tokens, *_: f"for {trained:,} trained, {frozen:,} frozen and {tokens:,} tokens",
-            (11_108_352, 1_137_207_296, 2048, 24, 4096, 66_560),
-            (1_137_207_296, 0, 2048, 24, 8192, 66_560),
-            (1_000, 0, 1, 2, 500, 3_000),
+            lambda trained, frozen, tokens, blocks, block_input, block_kept, checkpointing: (
+                f"for {trained:,} trained, {frozen:,} frozen, {tokens:,} tokens and checkpointing = {checkpointing}"
+            ),
+            (11_108_352, 1_137_207_296, 2048, 24, 2048, 28_928, False),
+            (11_108_352, 1_137_207_296, 2048, 24, 2048, 28_928, True),
+            (58_368, 3_888_384, 512, 4, 256, 3_600, True),
         ),
     ),
     mistakes=(
         Mistake(
             "you left out the block that is being recomputed. All its activations are in memory for a while.",
-            (_peak(recomputed=lambda blocks: 0),),
+            (_bytes(recomputed=lambda blocks: 0),),
         ),
         Mistake(
             "you kept the activations of every block. With checkpointing, only one block at a time has them.",
-            (_peak(recomputed=lambda blocks: blocks), _peak(inputs=lambda blocks: 0, recomputed=lambda blocks: blocks)),
+            (_same(False), _bytes(recomputed=lambda blocks: blocks)),
         ),
         Mistake(
-            "you left out the inputs. Each block keeps its own until the backward pass reaches it.",
-            (_peak(inputs=lambda blocks: 0),),
+            "you used checkpointing in both cases. Without it, every block keeps all its activations.",
+            (_same(True),),
+        ),
+        Mistake(
+            "you left out the inputs. With checkpointing, each block keeps its own.",
+            (_bytes(inputs=lambda blocks: 0),),
         ),
         Mistake(
             "you counted one block's input. Every block keeps its own.",
-            (_peak(inputs=lambda blocks: 1),),
+            (_bytes(inputs=lambda blocks: 1),),
         ),
         Mistake(
             "you left out the frozen parameters. Their weights take 2 bytes each.",
-            (_peak(frozen=0),),
+            (_bytes(frozen=0),),
         ),
         Mistake(
-            "you added the two points. They come one after the other, so the larger one is the peak.",
-            (_peak(of=lambda *points: sum(points)),),
+            "you gave a frozen parameter 16 bytes. It has no gradient and no moments, and its weight takes 2 bytes.",
+            (_bytes(frozen=16),),
         ),
         Mistake(
-            "you left out the optimizer step. Without activations, a trained parameter takes 20 bytes there.",
-            (_peak(of=lambda before, after: before), _peak(after=16)),
+            "you gave a trained parameter too few bytes. Its weight, gradient and two moments take 4 bytes each.",
+            (_bytes(trained=4), _bytes(trained=8), _bytes(trained=12)),
         ),
         Mistake(
-            "you gave the optimizer step. With many tokens and few trained parameters, the peak comes before it.",
-            (_peak(of=lambda before, after: after),),
+            "you counted values, not bytes. In 16 bits, each takes 2 bytes.",
+            (_bytes(value=1),),
         ),
         Mistake(
-            "you counted activations in the optimizer step, too. By then, they are freed.",
-            (_peak(before=20),),
-        ),
-        Mistake(
-            "you counted 16-bit copies of the trainable weights. With checkpointing, no activations hold on to them.",
-            (_peak(before=14),),
+            "you gave each value 4 bytes. In mixed precision, most take 2.",
+            (_bytes(value=4),),
         ),
     ),
 )
@@ -99,76 +109,85 @@ def checkpointed_peak(trained, frozen, tokens, blocks, block_input, block_kept):
 # largest_batch
 
 
+def _batch(per=lambda n, p, m, q: (q - p) / (m - n), fixed=lambda n, p, per: p - n * per, whole=math.floor, least=0):
+    """A right answer whose decisions can be changed one at a time; n and m sequences had the peaks p and q."""
+
+    def answer(small, small_peak, large, large_peak, available):
+        sequence = per(small, small_peak, large, large_peak)
+        return max(least, whole((available - fixed(small, small_peak, sequence)) / sequence))
+
+    return answer
+
+
 LARGEST_BATCH = Exercise(
     name="largest_batch",
-    task="How many sequences a training step can hold on a T4.",
+    task="The largest batch that fits, from the peaks of two small ones.",
     stub='''\
-def largest_batch(static, sequence, logits):
-    """The largest whole number of sequences in a batch on a T4, which offers 14.75 GiB;
-    0 if not even one fits.
+def largest_batch(small, small_peak, large, large_peak, available):
+    """The largest number of sequences whose peak is at most `available` bytes; 0 if
+    not even one fits.
 
-    static: bytes that do not depend on the batch.
-    sequence: bytes of the activations of one sequence.
-    logits: bytes of the logits of one sequence, their log-probabilities and gradient.
+    small, large: the numbers of sequences in two batches that were measured.
+    small_peak, large_peak: their peaks in bytes.
     """
     raise NotImplementedError
 ''',
-    hint="Which of the three grow with the batch? Subtract the rest from the GPU's memory first. A GiB is 2**30 bytes.",
+    hint="How many bytes does one more sequence take? And how many are there without any?",
     solution="""\
-def largest_batch(static, sequence, logits):
-    free = 14.75 * 2**30 - static
-    return max(0, int(free // (sequence + logits)))
+def largest_batch(small, small_peak, large, large_peak, available):
+    sequence = (large_peak - small_peak) / (large - small)
+    fixed = small_peak - small * sequence
+    return max(0, int((available - fixed) // sequence))
 """,
-    praise="the static part is paid once, activations and logits once per sequence.",
-    reference=lambda static, row, logits: max(0, int((14.75 * GIB - static) // (row + logits))),
+    praise="two peaks give the straight line, and the line gives the batch.",
+    reference=_batch(),
     probes=(
         cases(
-            lambda s, r, g: f"for static = {s:,}, sequence = {r:,} and logits = {g:,} bytes",
-            (2_534_000_000, 1_360_000_000, 402_653_184),
-            (62_000_000, 14_000_000, 8_400_000),
-            (3 * GIB, GIB // 4, GIB // 4 * 3),  # fits 11 times, and three quarters of a sequence are left
-            (2 * GIB + GIB // 4 * 3, GIB // 2, GIB // 4),  # fits 16 times, and nothing is left
+            lambda n, p, m, q, room: (
+                f"for peaks of {p / GIB:.2f} GiB with {n} and {q / GIB:.2f} with {m}, and {room / GIB:.2f} available"
+            ),
+            (4, int(5.63 * GIB), 8, int(8.90 * GIB), int(13.75 * GIB)),
+            (1, 3 * GIB, 3, 4 * GIB, 8 * GIB),  # fits 11 times, and nothing is left
+            (2, 9 * GIB, 5, 12 * GIB, 21 * GIB + GIB // 4 * 3),  # fits 14 times, and three quarters are left
         ),
-        cases(lambda s, r, g: f"for static = {s:,} bytes, more than the GPU has,", (18_195_316_736, GIB, GIB)),
+        cases(lambda *_: "for a GPU too small for what doesn't grow,", (2, 5 * GIB, 4, 6 * GIB, 3 * GIB)),
     ),
     mistakes=(
         Mistake(
-            "you multiplied the static part by the batch too. Weights and optimizer state are there once.",
-            (lambda s, r, g: int(14.75 * GIB // (s + r + g)),),
-        ),
-        Mistake(
-            "you forgot the logits. Every sequence has its own.",
-            (lambda s, r, g: int((14.75 * GIB - s) // r), lambda s, r, g: int((14.75 * GIB - s - g) // r)),
-        ),
-        Mistake(
-            "you took GB for GiB. A GiB is 2**30 bytes, 7% more than 10**9.",
-            (lambda s, r, g: int((14.75e9 - s) // (r + g)),),
-        ),
-        Mistake(
-            "you took 16 GB for the GPU. That is the number on the box; 14.75 GiB is what a program can use.",
-            (lambda s, r, g: int((16 * GIB - s) // (r + g)), lambda s, r, g: int((16e9 - s) // (r + g))),
-        ),
-        Mistake(
-            "you forgot the static part. It is there before the first sequence.",
-            (lambda s, r, g: int(14.75 * GIB // (r + g)),),
-        ),
-        Mistake(
-            "you rounded up. The last sequence would not fit whole.",
+            "you divided a whole peak by its sequences. Part of it doesn't grow with them.",
             (
-                lambda s, r, g: math.ceil((14.75 * GIB - s) / (r + g)),
-                lambda s, r, g: round((14.75 * GIB - s) / (r + g)),
+                lambda n, p, m, q, room: int(room // (p / n)),
+                lambda n, p, m, q, room: int(room // (q / m)),
+                _batch(per=lambda n, p, m, q: p / n),
+                _batch(per=lambda n, p, m, q: q / m),
             ),
         ),
         Mistake(
-            "you gave a fraction of a sequence. Round it down to whole sequences.",
-            (lambda s, r, g: (14.75 * GIB - s) / (r + g),),
+            "you left out what's there before the first sequence, such as the weights.",
+            (_batch(fixed=lambda n, p, per: 0),),
         ),
         Mistake(
-            "you gave a negative number of sequences. Where the static part alone is too large, nothing fits: 0.",
-            (lambda s, r, g: int((14.75 * GIB - s) // (r + g)), lambda s, r, g: int((14.75 * GIB - s) / (r + g))),
+            "you counted only the sequences that fit besides a batch you measured. Add that batch's own.",
+            (_batch(fixed=lambda n, p, per: p), lambda n, p, m, q, room: int((room - q) // ((q - p) / (m - n)))),
+        ),
+        Mistake(
+            "you took the difference of the peaks for one sequence. The batches differ by more than one.",
+            (_batch(per=lambda n, p, m, q: q - p),),
+        ),
+        Mistake(
+            "you rounded up. The last sequence wouldn't fit whole.",
+            (_batch(whole=math.ceil), _batch(whole=round)),
+        ),
+        Mistake(
+            "you gave a fraction of a sequence. Round it down.",
+            (_batch(whole=lambda number: number),),
+        ),
+        Mistake(
+            "you gave a negative number of sequences. If not even one fits, it's 0.",
+            (_batch(least=-99), _batch(least=-99, whole=int)),
         ),
     ),
 )
 
 
-EXERCISES = (CHECKPOINTED_PEAK, LARGEST_BATCH)
+EXERCISES = (STEP_BYTES, LARGEST_BATCH)

@@ -21,13 +21,3 @@ def first_step() -> Question:
         "60 times as much",
         "The drop grows almost in proportion to the rank.",
     )
-
-
-def cost_of_256() -> Question:
-    """Of LoRA on StarCoderBase-1B, 4 sequences of 512 tokens: the peak at r = 256 by that at r = 16."""
-    return Question(
-        "At r = 16, a training step of StarCoderBase-1B needs 5.6 GiB. How much does it need at r = 256?",
-        ("7.9 GiB", "22 GiB", "90 GiB"),
-        "7.9 GiB",
-        "You'll see why in a moment.",
-    )

@@ -2,115 +2,129 @@
 
 import math
 
-import numpy as np
-
 from tests.workbook.mistake_bank import Bank
 
 bank = Bank()
 wrong = bank.wrong
 
-# checkpointed_peak
+# step_bytes
 
 
-@wrong("checkpointed_peak", "being recomputed")
-def inputs_only(trained, frozen, tokens, blocks, block_input, block_kept):
-    checkpoints = blocks * tokens * block_input
-    return max(12 * trained + 2 * frozen + checkpoints, 20 * trained + 2 * frozen)
+@wrong("step_bytes", "being recomputed")
+def inputs_only(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    per_block = block_input if checkpointing else block_kept
+    return 16 * trained + 2 * frozen + 2 * tokens * blocks * per_block
 
 
-@wrong("checkpointed_peak", "every block")
-def as_without_checkpointing(trained, frozen, tokens, blocks, block_input, block_kept):
-    kept = block_kept * tokens * blocks
-    return max(12 * trained + kept, 20 * trained) + 2 * frozen
+@wrong("step_bytes", "activations of every block")
+def never_checkpointing(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    return 16 * trained + 2 * frozen + 2 * tokens * blocks * block_kept
 
 
-@wrong("checkpointed_peak", "left out the inputs")
-def one_block_only(trained, frozen, tokens, blocks, block_input, block_kept):
-    return 2 * frozen + max(12 * trained + tokens * block_kept, 20 * trained)
+@wrong("step_bytes", "activations of every block")
+def inputs_on_top(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    activations = blocks * block_kept
+    if checkpointing:
+        activations += blocks * block_input
+    return 16 * trained + 2 * frozen + 2 * tokens * activations
 
 
-@wrong("checkpointed_peak", "one block's input")
-def one_input(trained, frozen, tokens, blocks, block_input, block_kept):
-    return 2 * frozen + max(12 * trained + tokens * (block_input + block_kept), 20 * trained)
+@wrong("step_bytes", "in both cases")
+def always_checkpointing(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    return 16 * trained + 2 * frozen + 2 * tokens * (blocks * block_input + block_kept)
 
 
-@wrong("checkpointed_peak", "frozen parameters")
-def frozen_forgotten(trained, frozen, tokens, blocks, block_input, block_kept):
-    return np.maximum(12 * trained + tokens * (blocks * block_input + block_kept), 20 * trained)
+@wrong("step_bytes", "left out the inputs")
+def one_block_only(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    recomputed = 1 if checkpointing else blocks
+    return 16 * trained + 2 * frozen + 2 * tokens * recomputed * block_kept
 
 
-@wrong("checkpointed_peak", "added the two points")
-def both_points(trained, frozen, tokens, blocks, block_input, block_kept):
-    return 32 * trained + 4 * frozen + tokens * (blocks * block_input + block_kept)
+@wrong("step_bytes", "one block's input")
+def one_input(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    values = block_input + block_kept if checkpointing else blocks * block_kept
+    return 16 * trained + 2 * frozen + 2 * tokens * values
 
 
-@wrong("checkpointed_peak", "left out the optimizer step")
-def forward_alone(trained, frozen, tokens, blocks, block_input, block_kept):
-    return 12 * trained + 2 * frozen + tokens * (blocks * block_input + block_kept)
+@wrong("step_bytes", "left out the frozen parameters")
+def frozen_forgotten(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    return 16 * trained + 2 * tokens * values
 
 
-@wrong("checkpointed_peak", "gave the optimizer step")
-def optimizer_alone(trained, frozen, tokens, blocks, block_input, block_kept):
-    return trained * 20 + frozen * 2
+@wrong("step_bytes", "a frozen parameter 16 bytes")
+def all_trained(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    return 16 * (trained + frozen) + 2 * tokens * values
 
 
-@wrong("checkpointed_peak", "in the optimizer step, too")
-def everything_at_once(trained, frozen, tokens, blocks, block_input, block_kept):
-    return 20 * trained + 2 * frozen + tokens * (blocks * block_input + block_kept)
+@wrong("step_bytes", "too few bytes")
+def no_gradients(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    return (4 + 8) * trained + 2 * frozen + 2 * tokens * values
 
 
-@wrong("checkpointed_peak", "16-bit copies")
-def copies_kept(trained, frozen, tokens, blocks, block_input, block_kept):
-    return 2 * frozen + max(14 * trained + tokens * (blocks * block_input + block_kept), 20 * trained)
+@wrong("step_bytes", "values, not bytes")
+def values_for_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    return 16 * trained + 2 * frozen + tokens * values
+
+
+@wrong("step_bytes", "each value 4 bytes")
+def fp32_activations(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    return 16 * trained + 2 * frozen + 4 * tokens * values
 
 
 # largest_batch
 
 
-@wrong("largest_batch", "static part by the batch too")
-def static_part_scaled(static, row, logits):
-    rows = 0
-    while (rows + 1) * (static + row + logits) <= 14.75 * 2**30:
-        rows += 1
-    return rows
+@wrong("largest_batch", "divided a whole peak")
+def average(small, small_peak, large, large_peak, available):
+    return int(available / (large_peak / large))
 
 
-@wrong("largest_batch", "forgot the logits")
-def logits_forgotten(static, row, logits):
-    return max(0, math.floor((14.75 * 1024**3 - static) / row))
+@wrong("largest_batch", "divided a whole peak")
+def average_of_the_small_one(small, small_peak, large, large_peak, available):
+    return math.floor(available * small / small_peak)
 
 
-@wrong("largest_batch", "GB for GiB")
-def gb_for_gib(static, row, logits):
-    return max(0, int((14.75 * 1000**3 - static) / (row + logits)))
+@wrong("largest_batch", "before the first sequence")
+def all_of_it_for_sequences(small, small_peak, large, large_peak, available):
+    return int(available / ((large_peak - small_peak) / (large - small)))
 
 
-@wrong("largest_batch", "16 GB for the GPU")
-def sixteen_gib(static, row, logits):
-    gpu = 16 * 1024**3
-    return max(0, (gpu - static) // (row + logits))
+@wrong("largest_batch", "Add that batch's own")
+def beyond_the_small_batch(small, small_peak, large, large_peak, available):
+    per_sequence = (large_peak - small_peak) / (large - small)
+    return max(0, math.floor((available - small_peak) / per_sequence))
 
 
-@wrong("largest_batch", "16 GB for the GPU")
-def sixteen_gb(static, row, logits):
-    return max(0, int((16e9 - static) // (row + logits)))
+@wrong("largest_batch", "Add that batch's own")
+def beyond_the_large_batch(small, small_peak, large, large_peak, available):
+    per_sequence = (large_peak - small_peak) / (large - small)
+    return max(0, int((available - large_peak) // per_sequence))
 
 
-@wrong("largest_batch", "forgot the static part")
-def static_part_forgotten(static, row, logits):
-    return int(14.75 * 2**30 / (row + logits))
+@wrong("largest_batch", "differ by more than one")
+def undivided(small, small_peak, large, large_peak, available):
+    per_sequence = large_peak - small_peak
+    return max(0, int((available - small_peak + small * per_sequence) // per_sequence))
 
 
 @wrong("largest_batch", "rounded up")
-def rounded_up(static, row, logits):
-    return max(0, math.ceil((14.75 * 2**30 - static) / (row + logits)))
+def rounded_up(small, small_peak, large, large_peak, available):
+    per_sequence = (large_peak - small_peak) / (large - small)
+    return max(0, math.ceil((available - small_peak) / per_sequence + small))
 
 
 @wrong("largest_batch", "a fraction of a sequence")
-def not_rounded(static, row, logits):
-    return max(0, (14.75 * 2**30 - static) / (row + logits))
+def not_rounded(small, small_peak, large, large_peak, available):
+    per_sequence = (large_peak - small_peak) / (large - small)
+    return max(0, (available - small_peak) / per_sequence + small)
 
 
 @wrong("largest_batch", "negative number of sequences")
-def negative(static, row, logits):
-    return math.floor((14.75 * 2**30 - static) / (row + logits))
+def negative(small, small_peak, large, large_peak, available):
+    per_sequence = (large_peak - small_peak) / (large - small)
+    return math.floor((available - small_peak) / per_sequence) + small

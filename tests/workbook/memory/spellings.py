@@ -1,7 +1,5 @@
 """Right answers to the exercises of notebook 02, as people write them."""
 
-import math
-
 import numpy as np
 
 from tests.workbook.mistake_bank import Spellings
@@ -11,37 +9,42 @@ right, add = spellings.right, spellings.add
 
 
 add(
-    "checkpointed_peak",
-    "frozen once",
-    lambda n, m, t, b, x, k: 2 * m + max(12 * n + t * (b * x + k), 20 * n),
+    "step_bytes",
+    "one expression",
+    lambda n, m, t, b, x, k, c: 2 * (8 * n + m + t * (b * x + k if c else b * k)),
 )
 
 
-add(
-    "checkpointed_peak",
-    "floats",
-    lambda n, m, t, b, x, k: 20.0 * n + 2.0 * m + max(0.0, t * b * x + t * k - 8.0 * n),
-)
+@right("step_bytes")
+def tensor_by_tensor(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    weights, gradients, moments = 4 * trained + 2 * frozen, 4 * trained, 8.0 * trained
+    full_blocks, inputs = (1, blocks) if checkpointing else (blocks, 0)
+    return weights + gradients + moments + 2 * tokens * block_kept * full_blocks + 2 * tokens * block_input * inputs
 
 
-@right("checkpointed_peak")
-def moment_by_moment(trained, frozen, tokens, blocks, block_input, block_kept):
-    weights, moments = 4 * trained + 2 * frozen, 8 * trained
-    moments_of_the_step = [weights + moments + blocks * tokens * block_input + tokens * block_kept]
-    gradients, workspace = 4 * trained, 4 * trained
-    moments_of_the_step.append(weights + moments + gradients + workspace)
-    return max(moments_of_the_step)
+@right("step_bytes")
+def block_by_block(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    values = sum(block_input if checkpointing else block_kept for _ in range(blocks))
+    values += block_kept if checkpointing else 0
+    return trained * 16 + frozen * 2 + values * 2 * tokens
 
 
 @right("largest_batch")
-def grown_one_by_one(static, sequence, logits):
-    batch = 0
-    while static + (batch + 1) * (sequence + logits) <= 14.75 * 2**30:
+def grown_one_by_one(small, small_peak, large, large_peak, available):
+    batch, peak = 0, small_peak - small * (large_peak - small_peak) // (large - small)
+    while peak + (large_peak - small_peak) / (large - small) * (batch + 1) <= available:
         batch += 1
     return batch
 
 
-add("largest_batch", "floor", lambda s, q, g: max(math.floor((14.75 * 1024**3 - s) / (q + g)), 0))
-add("largest_batch", "whole numbers", lambda s, q, g: 0 if s > 59 * 2**28 else (59 * 2**28 - s) // (q + g))
-add("largest_batch", "a float", lambda s, q, g: max(0.0, (14.75 * 2**30 - s) // (q + g)))
-add("largest_batch", "NumPy", lambda s, q, g: np.clip(np.floor((14.75 * 2**30 - s) / (q + g)), 0, None))
+@right("largest_batch")
+def a_fitted_line(small, small_peak, large, large_peak, available):
+    slope, fixed = np.polyfit([small, large], [small_peak, large_peak], 1)
+    return np.clip(np.floor((available - fixed) / slope + 1e-9), 0, None)
+
+
+add(
+    "largest_batch",
+    "from the large batch",
+    lambda n, p, m, q, room: max(0, int(m + (room - q) / ((q - p) / (m - n)) // 1)),
+)
