@@ -72,7 +72,7 @@ def test_the_notebook_says_the_same():
     linear, norms, attention, activation = page
     assert lora == trained == [2 * 2048, linear - 2 * 2048, norms, attention, activation, sum(page)]
     assert frozen == [0, 0, norms, attention, activation, sum(page) - linear]
-    assert sum(page) == 28_928 and sum("24 * 2_048 + 28_928" in cell["source"] for cell in cells(MEMORY)) == 1
+    assert sum(page) == 28_928 and sum("23 * 2_048 + 28_928" in cell["source"] for cell in cells(MEMORY)) == 1
     assert 2 * (sum(page) - norms) + 4 * norms == 1024 * sum(kib for _, kib in kept_by_the_page())
 
 

@@ -50,7 +50,9 @@ export function estimate(shape, plan) {
 export function atPeak(found) {
   const moment = Object.keys(found.moments).find((name) => found.moments[name] === found.peak);
   const late = moment === "end of backward" || moment === "optimizer step";
-  const parts = { ...found.components, gradients: late ? found.components.gradients : 0 };
+  const { "frozen weights": frozen, buffers, ...others } = found.components;
+  const parts = { "frozen weights": frozen, "attention mask etc.": buffers, ...others };
+  if (!late) parts.gradients = 0;
   const rest = found.peak - sum(Object.values(parts));
   const inStep = moment === "optimizer step";
   return { ...parts, "activations and loss": inStep ? 0 : rest, "optimizer's workspace": inStep ? rest : 0 };

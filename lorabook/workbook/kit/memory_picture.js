@@ -4,7 +4,7 @@ import { sizeText, unitOf } from "./numbers.js";
 
 const PARTS = {
   "frozen weights": COLOUR.grey,
-  buffers: COLOUR.sky,
+  "attention mask etc.": COLOUR.sky,
   "trainable weights": COLOUR.blue,
   "optimizer state": COLOUR.orange,
   gradients: COLOUR.vermilion,

@@ -9,7 +9,7 @@ GIB = 2**30
 # step_bytes
 
 
-def _bytes(trained=16, frozen=2, value=2, inputs=lambda blocks: blocks, recomputed=lambda blocks: 1):
+def _bytes(trained=16, frozen=2, value=2, inputs=lambda blocks: blocks - 1, recomputed=lambda blocks: 1):
     """A right answer whose decisions can be changed one at a time."""
 
     def answer(parameters, fixed, tokens, blocks, block_input, block_kept, checkpointing):
@@ -45,7 +45,7 @@ def step_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpo
     solution="""\
 def step_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
     if checkpointing:
-        values = blocks * block_input + block_kept
+        values = block_kept + (blocks - 1) * block_input
     else:
         values = blocks * block_kept
     return 16 * trained + 2 * frozen + 2 * tokens * values
@@ -65,23 +65,31 @@ def step_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpo
     mistakes=(
         Mistake(
             "you left out the block that is being recomputed. All its activations are in memory for a while.",
-            (_bytes(recomputed=lambda blocks: 0),),
+            (_bytes(recomputed=lambda blocks: 0), _bytes(inputs=lambda blocks: blocks, recomputed=lambda blocks: 0)),
         ),
         Mistake(
             "you kept the activations of every block. With checkpointing, only one block at a time has them.",
-            (_same(False), _bytes(recomputed=lambda blocks: blocks)),
+            (
+                _same(False),
+                _bytes(recomputed=lambda blocks: blocks),
+                _bytes(inputs=lambda blocks: blocks, recomputed=lambda blocks: blocks),
+            ),
         ),
         Mistake(
             "you used checkpointing in both cases. Without it, every block keeps all its activations.",
             (_same(True),),
         ),
         Mistake(
-            "you left out the inputs. With checkpointing, each block keeps its own.",
+            "you left out the inputs. With checkpointing, each of the other blocks keeps its own.",
             (_bytes(inputs=lambda blocks: 0),),
         ),
         Mistake(
-            "you counted one block's input. Every block keeps its own.",
+            "you counted one block's input. Every other block keeps its own.",
             (_bytes(inputs=lambda blocks: 1),),
+        ),
+        Mistake(
+            "you counted an input twice. That of the block being recomputed is among its activations.",
+            (_bytes(inputs=lambda blocks: blocks),),
         ),
         Mistake(
             "you left out the frozen parameters. Their weights take 2 bytes each.",

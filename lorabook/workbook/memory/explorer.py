@@ -75,7 +75,7 @@ class MemoryExplorer(Explorer):
             "gpus": GPUS,
             "spare": SPARE,
         }
-        super().__init__("memory/explorer.js", in_order, PRESETS["LoRA, long sequences"], shown, PRESETS, data)
+        super().__init__("memory/explorer.js", in_order, MemoryState(), shown, PRESETS, data)
 
 
 def shown(state: MemoryState) -> dict[str, Any]:

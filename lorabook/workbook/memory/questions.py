@@ -6,11 +6,11 @@ from lorabook.workbook.kit.question import Question
 def full_finetuning() -> Question:
     """Of StarCoderBase-1B with AdamW, before activations."""
     return Question(
-        "The weights take 2.1 GiB in 16 bits. In training, how much do weights, gradients and AdamW's state take "
-        "together?",
-        ("about 17 GiB", "about 25 GiB", "about 34 GiB"),
+        "In 16 bits, StarCoderBase-1B's weights take 2.1 GiB. How much do weights, gradients and moments take "
+        "together, in full fine-tuning?",
+        ("about 4 GiB", "about 8 GiB", "about 17 GiB"),
         "about 17 GiB",
-        "Eight times the weights, as you'll see.",
+        "16 bytes per parameter instead of 2.",
     )
 
 

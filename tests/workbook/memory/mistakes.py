@@ -10,7 +10,7 @@ wrong = bank.wrong
 # step_bytes
 
 
-@wrong("step_bytes", "being recomputed")
+@wrong("step_bytes", "left out the block")
 def inputs_only(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
     per_block = block_input if checkpointing else block_kept
     return 16 * trained + 2 * frozen + 2 * tokens * blocks * per_block
@@ -31,7 +31,7 @@ def inputs_on_top(trained, frozen, tokens, blocks, block_input, block_kept, chec
 
 @wrong("step_bytes", "in both cases")
 def always_checkpointing(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    return 16 * trained + 2 * frozen + 2 * tokens * (blocks * block_input + block_kept)
+    return 16 * trained + 2 * frozen + 2 * tokens * ((blocks - 1) * block_input + block_kept)
 
 
 @wrong("step_bytes", "left out the inputs")
@@ -46,33 +46,39 @@ def one_input(trained, frozen, tokens, blocks, block_input, block_kept, checkpoi
     return 16 * trained + 2 * frozen + 2 * tokens * values
 
 
+@wrong("step_bytes", "an input twice")
+def all_inputs(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
+    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    return 16 * trained + 2 * frozen + 2 * tokens * values
+
+
 @wrong("step_bytes", "left out the frozen parameters")
 def frozen_forgotten(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
     return 16 * trained + 2 * tokens * values
 
 
 @wrong("step_bytes", "a frozen parameter 16 bytes")
 def all_trained(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
     return 16 * (trained + frozen) + 2 * tokens * values
 
 
 @wrong("step_bytes", "too few bytes")
 def no_gradients(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
     return (4 + 8) * trained + 2 * frozen + 2 * tokens * values
 
 
 @wrong("step_bytes", "values, not bytes")
 def values_for_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
     return 16 * trained + 2 * frozen + tokens * values
 
 
 @wrong("step_bytes", "each value 4 bytes")
 def fp32_activations(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
+    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
     return 16 * trained + 2 * frozen + 4 * tokens * values
 
 

@@ -11,21 +11,21 @@ right, add = spellings.right, spellings.add
 add(
     "step_bytes",
     "one expression",
-    lambda n, m, t, b, x, k, c: 2 * (8 * n + m + t * (b * x + k if c else b * k)),
+    lambda n, m, t, b, x, k, c: 2 * (8 * n + m + t * ((b - 1) * x + k if c else b * k)),
 )
 
 
 @right("step_bytes")
 def tensor_by_tensor(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
     weights, gradients, moments = 4 * trained + 2 * frozen, 4 * trained, 8.0 * trained
-    full_blocks, inputs = (1, blocks) if checkpointing else (blocks, 0)
+    full_blocks, inputs = (1, blocks - 1) if checkpointing else (blocks, 0)
     return weights + gradients + moments + 2 * tokens * block_kept * full_blocks + 2 * tokens * block_input * inputs
 
 
 @right("step_bytes")
 def block_by_block(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = sum(block_input if checkpointing else block_kept for _ in range(blocks))
-    values += block_kept if checkpointing else 0
+    values = sum(block_input if checkpointing else block_kept for _ in range(blocks - 1))
+    values += block_kept
     return trained * 16 + frozen * 2 + values * 2 * tokens
 
 
