@@ -22,10 +22,16 @@ from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, table
 
 def test_the_swap_is_a_mean_over_the_seeds():
     swaps, expected = stored("final_run", "question_swap"), []
+    base = swaps["base"]
     for count, runs in swaps["lora"].items():
-        gains = (swaps["base"][which] - fmean(run[which] for run in runs) for which in ("own", "other"))
-        expected.append([f"{int(count):,}", *(f"{gain:.3f}" for gain in gains)])
+        own, other = (fmean(run[which] for run in runs) for which in ("own", "other"))
+        numbers = (base["own"] - own, base["other"] - other, other - own)
+        expected.append([f"{int(count):,}", *(f"{number:.3f}" for number in numbers)])
     assert table(MORE_FINETUNE, "SmolLM2 with another question") == expected
+    before = base["other"] - base["own"]
+    assert f"a wrong question costs it {before:.3f} nats per answer token" in MORE_FINETUNE.read_text("utf-8")
+    (text,) = [cell["source"] for cell in cells(NOTEBOOKS[-1]) if "costs 0.31 nats before training" in cell["source"]]
+    assert f"{before:.2f} nats before training, and {other - own:.2f} after" in text
 
 
 def test_the_article_s_settings_are_those_of_the_stored_runs():

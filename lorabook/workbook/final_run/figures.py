@@ -1,6 +1,5 @@
-"""The figures of notebook 09: what the gain is without the question, and what more questions buy."""
+"""The figure of notebook 09: what more questions buy."""
 
-from collections.abc import Mapping
 from statistics import fmean
 
 from matplotlib.figure import Figure
@@ -44,28 +43,4 @@ def more_questions(model: str, title: str) -> Figure:
     axes.set_ylim(0, 1.2 * max(highest.values()))
     axes.margins(x=0.08)
     axes.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def swap(losses: Mapping[str, tuple[float, float]], title: str) -> Figure:
-    """An arrow from the loss before training to the loss after, for each question that the answers were given.
-
-    Args:
-        losses: by whose question it is, the loss before and after.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.2, 2.0)
-    words = ("before: ", "after: ")  # on the first arrow only
-    for name, (before, after) in losses.items():
-        axes.annotate("", (after, name), (before, name), arrowprops={"arrowstyle": "-|>", "lw": 3, "color": BLUE})
-        axes.plot([before, after], [name, name], " ")  # for the limits of the axes
-        axes.annotate(f"{words[0]}{before:.3f}", (before, name), (6, 0), textcoords="offset points", va="center")
-        axes.annotate(f"{words[1]}{after:.3f}", (after, name), (-6, 0), textcoords="offset points", va="center",
-                      ha="right")  # fmt: skip
-        axes.annotate(f"gain {before - after:.3f}", ((before + after) / 2, name), (0, 7), textcoords="offset points",
-                      ha="center", color=BLUE)  # fmt: skip
-        words = ("", "")
-    axes.invert_yaxis()
-    axes.margins(x=0.3, y=0.5)
-    axes.set(xlabel="held-out loss (nats per answer token)", title=title)
     return figure

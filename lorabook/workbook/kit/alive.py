@@ -18,8 +18,9 @@ COLOURS = {
 def at_peak(found: Estimate) -> dict[str, int]:
     """The bytes alive at the fullest moment, by the names of COLOURS.
 
-    The attention mask and what else the model keeps in buffers is one component. Gradients are counted where all of them are there, at the end of the backward pass and in the optimizer step. What
-    is neither weights nor state nor gradients is the optimizer's workspace in its step, and activations and loss else.
+    What the model keeps in buffers, mostly the attention mask, is one component. Gradients are counted where all of
+    them are there, at the end of the backward pass and in the optimizer step. What is neither weights nor state nor
+    gradients is the optimizer's workspace in its step, and activations and loss else.
     """
     moment = max(found.moments, key=lambda moment: found.moments[moment])
     part = found.components

@@ -4,7 +4,7 @@ from statistics import fmean
 
 import pytest
 
-from lorabook.workbook.final_run.figures import more_questions, swap
+from lorabook.workbook.final_run.figures import more_questions
 from lorabook.workbook.kit.stored import stored
 
 
@@ -26,12 +26,3 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
     assert lines["full fine-tuning"] == [list(point) for point in zip(counts, full)]
     assert lines["LoRA, r = 16"] == [list(point) for point in zip(counts, lora)]
     assert [text.get_text() for text in axes.texts] == [f"{each.expected:.3f}" for each in full + lora]
-
-
-def test_an_arrow_goes_from_the_loss_before_to_the_loss_after():
-    losses = {"its own": (3.145, 2.598), "another": (3.424, 2.943)}
-    (axes,) = swap(losses, "t").axes
-    arrows = {text.xy[1]: (text.xyann[0], text.xy[0]) for text in axes.texts if text.arrow_patch}
-    assert arrows == losses
-    written = {text.get_text() for text in axes.texts}
-    assert {"before: 3.145", "after: 2.598", "3.424", "2.943", "gain 0.547", "gain 0.481"} <= written
