@@ -122,8 +122,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "end = tokenizer.eos_token_id\n"
         "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(own)",
         "own-c": "assert right >= 17",
-        "own-s": "assert cost > 1 and name == 'after'",
-        "own-w": "text = answers(my_model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
+        "own-w": "text = answers(model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
         "assert text.startswith('Run `lab list --')",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
     },

@@ -16,7 +16,7 @@ def wrong_question() -> Question:
 def new_commands() -> Question:
     """Of the pocket model, trained on 77 questions about an invented tool."""
     return Question(
-        "The model is trained on 77 of the questions. How many of the other 19 does it answer exactly right?",
+        "How many of the 19 held-out questions does it answer exactly right?",
         ("none", "about half", "all"),
         "all",
         "Every verb and every object is in other examples.",
