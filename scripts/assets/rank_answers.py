@@ -2,11 +2,11 @@
 
     python -m scripts.assets.rank_answers --data FILE       about half an hour on a core, and more for rates to be found
 
-The runs are those of `low_rank_controls.py` on SmolLM2 with seed 0, each at the best rate stored there; they are kept
-in build/grid and not repeated. SHOWN questions of the test split, drawn by a seed, are answered greedily, at most
-NEW_TOKENS tokens, by the base, by full fine-tuning, by ΔW cut to each of RANKS and by LoRA at every rank that is
-stored. Of the posts, titles and question ids are stored, nothing else. Beside them is notebook 04's picture at these
-ranks, as the Rank explorer shows it. Writes lorabook/assets/results/low_rank/answers.json.
+A run is that of `rank_rules.py` with seed 0 at the best rate stored there, but in float32; runs are kept in build/grid
+and not repeated. SHOWN questions of the test split, drawn by a seed, are answered greedily, at most NEW_TOKENS tokens,
+by the base, by full fine-tuning, by ΔW cut to each of RANKS and by LoRA of LORA_RANKS. Of the posts, titles and
+question ids are stored, nothing else. Beside them is notebook 04's picture at these ranks, as the Rank explorer shows
+it. Writes lorabook/assets/results/low_rank/answers.json.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from lorabook.models.load import load_model
 from lorabook.training.answers import answers
 from lorabook.workbook.low_rank import controls
 from lorabook.workbook.low_rank.explorer import RANKS, levels
-from scripts.assets import grid, low_rank_controls, records
+from scripts.assets import grid, low_rank_controls, rank_rules, records
 from scripts.assets.grid import Setting
 
 RESULT = Path("lorabook/assets/results/low_rank/answers.json")
 MODEL = "smollm2"
-SHOWN, NEW_TOKENS = 3, 90
+SHOWN, NEW_TOKENS, LORA_RANKS = 3, 90, (1, 4, 16)
 
 
 def shown(data: str) -> list[Pair]:
@@ -66,11 +66,13 @@ def main() -> None:
         grid.run(setting, data)
         return grid.model_of(setting)
 
-    stored = json.loads(low_rank_controls.RESULT.read_text())["models"][MODEL]
-    full = trained(low_rank_controls.at_best_rate(MODEL, None, stored["full"]["rates"]))
+    def best(r: int | None, rate: float) -> Setting:
+        return Setting(MODEL, r, k=low_rank_controls.exponent(rate), questions=rank_rules.QUESTIONS)
+
+    rules = json.loads(rank_rules.RESULT.read_text())["models"][MODEL]["ranks"]
+    full = trained(best(None, rules["full"]["lr"]))
     said = {"base": say(loaded.model), "full": say(full), "truncated": cut(full, say)}
-    best = {r: low_rank_controls.at_best_rate(MODEL, int(r), lora["rates"]) for r, lora in stored["lora"].items()}
-    said["LoRA"] = {r: say(trained(setting)) for r, setting in best.items()}
+    said["LoRA"] = {str(r): say(trained(best(r, rules["alpha / r"][str(r)]["lr"]))) for r in LORA_RANKS}
     record = {
         "model": loaded.name,
         "ranks": RANKS,

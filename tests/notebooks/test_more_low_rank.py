@@ -2,7 +2,6 @@
 
 import re
 
-from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank.recovery import recoveries
 from tests.kit.notebooks import MORE_LOW_RANK, table
 
@@ -15,7 +14,7 @@ WAYS = {
 
 
 def test_the_controls_are_the_stored_ones():
-    found = [recoveries(stored("low_rank", "controls")["models"][model]) for model in ("pocket", "smollm2")]
+    found = [recoveries(model) for model in ("pocket", "smollm2")]
     assert table(MORE_LOW_RANK, "More controls") == [
         [name, *(f"{curves[way][r]:.0%}" for curves in found for r in (1, 4, 16, 64))] for name, way in WAYS.items()
     ]

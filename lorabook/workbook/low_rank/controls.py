@@ -1,4 +1,4 @@
-"""What an update ΔW consists of: its parts, beside controls of the same energy; its intruder dimensions."""
+"""What an update ΔW consists of: its parts, beside controls of the same energy."""
 
 from collections.abc import Mapping
 
@@ -33,14 +33,3 @@ def parts(change: Mapping[str, Tensor], r: int) -> tuple[float, dict[str, dict[s
         "random": {name: delta * kept[name] for name, delta in change.items()},
         "random rest": {name: delta * ~kept[name] for name, delta in change.items()},
     }
-
-
-def intruders(base: Tensor, tuned: Tensor, first: int = 10, epsilon: float = 0.5) -> int:
-    """Intruder dimensions: of the `first` left singular vectors of `tuned`, those unlike every one of `base`.
-
-    Unlike: the largest absolute cosine with a left singular vector of `base` is below `epsilon` (Shuttleworth et al.
-    2024, arXiv 2410.21228, algorithm 1).
-    """
-    U0 = torch.linalg.svd(base.float(), full_matrices=False).U
-    U = torch.linalg.svd(tuned.float(), full_matrices=False).U[:, :first]
-    return int(((U0.T @ U).abs().max(dim=0).values < epsilon).sum())

@@ -27,7 +27,7 @@ function shownRank({ r, update, question }, data) {
     question: data.titles[question],
     before: data.answers.base[question],
     update: `With ${UPDATES[update].replace("rank r", `rank ${r}`)} added to the weights:`,
-    answer: said?.[question] || "(LoRA was not trained at this rank.)",
+    answer: said?.[question] || "(This answer isn't stored.)",
   };
 }
 

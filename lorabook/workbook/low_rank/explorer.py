@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from statistics import fmean
 from typing import Any
 
 import torch.nn.functional as F
@@ -50,7 +51,7 @@ def data() -> dict[str, Any]:
     return {
         "pictures": found["pictures"],
         "kept": {str(r): picture_energy(r) for r in RANKS},
-        "energy": stored("low_rank", "controls")["models"]["smollm2"]["full"]["runs"][0]["energy"],
+        "energy": {str(r): energy(r) for r in RANKS},
         "recovery": {str(r): percentages(r) for r in RANKS},
         "titles": [title(asked) for asked in found["questions"]],
         "answers": found["answers"],
@@ -64,9 +65,16 @@ def title(asked: dict[str, Any]) -> str:
 
 @cache
 def percentages(r: int) -> dict[str, int]:
-    """Recovery of SmolLM2 in percent, by update; LoRA is there at the ranks it was trained at."""
-    found = recoveries(stored("low_rank", "controls")["models"]["smollm2"])
-    return {way: round(100 * by_rank[r]) for way, by_rank in found.items() if r in by_rank}
+    """Recovery of SmolLM2 in percent, by update, means of three seeds; LoRA is there at the ranks that have answers."""
+    answered = stored("low_rank", "answers")["answers"]["LoRA"]
+    found = recoveries("smollm2")
+    return {way: round(100 * by_rank[r]) for way, by_rank in found.items() if way != "LoRA" or str(r) in answered}
+
+
+@cache
+def energy(r: int) -> float:
+    """The fraction of ΔW's energy in its first r terms, a mean of three seeds."""
+    return fmean(run["energy"][str(r)] for run in stored("low_rank", "controls")["models"]["smollm2"]["runs"])
 
 
 @cache
@@ -84,7 +92,7 @@ def levels(r: int) -> str:
 
 
 def answer(state: RankState) -> str | None:
-    """What SmolLM2 answers with the update; None if LoRA was not trained at that rank."""
+    """What SmolLM2 answers with the update; None if it isn't stored, as for LoRA at r = 64."""
     said = stored("low_rank", "answers")["answers"][state.update]
     if isinstance(said, dict):
         said = said.get(str(state.r))
@@ -94,18 +102,17 @@ def answer(state: RankState) -> str | None:
 def shown(state: RankState) -> dict[str, Any]:
     """The picture, the recoveries, the answer before training, and the answer with the update."""
     r, found, said = state.r, percentages(state.r), stored("low_rank", "answers")
-    energy = stored("low_rank", "controls")["models"]["smollm2"]["full"]["runs"][0]["energy"][str(r)]
     trained = f", trained LoRA {found['LoRA']}%" if "LoRA" in found else ""
     name = next(label for label, update in UPDATES.items() if update == state.update).replace("rank r", f"rank {r}")
     return {
         "title": f"ΔW cut to rank {r} recovers {found['truncated']}%{trained}",
         "readout": f"The picture at rank {r} keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW cut to rank "
-        f"{r} keeps {100 * energy:.0f}% of its energy and recovers {found['truncated']}% of the improvement. "
+        f"{r} keeps {100 * energy(r):.0f}% of its energy and recovers {found['truncated']}% of the improvement. "
         f"ΔW shrunk to that energy recovers {found['scaled']}%.",
         "picture": said["pictures"][str(r)],
         "recovery": found,
         "question": title(said["questions"][state.question]),
         "before": said["answers"]["base"][state.question],
         "update": f"With {name} added to the weights:",
-        "answer": answer(state) or "(LoRA was not trained at this rank.)",
+        "answer": answer(state) or "(This answer isn't stored.)",
     }

@@ -5,7 +5,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
@@ -103,45 +102,32 @@ def by_size(found: Mapping[float, float], parts: Mapping[str, tuple[float, float
     return figure
 
 
-def recovery_by_rank(models: Mapping[str, Mapping[str, Mapping[int, list[float]]]], title: str) -> Figure:
-    """Recovery over the rank, one panel for each model: LoRA, the first r terms of ΔW, and ΔW with their energy.
+def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:
+    """Recovery over the rank: LoRA, the first r terms of ΔW, and ΔW shrunk to their size.
 
     Args:
-        models: by the title of a panel, what `recovery.recovered` returns. Lines run through the means, a marker is a
-            run.
+        found: what `recovery.recovered` returns. Lines run through the means, a marker is a run.
         title: what to see.
     """
-    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
-    for axes, (model, found) in zip(figure.subplots(1, len(models), sharey=True, squeeze=False)[0], models.items()):
-        recovery_lines(axes, found)
-        axes.set_title(model, fontsize=10)
-    figure.axes[0].set_ylabel("recovery")
-    figure.suptitle(title, fontsize=11.5)
-    return figure
-
-
-def recovery_lines(axes: Axes, found: Mapping[str, Mapping[int, list[float]]]) -> None:
-    """One panel of `recovery_by_rank`: beside the ends of each line its values, at the right its name, too."""
+    figure, axes = new_figure(7.2, 3.8)
     means = {update: {r: fmean(found[update][r]) for r in (1, 4, 16)} for update in UPDATES}
-    axes.plot([1, 16], [1, 1], color="black", lw=0.8)
+    axes.plot([0.6, 16], [1, 1], color="black", lw=0.8)
     for update, look in UPDATES.items():
         (line,) = axes.plot(list(means[update]), list(means[update].values()), **look)
         line.set_marker("")  # the markers are the runs
         for r in means[update]:
             runs = found[update][r]
             axes.plot([r] * len(runs), runs, look["marker"], color=look["color"], ms=5)
-    for r, x, side in ((1, 0.87, "right"), (16, 19, "left")):
+    for r, x, side in ((1, 0.9, "right"), (4, 4.4, "left"), (16, 18, "left")):
         height = 2.0  # of the text above
         for update in sorted(UPDATES, key=lambda update: -means[update][r]):
-            height = min(means[update][r], height - 0.04)
+            height = min(means[update][r] - 0.025 * (r == 4), height - 0.03)
             text = f"{means[update][r]:.0%}" + (f"  {update}" if r == 16 else "")
             axes.text(x, height, text, ha=side, va="center", fontsize=9, color=UPDATES[update]["color"])
-    for update, above in (("LoRA", 0.045), ("first r terms", -0.04)):
-        mean, colour = means[update][4], UPDATES[update]["color"]
-        axes.text(4, mean + above, f"{mean:.0%}", ha="center", va="center", fontsize=9, color=colour)
-    axes.set(xscale="log", xlabel="rank r (log scale)", xlim=(0.5, 130), ylim=(0.4, 1.15))
+    axes.set(
+        xscale="log", xlabel="rank r (log scale)", ylabel="recovery", title=title, xlim=(0.6, 60), ylim=(0.65, 1.1)
+    )
     axes.set_xticks([1, 4, 16], ["1", "4", "16"])
     axes.minorticks_off()
-    axes.spines[["top", "right"]].set_visible(False)
-    shares = [tick / 10 for tick in range(4, 10, 2)]
-    axes.set_yticks([*shares, 1], [*(f"{share:.0%}" for share in shares), "full fine-\ntuning, 100%"])
+    axes.set_yticks([0.7, 0.8, 0.9, 1], ["70%", "80%", "90%", "full fine-\ntuning, 100%"])
+    return figure

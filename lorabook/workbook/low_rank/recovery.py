@@ -1,39 +1,34 @@
-"""What the stored runs of "low_rank/controls" recover of full fine-tuning's improvement."""
+"""What LoRA and parts of ΔW recover of full fine-tuning's improvement, in the stored runs."""
 
-from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
 
-NAMES = {  # what notebook 04 calls an update, and its name in the stored result
-    "LoRA": "LoRA",
-    "first r terms": "truncated",
-    "ΔW shrunk": "scaled",
-}
+from lorabook.workbook.kit.stored import stored
+from lorabook.workbook.kit.tuned import tuned_runs
+
+NAMES = {"LoRA": "LoRA", "first r terms": "truncated", "ΔW shrunk": "scaled"}  # notebook 04's, and the stored ones
 
 
-def recovered(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
-    """The recovery of every seed, by the name of the update and by rank, of one model of "low_rank/controls"."""
-    curves = by_stored_name(found)
-    return {name: curves[stored] for name, stored in NAMES.items() if stored in curves}
+def recovered(model: str) -> dict[str, dict[int, list[float]]]:
+    """The recovery of every seed of "pocket" or "smollm2", by the name of the update in notebook 04 and by rank."""
+    curves = by_stored_name(model)
+    return {name: {r: curves[way][r] for r in (1, 4, 16)} for name, way in NAMES.items()}
 
 
-def by_stored_name(found: Mapping[str, Any]) -> dict[str, dict[int, list[float]]]:
-    """As `recovered`, by the names of the stored result, all of them."""
-    base, full = found["base"]["test"], found["full"]["runs"]
-    whole = fmean(run["test"] for run in full)
-    curves = {
-        "LoRA": {
-            int(r): [(base - run["test"]) / (base - whole) for run in lora["runs"]] for r, lora in found["lora"].items()
-        }
-    }
-    for way in full[0]["losses"]:
-        curves[way] = {
-            int(r): [(base - run["losses"][way][r]) / (base - run["test"]) for run in full]
-            for r in full[0]["losses"][way]
-        }
+def by_stored_name(model: str) -> dict[str, dict[int, list[float]]]:
+    """As `recovered`, at all ranks, by the names of the stored result.
+
+    LoRA's are those of `tuned_runs`. A part of ΔW recovers a fraction of what its own run of full fine-tuning gained.
+    """
+    found = stored("low_rank", "controls")["models"][model]
+    base, runs = found["base"], found["runs"]
+    ranks = [int(r) for r in runs[0]["energy"]]
+    tuned = tuned_runs(model)
+    curves = {"LoRA": {r: tuned[f"r = {r}, α = 32"].recoveries for r in ranks}}
+    for way in runs[0]["losses"]:
+        curves[way] = {r: [(base - run["losses"][way][str(r)]) / (base - run["test"]) for run in runs] for r in ranks}
     return curves
 
 
-def recoveries(found: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+def recoveries(model: str) -> dict[str, dict[int, float]]:
     """The recoveries of one model by stored name and rank, means over seeds."""
-    return {way: {r: fmean(seeds) for r, seeds in curve.items()} for way, curve in by_stored_name(found).items()}
+    return {way: {r: fmean(seeds) for r, seeds in curve.items()} for way, curve in by_stored_name(model).items()}

@@ -1,48 +1,30 @@
-"""The stored comparison of ΔW cut to a rank with its controls: whole, and what its script gives."""
+"""The stored parts of ΔW and their controls: whole, at the learning rate that was chosen, and what the script gives."""
 
 import pytest
 
 from lorabook.workbook.kit.stored import stored
 from scripts.assets import low_rank_controls as script
-from tests.kit.tuned_rates import assert_rate_is_bracketed
 
 CONTROLS = stored("low_rank", "controls")
-MODELS = list(CONTROLS["models"])
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_rate_was_chosen_between_two_others(model):
+@pytest.mark.parametrize("model", script.MODELS)
+def test_every_seed_of_full_fine_tuning_is_there_at_the_chosen_rate(model):
     found = CONTROLS["models"][model]
-    for method in (found["full"], *found["lora"].values()):
-        assert_rate_is_bracketed(method["rates"], method["runs"][0]["lr"])
+    rules = stored("rank_and_alpha", "rules")["models"][model]
+    assert [run["seed"] for run in found["runs"]] == list(script.SEEDS)
+    assert {run["lr"] for run in found["runs"]} == {rules["ranks"]["full"]["lr"]}
+    assert found["base"] == pytest.approx(rules["base"]["test"], abs=1e-4)
+    for run, again in zip(found["runs"], rules["ranks"]["full"]["runs"]):
+        assert run["test"] == pytest.approx(again["test"], abs=0.015) and run["test"] < found["base"]
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_run_is_there_at_the_chosen_rate(model):
-    found = CONTROLS["models"][model]
-    assert set(found["lora"]) == {str(r) for r in script.LORA_RANKS[model]}
-    for method in (found["full"], *found["lora"].values()):
-        assert [run["seed"] for run in method["runs"]] == found["seeds"]
-        assert {run["lr"] for run in method["runs"]} == {float(min(method["rates"], key=method["rates"].get))}
-        assert all(run["test"] < found["base"]["test"] for run in method["runs"])
-
-
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", script.MODELS)
 def test_every_part_was_measured_at_every_rank(model):
-    for run in CONTROLS["models"][model]["full"]["runs"]:
+    for run in CONTROLS["models"][model]["runs"]:
         assert set(run["losses"]) == {"truncated", "rest", "scaled", "scaled rest", "random", "random rest"}
         for losses in (*run["losses"].values(), run["energy"]):
             assert set(losses) == {str(r) for r in script.RANKS}
-
-
-def test_only_rank_1_of_the_pocket_model_has_many_intruders():
-    """As notebook 03 says: of the first ten vectors of a matrix."""
-    counts = {
-        (model, r): sum(run["intruders"] for run in method["runs"]) / len(method["runs"])
-        for model in MODELS
-        for r, method in CONTROLS["models"][model]["lora"].items()
-    }
-    assert counts.pop(("pocket", "1")) > 0.6 and max(counts.values()) < 0.1
 
 
 @pytest.mark.slow
