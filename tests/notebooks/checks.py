@@ -114,13 +114,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
-        "final-35b": "before = answer_loss(base_model, swapped).loss - answer_loss(base_model, own).loss\n"
-        "assert 0.1 < before < wrong - right < before + 0.15",
+        "final-35": "before = cost_of_wrong_question(base_model, my_test)\n"
+        "assert 0.1 < before < 0.5 and 4 * before < cost_of_wrong_question(model, my_test)",
+        "final-35b": "assert 1.1 < cost / cost_of_wrong_question(base_model, held) < 1.5",
         "tokens-c": "assert 0.3 < of_gain < 0.7 and 0.1 < of_tokens < 0.25\n"
-        "overall = answer_loss(base_model, own).loss - answer_loss(model, own).loss\n"
+        "overall = answer_loss(base_model, held).loss - answer_loss(model, held).loss\n"
         "assert abs(sum(gain.values()) / count.total() / overall - 1) < 0.02\n"
         "end = tokenizer.eos_token_id\n"
-        "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(own)",
+        "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(held)",
         "own-c": "assert right >= 17",
         "own-w": "text = answers(model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
         "assert text.startswith('Run `lab list --')",

@@ -30,8 +30,8 @@ def test_the_swap_is_a_mean_over_the_seeds():
     assert table(MORE_FINETUNE, "SmolLM2 with another question") == expected
     before = base["other"] - base["own"]
     assert f"a wrong question costs it {before:.3f} nats per answer token" in MORE_FINETUNE.read_text("utf-8")
-    (text,) = [cell["source"] for cell in cells(NOTEBOOKS[-1]) if "costs 0.31 nats before training" in cell["source"]]
-    assert f"{before:.2f} nats before training, and {other - own:.2f} after" in text
+    (text,) = [cell["source"] for cell in cells(NOTEBOOKS[-1]) if "went from 0.31" in cell["source"]]
+    assert f"went from {before:.2f} to {other - own:.2f}" in text
 
 
 def test_the_article_s_settings_are_those_of_the_stored_runs():

@@ -2,7 +2,7 @@
 
 from lorabook.training.answers import Answer, AnswerQuality
 from lorabook.workbook.kit.stored import stored
-from tests.kit.notebooks import NOTEBOOKS, cells
+from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, table
 
 CHAT, PLAIN = stored("final_run", "smollm2_chat"), stored("final_run", "smollm2_run")
 
@@ -23,8 +23,7 @@ def test_the_stored_part_can_be_of_the_whole():
         assert round(getattr(part, name) * part.answers) <= round(whole[name] * whole["answers"])
 
 
-def test_the_notebook_says_what_is_stored():
-    page = "\n".join(cell["source"] for cell in cells(NOTEBOOKS[9]))
+def test_the_page_and_the_notebook_say_what_is_stored():
     qualities = [PLAIN["base"]["quality"], *(run["quality"] for run in PLAIN["runs"])]
     losses = [PLAIN["base"]["loss"], *(run["held_out"][-1][1] for run in PLAIN["runs"])]
     rows = {
@@ -36,5 +35,10 @@ def test_the_notebook_says_what_is_stored():
         "answers that end within 256 tokens": f"{CHAT['quality']['ended']:.0%}",
         "answers with valid code": f"{CHAT['quality']['code']:.0%}",
     }
-    for name, (before, *after) in rows.items():
-        assert f"| {name} | {before} | {chat.get(name, '–')} | {', '.join(after)} |" in page
+    assert table(MORE_FINETUNE, "SmolLM2 before and after") == [
+        [name, before, chat.get(name, "–"), ", ".join(after)] for name, (before, *after) in rows.items()
+    ]
+    notebook = "\n".join(cell["source"] for cell in cells(NOTEBOOKS[9]))
+    for name in list(rows)[:2]:
+        before, *after = rows[name]
+        assert f"| {name.removesuffix(', in nats')} | {before} | {', '.join(after)} |" in notebook
