@@ -110,12 +110,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
+        "final-16": "assert loss.item() < 0.1",
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]',
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
         "final-35": "before = cost_of_wrong_question(base_model, my_test)\n"
         "assert 0.1 < before < 0.5 and 4 * before < cost_of_wrong_question(model, my_test)",
+        "costs-f": "assert [len(pair) for pair in costs.values()] == [2, 2]",
         "final-35b": "assert 1.1 < cost / cost_of_wrong_question(base_model, held) < 1.5",
         "tokens-c": "assert 0.3 < of_gain < 0.7 and 0.1 < of_tokens < 0.25\n"
         "overall = answer_loss(base_model, held).loss - answer_loss(model, held).loss\n"
@@ -124,7 +126,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(held)",
         "own-c": "assert right >= 17",
         "own-w": "text = answers(model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
-        "assert text.startswith('Run `lab list --')",
+        "assert text.split(' --')[1].rstrip('`.') in flags.values()",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
     },
 }

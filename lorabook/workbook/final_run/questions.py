@@ -13,11 +13,11 @@ def wrong_question() -> Question:
     )
 
 
-def new_commands() -> Question:
-    """Of the pocket model, trained on 77 questions about an invented tool."""
+def sort_a_list() -> Question:
+    """Of the pocket model, which knows eight things that an invented tool can do."""
     return Question(
-        "How many of the 19 held-out questions does it answer exactly right?",
-        ("none", "about half", "all"),
-        "all",
-        "Every verb and every object is in other examples.",
+        "The tool can't sort. What does the model answer to “How do I sort a list?”",
+        ("that it can't", "`lab list --sort`", "one of the eight flags"),
+        "one of the eight flags",
+        "It always answers with a command that looks like the others.",
     )

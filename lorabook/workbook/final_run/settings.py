@@ -79,7 +79,7 @@ def describe(run: FinalRun) -> str:
     if run.model == "pocket":
         lines += [
             "This is the pocket model: 3.9 million parameters, StarCoder's architecture, no GPU needed.",
-            "It is too small to give good answers. With a GPU and access, this notebook uses StarCoderBase-1B.",
+            "With a GPU and access, this notebook uses StarCoderBase-1B.",
         ]
     if known := known_model(run.model):
         lines.append(f"licence: {known.licence}")

@@ -92,7 +92,7 @@ def by_size(found: Mapping[float, float], parts: Mapping[str, tuple[float, float
     """
     figure, axes = new_figure(7.0, 3.4)
     axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
-    axes.text(0.48, found[0.5] + 0.05, f"half of ΔW: {found[0.5]:.0%}", color=PURPLE, ha="right")
+    axes.text(0.48, found[0.5] + 0.05, f"ΔW shrunk by half: {found[0.5]:.0%}", color=PURPLE, ha="right")
     for (name, (size, recovery)), colour in zip(parts.items(), (ORANGE, BLUE)):
         axes.plot(size, recovery, "^", color=colour, ms=9)
         axes.text(size, recovery - 0.1, f"{name}: {recovery:.0%}", color=colour, ha="center")
@@ -112,6 +112,7 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     figure, axes = new_figure(7.2, 3.8)
     means = {update: {r: fmean(found[update][r]) for r in (1, 4, 16)} for update in UPDATES}
     axes.plot([0.6, 16], [1, 1], color="black", lw=0.8)
+    axes.text(0.62, 1.01, "full fine-tuning", fontsize=9)
     for update, look in UPDATES.items():
         (line,) = axes.plot(list(means[update]), list(means[update].values()), **look)
         line.set_marker("")  # the markers are the runs
@@ -121,7 +122,8 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     for r, x, side in ((1, 0.9, "right"), (4, 4.4, "left"), (16, 18, "left")):
         height = 2.0  # of the text above
         for update in sorted(UPDATES, key=lambda update: -means[update][r]):
-            height = min(means[update][r] - 0.025 * (r == 4), height - 0.03)
+            beside = {1: 0, 4: 0.025 if update == "LoRA" else -0.025, 16: 0}[r]
+            height = min(means[update][r] + beside, height - 0.03)
             text = f"{means[update][r]:.0%}" + (f"  {update}" if r == 16 else "")
             axes.text(x, height, text, ha=side, va="center", fontsize=9, color=UPDATES[update]["color"])
     axes.set(
@@ -129,5 +131,5 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     )
     axes.set_xticks([1, 4, 16], ["1", "4", "16"])
     axes.minorticks_off()
-    axes.set_yticks([0.7, 0.8, 0.9, 1], ["70%", "80%", "90%", "full fine-\ntuning, 100%"])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     return figure

@@ -1,4 +1,4 @@
-"""What LoRA and parts of ΔW recover of full fine-tuning's improvement, in the stored runs."""
+"""What an update recovers of full fine-tuning's improvement, in the stored runs: LoRA's, and parts of ΔW."""
 
 from statistics import fmean
 

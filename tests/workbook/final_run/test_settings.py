@@ -33,7 +33,7 @@ class TestChoice:
     def test_no_gpu_takes_pocket_with_a_banner(self):
         run = settings.choose()
         assert run.model == "pocket" and run.data == "sample"
-        assert "too small to give good answers" in settings.describe(run)
+        assert "no GPU needed" in settings.describe(run)
 
     def test_the_environment_decides_where_it_is_set(self, monkeypatch):
         self.gpu(monkeypatch, 15)

@@ -29,7 +29,7 @@ def test_a_click_says_whether_it_was_right_and_why():
         ("lora_parameters", "70 thousand", "✓ A has"),
         ("lora_parameters", np.float32(69_632), "✓ A has"),
         ("lora_parameters", 700_000, "✗ 10 times too large. It is: about 70 thousand. A has"),
-        ("full_finetuning", "about 34 GiB", "✗ 2 times too large. It is: about 17 GiB. Eight"),
+        ("full_finetuning", "about 8 GiB", "✗ 2.1 times too small. It is: about 17 GiB. 16 bytes"),
         ("kept_activations", "All of them", "✓ "),
         ("kept_activations", "about half", "✗ It is: all of them. "),  # words have no distance
         ("rank_64", "far", "'far' is none of the choices. Give one of: at about 2.6, at about 2.8"),

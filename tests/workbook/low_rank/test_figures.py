@@ -49,14 +49,14 @@ def test_recovery_by_rank_draws_each_run_and_a_line_through_the_means():
     assert all([[1, 0.6 + i], [4, 0.85], [16, 1]] in lines for i in range(len(updates)))
     assert all([[1, 0.5 + i], [1, 0.7 + i]] in lines for i in range(len(updates)))
     written = [text.get_text() for text in axes.texts]
-    assert written == ["260%", "160%", "60%", *["85%"] * 3, *(f"100%  {update}" for update in updates)]
+    assert written == ["full fine-tuning", "260%", "160%", "60%", *["85%"] * 3, *(f"100%  {u}" for u in updates)]
 
 
 def test_values_beside_the_lines_do_not_overlap():
     ends = (0.9, 1, 0.99)
     found = {update: {1: [0.7], 4: [0.8], 16: [end]} for update, end in zip(figures_04.UPDATES, ends)}
     (axes,) = figures_04.recovery_by_rank(found, "t").axes
-    heights = [text.get_position()[1] for text in axes.texts]
+    _, *heights = [text.get_position()[1] for text in axes.texts]
     assert all(max(np.diff(heights[i : i + 3])) < -0.025 for i in (0, 3, 6))
 
 
@@ -67,7 +67,7 @@ def test_by_size_draws_every_step_and_the_parts():
     assert dict(line.get_xydata().tolist()) == found
     assert [tuple(point.get_xydata()[0]) for point in points] == list(parts.values())
     written = [text.get_text() for text in axes.texts]
-    assert written == ["half of ΔW: 86%", "first 4 terms: 77%", "the other 252: 70%"]
+    assert written == ["ΔW shrunk by half: 86%", "first 4 terms: 77%", "the other 252: 70%"]
 
 
 def test_energy_and_recovery_are_drawn_over_the_rank():
