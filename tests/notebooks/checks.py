@@ -67,7 +67,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "steps-c": "assert 0.8 < shrunk[0.5] < 0.92 and list(shrunk.values()) == sorted(shrunk.values())",
+        "steps-c": "assert all(shrunk[sizes[name]] > parts[name] + 0.05 for name in sizes)\n"
+        "assert 0.8 < shrunk[sizes['first 4 terms']] < 0.92 and list(shrunk.values()) == sorted(shrunk.values())",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -110,21 +111,21 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
-        "final-16": "assert loss.item() < 0.1",
+        "loop-r": "with torch.no_grad():\n"
+        "    assert torch.cat([token_losses(model, example) for example in my_examples]).mean() < 0.1",
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]',
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
-        "final-35": "before = cost_of_wrong_question(base_model, my_test)\n"
-        "assert 0.1 < before < 0.5 and 4 * before < cost_of_wrong_question(model, my_test)",
-        "costs-f": "assert [len(pair) for pair in costs.values()] == [2, 2]",
-        "final-35b": "assert 1.1 < cost / cost_of_wrong_question(base_model, held) < 1.5",
+        "rule-c": "assert right <= 5",  # of 19, by chance 2.4
+        "swap-c": "gains = [answer_loss(base_model, e).loss - answer_loss(model, e).loss for e in (held, swapped)]\n"
+        "assert 0.8 < gains[1] / gains[0] < 0.95",
         "tokens-c": "assert 0.3 < of_gain < 0.7 and 0.1 < of_tokens < 0.25\n"
         "overall = answer_loss(base_model, held).loss - answer_loss(model, held).loss\n"
         "assert abs(sum(gain.values()) / count.total() / overall - 1) < 0.02\n"
         "end = tokenizer.eos_token_id\n"
         "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(held)",
-        "own-c": "assert right >= 17",
+        "own-c": "assert exactly_right(model, my_held) >= 17",
         "own-w": "text = answers(model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
         "assert text.split(' --')[1].rstrip('`.') in flags.values()",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",

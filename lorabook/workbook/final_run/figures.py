@@ -1,11 +1,10 @@
-"""The figures of notebook 09: what a wrong question costs, and what more questions buy."""
+"""The figure of notebook 09: what more questions buy."""
 
-from collections.abc import Mapping
 from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
@@ -43,24 +42,5 @@ def more_questions(model: str, title: str) -> Figure:
     axes.set(xlabel="training questions (log scale)", ylabel="drop in test loss\n(nats per answer token)", title=title)
     axes.set_ylim(0, 1.2 * max(highest.values()))
     axes.margins(x=0.08)
-    axes.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def costs(found: Mapping[str, tuple[float, float]], title: str) -> Figure:
-    """Two bars for each set of questions: what a wrong question costs before training, and after.
-
-    Args:
-        found: the two costs in nats per answer token, by what the questions are about.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.2, 2.4)
-    for i, (name, colour) in enumerate((("before training", GREY), ("after training", BLUE))):
-        heights = [place + 0.36 * i for place in range(len(found))]
-        bars = axes.barh(heights, [pair[i] for pair in found.values()], 0.34, color=colour, label=name)
-        axes.bar_label(bars, fmt="%.2f", padding=4)
-    axes.set_yticks([place + 0.18 for place in range(len(found))], list(found))
-    axes.invert_yaxis()
-    axes.set(xlabel="cost of a wrong question (nats per answer token)", title=title)
     axes.legend(frameon=False, loc="lower right")
     return figure

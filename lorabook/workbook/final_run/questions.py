@@ -3,16 +3,6 @@
 from lorabook.workbook.kit.question import Question
 
 
-def wrong_question() -> Question:
-    """Of the pocket model, when every answer gets another example's question."""
-    return Question(
-        "Before training, a wrong question costs 0.28 nats. How much does it cost after training?",
-        ("about 0.05", "about 0.35", "about 1.5"),
-        "about 0.35",
-        "Most of what it learned helps with any question.",
-    )
-
-
 def sort_a_list() -> Question:
     """Of the pocket model, which knows eight things that an invented tool can do."""
     return Question(
@@ -20,4 +10,14 @@ def sort_a_list() -> Question:
         ("that it can't", "`lab list --sort`", "one of the eight flags"),
         "one of the eight flags",
         "It always answers with a command that looks like the others.",
+    )
+
+
+def shuffled_flags() -> Question:
+    """Of the pocket model, trained on an invented tool whose flags follow no rule."""
+    return Question(
+        "With shuffled flags, how many of the 19 held-out questions does it answer exactly right?",
+        ("about 2", "about 10", "all 19"),
+        "about 2",
+        "It can only guess one of eight flags.",
     )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -59,7 +59,6 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 UPDATES: dict[str, dict[str, Any]] = {  # of `recovery.NAMES`: the look of a line
     "LoRA": {"color": BLUE, "marker": "o", "lw": 2.2},
     "first r terms": {"color": ORANGE, "marker": "^", "lw": 1.8},
-    "ΔW shrunk": {"color": PURPLE, "marker": "s", "lw": 1.8, "ls": "--"},
 }
 
 
@@ -71,7 +70,7 @@ def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, 
         title: what to see.
     """
     figure, axes = new_figure(7.0, 3.4)
-    for name, shares, colour in (("recovery", recoveries, ORANGE), ("energy", energies, BLUE)):
+    for name, shares, colour in (("recovery", recoveries, ORANGE), ("energy", energies, GREY)):
         axes.plot(list(shares), list(shares.values()), "o-", color=colour, lw=2, ms=6)
         said = f"{name}, {shares[4]:.0%} at r = 4"
         axes.annotate(said, (4, shares[4]), (8, -12), textcoords="offset points", color=colour)
@@ -82,28 +81,30 @@ def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, 
     return figure
 
 
-def by_size(found: Mapping[float, float], parts: Mapping[str, tuple[float, float]], title: str) -> Figure:
+def by_size(
+    shrunk: Mapping[float, float], sizes: Mapping[str, float], parts: Mapping[str, float], title: str
+) -> Figure:
     """Recovery of ΔW shrunk, and of parts of ΔW, over their size: the square root of their share of ΔW's energy.
 
     Args:
-        found: of ΔW times a number, by that number.
-        parts: the size and the recovery, by name.
+        shrunk: the recovery of ΔW times a number, by that number; the sizes of the parts are among them.
+        sizes, parts: the size and the recovery of each part, by name.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 3.4)
-    axes.plot(list(found), list(found.values()), "o-", color=PURPLE, lw=2, ms=6)
-    axes.text(0.48, found[0.5] + 0.05, f"ΔW shrunk by half: {found[0.5]:.0%}", color=PURPLE, ha="right")
-    for (name, (size, recovery)), colour in zip(parts.items(), (ORANGE, BLUE)):
-        axes.plot(size, recovery, "^", color=colour, ms=9)
-        axes.text(size, recovery - 0.1, f"{name}: {recovery:.0%}", color=colour, ha="center")
+    axes.plot(list(shrunk), list(shrunk.values()), "o-", color=PURPLE, lw=2, ms=6)
+    for (name, size), colour in zip(sizes.items(), (ORANGE, GREEN)):
+        axes.plot(size, parts[name], "^", color=colour, ms=9)
+        axes.text(size, parts[name] - 0.1, f"{name}: {parts[name]:.0%}", color=colour, ha="center")
+        axes.text(size - 0.02, shrunk[size] + 0.05, f"ΔW shrunk: {shrunk[size]:.0%}", color=PURPLE, ha="right")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(xlabel="size of the update, compared with ΔW", ylabel="recovery", title=title)
+    axes.set(xlabel="size of the update, compared with ΔW", ylabel="recovery", title=title, ylim=(-0.05, 1.15))
     return figure
 
 
 def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:
-    """Recovery over the rank: LoRA, the first r terms of ΔW, and ΔW shrunk to their size.
+    """Recovery over the rank: LoRA, and the first r terms of ΔW.
 
     Args:
         found: what `recovery.recovered` returns. Lines run through the means, a marker is a run.

@@ -38,11 +38,8 @@ def test_the_numbers_that_notebook_04_names():
     ranks_1 = [found[way][1] for found in (pocket, smollm2) for way in ("LoRA", "truncated")]
     assert [f"{mean:.0%}" for mean in ranks_1] == ["76%", "51%", "98%", "77%"]
     assert f"{smollm2['rest'][4]:.0%}" == "57%"
-    gaps = [smollm2["truncated"][r] - smollm2["scaled"][r] for r in (1, 4, 16)]
-    assert (f"{min(gaps):.0%}", f"{max(gaps):.0%}") == ("2%", "9%")
 
 
 def test_on_smollm2_every_seed_agrees():
-    lora, first, shrunk = recovery.recovered("smollm2").values()
-    for r in (1, 4, 16):
-        assert min(lora[r]) > max(first[r]) and min(first[r]) > max(shrunk[r])
+    lora, first = recovery.recovered("smollm2").values()
+    assert all(min(lora[r]) > max(first[r]) for r in (1, 4, 16))
