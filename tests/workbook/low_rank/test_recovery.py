@@ -12,14 +12,12 @@ MODELS = ("pocket", "smollm2")
 @pytest.mark.parametrize("model", MODELS)
 def test_recovery_is_the_part_of_each_run_s_own_improvement(model):
     found, curves = stored("low_rank", "controls")["models"][model], recovery.recovered(model)
+    base, runs = found["base"], found["runs"]
     for r in (1, 4, 16):
-        gains = [
-            (found["base"] - run["losses"]["scaled"][str(r)], found["base"] - run["test"]) for run in found["runs"]
-        ]
-        assert curves["ΔW shrunk"][r] == pytest.approx([gain / whole for gain, whole in gains])
+        each = [(base - run["losses"]["truncated"][str(r)]) / (base - run["test"]) for run in runs]
+        assert curves["first r terms"][r] == pytest.approx(each)
+        assert recovery.recoveries(model)["truncated"][r] == pytest.approx(sum(each) / len(each))
         assert curves["LoRA"][r] == tuned_runs(model)[f"r = {r}, α = 32"].recoveries
-        mean = recovery.recoveries(model)["scaled"][r]
-        assert mean == pytest.approx(sum(curves["ΔW shrunk"][r]) / len(gains))
 
 
 @pytest.mark.parametrize(("model", "side"), [("pocket", -1), ("smollm2", 1)])
