@@ -32,7 +32,7 @@ def loss_flat() -> Question:
     )
 
 
-def no_labels() -> Question:
+def loss_zero() -> Question:
     return Question(
         CAUSE,
         ("the model knows the answers already", "all labels are masked", "the learning rate is 0"),
@@ -50,7 +50,7 @@ def never_stops() -> Question:
     )
 
 
-def other_prompt() -> Question:
+def worse_in_use() -> Question:
     return Question(
         CAUSE,
         ("overfitting", "the prompt differs from the one in training", "the adapter was not loaded"),
@@ -59,7 +59,7 @@ def other_prompt() -> Question:
     )
 
 
-def cut_off() -> Question:
+def improvement_left() -> Question:
     return Question(
         "One block of four learned. How much of the fixed run's improvement is left?",
         ("almost none", "about a quarter", "about two thirds"),
@@ -81,7 +81,7 @@ def loads_but_nothing() -> Question:
     )
 
 
-def overfits() -> Question:
+def only_training_falls() -> Question:
     return Question(
         CAUSE,
         ("the learning rate is too high", "too few examples, seen too often", "labels are shifted"),

@@ -41,4 +41,4 @@ def test_the_page_and_the_notebook_say_what_is_stored():
     notebook = "\n".join(cell["source"] for cell in cells(NOTEBOOKS[9]))
     (loss, after, _), (ended, first, second) = list(rows.values())[:2]
     assert f"the held-out loss fell from {loss} to {after}" in notebook
-    assert f"where {ended} of the answers had ended within 256 tokens, now {first} did ({second} with" in notebook
+    assert f"that end within 256 tokens rose from {ended} to {first}, or {second} with another seed" in notebook
