@@ -1,6 +1,6 @@
 """What SmolLM2-135M answers with ΔW cut to rank r, beside LoRA trained at rank r.
 
-    python -m scripts.assets.rank_answers --data FILE       about half an hour on a core, and more for rates to be found
+    python -m scripts.assets.rank_answers --data FILE       about half an hour on a core
 
 A run is that of `rank_rules.py` with seed 0 at the best rate stored there, but in float32; runs are kept in build/grid
 and not repeated. SHOWN questions of the test split, drawn by a seed, are answered greedily, at most NEW_TOKENS tokens,

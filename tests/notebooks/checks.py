@@ -118,14 +118,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
         "rule-c": "assert right <= 5",  # of 19, by chance 2.4
-        "swap-c": "gains = [answer_loss(base_model, e).loss - answer_loss(model, e).loss for e in (held, swapped)]\n"
-        "assert 0.8 < gains[1] / gains[0] < 0.95",
+        "swap-c": "assert len(own) == len(held) and 0.8 < gains['another'] / gains['its own'] < 0.95",
         "tokens-c": "assert 0.3 < of_gain < 0.7 and 0.1 < of_tokens < 0.25\n"
-        "overall = answer_loss(base_model, held).loss - answer_loss(model, held).loss\n"
-        "assert abs(sum(gain.values()) / count.total() / overall - 1) < 0.02\n"
+        "assert abs(sum(gain.values()) / count.total() / gains['its own'] - 1) < 0.02\n"
         "end = tokenizer.eos_token_id\n"
-        "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(held)",
-        "own-c": "assert exactly_right(model, my_held) >= 17",
+        "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(own)",
+        "own-c": "assert right >= 17",
         "own-w": "text = answers(model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
         "assert text.split(' --')[1].rstrip('`.') in flags.values()",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",

@@ -32,10 +32,10 @@ def _same(checkpointing: bool):
 
 STEP_BYTES = Exercise(
     name="step_bytes",
-    task="An estimate of the memory that a training step needs.",
+    task="An estimate of the peak of a training step with LoRA.",
     stub='''\
 def step_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    """An estimate of the memory that a training step with AdamW needs, in bytes.
+    """An estimate of the peak of a training step with LoRA and AdamW, in bytes.
 
     trained, frozen: numbers of parameters.
     tokens: tokens in the batch. blocks: number of blocks in the model.
