@@ -111,6 +111,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
+        "lab-c": "asked = [pair.question.split() for pair in my_train]\n"
+        "assert {words[3] for words in asked} == set(flags) and {words[5][:-1] for words in asked} == set(objects)",
         "loop-r": "with torch.no_grad():\n"
         "    assert torch.cat([token_losses(model, example) for example in my_examples]).mean() < 0.1",
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]',
