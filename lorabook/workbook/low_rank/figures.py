@@ -1,15 +1,14 @@
-"""The figures of notebook 04: a picture of little rank, energy, and recovery on the way to ΔW and by rank."""
+"""The figures of notebook 04: a picture of little rank, and recovery by energy and by rank."""
 
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -56,81 +55,54 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-UPDATES: dict[str, dict[str, Any]] = {  # of `recovery.NAMES`: the look of a line
-    "LoRA": {"color": BLUE, "marker": "o", "lw": 2.2},
-    "first r terms": {"color": ORANGE, "marker": "^", "lw": 1.8},
-}
+COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
 
 
-def energy_and_recovery(energies: Mapping[int, float], recoveries: Mapping[int, float], title: str) -> Figure:
-    """What ΔW's first r terms hold and what they recover, over r, with the values at r = 4.
-
-    Args:
-        energies, recoveries: shares by rank.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.0, 3.4)
-    for name, shares, colour in (("recovery", recoveries, ORANGE), ("energy", energies, GREY)):
-        axes.plot(list(shares), list(shares.values()), "o-", color=colour, lw=2, ms=6)
-        said = f"{name}, {shares[4]:.0%} at r = 4"
-        axes.annotate(said, (4, shares[4]), (8, -12), textcoords="offset points", color=colour)
-    axes.set(xscale="log", xlabel="rank r (log scale)", ylabel="energy and recovery", title=title, ylim=(0, 1.08))
-    axes.set_xticks(list(energies), [str(r) for r in energies])
-    axes.minorticks_off()
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    return figure
-
-
-def by_size(
-    shrunk: Mapping[float, float], sizes: Mapping[str, float], parts: Mapping[str, float], title: str
+def by_energy(
+    shrunk: Mapping[float, float], energies: Mapping[int, float], recoveries: Mapping[int, float], title: str
 ) -> Figure:
-    """Recovery of ΔW shrunk, and of parts of ΔW, over their size: the square root of their share of ΔW's energy.
+    """Recovery of ΔW's first r terms, and of ΔW shrunk, over their share of ΔW's energy.
 
     Args:
-        shrunk: the recovery of ΔW times a number, by that number; the sizes of the parts are among them.
-        sizes, parts: the size and the recovery of each part, by name.
+        shrunk: the recovery of ΔW times a number, by the square of that number.
+        energies, recoveries: of the first r terms, by r.
         title: what to see.
     """
     figure, axes = new_figure(7.0, 3.4)
     axes.plot(list(shrunk), list(shrunk.values()), "o-", color=PURPLE, lw=2, ms=6)
-    for (name, size), colour in zip(sizes.items(), (ORANGE, GREEN)):
-        axes.plot(size, parts[name], "^", color=colour, ms=9)
-        axes.text(size, parts[name] - 0.1, f"{name}: {parts[name]:.0%}", color=colour, ha="center")
-        axes.text(size - 0.02, shrunk[size] + 0.05, f"ΔW shrunk: {shrunk[size]:.0%}", color=PURPLE, ha="right")
+    axes.annotate("ΔW shrunk", (0.25, shrunk[0.25]), (-8, 8), textcoords="offset points", color=PURPLE, ha="right")
+    axes.plot(list(energies.values()), list(recoveries.values()), "^-", color=ORANGE, lw=2, ms=8)
+    for r in list(energies)[:-1]:  # the last is all of ΔW
+        said = f"first {r} terms" if r > 1 else "first term"
+        axes.annotate(said, (energies[r], recoveries[r]), (9, -9), textcoords="offset points", color=ORANGE)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(xlabel="size of the update, compared with ΔW", ylabel="recovery", title=title, ylim=(-0.05, 1.15))
+    axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, ylim=(-0.05, 1.15))
     return figure
 
 
 def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:
-    """Recovery over the rank: LoRA, and the first r terms of ΔW.
+    """Recovery by rank: a bar for each update, up to the mean of its runs, with a dot for each run.
 
     Args:
-        found: what `recovery.recovered` returns. Lines run through the means, a marker is a run.
+        found: what `recovery.recovered` returns.
         title: what to see.
     """
-    figure, axes = new_figure(7.2, 3.8)
-    means = {update: {r: fmean(found[update][r]) for r in (1, 4, 16)} for update in UPDATES}
-    axes.plot([0.6, 16], [1, 1], color="black", lw=0.8)
-    axes.text(0.62, 1.01, "full fine-tuning", fontsize=9)
-    for update, look in UPDATES.items():
-        (line,) = axes.plot(list(means[update]), list(means[update].values()), **look)
-        line.set_marker("")  # the markers are the runs
-        for r in means[update]:
-            runs = found[update][r]
-            axes.plot([r] * len(runs), runs, look["marker"], color=look["color"], ms=5)
-    for r, x, side in ((1, 0.9, "right"), (4, 4.4, "left"), (16, 18, "left")):
-        height = 2.0  # of the text above
-        for update in sorted(UPDATES, key=lambda update: -means[update][r]):
-            beside = {1: 0, 4: 0.025 if update == "LoRA" else -0.025, 16: 0}[r]
-            height = min(means[update][r] + beside, height - 0.03)
-            text = f"{means[update][r]:.0%}" + (f"  {update}" if r == 16 else "")
-            axes.text(x, height, text, ha=side, va="center", fontsize=9, color=UPDATES[update]["color"])
-    axes.set(
-        xscale="log", xlabel="rank r (log scale)", ylabel="recovery", title=title, xlim=(0.6, 60), ylim=(0.65, 1.1)
-    )
-    axes.set_xticks([1, 4, 16], ["1", "4", "16"])
-    axes.minorticks_off()
+    figure, axes = new_figure(7.2, 3.6)
+    ranks = list(next(iter(found.values())))
+    for i, (update, by_rank) in enumerate(found.items()):
+        for place, r in enumerate(ranks):
+            x, mean = place + 0.27 * (i - 1), fmean(by_rank[r])
+            label = update if place == 0 else None
+            axes.bar(x, mean, 0.25, color=COLOURS[update], alpha=0.75, label=label)
+            axes.plot([x] * len(by_rank[r]), by_rank[r], ".", color="black", ms=4)
+            top = max(by_rank[r])
+            above = max(top, 1) if top > 0.9 else top  # the dashed line crosses no number
+            axes.text(x, above + 0.02, f"{mean:.0%}", ha="center", fontsize=9)
+    axes.plot([-0.5, len(ranks) - 0.5], [1, 1], color="black", lw=0.8, ls="--")
+    axes.text(len(ranks) - 0.47, 1, "full\nfine-tuning", fontsize=9, va="center")
+    axes.set(ylabel="recovery", title=title, xlim=(-0.5, len(ranks) - 0.1), ylim=(0, 1.15))
+    axes.set_xticks(range(len(ranks)), [f"r = {r}" for r in ranks])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=3, frameon=False)
     return figure

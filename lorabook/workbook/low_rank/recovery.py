@@ -5,7 +5,7 @@ from statistics import fmean
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 
-NAMES = {"LoRA": "LoRA", "first r terms": "truncated"}  # notebook 04's, and the stored ones
+NAMES = {"LoRA": "LoRA", "first r terms": "truncated", "ΔW shrunk": "scaled"}  # notebook 04's, and the stored ones
 
 
 def recovered(model: str) -> dict[str, dict[int, list[float]]]:

@@ -1,16 +1,12 @@
 """The figures: the numbers given are the numbers drawn."""
 
 import numpy as np
+import pytest
 import scipy.linalg
 import torch
 
 from lorabook.workbook.low_rank import figures as figures_04
-
-
-def drawn(axes) -> dict[str, list[float]]:
-    """The labelled lines of `axes` that hold points: name → heights."""
-    lines = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
-    return {name: heights for name, heights in lines.items() if not name.startswith("_") and heights}
+from lorabook.workbook.low_rank.recovery import NAMES
 
 
 class TestPicture:
@@ -41,38 +37,27 @@ def test_approximations_show_the_matrices_on_one_scale():
     assert [axes.get_title() for axes in (first, second)] == ["a", "b"]
 
 
-def test_recovery_by_rank_draws_each_run_and_a_line_through_the_means():
-    updates = tuple(figures_04.UPDATES)
-    found = {update: {1: [0.5 + i, 0.7 + i], 4: [0.8, 0.9], 16: [1.0, 1.0]} for i, update in enumerate(updates)}
-    (axes,) = figures_04.recovery_by_rank(found, "t").axes
-    lines = [np.round(line.get_xydata(), 6).tolist() for line in axes.get_lines()]
-    assert all([[1, 0.6 + i], [4, 0.85], [16, 1]] in lines for i in range(len(updates)))
-    assert all([[1, 0.5 + i], [1, 0.7 + i]] in lines for i in range(len(updates)))
+def test_recovery_by_rank_draws_a_bar_up_to_the_mean_and_each_run():
+    found = {update: {1: [0.5 + i, 0.7 + i], 4: [0.8, 0.9]} for i, update in enumerate(NAMES)}
+    axes = figures_04.recovery_by_rank(found, "t").axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights == pytest.approx([mean for i in range(3) for mean in (0.6 + i, 0.85)])
+    runs = [list(line.get_ydata()) for line in axes.get_lines() if line.get_marker() == "."]
+    assert runs == [by_rank[r] for by_rank in found.values() for r in (1, 4)]
     written = [text.get_text() for text in axes.texts]
-    assert written == ["full fine-tuning", "160%", "60%", "85%", "85%", *(f"100%  {update}" for update in updates)]
+    assert sorted(written[:-1]) == ["160%", "260%", "60%", "85%", "85%", "85%"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(NAMES)
 
 
-def test_values_beside_the_lines_do_not_overlap():
-    found = {update: {1: [0.7], 4: [0.8], 16: [end]} for update, end in zip(figures_04.UPDATES, (0.99, 1))}
-    (axes,) = figures_04.recovery_by_rank(found, "t").axes
-    _, *heights = [text.get_position()[1] for text in axes.texts]
-    assert all(heights[i + 1] - heights[i] < -0.025 for i in (0, 2, 4))
-
-
-def test_by_size_draws_every_step_and_the_parts():
-    shrunk, sizes = {0.0: 0.0, 0.51: 0.86, 0.86: 0.99, 1.0: 1.0}, {"first 4 terms": 0.51, "the other 252": 0.86}
-    parts = {"first 4 terms": 0.77, "the other 252": 0.7}
-    (axes,) = figures_04.by_size(shrunk, sizes, parts, "t").axes
-    line, *points = axes.get_lines()
-    assert dict(line.get_xydata().tolist()) == shrunk
-    assert [tuple(point.get_xydata()[0]) for point in points] == [(0.51, 0.77), (0.86, 0.7)]
-    written = [text.get_text() for text in axes.texts]
-    assert written == ["first 4 terms: 77%", "ΔW shrunk: 86%", "the other 252: 70%", "ΔW shrunk: 99%"]
-
-
-def test_energy_and_recovery_are_drawn_over_the_rank():
-    energies, recoveries = {1: 0.1, 4: 0.26, 256: 1.0}, {1: 0.5, 4: 0.77, 256: 1.0}
-    (axes,) = figures_04.energy_and_recovery(energies, recoveries, "t").axes
-    assert [dict(line.get_xydata().tolist()) for line in axes.get_lines()] == [recoveries, energies]
-    assert [text.get_text() for text in axes.texts] == ["recovery, 77% at r = 4", "energy, 26% at r = 4"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "256"]
+def test_by_energy_draws_the_first_terms_beside_the_shrunk_update():
+    shrunk, energies, recoveries = (
+        {0.0: 0.0, 0.25: 0.86, 1.0: 1.0},
+        {1: 0.1, 4: 0.26, 256: 1.0},
+        {1: 0.5, 4: 0.77, 256: 1},
+    )
+    (axes,) = figures_04.by_energy(shrunk, energies, recoveries, "t").axes
+    assert [line.get_xydata().tolist() for line in axes.get_lines()] == [
+        [[0, 0], [0.25, 0.86], [1, 1]],
+        [[0.1, 0.5], [0.26, 0.77], [1, 1]],
+    ]
+    assert [text.get_text() for text in axes.texts] == ["ΔW shrunk", "first term", "first 4 terms"]
