@@ -67,15 +67,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
-        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery and 4 < energy(lora_update) / energy(change) < 8\n"
-        "product = sum((lora_update[name] * change[name]).sum().item() for name in W0)\n"
-        "assert 0.1 < product / (energy(lora_update) * energy(change)) ** 0.5 < 0.2 and 0.45 < cosine < 0.56",
+        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery and 4 < energy(lora_update) / energy(change) < 8",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "steps-c": "for r in (1, 4, 16, 64):\n"
-        "    smaller = {name: energies[r] ** 0.5 * delta for name, delta in change.items()}\n"
-        "    assert recovery(smaller) > recoveries[r]\n"
-        "assert recoveries[4] + 0.05 < shrunk[0.25] < 0.92 and energies[4] < 0.27",
+        "steps-c": "assert recovery(random_entries) + 0.1 < recovery(first_4) < recovery(shrunk) - 0.05\n"
+        "assert all(abs(energy(part) / energy(change) - share) < 0.01 for part in parts.values())",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"

@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, and recovery by energy and by rank."""
+"""The figures of notebook 04: a picture of little rank, and recovery by rank."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -45,40 +45,22 @@ def picture() -> Tensor:
 
 
 def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
-    """Matrices of grey values side by side, all on the scale from 0 (black) to 1 (white), named above each."""
+    """Matrices of grey values side by side, all on the scale from 0 (black) to 1 (white).
+
+    Above each: its name, and its share of the last one's energy.
+    """
     figure = Figure(figsize=(2.15 * len(images), 1.95), layout="constrained")
+    energies = {name: image.square().sum().item() for name, image in images.items()}
+    whole = list(energies.values())[-1]
     for axes, (name, image) in zip(figure.subplots(1, len(images), squeeze=False)[0], images.items()):
         axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(f"{name}: {energies[name] / whole:.0%}", fontsize=9)
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
-
-
-def by_energy(
-    shrunk: Mapping[float, float], energies: Mapping[int, float], recoveries: Mapping[int, float], title: str
-) -> Figure:
-    """Recovery of ΔW's first r terms, and of ΔW shrunk, over their share of ΔW's energy.
-
-    Args:
-        shrunk: the recovery of ΔW times a number, by the square of that number.
-        energies, recoveries: of the first r terms, by r.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.0, 3.4)
-    axes.plot(list(shrunk), list(shrunk.values()), "o-", color=PURPLE, lw=2, ms=6)
-    axes.annotate("ΔW shrunk", (0.25, shrunk[0.25]), (-8, 8), textcoords="offset points", color=PURPLE, ha="right")
-    axes.plot(list(energies.values()), list(recoveries.values()), "^-", color=ORANGE, lw=2, ms=8)
-    for r in list(energies)[:-1]:  # the last is all of ΔW
-        said = f"first {r} terms" if r > 1 else "first term"
-        axes.annotate(said, (energies[r], recoveries[r]), (9, -9), textcoords="offset points", color=ORANGE)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(xlabel="energy, as a fraction of ΔW's", ylabel="recovery", title=title, ylim=(-0.05, 1.15))
-    return figure
+COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE, "random entries": GREY}  # of `recovery.NAMES`
 
 
 def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:
@@ -92,9 +74,9 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     ranks = list(next(iter(found.values())))
     for i, (update, by_rank) in enumerate(found.items()):
         for place, r in enumerate(ranks):
-            x, mean = place + 0.27 * (i - 1), fmean(by_rank[r])
+            x, mean = place + 0.22 * (i - 1.5), fmean(by_rank[r])
             label = update if place == 0 else None
-            axes.bar(x, mean, 0.25, color=COLOURS[update], alpha=0.75, label=label)
+            axes.bar(x, mean, 0.2, color=COLOURS[update], alpha=0.75, label=label)
             axes.plot([x] * len(by_rank[r]), by_rank[r], ".", color="black", ms=4)
             top = max(by_rank[r])
             above = max(top, 1) if top > 0.9 else top  # the dashed line crosses no number
@@ -104,5 +86,5 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     axes.set(ylabel="recovery", title=title, xlim=(-0.5, len(ranks) - 0.1), ylim=(0, 1.15))
     axes.set_xticks(range(len(ranks)), [f"r = {r}" for r in ranks])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=3, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=4, frameon=False)
     return figure

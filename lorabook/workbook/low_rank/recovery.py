@@ -5,7 +5,12 @@ from statistics import fmean
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 
-NAMES = {"LoRA": "LoRA", "first r terms": "truncated", "ΔW shrunk": "scaled"}  # notebook 04's, and the stored ones
+NAMES = {  # notebook 04's, and the stored ones
+    "LoRA": "LoRA",
+    "first r terms": "truncated",
+    "ΔW shrunk": "scaled",
+    "random entries": "random",
+}
 
 
 def recovered(model: str) -> dict[str, dict[int, list[float]]]:
