@@ -67,11 +67,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
         "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
-        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery and 4 < energy(lora_update) / energy(change) < 8",
+        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "steps-c": "assert recovery(random_entries) + 0.1 < recovery(first_4) < recovery(shrunk) - 0.05\n"
-        "assert all(abs(energy(part) / energy(change) - share) < 0.01 for part in parts.values())",
+        "steps-c": "found = [recovery(part) for part in parts.values()]\n"
+        "assert found[0] > 0.15 + max(found[1:]) and found[1] > 0.15 + found[2] > 0.3 + found[3]\n"
+        "assert 0.45 < found[1] < 0.6\n"
+        "assert all(0.17 < energy(part) / energy(change) < 0.33 for part in parts.values())",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -122,13 +124,15 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
-        "rule-c": "assert right <= 5",  # of 19, by chance 2.4
+        # of 77 and of 19, by chance 2.4
+        "rule-c": "assert no_rule_right['examples'] >= 40 and no_rule_right['new questions'] <= 6",
+        "gain-c": "share = sum(each for _, each in top_ten) / gain.total()\n"
+        "assert 0.35 < share < 0.55 and tokenizer.eos_token_id in dict(top_ten)\n"
+        "fall = history.held_out[0][1] - history.held_out[-1][1]\n"
+        "scored = sum(len(example.input_ids) - example.answer_start for example in held)\n"
+        "assert abs(gain.total() / scored / fall - 1) < 0.02",
         "swap-c": "assert len(own) == len(held) and 0.8 < gains['another'] / gains['its own'] < 0.95",
-        "tokens-c": "assert 0.3 < of_gain < 0.7 and 0.1 < of_tokens < 0.25\n"
-        "assert abs(sum(gain.values()) / count.total() / gains['its own'] - 1) < 0.02\n"
-        "end = tokenizer.eos_token_id\n"
-        "assert end in top_ten and 0.05 < gain[end] / sum(gain.values()) < 0.15 and count[end] == len(own)",
-        "own-c": "assert right >= 17",
+        "own-c": "assert right == {'examples': 77, 'new questions': 19}",
         "own-w": "text = answers(model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
         "assert text.split(' --')[1].rstrip('`.') in flags.values()",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",

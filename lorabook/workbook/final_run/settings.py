@@ -74,7 +74,7 @@ def choose() -> FinalRun:
 
 
 def describe(run: FinalRun) -> str:
-    """What will be trained, how and on what, in plain words; for the pocket model what that means."""
+    """Which model will be trained, and why this one; for the pocket model what that means."""
     lines = [f"model: {run.model}"]
     if run.model == "pocket":
         lines += [
@@ -85,13 +85,6 @@ def describe(run: FinalRun) -> str:
         lines.append(f"licence: {known.licence}")
     if run.reason:
         lines.append(f"why this one: {run.reason}")
-    training = run.training
-    length = f"{training.steps} steps" if training.steps else "one epoch"
-    limit = f", at most {training.minutes} minutes" if training.minutes else ""
-    lines += [
-        f"data: {run.data}, up to {run.max_length} tokens per example",
-        f"training: {length} of {training.batch_tokens:,} tokens{limit}, learning rate {training.lr}",
-    ]
     return "\n".join(lines)
 
 

