@@ -42,7 +42,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "    assert 0.87 < by_hand / dry_runs[name].peak < 0.97\n"
         "full = dry_runs['full fine-tuning'].timeline\n"
         "stages = full['forward'][0], full['forward'][-1], full['backward'][-1], max(full['optimizer'])\n"
-        "assert [f'{size / GIB:.1f}' for size in stages] == ['12.8', '18.1', '17.0', '21.2']",
+        "assert [f'{size / GIB:.1f}' for size in stages] == ['12.8', '18.1', '17.0', '21.2']\n"
+        "assert f'{(stages[1] - stages[0] - 2 * N) / GIB:.1f}' == '3.2'",
     },
     "03_rank_and_alpha": {
         # what the checks below ask for, the cells have trained
