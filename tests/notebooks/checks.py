@@ -66,15 +66,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]\n"
         "assert 0.6 < recoveries[4] < 0.85 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
+        "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4) and recovery(half) > 0.8",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "steps-c": "found = [recovery(part) for part in parts.values()]\n"
-        "assert found[0] > 0.15 + max(found[1:]) and found[1] > 0.15 + found[2] > 0.3 + found[3]\n"
-        "assert 0.45 < found[1] < 0.6\n"
-        "assert all(0.17 < energy(part) / energy(change) < 0.33 for part in parts.values())",
+        "steps-c": "found, of_energy = list(part_recoveries.values()), list(part_energies.values())\n"
+        "assert found[4] - 0.05 > found[0] > 0.15 + found[1] > 0.3 + found[2] > 0.45 + found[3]\n"
+        "assert 0.45 < found[1] < 0.6 and 0.17 < min(of_energy) < max(of_energy) < 0.33",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -60,7 +60,27 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "the rest": GREEN, "random entries": GREY}  # of `recovery.NAMES`
+COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "the rest": GREEN, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
+
+
+def recovery_of_parts(recoveries: Mapping[str, float], energies: Mapping[str, float], title: str) -> Figure:
+    """The recovery of each part of ΔW, a bar beside its name and its share of the energy; the last part is a control.
+
+    Args:
+        recoveries, energies: shares by the name of the part.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.2, 2.7)
+    rows = range(len(recoveries))
+    colours = [*[ORANGE] * (len(recoveries) - 1), PURPLE]
+    axes.barh(rows, list(recoveries.values()), 0.7, color=colours)
+    for row, share in zip(rows, recoveries.values()):
+        axes.text(share + 0.01, row, f"{share:.0%}", va="center")
+    axes.set_yticks(rows, [f"{name} ({energies[name]:.0%})" for name in recoveries])
+    axes.set(xlim=(0, 1.05), xlabel="recovery", title=title)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.invert_yaxis()
+    return figure
 
 
 def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:

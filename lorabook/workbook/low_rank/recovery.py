@@ -9,7 +9,7 @@ NAMES = {  # notebook 04's, and the stored ones
     "LoRA": "LoRA",
     "first r terms": "truncated",
     "the rest": "rest",
-    "random entries": "random",
+    "ΔW shrunk": "scaled",
 }
 
 
