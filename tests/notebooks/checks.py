@@ -64,16 +64,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-14": "def recovery(update, measured={}, measure=recovery):\n"
         "    key = tuple(delta.double().sum().item() for delta in update.values())\n"
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]\n"
-        "assert 0.6 < recoveries[4] < 0.85 and 0.2 < energies[4] < 0.3\n"
+        "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4) and recovery(half) > 0.8",
+        "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "steps-c": "found, of_energy = list(part_recoveries.values()), list(part_energies.values())\n"
-        "assert found[4] - 0.05 > found[0] > 0.15 + found[1] > 0.3 + found[2] > 0.45 + found[3]\n"
-        "assert 0.45 < found[1] < 0.6 and 0.17 < min(of_energy) < max(of_energy) < 0.33",
+        "steps-c": "assert 0.82 < recovery(half) < 0.9",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"

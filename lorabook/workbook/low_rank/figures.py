@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -60,27 +60,7 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "the rest": GREEN, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
-
-
-def recovery_of_parts(recoveries: Mapping[str, float], energies: Mapping[str, float], title: str) -> Figure:
-    """The recovery of each part of ΔW, a bar beside its name and its share of the energy; the last part is a control.
-
-    Args:
-        recoveries, energies: shares by the name of the part.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.2, 2.7)
-    rows = range(len(recoveries))
-    colours = [*[ORANGE] * (len(recoveries) - 1), PURPLE]
-    axes.barh(rows, list(recoveries.values()), 0.7, color=colours)
-    for row, share in zip(rows, recoveries.values()):
-        axes.text(share + 0.01, row, f"{share:.0%}", va="center")
-    axes.set_yticks(rows, [f"{name} ({energies[name]:.0%})" for name in recoveries])
-    axes.set(xlim=(0, 1.05), xlabel="recovery", title=title)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.invert_yaxis()
-    return figure
+COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
 
 
 def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:
@@ -94,9 +74,9 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     ranks = list(next(iter(found.values())))
     for i, (update, by_rank) in enumerate(found.items()):
         for place, r in enumerate(ranks):
-            x, mean = place + 0.22 * (i - 1.5), fmean(by_rank[r])
+            x, mean = place + 0.27 * (i - 1), fmean(by_rank[r])
             label = update if place == 0 else None
-            axes.bar(x, mean, 0.2, color=COLOURS[update], alpha=0.75, label=label)
+            axes.bar(x, mean, 0.25, color=COLOURS[update], alpha=0.75, label=label)
             axes.plot([x] * len(by_rank[r]), by_rank[r], ".", color="black", ms=4)
             top = max(by_rank[r])
             above = max(top, 1) if top > 0.9 else top  # the dashed line crosses no number
@@ -106,5 +86,5 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     axes.set(ylabel="recovery", title=title, xlim=(-0.5, len(ranks) - 0.1), ylim=(0, 1.15))
     axes.set_xticks(range(len(ranks)), [f"r = {r}" for r in ranks])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=4, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=3, frameon=False)
     return figure

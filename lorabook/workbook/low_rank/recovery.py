@@ -8,7 +8,6 @@ from lorabook.workbook.kit.tuned import tuned_runs
 NAMES = {  # notebook 04's, and the stored ones
     "LoRA": "LoRA",
     "first r terms": "truncated",
-    "the rest": "rest",
     "ΔW shrunk": "scaled",
 }
 

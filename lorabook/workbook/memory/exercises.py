@@ -1,4 +1,4 @@
-"""The exercises of notebook 02: the bytes of a training step."""
+"""The exercises of notebook 02: what a training step keeps."""
 
 import math
 
@@ -6,114 +6,79 @@ from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 
 GIB = 2**30
 
-# step_bytes
+# block_values
 
 
-def _bytes(trained=16, frozen=2, value=2, inputs=lambda blocks: blocks - 1, recomputed=lambda blocks: 1):
-    """A right answer whose decisions can be changed one at a time."""
+def _values(linear=2, projection=1, norms=2, attention=2, keys=2, activation=1):
+    """A right answer whose rows of the table can be changed one at a time."""
 
-    def answer(parameters, fixed, tokens, blocks, block_input, block_kept, checkpointing):
-        values = (
-            inputs(blocks) * block_input + recomputed(blocks) * block_kept if checkpointing else blocks * block_kept
-        )
-        return trained * parameters + frozen * fixed + value * tokens * values
+    def answer(hidden, mlp, key):
+        return (linear + norms + attention) * hidden + (projection + activation) * mlp + keys * key
 
     return answer
 
 
-def _same(checkpointing: bool):
-    """An answer that doesn't look at `checkpointing`."""
-
-    def answer(parameters, fixed, tokens, blocks, block_input, block_kept, _):
-        return _bytes()(parameters, fixed, tokens, blocks, block_input, block_kept, checkpointing)
-
-    return answer
-
-
-STEP_BYTES = Exercise(
-    name="step_bytes",
-    task="An estimate of the peak of a training step with LoRA.",
+BLOCK_VALUES = Exercise(
+    name="block_values",
+    task="How many values a block with LoRA keeps per token.",
     stub='''\
-def step_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    """An estimate of the peak of a training step with LoRA and AdamW, in bytes.
+def block_values(hidden, mlp, key):
+    """How many values per token a block keeps with LoRA on all its linear layers, as
+    in the table above.
 
-    trained, frozen: numbers of parameters.
-    tokens: tokens in the batch. blocks: number of blocks in the model.
-    block_input, block_kept: values per token, a block's input and all that it keeps.
-    checkpointing: True if each block keeps only its input.
+    hidden: the size of the block's input, of its queries and of attention's output.
+    mlp: the size of the output of `c_fc`.
+    key: the size of the shared key, and of the shared value.
     """
     raise NotImplementedError
 ''',
-    hint="16 bytes for a trained parameter, 2 for a frozen one, and 2 for each value that is kept. With checkpointing, "
-    "only the block that is being recomputed keeps more than its input.",
+    hint="Go through the table row by row: which entries are 2,048, which 8,192, and which 128?",
     solution="""\
-def step_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    if checkpointing:
-        values = block_kept + (blocks - 1) * block_input
-    else:
-        values = blocks * block_kept
-    return 16 * trained + 2 * frozen + 2 * tokens * values
+def block_values(hidden, mlp, key):
+    linear_inputs = 2 * hidden + mlp  # c_attn, c_fc and the MLP's c_proj
+    norms = 2 * hidden
+    attention = 2 * hidden + 2 * key  # queries and output, key and value
+    gelu = mlp
+    return linear_inputs + norms + attention + gelu
 """,
-    praise="parameters once, and the values that are kept once per token.",
-    reference=_bytes(),
+    praise="a block twice as wide keeps nearly twice as much.",
+    reference=_values(),
     probes=(
         cases(
-            lambda trained, frozen, tokens, blocks, block_input, block_kept, checkpointing: (
-                f"for {trained:,} trained, {frozen:,} frozen, {tokens:,} tokens and checkpointing = {checkpointing}"
-            ),
-            (11_108_352, 1_137_207_296, 2048, 24, 2048, 28_928, False),
-            (11_108_352, 1_137_207_296, 2048, 24, 2048, 28_928, True),
-            (58_368, 3_888_384, 512, 4, 256, 3_600, True),
+            lambda hidden, mlp, key: f"for hidden = {hidden:,}, mlp = {mlp:,} and key = {key:,}",
+            (2048, 8192, 128),
+            (4096, 16_384, 128),
+            (256, 1000, 64),
         ),
     ),
     mistakes=(
         Mistake(
-            "you left out the block that is being recomputed. All its activations are in memory for a while.",
-            (_bytes(recomputed=lambda blocks: 0), _bytes(inputs=lambda blocks: blocks, recomputed=lambda blocks: 0)),
+            "you left out the inputs of the linear layers. LoRA needs them, too, for A's gradient.",
+            (_values(linear=0, projection=0),),
         ),
         Mistake(
-            "you kept the activations of every block. With checkpointing, only one block at a time has them.",
-            (
-                _same(False),
-                _bytes(recomputed=lambda blocks: blocks),
-                _bytes(inputs=lambda blocks: blocks, recomputed=lambda blocks: blocks),
-            ),
+            "you have too few vectors of size hidden: two inputs of linear layers, two of norms, queries and output.",
+            tuple(_values(linear=number) for number in (1, 0, -1)),
         ),
         Mistake(
-            "you used checkpointing in both cases. Without it, every block keeps all its activations.",
-            (_same(True),),
+            "you counted mlp once. The MLP keeps it twice: as the input of GELU, and as that of its c_proj.",
+            (_values(projection=0),),
         ),
         Mistake(
-            "you left out the inputs. With checkpointing, each of the other blocks keeps its own.",
-            (_bytes(inputs=lambda blocks: 0),),
+            "you counted attention's output twice. It's the input of attention's c_proj, but kept only once.",
+            (_values(linear=3),),
         ),
         Mistake(
-            "you counted one block's input. Every other block keeps its own.",
-            (_bytes(inputs=lambda blocks: 1),),
+            "you counted key once. There's a shared key and a shared value of that size.",
+            (_values(keys=1),),
         ),
         Mistake(
-            "you counted an input twice. That of the block being recomputed is among its activations.",
-            (_bytes(inputs=lambda blocks: blocks),),
+            "you left out the shared key and value.",
+            (_values(keys=0),),
         ),
         Mistake(
-            "you left out the frozen parameters. Their weights take 2 bytes each.",
-            (_bytes(frozen=0),),
-        ),
-        Mistake(
-            "you gave a frozen parameter 16 bytes. It has no gradient and no moments, and its weight takes 2 bytes.",
-            (_bytes(frozen=16),),
-        ),
-        Mistake(
-            "you gave a trained parameter too few bytes. Its weight, gradient and two moments take 4 bytes each.",
-            (_bytes(trained=4), _bytes(trained=8), _bytes(trained=12)),
-        ),
-        Mistake(
-            "you counted values, not bytes. In 16 bits, each takes 2 bytes.",
-            (_bytes(value=1),),
-        ),
-        Mistake(
-            "you gave each value 4 bytes. In mixed precision, most take 2.",
-            (_bytes(value=4),),
+            "you counted the inputs of linear layers only. Norms, attention and GELU keep theirs, too.",
+            (_values(norms=0, attention=0, keys=0, activation=0),),
         ),
     ),
 )
@@ -202,4 +167,4 @@ def largest_batch(small, small_peak, large, large_peak, available):
 )
 
 
-EXERCISES = (STEP_BYTES, LARGEST_BATCH)
+EXERCISES = (BLOCK_VALUES, LARGEST_BATCH)

@@ -27,7 +27,7 @@ def test_every_exercise_has_its_place():
     assert {room: [e.name for e in group] for room, group in BY_ROOM.items()} == {
         "start": ["lora_size"],
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
-        "memory": ["step_bytes", "largest_batch"],
+        "memory": ["block_values", "largest_batch"],
         "rank_and_alpha": ["largest_rank", "same_effect"],
         "low_rank": ["alone_and_without", "truncation_error"],
         "intrinsic_dimension": ["project_up", "read_d90"],
@@ -79,7 +79,7 @@ def test_hint_names_the_task(capsys):
 
 @pytest.mark.parametrize("call", [lambda: check("lora", print), lambda: hint("lora"), lambda: solution("lora")])
 def test_unknown_name_lists_those_that_exist(call):
-    with pytest.raises(SettingError, match=r"no exercise 'lora'.*step_bytes.*encode_row"):
+    with pytest.raises(SettingError, match=r"no exercise 'lora'.*block_values.*encode_row"):
         call()
 
 

@@ -80,4 +80,4 @@ def test_progress_marks_what_was_solved_also_when_it_was_tried_again(capsys):
     progress()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "00  ✓ lora_size" and lines[-1] == f"1 of {len(EXERCISES)} solved"
-    assert lines[2] == "02  · step_bytes  · largest_batch"
+    assert lines[2] == "02  · block_values  · largest_batch"

@@ -41,17 +41,9 @@ def test_recovery_by_rank_draws_a_bar_up_to_the_mean_and_each_run():
     found = {update: {1: [0.5 + i, 0.7 + i], 4: [0.8, 0.9]} for i, update in enumerate(NAMES)}
     axes = figures_04.recovery_by_rank(found, "t").axes[0]
     heights = [bar.get_height() for bar in axes.patches]
-    assert heights == pytest.approx([mean for i in range(4) for mean in (0.6 + i, 0.85)])
+    assert heights == pytest.approx([mean for i in range(3) for mean in (0.6 + i, 0.85)])
     runs = [list(line.get_ydata()) for line in axes.get_lines() if line.get_marker() == "."]
     assert runs == [by_rank[r] for by_rank in found.values() for r in (1, 4)]
     written = [text.get_text() for text in axes.texts]
-    assert sorted(written[:-1]) == ["160%", "260%", "360%", "60%"] + 4 * ["85%"]
+    assert sorted(written[:-1]) == ["160%", "260%", "60%"] + 3 * ["85%"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(NAMES)
-
-
-def test_recovery_of_parts_draws_a_bar_for_each_and_names_its_energy():
-    recoveries, energies = {"first": 0.77, "others": 0.7, "half": 0.86}, {"first": 0.26, "others": 0.74, "half": 0.25}
-    (axes,) = figures_04.recovery_of_parts(recoveries, energies, "t").axes
-    assert [bar.get_width() for bar in axes.patches] == list(recoveries.values())
-    assert [text.get_text() for text in axes.texts] == ["77%", "70%", "86%"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["first (26%)", "others (74%)", "half (25%)"]

@@ -7,79 +7,48 @@ from tests.workbook.mistake_bank import Bank
 bank = Bank()
 wrong = bank.wrong
 
-# step_bytes
+# block_values
 
 
-@wrong("step_bytes", "left out the block")
-def inputs_only(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    per_block = block_input if checkpointing else block_kept
-    return 16 * trained + 2 * frozen + 2 * tokens * blocks * per_block
+@wrong("block_values", "LoRA needs them, too")
+def as_if_frozen(hidden, mlp, key):
+    return 2 * hidden + 2 * hidden + 2 * key + mlp
 
 
-@wrong("step_bytes", "activations of every block")
-def never_checkpointing(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    return 16 * trained + 2 * frozen + 2 * tokens * blocks * block_kept
+@wrong("block_values", "too few vectors")
+def one_input_of_two(hidden, mlp, key):
+    return hidden + mlp + 2 * hidden + 2 * hidden + 2 * key + mlp
 
 
-@wrong("step_bytes", "activations of every block")
-def inputs_on_top(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    activations = blocks * block_kept
-    if checkpointing:
-        activations += blocks * block_input
-    return 16 * trained + 2 * frozen + 2 * tokens * activations
+@wrong("block_values", "mlp once")
+def one_mlp(hidden, mlp, key):
+    return 6 * hidden + mlp + 2 * key
 
 
-@wrong("step_bytes", "in both cases")
-def always_checkpointing(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    return 16 * trained + 2 * frozen + 2 * tokens * ((blocks - 1) * block_input + block_kept)
+@wrong("block_values", "output twice")
+def four_layers(hidden, mlp, key):
+    inputs = 3 * hidden + mlp  # of all four linear layers
+    return inputs + 2 * hidden + 2 * hidden + 2 * key + mlp
 
 
-@wrong("step_bytes", "left out the inputs")
-def one_block_only(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    recomputed = 1 if checkpointing else blocks
-    return 16 * trained + 2 * frozen + 2 * tokens * recomputed * block_kept
+@wrong("block_values", "key once")
+def key_without_value(hidden, mlp, key):
+    return 6 * hidden + 2 * mlp + key
 
 
-@wrong("step_bytes", "one block's input")
-def one_input(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = block_input + block_kept if checkpointing else blocks * block_kept
-    return 16 * trained + 2 * frozen + 2 * tokens * values
+@wrong("block_values", "left out the shared key")
+def no_keys(hidden, mlp, key):
+    return 6 * hidden + 2 * mlp
 
 
-@wrong("step_bytes", "an input twice")
-def all_inputs(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = blocks * block_input + block_kept if checkpointing else blocks * block_kept
-    return 16 * trained + 2 * frozen + 2 * tokens * values
+@wrong("block_values", "linear layers only")
+def linear_inputs_alone(hidden, mlp, key):
+    return 2 * hidden + mlp
 
 
-@wrong("step_bytes", "left out the frozen parameters")
-def frozen_forgotten(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
-    return 16 * trained + 2 * tokens * values
-
-
-@wrong("step_bytes", "a frozen parameter 16 bytes")
-def all_trained(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
-    return 16 * (trained + frozen) + 2 * tokens * values
-
-
-@wrong("step_bytes", "too few bytes")
-def no_gradients(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
-    return (4 + 8) * trained + 2 * frozen + 2 * tokens * values
-
-
-@wrong("step_bytes", "values, not bytes")
-def values_for_bytes(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
-    return 16 * trained + 2 * frozen + tokens * values
-
-
-@wrong("step_bytes", "each value 4 bytes")
-def fp32_activations(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = (blocks - 1) * block_input + block_kept if checkpointing else blocks * block_kept
-    return 16 * trained + 2 * frozen + 4 * tokens * values
+@wrong("block_values", "too few vectors")
+def no_norms(hidden, mlp, key):
+    return 4 * hidden + 2 * mlp + 2 * key
 
 
 # largest_batch

@@ -8,25 +8,18 @@ spellings = Spellings()
 right, add = spellings.right, spellings.add
 
 
-add(
-    "step_bytes",
-    "one expression",
-    lambda n, m, t, b, x, k, c: 2 * (8 * n + m + t * ((b - 1) * x + k if c else b * k)),
-)
+add("block_values", "one expression", lambda h, m, k: 6 * h + 2 * (m + k))
 
 
-@right("step_bytes")
-def tensor_by_tensor(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    weights, gradients, moments = 4 * trained + 2 * frozen, 4 * trained, 8.0 * trained
-    full_blocks, inputs = (1, blocks - 1) if checkpointing else (blocks, 0)
-    return weights + gradients + moments + 2 * tokens * block_kept * full_blocks + 2 * tokens * block_input * inputs
+@right("block_values")
+def entry_by_entry(hidden, mlp, key):
+    frozen = [hidden, hidden, hidden, hidden, key, key, mlp]
+    return sum([*frozen, hidden, hidden, mlp])
 
 
-@right("step_bytes")
-def block_by_block(trained, frozen, tokens, blocks, block_input, block_kept, checkpointing):
-    values = sum(block_input if checkpointing else block_kept for _ in range(blocks - 1))
-    values += block_kept
-    return trained * 16 + frozen * 2 + values * 2 * tokens
+@right("block_values")
+def as_a_float(hidden, mlp, key):
+    return hidden * 6.0 + mlp * 2.0 + key * 2.0
 
 
 @right("largest_batch")
