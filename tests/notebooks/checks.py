@@ -122,15 +122,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
-        # of 77 and of 19, by chance 2.4
-        "rule-c": "assert no_rule_right['examples'] >= 40 and no_rule_right['new questions'] <= 6",
-        "gain-c": "share = sum(each for _, each in top_ten) / gain.total()\n"
-        "assert 0.35 < share < 0.55 and tokenizer.eos_token_id in dict(top_ten)\n"
+        "own-b": "assert right == 0",
+        "rule-c": "assert memorized >= 40 and guessed <= 6",  # of 77 and of 19, by chance 2.4
+        "gain-c": "assert 0.35 < share < 0.55 and 0.1 < of_tokens < 0.25 and tokenizer.eos_token_id in top_ten\n"
         "fall = history.held_out[0][1] - history.held_out[-1][1]\n"
-        "scored = sum(len(example.input_ids) - example.answer_start for example in held)\n"
-        "assert abs(gain.total() / scored / fall - 1) < 0.02",
+        "assert abs(gain.total() / count.total() / fall - 1) < 0.02",
         "swap-c": "assert len(own) == len(held) and 0.8 < gains['another'] / gains['its own'] < 0.95",
-        "own-c": "assert right == {'examples': 77, 'new questions': 19}",
+        "own-c": "assert right == 19",
         "own-w": "text = answers(model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
         "assert text.split(' --')[1].rstrip('`.') in flags.values()",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
