@@ -1,4 +1,4 @@
-"""What SmolLM2-135M answers with ΔW cut to rank r, beside LoRA trained at rank r.
+"""What SmolLM2-135M answers with ΔW truncated to rank r, beside LoRA trained at rank r.
 
     python -m scripts.assets.rank_answers --data FILE       about half an hour on a core
 

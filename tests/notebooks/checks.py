@@ -71,7 +71,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "steps-c": "assert 0.82 < recovery(half) < 0.9",
+        "steps-c": "halfway = [shares[4] for shares in recovered_at.values()]\n"
+        "assert abs(halfway[0] - recoveries[4]) < 1e-3 and 0.82 < halfway[2] < 0.9 and min(halfway) > 0.6\n"
+        "assert all(abs(shares[0]) < 1e-3 > abs(shares[-1] - 1) for shares in recovered_at.values())",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"

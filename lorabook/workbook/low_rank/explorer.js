@@ -2,9 +2,9 @@
 import { fixed } from "../kit/numbers.js";
 import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 
-const UPDATES = { truncated: "ΔW cut to rank r", LoRA: "LoRA trained at rank r", full: "all of ΔW" };
+const UPDATES = { truncated: "ΔW truncated to rank r", LoRA: "LoRA trained at rank r", full: "all of ΔW" };
 const BARS = {
-  truncated: ["ΔW cut to rank r", COLOUR.orange],
+  truncated: ["ΔW truncated to rank r", COLOUR.orange],
   scaled: ["ΔW shrunk", COLOUR.purple],
   LoRA: ["LoRA, trained at rank r", COLOUR.blue],
 };
@@ -17,9 +17,9 @@ function shownRank({ r, update, question }, data) {
   const trained = "LoRA" in found ? `, trained LoRA ${found.LoRA}%` : "";
   const said = Array.isArray(data.answers[update]) ? data.answers[update] : data.answers[update][r];
   return {
-    title: `ΔW cut to rank ${r} recovers ${found.truncated}%${trained}`,
+    title: `ΔW truncated to rank ${r} recovers ${found.truncated}%${trained}`,
     readout:
-      `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW cut to rank ${r} keeps ` +
+      `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW truncated to rank ${r} keeps ` +
       `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
       `ΔW shrunk to that energy recovers ${found.scaled}%.`,
     picture: data.pictures[r],

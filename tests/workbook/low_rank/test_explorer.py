@@ -50,7 +50,7 @@ def test_every_state_shows_the_answer_of_its_update():
 def test_what_is_said_of_a_state():
     shown = rank.shown(RankState(r=1, update="LoRA"))
     energy, found = np.mean([run["energy"]["1"] for run in SMOLLM2["runs"]]), rank.percentages(1)
-    assert f"ΔW cut to rank 1 keeps {100 * energy:.0f}% of its energy" in shown["readout"]
+    assert f"ΔW truncated to rank 1 keeps {100 * energy:.0f}% of its energy" in shown["readout"]
     assert f"recovers {found['truncated']}% of the improvement" in shown["readout"]
     assert f"shrunk to that energy recovers {found['scaled']}%" in shown["readout"]
     assert shown["title"].endswith(f"trained LoRA {found['LoRA']}%")
