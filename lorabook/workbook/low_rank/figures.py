@@ -1,6 +1,6 @@
-"""The figures of notebook 04: a picture of little rank, and recovery on the way to ΔW and by rank."""
+"""The figures of notebook 04: a picture of little rank, and recovery by rank."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 
 import torch
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -63,26 +63,6 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
 
 
-def on_the_way(moments: Sequence[float], recovered: Mapping[str, Sequence[float]], title: str) -> Figure:
-    """Recovery on ways from W0 to W that consist of two halves, with its value in the middle.
-
-    Args:
-        moments: from 0 to 1, the middle among them.
-        recovered: the recovery at each moment, by the name of the way.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.2, 3.6)
-    middle = list(moments).index(0.5)
-    for (way, shares), colour, marker in zip(recovered.items(), (ORANGE, GREEN, PURPLE), ("^", "s", "o")):
-        axes.plot(moments, shares, marker + "-", color=colour, lw=2, ms=5, label=f"{way}: {shares[middle]:.0%} halfway")
-    axes.axvline(0.5, color=GREY, lw=0.8, zorder=0)
-    axes.set_xticks([0, 0.5, 1], ["W0", "halfway", "W"])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(ylabel="recovery", title=title, xlim=(-0.02, 1.02), ylim=(-0.05, 1.12))
-    axes.legend(loc="lower right", frameon=False)
-    return figure
-
-
 def recovery_by_rank(
     found: Mapping[str, Mapping[int, list[float]]], energies: Mapping[int, float], title: str
 ) -> Figure:
@@ -101,9 +81,12 @@ def recovery_by_rank(
             label = update if place == 0 else None
             axes.bar(x, mean, 0.25, color=COLOURS[update], alpha=0.75, label=label)
             axes.plot([x] * len(by_rank[r]), by_rank[r], ".", color="black", ms=4)
-            axes.text(x, max(by_rank[r]) + 0.02, f"{mean:.0%}", ha="center", fontsize=9)
+            top = max(by_rank[r])
+            above = max(top, 1) if top > 0.9 else top  # the line at 100% crosses no number
+            axes.text(x, above + 0.02, f"{mean:.0%}", ha="center", fontsize=9)
+    axes.axhline(1, color=GREY, lw=0.8, zorder=0)
     axes.set(ylabel="recovery (100%: full fine-tuning)", title=title, ylim=(0, 1.15))
-    axes.set_xticks(range(len(ranks)), [f"r = {r} ({energies[r]:.0%})" for r in ranks])
+    axes.set_xticks(range(len(ranks)), [f"r = {r}\n{energies[r]:.0%} of ΔW's energy" for r in ranks])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=3, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=3, frameon=False)
     return figure

@@ -45,14 +45,9 @@ def test_recovery_by_rank_draws_a_bar_up_to_the_mean_and_each_run():
     runs = [list(line.get_ydata()) for line in axes.get_lines() if line.get_marker() == "."]
     assert runs == [by_rank[r] for by_rank in found.values() for r in (1, 4)]
     written = [text.get_text() for text in axes.texts]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["r = 1 (10%)", "r = 4 (20%)"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "r = 1\n10% of ΔW's energy",
+        "r = 4\n20% of ΔW's energy",
+    ]
     assert sorted(written) == ["160%", "260%", "60%"] + 3 * ["85%"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(NAMES)
-
-
-def test_on_the_way_draws_every_way_and_names_its_middle():
-    ways = {"a first": [0, 0.7, 1], "b first": [0, 0.6, 1]}
-    axes = figures_04.on_the_way((0, 0.5, 1), ways, "t").axes[0]
-    assert [list(line.get_ydata()) for line in axes.get_lines()[:2]] == list(ways.values())
-    written = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert written == ["a first: 70% halfway", "b first: 60% halfway"]
