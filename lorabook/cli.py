@@ -232,7 +232,11 @@ def finetune(
 
 @app.command(epilog='Example: lorabook ask --adapter my-adapter "How do I reverse a list?"')
 def ask(
-    question: Annotated[str, typer.Argument(help="The question, as its title would be written.")],
+    question: Annotated[str | None, typer.Argument(help="The question, as its title would be written.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Ask every question in this file instead, and count the answers that equal the file's."),
+    ] = None,
     adapter: AdapterOption = Path("adapter"),
     model: Annotated[str | None, typer.Option(help="The base, if not the one the adapter names.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 160,
@@ -247,21 +251,33 @@ def ask(
         ),
     ] = False,
 ) -> None:
-    """Ask the tuned model a question."""
+    """Ask the tuned model a question, or all those in a file."""
     gc.set_threshold(100_000)  # else Python looks for garbage all the while it imports, half a second in all
     from lorabook.data.examples import Pair
+    from lorabook.data.stackoverflow import load
     from lorabook.peft_format import adapter_file
-    from lorabook.training.answers import answer, check_temperature
+    from lorabook.training.answers import answer, answers, check_temperature
 
+    if (question is None) == (data is None):
+        seen = "neither a question nor --data" if data is None else "both a question and --data"
+        raise SettingError(f"You gave {seen}.", "Give one of the two.")
     check_temperature(temperature)
+    pairs = load(str(data)).pairs if data else []
     loaded = _with_adapter(adapter, model, quantize)
     if stored := adapter_file.read_chat_template(adapter):
         loaded.tokenizer.chat_template = stored
         chat_template = True
     if chat_template:
         _say("prompt: by the chat template")
-    asked = Pair(0, "", question, "")
     options = (max_new_tokens, temperature, seed)
+    if question is None:
+        written = answers(loaded.model, loaded.tokenizer, pairs, *options, chat_template=chat_template)
+        for pair, said in zip(pairs, written):
+            _say(f"\nquestion: {pair.title or pair.question}\nin the file: {pair.answer}\nmodel: {said.text}")
+        equal = sum(said.text == pair.answer for pair, said in zip(pairs, written))
+        _say(f"\nexactly as in the file: {equal} of {len(pairs)}")
+        return
+    asked = Pair(0, "", question, "")
     answer(loaded.model, loaded.tokenizer, asked, *options, chat_template=chat_template, on_text=_say_piece)
     _say("")
 

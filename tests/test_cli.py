@@ -122,6 +122,25 @@ def test_ask_answers_the_same_every_time(trained):
     assert answers[0] == answers[1] and len(answers[0].splitlines()) > 3  # three lines about the model, then the answer
 
 
+@pytest.mark.seconds
+def test_ask_takes_all_questions_of_a_file_and_counts_the_answers_that_equal_its_own(trained, tmp_path):
+    ask = ("ask", "--adapter", str(trained[0]), "--max-new-tokens", "6")
+    alone = run(*ask, "What is a list?").stdout.splitlines()[-1]
+    file = tmp_path / "new.jsonl"
+    rows = [{"question": "What is a list?", "answer": alone}, {"question": "What is a tuple?", "answer": "A row."}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = run(*ask, "--data", str(file)).stdout
+    assert f"question: What is a list?\nin the file: {alone}\nmodel: {alone}\n" in said
+    assert "question: What is a tuple?\nin the file: A row.\nmodel: " in said
+    assert said.splitlines()[-1] == "exactly as in the file: 1 of 2"
+
+
+@pytest.mark.parametrize(("arguments", "seen"), [((), "neither"), (("What?", "--data", "new.jsonl"), "both")])
+def test_ask_takes_a_question_or_a_file(arguments, seen):
+    with pytest.raises(SettingError, match=rf"You gave {seen} a question .* Give one of the two\."):
+        run("ask", *arguments)
+
+
 COUNTED = """
 import atexit, gc, sys
 collections = []

@@ -63,14 +63,11 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
 
 
-def recovery_by_rank(
-    found: Mapping[str, Mapping[int, list[float]]], energies: Mapping[int, float], title: str
-) -> Figure:
+def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:
     """Recovery by rank: a bar for each update, up to the mean of its runs, with a dot for each run.
 
     Args:
         found: what `recovery.recovered` returns.
-        energies: the share of ΔW's energy in its first r terms, by r.
         title: what to see.
     """
     figure, axes = new_figure(7.2, 3.8)
@@ -86,7 +83,7 @@ def recovery_by_rank(
             axes.text(x, above + 0.02, f"{mean:.0%}", ha="center", fontsize=9)
     axes.axhline(1, color=GREY, lw=0.8, zorder=0)
     axes.set(ylabel="recovery (100%: full fine-tuning)", title=title, ylim=(0, 1.15))
-    axes.set_xticks(range(len(ranks)), [f"r = {r}\n{energies[r]:.0%} of ΔW's energy" for r in ranks])
+    axes.set_xticks(range(len(ranks)), [f"r = {r}" for r in ranks])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=3, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=3, frameon=False)
     return figure
