@@ -66,15 +66,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]\n"
         "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4) < recovery(half) - 0.05",
+        "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
-        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery and 4 < energy(lora_update) / energy(change) < 8\n"
-        "assert len({*most_improved(first_4)} & {*most_improved(lora_update)}) >= 6",
+        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "tokens-c": "assert len({*most_improved(first_4)} & {*most_improved(rest)}) >= 6\n"
-        "scored = sum(len(example.input_ids) - example.answer_start for example in held_out)\n"
-        "assert abs(loss_before.total() / scored - base_loss) < 1e-3",
+        "steps-c": "assert recovery(first_4) + 0.05 < recovery(half) < 0.92",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -125,15 +122,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
-        "own-b": "assert right == 0",
+        "own-b": "assert exactly_right(my_held) == 0",
         "rule-c": "assert memorized >= 40 and guessed <= 6",  # of 77 and of 19, by chance 2.4
-        "gain-c": "assert 0.35 < share < 0.55 and 0.1 < of_tokens < 0.25 and tokenizer.eos_token_id in top_ten\n"
-        "fall = history.held_out[0][1] - history.held_out[-1][1]\n"
-        "assert abs(gain.total() / count.total() / fall - 1) < 0.02",
-        "swap-c": "assert len(own) == len(held) and 0.8 < gains['another'] / gains['its own'] < 0.95",
-        "own-c": "assert right == 19",
-        "own-w": "text = answers(model, tokenizer, [pair], max_new_tokens=20)[0].text\n"
-        "assert text.split(' --')[1].rstrip('`.') in flags.values()",
+        "gain-c": "assert 0.75 < drops['another'] / drops['its own'] < 0.95",
+        "tokens-c": "assert 0.35 < of_drop < 0.55 and 0.1 < of_tokens < 0.25 and tokenizer.eos_token_id in top_ten\n"
+        "assert abs(drop.total() / count.total() / drops['its own'] - 1) < 0.02",
+        "own-c": "assert exactly_right(my_held) == 19",
+        "own-w": "assert ask(question).split(' --')[1].rstrip('`.') in flags.values()",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10 and any(answer.ended for answer in new_answers)",
     },
 }
