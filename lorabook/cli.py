@@ -272,9 +272,11 @@ def ask(
     options = (max_new_tokens, temperature, seed)
     if question is None:
         written = answers(loaded.model, loaded.tokenizer, pairs, *options, chat_template=chat_template)
+        equal = 0
         for pair, said in zip(pairs, written):
-            _say(f"\nquestion: {pair.title or pair.question}\nin the file: {pair.answer}\nmodel: {said.text}")
-        equal = sum(said.text == pair.answer for pair, said in zip(pairs, written))
+            text = said.text.strip()
+            equal += text == pair.answer.strip()
+            _say(f"\nquestion: {pair.title or pair.question}\nin the file: {pair.answer}\nmodel: {text}")
         _say(f"\nexactly as in the file: {equal} of {len(pairs)}")
         return
     asked = Pair(0, "", question, "")

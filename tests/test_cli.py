@@ -124,8 +124,8 @@ def test_ask_answers_the_same_every_time(trained):
 
 @pytest.mark.seconds
 def test_ask_takes_all_questions_of_a_file_and_counts_the_answers_that_equal_its_own(trained, tmp_path):
-    ask = ("ask", "--adapter", str(trained[0]), "--max-new-tokens", "1")
-    alone = run(*ask, "What is a list?").stdout.splitlines()[-1]
+    ask = ("ask", "--adapter", str(trained[0]), "--max-new-tokens", "6")
+    alone = "\n".join(run(*ask, "What is a list?").stdout.splitlines()[3:]).strip()  # below three lines on the model
     file = tmp_path / "new.jsonl"
     rows = [{"question": "What is a list?", "answer": alone}, {"question": "What is a tuple?", "answer": "A row."}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
