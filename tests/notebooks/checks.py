@@ -103,8 +103,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-10": "assert A.isnan().all() and B.isinf().float().mean() > 0.5",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
         "clinic-24": "assert healthy_norm > 20 * mean(run.norms_of_B.values())",
-        "clinic-41w": "assert answer_loss(runaway, held_out).loss < 2.9",
-        "clinic-41v": "assert ended > 0 and not any(answer.ended for answer in written['broken'])",
+        "clinic-41w": "assert ended['without'] == 0 and ended['with end token'] > 10\n"
+        "assert abs(losses['without'] - losses['with end token']) < 0.1",
         "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "assert 0.03 < costs['base'] < 0.07 < costs['adapter'] < 0.12",
