@@ -23,7 +23,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "def write_and_count(write=write_and_count):\n    written.append(write())\n    return written[-1]",
         "scratch-18": 'assert held_out_loss < 2.65 and int(count_after.split("(")[1].split("%")[0]) > 70',
         "scratch-21": "assert len(texts_after) == len(texts_before) == 44",
-        "scratch-23": "by_strength = dict(zip((0, 0.2, 0.4, 0.6, 0.8, 1, 2, 4), written[-8:]))\n"
+        "scratch-23": "by_strength = dict(zip((0, 0.25, 0.5, 0.75, 1, 2, 4), written[-7:]))\n"
         "assert by_strength[1] == (texts_after, count_after) and by_strength[0] == (texts_before, count_before)",
         "scratch-28": "assert difference < 1e-3",
         # the reader's layer, PEFT's and the library's, with the same A and B

@@ -1,4 +1,4 @@
-"""Notebook 08: whoever looks up a case runs "The patient" first, and nothing else."""
+"""Notebook 08: whoever looks up a case runs "A healthy run" first, and nothing else."""
 
 import ast
 import builtins
@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.notebooks import NOTEBOOKS, cells, plain
 
-SETUP = "The patient"
+SETUP = "A healthy run"
 
 
 def code_by_section() -> dict[str, str]:
@@ -47,7 +47,7 @@ def test_there_are_ten_cases():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_case_needs_the_patient_and_nothing_else(case):
+def test_a_case_needs_the_healthy_run_and_nothing_else(case):
     known, _ = names(CODE[SETUP])
     bound, read = names(CODE[case])
     assert read - bound - known - set(dir(builtins)) == set()
