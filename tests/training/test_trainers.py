@@ -80,7 +80,7 @@ def test_the_page_s_trainers_have_the_same_labels_the_same_first_loss_and_a_like
 def test_the_clinic_s_checks_on_a_good_run(page, tokenizer, train, capsys):
     """They are for a reader's own `trainer`, so no cell runs them."""
     texts = (cell["source"] for cell in cells(NOTEBOOKS[8]) if cell["cell_type"] == "markdown")
-    before, after = code_below("The same checks in PEFT and Trainer", "\n\n".join(texts))
+    before, after = code_below("Going deeper: the same checks in PEFT and Trainer", "\n\n".join(texts))
     exec("".join(blocks()[:2]), page)
     exec(before, page)
     dtypes, rate, scaling, counts, answer, *_, ends, start = capsys.readouterr().out.splitlines()

@@ -3,7 +3,7 @@
 from lorabook.workbook.kit.question import Question
 
 
-def sort_a_list() -> Question:
+def unknown_verb() -> Question:
     """Of the pocket model, which knows eight things that an invented tool can do."""
     return Question(
         "The tool can't sort. What does the model answer to “How do I sort a list?”",
@@ -13,10 +13,10 @@ def sort_a_list() -> Question:
     )
 
 
-def shuffled_flags() -> Question:
+def without_a_rule() -> Question:
     """Of the pocket model, trained on an invented tool whose flags follow no rule."""
     return Question(
-        "With shuffled flags, how many of the 19 held-out questions does it answer exactly right?",
+        "With shuffled flags, how many of the 19 new questions does it answer exactly right?",
         ("about 2", "about 10", "all 19"),
         "about 2",
         "It can only guess one of eight flags.",

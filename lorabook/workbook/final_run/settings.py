@@ -74,7 +74,7 @@ def choose() -> FinalRun:
 
 
 def describe(run: FinalRun) -> str:
-    """Which model will be trained, and why this one; for the pocket model what that means."""
+    """Which model will be trained, why this one, and its learning rate; for the pocket model what that means."""
     lines = [f"model: {run.model}"]
     if run.model == "pocket":
         lines += [
@@ -85,6 +85,7 @@ def describe(run: FinalRun) -> str:
         lines.append(f"licence: {known.licence}")
     if run.reason:
         lines.append(f"why this one: {run.reason}")
+    lines.append(f"learning rate: {run.training.lr:g}")
     return "\n".join(lines)
 
 

@@ -47,3 +47,10 @@ def test_recovery_by_rank_draws_a_bar_up_to_the_mean_and_each_run():
     written = [text.get_text() for text in axes.texts]
     assert sorted(written) == ["160%", "260%", "60%"] + 3 * ["85%"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(NAMES)
+
+
+def test_scaled_draws_every_factor_and_names_the_half():
+    recovered_at = {0: 0.0, 0.5: 0.86, 1: 1.0}
+    axes = figures_04.scaled(recovered_at, "t").axes[0]
+    assert dict(axes.get_lines()[0].get_xydata().tolist()) == recovered_at
+    assert [text.get_text() for text in axes.texts] == ["half of ΔW: 86%"]
