@@ -42,6 +42,6 @@ def test_the_page_and_the_notebook_say_what_is_stored():
     ]
     notebook = "\n".join(cell["source"] for cell in cells(NOTEBOOKS[9]))
     (loss, after, other), (ended, *_) = list(rows.values())[:2]
-    assert after == other and f"| held-out loss on 100 test questions | {loss} | {after} |" in notebook
+    assert after == other and f"| held-out loss | {loss} | {after} |" in notebook
     mean = fmean(run["quality"]["ended"] for run in PLAIN["runs"])
     assert f"| answers that end within 256 tokens | {ended} | {mean:.0%} |" in notebook
