@@ -53,7 +53,7 @@ STATEMENTS = (
     Statement(
         "To train in d dimensions, the parameters are projected down to d numbers and back up.",
         "wrong",
-        "θ_d starts at zero and is only mapped up; θ0 is added",
+        "the d numbers start at zero and are only mapped up, then added to the original parameters",
         "05_intrinsic_dimension.ipynb",
         "A task whose dimension we know",
     ),
@@ -105,7 +105,7 @@ STATEMENTS = (
     Statement(
         "LoRA is better than adapter layers.",
         "imprecise",
-        "at the same size, it recovered more in our short runs, on one small model",
+        "at the same size, it recovered more of full fine-tuning's improvement in our short runs, on one small model",
         "03_rank_and_alpha.ipynb",
         "Going deeper: compared with other methods",
     ),

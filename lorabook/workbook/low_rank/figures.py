@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -63,17 +63,21 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
 
 
-def scaled(recovered_at: Mapping[float, float], title: str) -> Figure:
-    """Recovery of ΔW times a factor, over the factor, with the value at a half.
+def scaled(recovered_at: Mapping[float, float], parts: Mapping[str, tuple[float, float]], title: str) -> Figure:
+    """Recovery of ΔW times a factor, over the factor, and of parts of ΔW.
 
     Args:
         recovered_at: recovery by factor, 0.5 among them.
+        parts: the factor at which ΔW has the part's energy, and the part's recovery, by its name.
         title: what to see.
     """
-    figure, axes = new_figure(6.4, 3.0)
+    figure, axes = new_figure(7.0, 3.4)
     axes.plot(list(recovered_at), list(recovered_at.values()), "o-", color=PURPLE, lw=2, ms=6)
     half = recovered_at[0.5]
-    axes.annotate(f"half of ΔW: {half:.0%}", (0.5, half), (10, -14), textcoords="offset points", color=PURPLE)
+    axes.annotate(f"half of ΔW: {half:.0%}", (0.5, half), (-8, 8), textcoords="offset points", color=PURPLE, ha="right")
+    for (name, (factor, share)), colour in zip(parts.items(), (ORANGE, GREEN)):
+        axes.plot(factor, share, "^", color=colour, ms=9)
+        axes.annotate(f"{name}: {share:.0%}", (factor, share), (0, -20), textcoords="offset points", color=colour)
     axes.axhline(1, color=GREY, lw=0.8, zorder=0)
     axes.set_xticks(list(recovered_at), [f"{factor:g}" for factor in recovered_at])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
