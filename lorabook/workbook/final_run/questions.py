@@ -9,7 +9,7 @@ def unknown_verb() -> Question:
         "The tool can't sort. What does the model answer to “How do I sort a table?”",
         ("that it can't", "`lab table --sort`", "one of the eight flags"),
         "one of the eight flags",
-        "It always answers with a command that looks like the others.",
+        "It always answers with a command that looks like the others, and no example refuses.",
     )
 
 

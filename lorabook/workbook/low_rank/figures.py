@@ -60,24 +60,20 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
+COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "the other terms": GREEN}  # of `recovery.NAMES`
 
 
-def scaled(recovered_at: Mapping[float, float], parts: Mapping[str, tuple[float, float]], title: str) -> Figure:
-    """Recovery of ΔW times a factor, over the factor, and of parts of ΔW.
+def scaled(recovered_at: Mapping[float, float], title: str) -> Figure:
+    """Recovery of ΔW times a factor, over the factor, with the value at a half.
 
     Args:
         recovered_at: recovery by factor, 0.5 among them.
-        parts: the factor at which ΔW has the part's energy, and the part's recovery, by its name.
         title: what to see.
     """
-    figure, axes = new_figure(7.0, 3.4)
+    figure, axes = new_figure(6.4, 3.0)
     axes.plot(list(recovered_at), list(recovered_at.values()), "o-", color=PURPLE, lw=2, ms=6)
     half = recovered_at[0.5]
-    axes.annotate(f"half of ΔW: {half:.0%}", (0.5, half), (-8, 8), textcoords="offset points", color=PURPLE, ha="right")
-    for (name, (factor, share)), colour in zip(parts.items(), (ORANGE, GREEN)):
-        axes.plot(factor, share, "^", color=colour, ms=9)
-        axes.annotate(f"{name}: {share:.0%}", (factor, share), (0, -20), textcoords="offset points", color=colour)
+    axes.annotate(f"0.5 × ΔW: {half:.0%}", (0.5, half), (10, -14), textcoords="offset points", color=PURPLE)
     axes.axhline(1, color=GREY, lw=0.8, zorder=0)
     axes.set_xticks(list(recovered_at), [f"{factor:g}" for factor in recovered_at])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
