@@ -31,7 +31,8 @@ lab: .venv/.lab ## open the workbook in JupyterLab, a copy of your own in workbo
 test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
 	$(NBVAL) notebooks tests
 
-check: lint ## run lint and the fast tests
+check: .venv/.test ## run ruff and the fast tests, in a minute
+	$(BIN)/ruff check
 	$(PYTEST) -m "not slow and not seconds and not browser and not hub"
 
 lint: .venv/.test ## run ruff and pyright
