@@ -1,5 +1,5 @@
 # GNU make; `make` alone lists the targets. Everything is installed into .venv, nothing outside this folder.
-.PHONY: help run lab test check lint bench tables site links faults mutants notebooks clean colab lowest badges wheel student \
+.PHONY: help run lab test check lint ruff bench tables site links faults mutants notebooks clean colab lowest badges wheel student \
         screenshots
 .DEFAULT_GOAL := help
 
@@ -31,14 +31,15 @@ lab: .venv/.lab ## open the workbook in JupyterLab, a copy of your own in workbo
 test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
 	$(NBVAL) notebooks tests
 
-check: .venv/.test ## run ruff and the fast tests, in a minute
-	$(BIN)/ruff check
+check: ruff ## run ruff and the fast tests, a minute
 	$(PYTEST) -m "not slow and not seconds and not browser and not hub"
 
-lint: .venv/.test ## run ruff and pyright
+lint: ruff ## run ruff and pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+ruff: .venv/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: .venv/.test ## run every benchmark; each writes benchmarks/results/NAME.json
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
