@@ -105,7 +105,7 @@ STATEMENTS = (
     Statement(
         "LoRA is better than adapter layers.",
         "imprecise",
-        "at the same size, it recovered more of full fine-tuning's improvement, but only in our short runs on one small model",
+        "at the same size, it recovered more of the improvement, but only in our short runs, on one small model",
         "03_rank_and_alpha.ipynb",
         "Going deeper: compared with other methods",
     ),
