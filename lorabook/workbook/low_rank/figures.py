@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -60,7 +60,7 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "the other terms": GREEN}  # of `recovery.NAMES`
+COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
 
 
 def scaled(recovered_at: Mapping[float, float], title: str) -> Figure:

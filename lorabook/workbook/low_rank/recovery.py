@@ -9,7 +9,7 @@ from lorabook.workbook.kit.tuned import tuned_runs
 NAMES = {  # notebook 04's, and the stored ones
     "LoRA": "LoRA",
     "first r terms": "truncated",
-    "the other terms": "rest",
+    "ΔW shrunk": "scaled",
 }
 
 
