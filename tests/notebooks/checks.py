@@ -39,11 +39,7 @@ CHECKS: dict[str, dict[str, str]] = {
     "02_where_memory_goes": {
         "memory-25h": "for name, values in values_per_token.items():\n"
         "    by_hand = lora_bytes + 2 * tokens * values\n"
-        "    assert 0.87 < by_hand / dry_runs[name].peak < 0.97\n"
-        "full = dry_runs['full fine-tuning'].timeline\n"
-        "stages = full['forward'][0], full['forward'][-1], full['backward'][-1], max(full['optimizer'])\n"
-        "assert [f'{size / GIB:.1f}' for size in stages] == ['12.8', '18.1', '17.0', '21.2']\n"
-        "assert f'{(stages[1] - stages[0] - 2 * N) / GIB:.1f}' == '3.2'",
+        "    assert 0.87 < by_hand / dry_runs[name].peak < 0.97",
     },
     "03_rank_and_alpha": {
         # what the checks below ask for, the cells have trained

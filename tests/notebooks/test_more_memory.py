@@ -13,10 +13,11 @@ from transformers.models.gpt_bigcode.modeling_gpt_bigcode import GPTBigCodeBlock
 from lorabook import LoRAConfig, apply_lora
 from lorabook.memory.dry_run import dry_run
 from lorabook.memory.estimate import estimate
+from lorabook.memory.families import shape_of
 from lorabook.memory.plan import Plan
 from tests.kit.notebooks import MORE_MEMORY, NOTEBOOKS, cells, table
 
-MEMORY = NOTEBOOKS[2]
+MEMORY, STARCODER = NOTEBOOKS[2], "bigcode/starcoderbase-1b"
 
 ROWS = re.findall(
     r"^\| ([\d,]+) tokens \| ([\d.]+) GiB \| ([\d.]+) GiB \|$", MORE_MEMORY.read_text("utf-8"), re.MULTILINE
@@ -106,7 +107,18 @@ def test_the_peak_is_the_larger_of_two_sums():
     for trained, frozen, method, hand, dry in ((N, 0, 1.0, 21.18, 21.24), (A_and_B, N, lora, 5.31, 5.63)):
         found = 2 * frozen + max(sum(forward) * trained + activations, sum(step) * trained)
         assert round(found / 2**30, 2) == hand
-        assert round(dry_run("bigcode/starcoderbase-1b", Plan(method, batch=4, sequence=512)).peak / 2**30, 2) == dry
+        assert round(dry_run(STARCODER, Plan(method, batch=4, sequence=512)).peak / 2**30, 2) == dry
+
+
+@pytest.mark.seconds
+def test_the_stages_of_full_fine_tuning_are_those_of_the_dry_run():
+    alive, parameters = dry_run(STARCODER, Plan(batch=4)).timeline, shape_of(STARCODER).parameters
+    start, forward, backward = alive["forward"][0], alive["forward"][-1], alive["backward"][-1]
+    activations = forward - start - 2 * parameters  # beside the 16-bit copies
+    rows = table(MORE_MEMORY, "The stages of full fine-tuning")
+    totals = start, forward, backward, max(alive["optimizer"])
+    assert [row[4] for row in rows] == [f"{total / 2**30:.1f} GiB" for total in totals]
+    assert [row[3] for row in rows] == ["–", f"{activations / 2**30:.1f} GiB", "–", "–"]
 
 
 def test_there_are_four_lengths():
@@ -116,7 +128,7 @@ def test_there_are_four_lengths():
 @pytest.mark.parametrize(("length", "fused", "eager"), ROWS)
 def test_the_peaks_are_the_library_s(length, fused, eager):
     plan = Plan(LoRAConfig(r=16, alpha=32), 1, int(length.replace(",", "")), checkpointing=True, model_dropout=0.0)
-    peaks = [estimate("bigcode/starcoderbase-1b", p).predicted_peak for p in (plan, replace(plan, attention="eager"))]
+    peaks = [estimate(STARCODER, p).predicted_peak for p in (plan, replace(plan, attention="eager"))]
     assert [f"{peak / 2**30:.2f}" for peak in peaks] == [fused, eager]
 
 
@@ -124,9 +136,7 @@ def test_the_peaks_are_the_library_s(length, fused, eager):
 def test_with_checkpointing_a_token_takes_more_than_the_estimate_by_hand():
     """190 KiB by the dry run rather than 24 × 4 + 65, so that for 65,536 tokens the sum by hand is 14% low."""
     lora, kib = LoRAConfig(r=16, alpha=32), 1024
-    small, large = (
-        dry_run("bigcode/starcoderbase-1b", Plan(lora, batch, 512, checkpointing=True)).peak for batch in (4, 128)
-    )
+    small, large = (dry_run(STARCODER, Plan(lora, batch, 512, checkpointing=True)).peak for batch in (4, 128))
     assert 185 < (large - small) / (124 * 512) / kib < 195
     trained, frozen = 11_108_352, 1_137_207_296
     by_hand = 12 * trained + 2 * frozen + 65_536 * (24 * 4 + 65) * kib
@@ -135,7 +145,5 @@ def test_with_checkpointing_a_token_takes_more_than_the_estimate_by_hand():
 
 def test_dropout_keeps_a_fifth_of_a_gib():
     plan = Plan(LoRAConfig(r=16, alpha=32), 4, 512)
-    with_it, without = (
-        estimate("bigcode/starcoderbase-1b", each).predicted_peak for each in (plan, replace(plan, model_dropout=0.0))
-    )
+    with_it, without = (estimate(STARCODER, each).predicted_peak for each in (plan, replace(plan, model_dropout=0.0)))
     assert f"{(with_it - without) / 2**30:.1f}" == "0.2"
