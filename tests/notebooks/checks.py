@@ -115,7 +115,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert {words[3] for words in asked} == set(flags) and {words[5][:-1] for words in asked} == set(objects)",
         "loop-r": "with torch.no_grad():\n"
         "    assert torch.cat([token_losses(model, example) for example in my_examples]).mean() < 0.1",
-        "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]',
+        "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
+        'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
         "final-23": "from lorabook.memory.estimate import estimate\n"
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
