@@ -234,8 +234,8 @@ def finetune(
 def ask(
     question: Annotated[str | None, typer.Argument(help="The question, as its title would be written.")] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(help="Ask every question in this file instead, and count the answers that equal the file's."),
+        str | None,
+        typer.Option(help="Ask every question of this data instead, as `finetune` reads it, and count exact matches."),
     ] = None,
     adapter: AdapterOption = Path("adapter"),
     model: Annotated[str | None, typer.Option(help="The base, if not the one the adapter names.")] = None,
@@ -254,7 +254,6 @@ def ask(
     """Ask the tuned model a question, or all those in a file."""
     gc.set_threshold(100_000)  # else Python looks for garbage all the while it imports, half a second in all
     from lorabook.data.examples import Pair
-    from lorabook.data.stackoverflow import load
     from lorabook.peft_format import adapter_file
     from lorabook.training.answers import answer, answers, check_temperature
 
@@ -262,7 +261,12 @@ def ask(
         seen = "neither a question nor --data" if data is None else "both a question and --data"
         raise SettingError(f"You gave {seen}.", "Give one of the two.")
     check_temperature(temperature)
-    pairs = load(str(data)).pairs if data else []
+    if question is not None:
+        pairs = [Pair(0, "", question, "")]
+    else:
+        from lorabook.data.stackoverflow import load  # slow to import, and one question needs none of it
+
+        pairs = load(str(data)).pairs
     loaded = _with_adapter(adapter, model, quantize)
     if stored := adapter_file.read_chat_template(adapter):
         loaded.tokenizer.chat_template = stored
@@ -270,18 +274,15 @@ def ask(
     if chat_template:
         _say("prompt: by the chat template")
     options = (max_new_tokens, temperature, seed)
-    if question is None:
-        written = answers(loaded.model, loaded.tokenizer, pairs, *options, chat_template=chat_template)
-        equal = 0
-        for pair, said in zip(pairs, written):
-            text = said.text.strip()
-            equal += text == pair.answer.strip()
-            _say(f"\nquestion: {pair.title or pair.question}\nin the file: {pair.answer}\nmodel: {text}")
-        _say(f"\nexactly as in the file: {equal} of {len(pairs)}")
+    if question is not None:
+        answer(loaded.model, loaded.tokenizer, pairs[0], *options, chat_template=chat_template, on_text=_say_piece)
+        _say("")
         return
-    asked = Pair(0, "", question, "")
-    answer(loaded.model, loaded.tokenizer, asked, *options, chat_template=chat_template, on_text=_say_piece)
-    _say("")
+    written = answers(loaded.model, loaded.tokenizer, pairs, *options, chat_template=chat_template)
+    for pair, said in zip(pairs, written):
+        _say(f"\nquestion: {pair.title or pair.question}\nin the data: {pair.answer}\nmodel: {said.text.strip()}")
+    equal = sum(said.text.strip() == pair.answer.strip() for pair, said in zip(pairs, written))
+    _say(f"\nexact matches: {equal} of {len(pairs)}")
 
 
 @app.command(epilog="Example: lorabook merge --adapter my-adapter --output my-model")

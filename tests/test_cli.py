@@ -123,20 +123,20 @@ def test_ask_answers_the_same_every_time(trained):
 
 
 @pytest.mark.seconds
-def test_ask_takes_all_questions_of_a_file_and_counts_the_answers_that_equal_its_own(trained, tmp_path):
+def test_ask_takes_all_questions_of_a_file_and_counts_exact_matches(trained, tmp_path):
     ask = ("ask", "--adapter", str(trained[0]), "--max-new-tokens", "6")
     alone = "\n".join(run(*ask, "What is a list?").stdout.splitlines()[3:]).strip()  # below three lines on the model
     file = tmp_path / "new.jsonl"
     rows = [{"question": "What is a list?", "answer": alone}, {"question": "What is a tuple?", "answer": "A row."}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = run(*ask, "--data", str(file)).stdout
-    assert f"question: What is a list?\nin the file: {alone}\nmodel: {alone}\n" in said
-    assert "question: What is a tuple?\nin the file: A row.\nmodel: " in said
-    assert said.splitlines()[-1] == "exactly as in the file: 1 of 2"
+    assert f"question: What is a list?\nin the data: {alone}\nmodel: {alone}\n" in said
+    assert "question: What is a tuple?\nin the data: A row.\nmodel: " in said
+    assert said.splitlines()[-1] == "exact matches: 1 of 2"
 
 
 @pytest.mark.parametrize(("arguments", "seen"), [((), "neither"), (("What?", "--data", "new.jsonl"), "both")])
-def test_ask_takes_a_question_or_a_file(arguments, seen):
+def test_ask_takes_a_question_or_data(arguments, seen):
     with pytest.raises(SettingError, match=rf"You gave {seen} a question .* Give one of the two\."):
         run("ask", *arguments)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from statistics import fmean
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from lorabook.workbook.kit.controls import buttons, slider
 from lorabook.workbook.kit.explorer import Explorer
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.low_rank.figures import picture
-from lorabook.workbook.low_rank.recovery import energies_of, recoveries
+from lorabook.workbook.low_rank.recovery import recoveries
 from lorabook.workbook.low_rank.svd import energy_kept, low_rank, spectrum
 
 RANKS = (1, 4, 16, 64)
@@ -50,7 +51,7 @@ def data() -> dict[str, Any]:
     return {
         "pictures": found["pictures"],
         "kept": {str(r): picture_energy(r) for r in RANKS},
-        "energy": {str(r): energies_of("smollm2")[r] for r in RANKS},
+        "energy": {str(r): energy(r) for r in RANKS},
         "recovery": {str(r): percentages(r) for r in RANKS},
         "titles": [title(asked) for asked in found["questions"]],
         "answers": found["answers"],
@@ -68,6 +69,12 @@ def percentages(r: int) -> dict[str, int]:
     answered = stored("low_rank", "answers")["answers"]["LoRA"]
     found = recoveries("smollm2")
     return {way: round(100 * by_rank[r]) for way, by_rank in found.items() if way != "LoRA" or str(r) in answered}
+
+
+@cache
+def energy(r: int) -> float:
+    """The fraction of ΔW's energy in its first r terms, a mean of three seeds."""
+    return fmean(run["energy"][str(r)] for run in stored("low_rank", "controls")["models"]["smollm2"]["runs"])
 
 
 @cache
@@ -95,13 +102,12 @@ def answer(state: RankState) -> str | None:
 def shown(state: RankState) -> dict[str, Any]:
     """The picture, the recoveries, the answer before training, and the answer with the update."""
     r, found, said = state.r, percentages(state.r), stored("low_rank", "answers")
-    energy = energies_of("smollm2")[r]
     trained = f", trained LoRA {found['LoRA']}%" if "LoRA" in found else ""
     name = next(label for label, update in UPDATES.items() if update == state.update).replace("rank r", f"rank {r}")
     return {
         "title": f"ΔW truncated to rank {r} recovers {found['truncated']}%{trained}",
         "readout": f"The picture at rank {r} keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW truncated to "
-        f"rank {r} keeps {100 * energy:.0f}% of its energy and recovers {found['truncated']}% of the "
+        f"rank {r} keeps {100 * energy(r):.0f}% of its energy and recovers {found['truncated']}% of the "
         f"improvement. ΔW shrunk to that energy recovers {found['scaled']}%.",
         "picture": said["pictures"][str(r)],
         "recovery": found,

@@ -1,6 +1,5 @@
 """What an update recovers of full fine-tuning's improvement, in the stored runs: LoRA's, and parts of ΔW."""
 
-from functools import cache
 from statistics import fmean
 
 from lorabook.workbook.kit.stored import stored
@@ -37,10 +36,3 @@ def by_stored_name(model: str) -> dict[str, dict[int, list[float]]]:
 def recoveries(model: str) -> dict[str, dict[int, float]]:
     """The recoveries of one model by stored name and rank, means over seeds."""
     return {way: {r: fmean(seeds) for r, seeds in curve.items()} for way, curve in by_stored_name(model).items()}
-
-
-@cache
-def energies_of(model: str) -> dict[int, float]:
-    """The share of ΔW's energy in its first r terms by r, means of all seeds."""
-    runs = stored("low_rank", "controls")["models"][model]["runs"]
-    return {int(r): fmean(run["energy"][r] for run in runs) for r in runs[0]["energy"]}
