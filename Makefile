@@ -5,12 +5,15 @@
 
 BIN := .venv/bin
 FINAL := 09_finetune_starcoder
-# Two test processes with one PyTorch thread each; more threads would compete for the same cores. glibc gives large
-# tensors back to the system and asks for them again at every step, unless told not to: a tenth of the time.
+# Test processes with one PyTorch thread each, for two cores: two for the fast tests, three for all, of which one often
+# waits. glibc gives large tensors back to the system and asks for them again at every step, unless told not to: a tenth
+# of the time.
 MALLOC := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296
-PYTEST := OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
-NBVAL := $(PYTEST) --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/nbval_sanitize.cfg \
+PYTEST := OMP_NUM_THREADS=1 $(MALLOC) $(BIN)/pytest --dist loadfile --no-loadscope-reorder
+NBVAL := $(PYTEST) -n 3 --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/nbval_sanitize.cfg \
          --nbval-cell-timeout 300
+
+TYPES := $(BIN)/pyright --pythonpath $(BIN)/python
 
 BENCHMARKS = $(filter-out __init__, $(notdir $(basename $(wildcard benchmarks/*.py))))
 
@@ -28,14 +31,14 @@ run: .venv/.lab ## run the final notebook on the pocket model: build/09_finetune
 lab: .venv/.lab ## open the workbook in JupyterLab, a copy of your own in workbook/
 	$(BIN)/lorabook workbook workbook --open
 
-test: lint ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
-	$(NBVAL) notebooks tests
+test: ruff ## run everything: lint, all tests, every notebook against its stored outputs, the browser tests
+	$(TYPES) & types=$$!; $(NBVAL) notebooks tests; tests=$$?; wait $$types && exit $$tests
 
 check: ruff ## run ruff and the fast tests, a minute
-	$(PYTEST) -m "not slow and not seconds and not browser and not hub"
+	$(PYTEST) -n 2 -m "not slow and not seconds and not browser and not hub"
 
 lint: ruff ## run ruff and pyright
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(TYPES)
 
 ruff: .venv/.test
 	$(BIN)/ruff check

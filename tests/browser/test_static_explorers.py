@@ -13,7 +13,7 @@ from scripts.notebooks.browser import FLAGS, find_chromium
 
 pytestmark = pytest.mark.browser
 EACH = pytest.mark.parametrize("explorer", every_explorer(), ids=lambda explorer: type(explorer).__name__)
-STATES = 60  # of each explorer
+STATES = 30  # of each explorer
 WIDTHS = (1400, 900, 420)
 
 
@@ -80,7 +80,7 @@ def test_what_is_shown_is_what_python_says(browser, explorer):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_text_can_be_read(browser, explorer, width):
     page = open_for_states(browser, explorer, width)
-    for state in drawn_states(explorer, 25, seed=3):
+    for state in drawn_states(explorer, 12, seed=3):
         page.evaluate("state => set(state)", asdict(state))
         assert page.evaluate(UNREADABLE) == [], (width, state)
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "it is wider than the page"

@@ -5,7 +5,6 @@ import csv
 import gzip
 import json
 import struct
-import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from lorabook.data.sources import COLUMNS, FIELD_LIMIT, HUB_ID
 from lorabook.data.stackoverflow import Loaded, Row, load
 from lorabook.errors import DataError, NetworkError
+from tests.kit import processes
 from tests.kit.hub_stub import LoopbackHub
 
 ROWS = [
@@ -273,10 +273,7 @@ def test_a_hub_set_streams(tmp_path: Path) -> None:
     pd.DataFrame(ROWS).to_parquet(tmp_path / "set" / "train-00000-of-00001.parquet")
     with LoopbackHub() as hub:
         hub.add("owner/rows", tmp_path / "set", "datasets")
-        program = [sys.executable, "-c", STREAM]
-        done = subprocess.run(
-            program, env=hub.environment(tmp_path / "home"), capture_output=True, text=True, timeout=120
-        )
+        done = processes.run("-c", STREAM, env=hub.environment(tmp_path / "home"), timeout=120)
     rows, revision, none = done.stdout.splitlines()
     assert rows == ROWS[0]["title"], done.stderr
     assert revision.startswith("DataError There is neither a file owner/rows nor")

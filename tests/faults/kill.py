@@ -11,12 +11,9 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import PIPE
 
 import torch
 from safetensors.torch import load_file
@@ -25,6 +22,7 @@ from lorabook.training.history import History
 from tests.faults import ROOT
 from tests.faults.rows import Row
 from tests.faults.runs import EVERY, STEPS, comparable
+from tests.kit.processes import Started
 
 KILLS, CHAIN = 30, 5
 KINDS = {
@@ -53,12 +51,11 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
-def start(folder: Path, line: int = 0) -> subprocess.Popen:
+def start(folder: Path, line: int = 0) -> Started:
     """A training process that has come as far as its first step, or to going on."""
-    command = [sys.executable, "-m", "tests.faults.runs", str(folder), "--die", str(line)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True)
-    assert child.stdout and child.stdout.readline() == "ready\n", child.communicate()[1]
+    child = Started("-m", "tests.faults.runs", str(folder), "--die", str(line), cwd=ROOT, env=environment)
+    assert child.readline() == "ready\n", child.communicate()[1]
     return child
 
 
@@ -66,7 +63,7 @@ def whole_run(folder: Path) -> Whole:
     child = start(folder)
     began = time.monotonic()
     out, err = child.communicate()
-    assert child.returncode == 0, err
+    assert child.poll() == 0, err
     return Whole(folder, time.monotonic() - began, int(out.split()[-1]))
 
 
@@ -106,7 +103,7 @@ def kill(folder: Path, kind: str, whole: Whole, rng: random.Random) -> bool:
     if kind != "line":
         child.send_signal(signal.SIGKILL)
     child.communicate()
-    return child.returncode == -signal.SIGKILL
+    return child.poll() == -signal.SIGKILL
 
 
 def differences(whole: Whole, folder: Path) -> list[str]:
@@ -140,7 +137,7 @@ def chain(place: Path, kinds: list[str], whole: Whole, rng: random.Random) -> li
         marks.append((kept, len(steps)))
     last = start(place)
     error = last.communicate()[1]
-    if last.returncode:
+    if last.poll():
         wrong = [f"it could not go on: {error[-300:]}"]
     else:
         wrong = differences(whole, place)

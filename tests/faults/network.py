@@ -5,14 +5,13 @@ Every case is met twice by processes with one cache: while the hub misbehaves, a
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.faults import ROOT, network_token
 from tests.faults.rows import Row
+from tests.kit import processes
 from tests.kit.families import save_model
 from tests.kit.hub_stub import LoopbackHub
 
@@ -97,14 +96,8 @@ def client(hub: LoopbackHub, home: Path, cases: list[Case], token: bool = True, 
     """What a process that loads `cases` says of each, by name; "said" holds all that it wrote."""
     asked = [{"name": case.name, "token": case.token if token else None} for case in cases]
     order = json.dumps({"cases": asked + more.pop("also", []), **more})
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.network_client", order],
-        cwd=ROOT,
-        env=hub.environment(home) | {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "2"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    environment = hub.environment(home) | {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "2"}
+    done = processes.run("-m", "tests.faults.network_client", order, cwd=ROOT, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     found = {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}
     return found | {"said": {"text": done.stderr + json.dumps([f | {"token": None} for f in found.values()])}}

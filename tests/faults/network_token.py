@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.faults.rows import Row
+from tests.kit import processes
 from tests.kit.hub_stub import LoopbackHub
 
 TOKEN = "hf_planted_accepted"
@@ -37,8 +36,7 @@ def run(folder: Path, model: Path) -> list[Row]:
             ["finetune", "--model", "o/broken", "--output", str(folder / "none")],
             ["doctor"],
         ):
-            command = [sys.executable, "-m", "lorabook", *arguments]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+            done = processes.run("-m", "lorabook", *arguments, env=environment, timeout=600)
             said[" ".join(arguments[:3])] = done.stdout + done.stderr
         said["a notebook whose cells fail"] = _notebook(folder, environment)
     for path in filter(Path.is_file, folder.rglob("*")):

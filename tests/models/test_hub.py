@@ -5,7 +5,6 @@ The hub is `LoopbackHub`; the clients are processes of their own, since HF_ENDPO
 
 import json
 import subprocess
-import sys
 from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ import pytest
 from lorabook.data.sources import without_token
 from lorabook.models.hub import is_whole
 from lorabook.models.load import KNOWN
+from tests.kit import processes
 from tests.kit.families import save_model
 from tests.kit.hub_stub import LoopbackHub
 
@@ -63,13 +63,7 @@ print(json.dumps({"read": loaded.report.read, "ids": sorted(pair.question_id for
 
 def run(hub: LoopbackHub, home: Path, program: str, *arguments: str, **variables: str) -> list[dict]:
     """The JSON lines `program` prints in a process that uses `hub`; no planted token may be among what it says."""
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=hub.environment(home) | variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = processes.run("-c", program, *arguments, env=hub.environment(home) | variables, timeout=120)
     assert "hf_planted" not in done.stdout + done.stderr
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()]

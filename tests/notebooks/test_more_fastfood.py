@@ -56,7 +56,7 @@ def test_adam_with_a_gradient_that_is_far_too_small():
         apply_subspace(loaded.model, d=1000)
         for weight in loaded.model.parameters():
             weight.register_hook(lambda gradient, divisor=divisor: gradient / divisor)
-        config = TrainConfig(lr=0.1, steps=20, batch_tokens=1024, log_every=0)
+        config = TrainConfig(lr=0.1, steps=10, batch_tokens=1024, log_every=0)
         history = finetune(loaded.model, pairs, held_out, config)
         (_, before), (_, after) = history.held_out
         norm = history.steps[0].grad_norm

@@ -1,6 +1,5 @@
 """Files that leave lorabook: a merged folder read where lorabook is not, an adapter read where PEFT will not work."""
 
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +16,7 @@ from lorabook.merging import merge, remove
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.workbook.kit.peft import peft_or_advice
+from tests.kit import processes
 from tests.kit.adapters import adapted
 from tests.kit.families import MODELS, logits, token_ids
 
@@ -28,9 +28,7 @@ WITH_EMBEDDINGS = {
 
 
 def fresh_process(code: str, *arguments: object, **more) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300, **more
-    )
+    done = processes.run("-c", code, *map(str, arguments), **more)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

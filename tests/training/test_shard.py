@@ -27,6 +27,7 @@ from lorabook.step.config import TrainConfig
 from lorabook.subspace.training import apply_subspace
 from lorabook.training.loop import finetune
 from lorabook.training.shard import check_shardable, refuse_sharding
+from tests.kit import processes
 from tests.kit.families import GPT2Config, gpt_bigcode, logits, save_model
 from tests.kit.runs import HELD_OUT, TRAIN, assert_close, config, lora_model
 from tests.kit.two_shards import CASES, MINUTES, PAUSE, STEPS, TIED, settings, weights
@@ -35,20 +36,25 @@ ROOT = Path(__file__).parents[2]
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "--")
 ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
 FINETUNE = ["lorabook", "finetune", "--rows", "30", "--max-length", "96", "--r", "2", "--alpha", "4", "--output", "run"]
-FINETUNE += ["--steps", "8", "--micro-tokens", "128"]
+FINETUNE += ["--steps", "24", "--micro-tokens", "128"]
 LARGER = GPT2Config(vocab_size=4096, n_positions=32, n_embd=512, n_layer=6, n_head=8, bos_token_id=0, eos_token_id=0)
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """That of a process which runs in `folder`, without a GPU."""
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home"), "CUDA_VISIBLE_DEVICES": ""}
+    path = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
+    # glibc gives freed weights back at once
+    return variables | {"MALLOC_MMAP_THRESHOLD_": "65536", "PYTHONPATH": path}
+
+
 def launch(folder: Path, *command: str, within: Sequence[str] = ()) -> subprocess.Popen:
-    """Python with `command` in `folder`, without a GPU; `within` a program that starts it."""
+    """Python with `command` in `folder`; `within` a program that starts it."""
     folder.mkdir(exist_ok=True)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home"), "CUDA_VISIBLE_DEVICES": ""}
-    environment["MALLOC_MMAP_THRESHOLD_"] = "65536"  # glibc gives freed weights back at once
-    environment["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
     return subprocess.Popen(
         [*within, sys.executable, *command],
         cwd=folder,
-        env=environment,
+        env=environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -74,7 +80,9 @@ def end(process: subprocess.Popen) -> str:
 def alone(tmp_path_factory) -> tuple[Path, str]:
     """The folder and the words of a command line run in one process."""
     folder = tmp_path_factory.mktemp("alone")
-    return folder, run(folder, "-m", *FINETUNE, "--batch-tokens", "512")
+    done = processes.run("-m", *FINETUNE, "--batch-tokens", "512", cwd=folder, env=environment(folder))
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
 
 
 def assert_same_run(alone: tuple[Path, str], folder: Path, words: str) -> None:
@@ -227,26 +235,9 @@ def test_weights_that_stay_in_their_files(tmp_path):
         load_model("pocket", in_files=True, quantize="nf4")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="signals a process group")
-def test_ctrl_c_saves_and_the_command_line_goes_on(alone, tmp_path):
-    """As in a terminal, SIGINT goes to the launcher's group. Another launcher goes on; the adapter is one run's."""
-    process = launch(tmp_path, *TORCHRUN, *FINETUNE, "--batch-tokens", "256", "--shard")
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("step 1/"):
-            os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(60) != 0 and "stopped: interrupted, add --resume to go on\n" in lines
-    assert (tmp_path / "run/adapter_model.safetensors").is_file()
-    rest = run(tmp_path, *ACCELERATE, "-m", *FINETUNE, "--batch-tokens", "256", "--shard", "--resume")
-    assert_same_run(alone, tmp_path, rest)
-
-
 @pytest.fixture
 def hosts() -> Iterator[list[str]]:
-    """Two network namespaces that a cable joins, as two machines; the first one's address is 10.77.0.1."""
+    """Two network namespaces that a cable joins, as two machines, or none; the first one's address is 10.77.0.1."""
     names = [f"lorabook-{os.getpid()}-{i}" for i in range(2)]
     ends = [f"lb{os.getpid()}{end}" for end in "ab"]
     commands = [f"netns add {name}" for name in names]
@@ -257,8 +248,8 @@ def hosts() -> Iterator[list[str]]:
     try:
         for command in commands:
             subprocess.run(["ip", *command.split()], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("network namespaces cannot be made here")
+    except (OSError, subprocess.CalledProcessError):  # they take root
+        yield []
     else:
         yield [f"ip netns exec {name} env GLOO_SOCKET_IFNAME={end}" for name, end in zip(names, ends)]
     finally:
@@ -268,13 +259,29 @@ def hosts() -> Iterator[list[str]]:
 
 
 @pytest.mark.slow
-def test_two_hosts_are_one_process_with_twice_the_batch(hosts, alone, tmp_path):
-    """Two network namespaces, and a folder for each: the adapter is on the first."""
-    processes = []
-    for rank, within in enumerate(hosts):
+@pytest.mark.skipif(os.name != "posix", reason="signals a process group")
+def test_two_hosts_do_what_one_process_does_and_after_ctrl_c_another_launcher_goes_on(hosts, alone, tmp_path):
+    """Two network namespaces, and a folder for each: the adapter is on the first, and it is one run's.
+
+    As in a terminal, SIGINT goes to the launcher's group, here to that of each host. Where namespaces cannot be made,
+    one host has both processes.
+    """
+    runs = []
+    for rank, within in enumerate(hosts or [""]):
         where = ["--nnodes", "2", "--node-rank", str(rank), "--master-addr", "10.77.0.1", "--master-port", "29500"]
-        command = ["-m", "torch.distributed.run", *where, "-m", "--", *FINETUNE, "--batch-tokens", "256", "--shard"]
-        processes.append(launch(tmp_path / str(rank), *command, within=within.split()))
-    words = [end(process) for process in processes]
-    assert_same_run(alone, tmp_path / "0", words[0])
-    assert not any((tmp_path / "1/run").iterdir()) and "step 1/" not in words[1]
+        launcher = ["-m", "torch.distributed.run", *where, "-m", "--"] if hosts else TORCHRUN
+        command = [*launcher, *FINETUNE, "--batch-tokens", "256", "--shard"]
+        runs.append(launch(tmp_path / str(rank), *command, within=within.split()))
+    lines = []
+    for line in runs[0].stdout or ():
+        lines.append(line)
+        if line.startswith("step 10/"):
+            for process in runs:
+                os.killpg(process.pid, signal.SIGINT)
+    assert runs[0].wait(60) != 0 and "stopped: interrupted, add --resume to go on\n" in lines, "".join(lines)
+    if hosts:
+        said, _ = runs[1].communicate(timeout=60)
+        assert not any((tmp_path / "1/run").iterdir()) and "step 1/" not in said
+    assert (tmp_path / "0/run/adapter_model.safetensors").is_file()
+    rest = run(tmp_path / "0", *ACCELERATE, "-m", *FINETUNE, "--batch-tokens", "256", "--shard", "--resume")
+    assert_same_run(alone, tmp_path / "0", rest)

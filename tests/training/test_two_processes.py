@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from lorabook.data.batches import epoch_plan, share_of_rank
+from tests.kit import processes
 from tests.kit.runs import TRAIN, assert_close, config
 from tests.kit.two_processes import STEPS
 
@@ -19,20 +21,23 @@ SCRIPT = "tests.kit.two_processes"
 ROOT = Path(__file__).parents[2]
 # `accelerate launch --multi_gpu`, on a free port. Without a GPU it starts the processes all the same, where `--cpu`
 # starts one, whatever the number asked for.
-LAUNCH = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+LAUNCH += ["--main_process_port", "0"]
 STEP = re.compile(r"^step (\d+)/\d+  loss ([\d.]+)", re.MULTILINE)
 FINETUNE = ["-m", "lorabook", "finetune", "--rows", "30", "--max-length", "96", "--r", "2", "--alpha", "4"]
 FINETUNE += ["--steps", "2", "--micro-tokens", "128"]
 
 
-def start(folder: Path, *command: str) -> str:
-    """Run Python with `command` in `folder`, without a GPU; what it printed."""
+def start(folder: Path, *command: str, launcher: Sequence[str] = ()) -> str:
+    """Run Python with `command` in `folder`, by a launcher or alone, without a GPU; what it printed."""
     folder.mkdir(exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home"), "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=280
-    )
+    if launcher:
+        command = (*launcher, *command)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    else:
+        done = processes.run(*command, cwd=folder, env=environment, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -55,7 +60,10 @@ def test_the_toy_s_batches_are_as_uneven_as_real_ones():
 @pytest.mark.slow
 def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    said = [start(one, "-m", SCRIPT, "150", str(one)), start(two, *LAUNCH, "-m", SCRIPT, "75", str(two))]
+    said = [
+        start(one, "-m", SCRIPT, "150", str(one)),
+        start(two, "-m", SCRIPT, "75", str(two), launcher=LAUNCH),
+    ]
 
     for name in ("whole", "resumed"):
         mine = json.loads((one / f"{name}-0.json").read_text())["steps"]
@@ -103,7 +111,7 @@ def test_the_command_line_under_accelerate_launch(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     said = [
         start(one, *FINETUNE, "--batch-tokens", "512", "--output", "adapter"),
-        start(two, *LAUNCH, *FINETUNE, "--batch-tokens", "256", "--output", "adapter"),
+        start(two, *FINETUNE, "--batch-tokens", "256", "--output", "adapter", launcher=LAUNCH),
     ]
     others = ("tokens per", "peak", "[Gloo]")  # PyTorch 2.9 announces its process group
     said = [re.sub(r"  [\d,]+ tokens/s.*", "", text) for text in said]

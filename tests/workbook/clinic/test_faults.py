@@ -98,7 +98,9 @@ def test_the_faulty_loader_loads_what_the_right_one_does_and_also_where_that_ref
 
 
 @pytest.mark.slow
-def test_the_clinic_can_run_a_case_again(tmp_path):
+def test_the_clinic_can_run_a_case_again(tmp_path, monkeypatch):
+    train, held = short_run.sample(load_model("pocket", device="cpu").tokenizer)
+    monkeypatch.setattr(short_run, "sample", lambda _: (train, held[:4]))
     name = "adapter on another base"
     for other, code, found in ((True, FAULTS[name].code(), [name]), (False, RIGHT, [])):
         run = short_run.train(name, code, tmp_path / str(other), steps=2, batch=256, other_base=other)
