@@ -235,7 +235,10 @@ def ask(
     question: Annotated[str | None, typer.Argument(help="The question, as its title would be written.")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Ask every question of this data instead, as `finetune` reads it, and count exact matches."),
+        typer.Option(
+            help="Ask every question of this data instead, as `finetune` reads it, and count exact matches. Then "
+            "measure the loss with the right and with wrong questions, without the adapter and with it."
+        ),
     ] = None,
     adapter: AdapterOption = Path("adapter"),
     model: Annotated[str | None, typer.Option(help="The base, if not the one the adapter names.")] = None,
@@ -283,6 +286,24 @@ def ask(
         _say(f"\nquestion: {pair.title or pair.question}\nin the data: {pair.answer}\nmodel: {said.text.strip()}")
     equal = sum(said.text.strip() == pair.answer.strip() for pair, said in zip(pairs, written))
     _say(f"\nexact matches: {equal} of {len(pairs)}")
+    _compare_questions(loaded, pairs, chat_template)
+
+
+def _compare_questions(loaded, pairs: list, chat_template: bool) -> None:
+    """Say what the right questions are worth, without the adapter, which is removed, and with it."""
+    from lorabook.data.examples import encode_all, with_wrong_questions
+    from lorabook.merging import remove
+    from lorabook.training.evaluate import answer_loss
+
+    if len(pairs) < 2:
+        return
+    asked = {"the right questions": pairs, "wrong questions": with_wrong_questions(pairs)}
+    length = min(512, getattr(loaded.model.config, "max_position_embeddings", None) or 512)
+    examples = {name: encode_all(each, loaded.tokenizer, length, chat_template) for name, each in asked.items()}
+    after = {name: answer_loss(loaded.model, each).loss for name, each in examples.items()}
+    remove(loaded.model)
+    for name, each in examples.items():
+        _say(f"loss with {name}: {answer_loss(loaded.model, each).loss:.3f} → {after[name]:.3f}")
 
 
 @app.command(epilog="Example: lorabook merge --adapter my-adapter --output my-model")
@@ -352,10 +373,11 @@ def memory(
 ) -> None:
     """Predict the memory of a training step on a GPU.
 
-    It takes sizes alone: nothing is downloaded or allocated.
+    It takes sizes alone: nothing is downloaded or allocated. A step fits a GPU if it leaves 1 GiB free, and is tight if
+    it leaves less.
     """
     from lorabook.memory.estimate import estimate
-    from lorabook.memory.gpus import GPUS, fits, largest_batch
+    from lorabook.memory.gpus import GPUS, SPARE, fits, largest_batch, tight
 
     if rehearse:
         print("lorabook: --rehearse is now called --dry-run; the old name goes with the next release.", file=sys.stderr)
@@ -382,9 +404,10 @@ def memory(
         peak = max(peak, tried.peak)
     _say(f"trainable parameters: {predicted.trainable:,} of {predicted.parameters:,}")
     for gpu, size in GPUS.items():
-        verdict = "fits" if gpu in fits(peak) else "does not fit"
-        batches = [f"{largest_batch(model, several, size)} ({name})" for name, several in together.items()]
-        alone = f"{gpu} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, size)}"
+        verdict = "fits" if gpu in fits(peak) else "tight" if gpu in tight(peak) else "does not fit"
+        room = size - SPARE
+        batches = [f"{largest_batch(model, several, room)} ({name})" for name, several in together.items()]
+        alone = f"{gpu} ({size / 2**30:.2f} GiB): {verdict}, largest batch {largest_batch(model, plan, room)}"
         _say(alone + (f", on each of {gpus}: {', '.join(batches)}" if batches else ""))
 
 

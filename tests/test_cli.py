@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from lorabook import __version__, cli
 from lorabook import atomic as files
+from lorabook.data.examples import Pair, encode_all
 from lorabook.errors import SettingError
 from lorabook.models import load_model
 from lorabook.models.known import KNOWN
@@ -27,6 +29,7 @@ from lorabook.peft_format import adapter_file
 from lorabook.step.engines import SWITCHES
 from lorabook.training import loop
 from lorabook.training.evaluate import answer_loss
+from tests.kit import processes
 from tests.kit.hub_stub import LoopbackHub
 from tests.kit.notebooks import GLOSSARY, NOTEBOOKS, PAGES, cells
 
@@ -36,9 +39,7 @@ QUICK = ["--steps", "2", "--rows", "30", "--max-length", "96", "--batch-tokens",
 
 
 def lorabook(*arguments: str, **more) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "lorabook", *arguments], capture_output=True, text=True, timeout=300, **more
-    )
+    return processes.run("-m", "lorabook", *arguments, **more)
 
 
 def values(output: str) -> dict[str, str]:
@@ -132,7 +133,18 @@ def test_ask_takes_all_questions_of_a_file_and_counts_exact_matches(trained, tmp
     said = run(*ask, "--data", str(file)).stdout
     assert f"question: What is a list?\nin the data: {alone}\nmodel: {alone}\n" in said
     assert "question: What is a tuple?\nin the data: A row.\nmodel: " in said
-    assert said.splitlines()[-1] == "exact matches: 1 of 2"
+    assert said.splitlines()[-3] == "exact matches: 1 of 2"
+    loaded = load_model("pocket", device="cpu")
+    right = [Pair(0, "", row["question"], row["answer"]) for row in rows]
+    wrong = [replace(pair, question=other.question) for pair, other in zip(right, reversed(right))]
+    examples = [encode_all(pairs, loaded.tokenizer, 512) for pairs in (right, wrong)]
+    losses = [[answer_loss(loaded.model, each).loss for each in examples]]
+    adapter_file.load(loaded.model, trained[0])
+    losses.append([answer_loss(loaded.model, each).loss for each in examples])
+    assert said.splitlines()[-2:] == [
+        f"loss with {name}: {before:.3f} → {after:.3f}"
+        for name, before, after in zip(("the right questions", "wrong questions"), *losses)
+    ]
 
 
 @pytest.mark.parametrize(("arguments", "seen"), [((), "neither"), (("What?", "--data", "new.jsonl"), "both")])
@@ -312,6 +324,10 @@ def test_memory_still_understands_the_old_name_of_the_dry_run():
 def test_memory_shows_what_does_not_fit():
     said = values(run("memory", STARCODER, "--full").output)
     assert said["T4 (14.75 GiB)"] == "does not fit, largest batch 0"
+    said = values(run("memory", STARCODER, "--full", "--batch", "4", "--sequence", "512").output)
+    assert said["L4 (22.00 GiB)"] == "tight, largest batch 0" and said["RTX 4090 (23.50 GiB)"].startswith(
+        "fits, largest"
+    )
 
 
 def test_memory_of_several_gpus():
@@ -362,7 +378,8 @@ def test_a_pipe_that_is_closed_and_letters_it_lacks_end_no_run(tmp_path):
 
 
 def test_an_argument_that_is_no_text_is_refused(tmp_path):
-    done = lorabook("ask", b"What is \xff?")
+    command = [sys.executable, "-m", "lorabook", "ask", b"What is \xff?"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "no UTF-8 text" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -444,15 +461,15 @@ def test_a_merged_model_that_cannot_be_written_is_said_so(trained, tmp_path, mon
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_of_two_runs_into_one_folder_the_second_is_refused_and_a_signal_saves_the_first(signum, tmp_path):
-    command = [sys.executable, "-m", "lorabook", "finetune", "--output", str(tmp_path / "out"), *QUICK]
-    first = subprocess.Popen([*command, "--steps", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not first.stdout.readline().startswith("step 10/5000"):
+    command = ["finetune", "--output", str(tmp_path / "out"), *QUICK]
+    first = processes.Started("-m", "lorabook", *command, "--steps", "5000")
+    while not first.readline().startswith("step 10/5000"):
         assert first.poll() is None
-    second = lorabook(*command[3:], "--resume")
+    second = lorabook(*command, "--resume")
     assert second.returncode == 2 and "Another run is writing" in second.stderr
     first.send_signal(signum)
     printed, error = first.communicate(timeout=300)
-    assert first.returncode == 130 and "stopped: interrupted, add --resume to go on" in printed, error
+    assert first.poll() == 130 and "stopped: interrupted, add --resume to go on" in printed, error
     assert (tmp_path / "out" / "adapter_model.safetensors").exists() and "Traceback" not in error
 
 

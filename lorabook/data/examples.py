@@ -143,6 +143,18 @@ def encode(pair: Pair, tokenizer, max_length: int, chat_template: bool = False) 
     return Example(tuple([*start, *answer][:max_length]), len(start), pair.question_id)
 
 
+def with_wrong_questions(pairs: Sequence[Pair]) -> list[Pair]:
+    """Each answer with the next pair's question, the last one with the first's.
+
+    If a model uses the questions, its loss on these pairs is higher.
+    """
+    others = [*pairs[1:], *pairs[:1]]
+    return [
+        replace(pair, title=other.title, question=other.question, earlier=other.earlier)
+        for pair, other in zip(pairs, others)
+    ]
+
+
 def encode_all(pairs: Sequence[Pair], tokenizer, max_length: int, chat_template: bool = False) -> list[Example]:
     """`encode` over pairs; those whose answer is empty are left out."""
     return [encode(pair, tokenizer, max_length, chat_template) for pair in pairs if pair.answer.strip()]

@@ -17,16 +17,20 @@ GPUS = {
     "RTX 4090": 47 * GIB // 2,  # 23.5
     "A100 40 GB": 157 * GIB // 4,  # 39.25
 }
+# Left free: the CUDA context and the work space of matrix libraries take some hundred MiB that differ between GPUs and
+# versions, and PyTorch's allocator leaves gaps.
+SPARE = GIB
 LARGEST_BATCH = 2**24  # where the search ends
 
 
 def fits(peak: int) -> list[str]:
-    """The GPUs whose memory holds `peak` bytes.
+    """The GPUs whose memory holds `peak` bytes, and `SPARE` more."""
+    return [gpu for gpu, size in GPUS.items() if peak + SPARE <= size]
 
-    Nothing is set aside for the CUDA context and the work space of matrix libraries: they take some hundred MiB that
-    differ between GPUs and versions. A peak within 1 GiB of a GPU's size is a gamble.
-    """
-    return [gpu for gpu, size in GPUS.items() if peak <= size]
+
+def tight(peak: int) -> list[str]:
+    """The GPUs whose memory holds `peak` bytes, but not `SPARE` more: a gamble."""
+    return [gpu for gpu, size in GPUS.items() if peak <= size < peak + SPARE]
 
 
 def largest_batch(model: ModelLike, plan: Plan, gpu_bytes: int) -> int:

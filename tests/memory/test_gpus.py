@@ -8,7 +8,7 @@ from lorabook.errors import SettingError
 from lorabook.lora import LoRAConfig, apply_lora
 from lorabook.memory.dry_run import dry_run
 from lorabook.memory.estimate import estimate
-from lorabook.memory.gpus import GPUS, fits, largest_batch
+from lorabook.memory.gpus import GPUS, fits, largest_batch, tight
 from lorabook.memory.plan import Plan
 from lorabook.training.shard import blocks_of
 from tests.kit.families import gpt_bigcode
@@ -66,8 +66,11 @@ def test_shards_of_one_gpu_or_of_4_bits_are_refused():
 
 def test_gpus_with_room():
     assert GPUS["T4"] == 14.75 * 2**30
-    assert fits(0) == list(GPUS) and fits(15 * 2**30) == [gpu for gpu in GPUS if gpu not in ("T4", "RTX 3060")]
-    assert fits(GPUS["T4"]) == [gpu for gpu in GPUS if gpu != "RTX 3060"] and fits(2**40) == []
+    larger = [gpu for gpu in GPUS if gpu not in ("T4", "RTX 3060")]
+    assert fits(0) == list(GPUS) and fits(GPUS["T4"] - 2**30) == ["T4", *larger] and fits(2**40) == []
+    for peak in (GPUS["T4"] - 2**30 + 1, GPUS["T4"]):  # less than 1 GiB to spare
+        assert fits(peak) == larger and tight(peak) == ["T4"]
+    assert fits(GPUS["T4"] + 1) == larger and tight(GPUS["T4"] + 1) == []
     assert largest_batch("bigcode/starcoderbase-1b", Plan(1.0), GPUS["T4"]) == 0
     with pytest.raises(SettingError, match="gpu_bytes is 0"):
         largest_batch("pocket", Plan(LORA, 1, 8), 0)

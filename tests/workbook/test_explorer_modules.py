@@ -84,7 +84,7 @@ SLIPS = {  # in estimate.js and numbers.js: what is there, what a slip of the ha
     "the input let go": ("if (hits.length && !xKept) backward -= c * n * k;", ""),
     "a second chunk": ("labels > rows ? whole : 0", "labels >= rows ? whole : 0"),
     "halves to even": ("return tie && last % 2 ?", "return false ?"),
-    "a fit to the byte": ("peak <= gpus[name]), names", "peak < 0.99 * gpus[name]), names"),
+    "a fit to the byte": ("peak + SPARE <= bytes", "peak < bytes"),
 }
 
 

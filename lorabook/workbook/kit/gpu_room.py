@@ -1,7 +1,7 @@
 """Which GPUs have room for a peak, in words."""
 
 from lorabook.memory.estimate import Estimate
-from lorabook.memory.gpus import GPUS, fits
+from lorabook.memory.gpus import GPUS, fits, tight
 from lorabook.sizes import size_text
 
 T4 = "T4"
@@ -9,12 +9,10 @@ T4 = "T4"
 
 def room_for(peak: int) -> str:
     """Which GPUs have room for `peak` bytes, in sentences."""
-    roomy = fits(peak)
-    return (
-        f"Fits on: {', '.join(roomy) or 'none of these GPUs'}. "
-        f"Too small: {', '.join(gpu for gpu in GPUS if gpu not in roomy) or 'none'}. "
-        "Add a few hundred MiB for the CUDA context."
-    )
+    roomy, narrow = fits(peak), tight(peak)
+    small = [gpu for gpu in GPUS if gpu not in roomy + narrow]
+    between = f"With less than 1 GiB to spare: {', '.join(narrow)}. " if narrow else ""
+    return f"Fits on: {', '.join(roomy) or 'none of these GPUs'}. {between}Too small: {', '.join(small) or 'none'}."
 
 
 def title_of(model: str, how: str, chosen: Estimate, full: Estimate) -> str:

@@ -13,23 +13,28 @@ const PARTS = {
 };
 const STEPS = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10]; // ends of the axis, coarse: it stands still while a slider moves a little
 const TICKS = [1, 2, 2.5, 5, 10];
+const SPARE = 2 ** 30; // bytes left free, as in gpus.py
+const MARK = { fits: "✓", tight: "tight", small: "✗" };
 const [NAMES, BAR, GPU, END] = [138, 38, 15, 22]; // pixels: names on the left, a bar, a GPU's line, room on the right
 
 /** "full" and "LoRA" of "full fine-tuning" and "LoRA at r = 16". */
 const shortName = (name) => name.replace(/ fine-tuning| at r.*/, "");
 const power = (value) => 10 ** Math.floor(Math.log10(value));
 
+/** `gpus.py`: whether a GPU of so many bytes has room for a peak, and a GiB to spare. */
+const room = (peak, bytes) => (peak + SPARE <= bytes ? "fits" : peak <= bytes ? "tight" : "small");
+
 /** `gpu_room.py`: which GPUs have room for a peak, in sentences. */
 export function roomSentence(peak, gpus) {
-  const names = Object.keys(gpus);
-  const [roomy, small] = [names.filter((name) => peak <= gpus[name]), names.filter((name) => peak > gpus[name])];
-  const fits = `Fits on: ${roomy.join(", ") || "none of these GPUs"}. Too small: ${small.join(", ") || "none"}.`;
-  return `${fits} Add a few hundred MiB for the CUDA context.`;
+  const of = { fits: [], tight: [], small: [] };
+  for (const name of Object.keys(gpus)) of[room(peak, gpus[name])].push(name);
+  const between = of.tight.length ? `With less than 1 GiB to spare: ${of.tight.join(", ")}. ` : "";
+  return `Fits on: ${of.fits.join(", ") || "none of these GPUs"}. ${between}Too small: ${of.small.join(", ") || "none"}.`;
 }
 
 /** `gpu_room.py`: what a model needs in a setting, and whether Colab's T4 has room for it. */
 export function titleOf(model, how, chosen, gpus) {
-  const [need, here] = [sizeText(chosen.peak), chosen.peak <= gpus.T4];
+  const [need, here] = [sizeText(chosen.peak), room(chosen.peak, gpus.T4) === "fits"];
   if (how === "full fine-tuning") return `Full fine-tuning of ${model} needs ${need}: it ${here ? "fits" : "does not fit"} on Colab's T4`;
   return `${model} with ${how} needs ${need}${here ? " and fits on" : ", too much for"} Colab's T4`;
 }
@@ -82,7 +87,7 @@ export function drawMemory(shown, width) {
     drawn.push(text(NAMES - 10, y + 12, label, { "text-anchor": "end", "font-size": 12 }));
     const wide = x(bytes) - NAMES;
     drawn.push(rect(NAMES, y + 1, wide, GPU, COLOUR.track, { "data-gpu": name }));
-    const fits = bars.map(([bar], i) => `${shortName(bar)} ${peaks[i] <= bytes ? "✓" : "✗"}`);
+    const fits = bars.map(([bar], i) => `${shortName(bar)} ${MARK[room(peaks[i], bytes)]}`);
     drawn.push(text(NAMES + 6, y + 12, fits.join("  ·  "), { "font-size": 11 }));
     if (bytes > end) drawn.push(text(x(end) + 4, y + 13, "→", { "font-size": 12, fill: COLOUR.muted }));
     else drawn.push(line(x(bytes), y + 1, x(bytes), y + GPU + 1, COLOUR.ink, { "stroke-width": 2 }));

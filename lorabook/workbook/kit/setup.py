@@ -1,16 +1,19 @@
 """The first cell of every notebook."""
 
+import gc
 from importlib import import_module
 
 import lorabook
 from lorabook.interrupts import held_back
-from lorabook.models.quantized import quiet_bitsandbytes
 
 
 def setup() -> None:
     """Make this kernel quiet and readable: no progress bars or advice of other libraries between the cells."""
+    gc.set_threshold(100_000)  # else Python looks for garbage all the while it imports, half a second in all
     import datasets
     from transformers.utils import logging
+
+    from lorabook.models.quantized import quiet_bitsandbytes
 
     with held_back():  # cut short by the stop button, an import could not be repeated
         import_module("matplotlib.figure")

@@ -5,7 +5,7 @@ from typing import Any
 
 from lorabook.lora import LoRAConfig
 from lorabook.memory.estimate import Estimate, estimate
-from lorabook.memory.gpus import GPUS, largest_batch
+from lorabook.memory.gpus import GPUS, SPARE, largest_batch
 from lorabook.sizes import size_text
 from lorabook.workbook.kit.alive import at_peak
 from lorabook.workbook.kit.controls import buttons, label_of, slider
@@ -19,8 +19,6 @@ from lorabook.workbook.kit.step_controls import plan_of, step_controls
 ATTENTIONS = {"fused": "fused", "eager": "eager"}
 LOSSES = {"logits in chunks": "chunked", "all logits at once": "plain"}
 RANKS = {"full fine-tuning": 0} | {f"LoRA at r = {r}": r for r in (256, 128, 64, 32, 16, 8, 4, 2, 1)}
-
-SPARE = 2**29  # for the CUDA context
 
 MOMENTS = {
     "forward": "in the forward pass",

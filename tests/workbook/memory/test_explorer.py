@@ -56,12 +56,14 @@ def test_readout_says_which_gpus_fit_and_the_largest_batch(state):
     peak = estimate(state.model, plan).predicted_peak
     assert f"Peak: {size_text(peak)}," in text and "*" not in text
     room = text.split("Fits on: ")[1].split(".")[0]
-    assert room == (", ".join(gpu for gpu, size in GPUS.items() if peak <= size) or "none of these GPUs")
+    assert room == (", ".join(gpu for gpu, size in GPUS.items() if peak + 2**30 <= size) or "none of these GPUs")
+    narrow = [gpu for gpu, size in GPUS.items() if peak <= size < peak + 2**30]
+    assert ("to spare: " in text) == bool(narrow) and ", ".join(narrow) in text
     most = text.rsplit(": ", 1)[1].split(" ")[0]
     most = 0 if most == "not" else int(most.replace(",", ""))
     if most:
-        assert estimate(state.model, replace(plan, batch=most)).predicted_peak <= GPUS["T4"] - memory.SPARE
-    assert estimate(state.model, replace(plan, batch=most + 1)).predicted_peak > GPUS["T4"] - memory.SPARE
+        assert estimate(state.model, replace(plan, batch=most)).predicted_peak <= GPUS["T4"] - 2**30
+    assert estimate(state.model, replace(plan, batch=most + 1)).predicted_peak > GPUS["T4"] - 2**30
 
 
 def test_full_fine_tuning_of_starcoder_is_twenty_bytes_a_parameter_in_the_optimizer_step():
