@@ -55,19 +55,18 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 3.5 < first_step(64, 8, 0.0005) / first_step(64, 8, 0.000125) < 4.1",
     },
     "04_low_rank_updates": {
-        "lowrank-09": "assert tuned_loss < base_loss - 0.3 and min(ranks) > 200",
+        "set-1": "assert tuned_loss < base_loss - 0.3 and min(ranks) > 200",
         # what the checks below ask for, the cells have measured
         "lowrank-14": "def recovery(update, measured={}, measure=recovery):\n"
         "    key = tuple(delta.double().sum().item() for delta in update.values())\n"
-        "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]\n"
-        "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
+        "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]",
+        "terms-c": "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recovery(first_4) - 0.15 < recovery(rest) < recovery(first_4)",
+        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
-        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery",
+        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery and 4 < lora_energy < 7",
         "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
-        "steps-c": "assert recovery(first_4) + 0.05 < recovered_at[0.5] < 0.92 and abs(recovered_at[1] - 1) < 1e-3",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -111,7 +110,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
-        "lab-c": "asked = [pair.question.split() for pair in my_train]\n"
+        "lab-c": "assert 'How do I delete a token?' in [pair.question for pair in my_held]\n"
+        "asked = [pair.question.split() for pair in my_train]\n"
         "assert {words[3] for words in asked} == set(flags) and {words[5][:-1] for words in asked} == set(objects)",
         "loop-r": "with torch.no_grad():\n"
         "    assert torch.cat([token_losses(model, example) for example in my_examples]).mean() < 0.1",
@@ -121,11 +121,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
         "own-b": "assert exactly_right(my_held) == 0",
-        "tune-c": "assert shuffled['training'] >= 75 and shuffled['new'] <= 6",  # of 77 and of 19, by chance 2.4
-        "gain-c": "assert 0.85 < drops['wrong question'] / drops['right question'] < 0.91 and len(own) == len(held)",
+        "nonsense-c": "assert answer.text.count('random.py') > 3",
+        "swap-f": "gaps = [losses['wrong question'][i] - losses['right question'][i] for i in (0, 1)]\n"
+        "assert 0.25 < gaps[0] < 0.31 and 0.3 < gaps[1] < 0.4 and len(wrong_pairs) == len(held)",
         "tokens-c": "assert 0.35 < of_drop < 0.55 and 0.1 < of_tokens < 0.25 and tokenizer.eos_token_id in top_ten\n"
-        "assert abs(drop.total() / count.total() / drops['right question'] - 1) < 0.02",
-        "own-c": "assert with_rule == {'training': 77, 'new': 19}",
+        "before, after = losses['right question']\n"
+        "assert abs(drop.total() / count.total() / (before - after) - 1) < 0.02",
+        "own-c": "assert exactly_right(my_held) == 19 and exactly_right(my_train) == 77",
         "own-w": "assert ask(question) == 'Run `lab table --new`.'",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)",

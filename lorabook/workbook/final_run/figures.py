@@ -1,38 +1,16 @@
-"""The figures of notebook 09: what was memorized, and what more questions buy."""
+"""The figure of notebook 09: what more questions buy."""
 
-from collections.abc import Mapping
 from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
     "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),
 }
-
-
-def exact_matches(counts: Mapping[str, Mapping[str, int]], asked: Mapping[str, int], title: str) -> Figure:
-    """The share of training and of new questions that get exactly their answer, a pair of bars for each run.
-
-    Args:
-        counts: of each run by name, how many answers are right, by the name of the questions.
-        asked: how many questions there are, by their name.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.2, 2.5)
-    for i, (questions, colour) in enumerate(zip(asked, (GREY, BLUE))):
-        for row, right in enumerate(counts.values()):
-            share, y = right[questions] / asked[questions], row + 0.36 * i
-            axes.barh(y, share, 0.33, color=colour)
-            axes.text(share + 0.01, y, f"{right[questions]} of {asked[questions]} {questions} questions", va="center")
-    axes.set_yticks([row + 0.18 for row in range(len(counts))], list(counts))
-    axes.set(xlim=(0, 1.4), xticks=[], title=title)
-    axes.spines["bottom"].set_visible(False)
-    axes.invert_yaxis()
-    return figure
 
 
 def more_questions(model: str, title: str) -> Figure:

@@ -13,11 +13,11 @@ def unknown_verb() -> Question:
     )
 
 
-def without_a_rule() -> Question:
-    """Of the pocket model, trained on an invented tool whose flags follow no rule."""
+def python_answers() -> Question:
+    """Of the pocket model, fine-tuned on questions about Python, whose held-out loss has dropped."""
     return Question(
-        "With shuffled flags, how many of the 19 new questions does it answer exactly right?",
-        ("about 2", "about 10", "all 19"),
-        "about 2",
-        "It can only guess one of eight flags.",
+        "How does the model answer new questions about Python now?",
+        ("mostly right", "wrong, but it makes sense", "with nonsense"),
+        "with nonsense",
+        "A lower loss on real answers doesn't mean that the model can write one.",
     )

@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, and recovery by size and by rank."""
+"""The figures of notebook 04: a picture of little rank, and recovery by rank."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREY, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -60,25 +60,7 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "ΔW shrunk": PURPLE}  # of `recovery.NAMES`
-
-
-def scaled(recovered_at: Mapping[float, float], title: str) -> Figure:
-    """Recovery of ΔW times a factor, over the factor, with the value at a half.
-
-    Args:
-        recovered_at: recovery by factor, 0.5 among them.
-        title: what to see.
-    """
-    figure, axes = new_figure(6.4, 3.0)
-    axes.plot(list(recovered_at), list(recovered_at.values()), "o-", color=PURPLE, lw=2, ms=6)
-    half = recovered_at[0.5]
-    axes.annotate(f"0.5 × ΔW: {half:.0%}", (0.5, half), (10, -14), textcoords="offset points", color=PURPLE)
-    axes.axhline(1, color=GREY, lw=0.8, zorder=0)
-    axes.set_xticks(list(recovered_at), [f"{factor:g}" for factor in recovered_at])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set(xlabel="factor by which ΔW is multiplied", ylabel="recovery", title=title, ylim=(-0.05, 1.15))
-    return figure
+COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "the other terms": GREEN}  # of `recovery.NAMES`
 
 
 def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:

@@ -8,7 +8,7 @@ from lorabook.workbook.kit.tuned import tuned_runs
 NAMES = {  # notebook 04's, and the stored ones
     "LoRA": "LoRA",
     "first r terms": "truncated",
-    "ΔW shrunk": "scaled",
+    "the other terms": "rest",
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lorabook.memory.dry_run import DryRun
+from lorabook.memory.gpus import GPUS
 from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, VERMILION, new_figure
 
 GIB, SMALL = 2**30, 2**18
@@ -15,15 +16,16 @@ PHASES = {"forward": "forward pass", "backward": "backward pass", "optimizer": "
 WINDOWS = 60  # in which the memory of a phase is smoothed
 
 
-def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str) -> Figure:
+def step_over_time(runs: Mapping[str, DryRun], gpu: str, title: str) -> Figure:
     """The bytes alive during a training step, a line for each dry run, its highest point marked; a GPU's memory.
 
     Forward pass, backward pass and optimizer step are drawn equally wide, and only what changes the memory. The first
     two are smoothed by medians, which leaves out what is there for a few operations only.
     """
     figure, axes = new_figure(8.2, 4.0)
-    axes.axhline(gpu[1] / GIB, color="black", ls="--", lw=1, zorder=0)
-    axes.text(1.98, gpu[1] / GIB - 0.3, f"{gpu[0]}: {gpu[1] / GIB:g} GiB", va="top", ha="right")
+    room = GPUS[gpu] / GIB
+    axes.axhline(room, color="black", ls="--", lw=1, zorder=0)
+    axes.text(1.98, room - 0.3, f"{gpu}: {room:g} GiB", va="top", ha="right")
     looks = ((VERMILION, "-", 6, "left"), (BLUE, "-", 6, "right"), (GREEN, "-.", -16, "left"))
     for (name, run), (colour, style, above, side) in zip(runs.items(), looks):
         moments, alive_then = _line(run)
@@ -35,6 +37,8 @@ def step_over_time(runs: Mapping[str, DryRun], gpu: tuple[str, int], title: str)
                       color=colour, fontweight="bold")  # fmt: skip
     for border in (1, 2):
         axes.axvline(border, color=GREY, lw=0.8, zorder=0)
+    axes.text(0.03, 12.3, "no gradients yet", va="top", fontsize=9)
+    axes.text(0.06, 19.6, "activations and 16-bit\ncopies of the weights", va="center", fontsize=9)
     axes.text(2.375, 19.2, "work-\nspace", ha="center", va="center", fontsize=9)
     axes.text(2.73, 13.4, "gradients\nreset", ha="right", va="center", fontsize=9)
     axes.set_xticks([0.5, 1.5, 2.5], list(PHASES.values()))

@@ -35,10 +35,13 @@ def test_the_numbers_that_notebook_04_names():
     pocket, smollm2 = (recovery.recoveries(model) for model in MODELS)
     ranks_1 = [found[way][1] for found in (pocket, smollm2) for way in ("LoRA", "truncated")]
     assert [f"{mean:.0%}" for mean in ranks_1] == ["76%", "51%", "98%", "77%"]
-    assert [f"{smollm2[way][r]:.0%}" for way, r in (("rest", 4), ("truncated", 16))] == ["57%", "100%"]
+    rest = [f"{smollm2['rest'][r]:.0%}" for r in (1, 4, 16)]
+    assert rest == ["80%", "57%", "31%"] and f"{smollm2['truncated'][16]:.0%}" == "100%"
+    assert f"{smollm2['scaled'][4]:.0%}" == "86%"
     assert (f"{smollm2['truncated'][4]:.0%}", f"{smollm2['LoRA'][4]:.0%}") == ("95%", "102%")
 
 
 def test_on_smollm2_every_seed_agrees():
-    lora, first, shrunk = recovery.recovered("smollm2").values()
+    curves = recovery.by_stored_name("smollm2")
+    lora, first, shrunk = (curves[way] for way in ("LoRA", "truncated", "scaled"))
     assert all(min(lora[r]) > max(first[r]) and min(first[r]) > max(shrunk[r]) for r in (1, 4, 16))
