@@ -291,19 +291,19 @@ def ask(
 
 def _compare_questions(loaded, pairs: list, chat_template: bool) -> None:
     """Say what the right questions are worth, without the adapter, which is removed, and with it."""
-    from lorabook.data.examples import encode_all, with_wrong_questions
+    from lorabook.data.examples import encode_all, swapped_questions
     from lorabook.merging import remove
     from lorabook.training.evaluate import answer_loss
 
-    if len(pairs) < 2:
-        return
-    asked = {"the right questions": pairs, "wrong questions": with_wrong_questions(pairs)}
     length = min(512, getattr(loaded.model.config, "max_position_embeddings", None) or 512)
-    examples = {name: encode_all(each, loaded.tokenizer, length, chat_template) for name, each in asked.items()}
-    after = {name: answer_loss(loaded.model, each).loss for name, each in examples.items()}
+    own, other = swapped_questions(encode_all(pairs, loaded.tokenizer, length, chat_template), length)
+    if not own:  # a single question, or none whose answer has room beside another
+        return
+    after = [answer_loss(loaded.model, each).loss for each in (own, other)]
     remove(loaded.model)
-    for name, each in examples.items():
-        _say(f"loss with {name}: {answer_loss(loaded.model, each).loss:.3f} → {after[name]:.3f}")
+    before = [answer_loss(loaded.model, each).loss for each in (own, other)]
+    for name, old, new in zip(("the right questions", "wrong questions"), before, after):
+        _say(f"loss with {name}: {old:.3f} → {new:.3f}")
 
 
 @app.command(epilog="Example: lorabook merge --adapter my-adapter --output my-model")

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,9 +134,8 @@ def test_ask_takes_all_questions_of_a_file_and_counts_exact_matches(trained, tmp
     assert "question: What is a tuple?\nin the data: A row.\nmodel: " in said
     assert said.splitlines()[-3] == "exact matches: 1 of 2"
     loaded = load_model("pocket", device="cpu")
-    right = [Pair(0, "", row["question"], row["answer"]) for row in rows]
-    wrong = [replace(pair, question=other.question) for pair, other in zip(right, reversed(right))]
-    examples = [encode_all(pairs, loaded.tokenizer, 512) for pairs in (right, wrong)]
+    questions = ("What is a tuple?", "What is a list?")  # the second answer, with its own and with the first question
+    examples = [encode_all([Pair(0, "", question, "A row.")], loaded.tokenizer, 512) for question in questions]
     losses = [[answer_loss(loaded.model, each).loss for each in examples]]
     adapter_file.load(loaded.model, trained[0])
     losses.append([answer_loss(loaded.model, each).loss for each in examples])

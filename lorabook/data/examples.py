@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from lorabook.data.chat_template import Piece, end_of_turn, written
@@ -143,18 +144,21 @@ def encode(pair: Pair, tokenizer, max_length: int, chat_template: bool = False) 
     return Example(tuple([*start, *answer][:max_length]), len(start), pair.question_id)
 
 
-def with_wrong_questions(pairs: Sequence[Pair]) -> list[Pair]:
-    """Each answer with the next pair's question, the last one with the first's.
-
-    If a model uses the questions, its loss on these pairs is higher.
-    """
-    others = [*pairs[1:], *pairs[:1]]
-    return [
-        replace(pair, title=other.title, question=other.question, earlier=other.earlier)
-        for pair, other in zip(pairs, others)
-    ]
-
-
 def encode_all(pairs: Sequence[Pair], tokenizer, max_length: int, chat_template: bool = False) -> list[Example]:
     """`encode` over pairs; those whose answer is empty are left out."""
     return [encode(pair, tokenizer, max_length, chat_template) for pair in pairs if pair.answer.strip()]
+
+
+def swapped_questions(examples: Sequence[Example], max_length: int) -> tuple[list[Example], list[Example]]:
+    """Examples as they are, and each with the question of the one before it, to see whether a model uses the question.
+
+    Both lists have the same answers: those that are longer than `max_length` tokens with the other question, and the
+    first example, are in neither.
+    """
+    own, other = [], []
+    for before, example in pairwise(examples):
+        question, answer = before.input_ids[: before.answer_start], example.input_ids[example.answer_start :]
+        if len(question) + len(answer) <= max_length:
+            own.append(example)
+            other.append(Example((*question, *answer), before.answer_start, example.question_id))
+    return own, other

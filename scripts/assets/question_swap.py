@@ -12,11 +12,9 @@ Writes lorabook/assets/results/final_run/question_swap.json.
 import argparse
 import json
 import math
-from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
-from lorabook.data.examples import Example
+from lorabook.data.examples import Example, swapped_questions
 from lorabook.models.load import load_model
 from lorabook.training.evaluate import answer_loss
 from scripts.assets import grid, records
@@ -27,17 +25,6 @@ from scripts.assets.rank_rules import ALPHA, FEW_QUESTIONS, MANY_QUESTIONS, QUES
 SWAPPED = Path("lorabook/assets/results/final_run/question_swap.json")
 MODEL, R = "smollm2", 16
 PARTS = {FEW_QUESTIONS: ("few", "lora"), QUESTIONS: ("ranks", "alpha / r"), MANY_QUESTIONS: ("capacity", "lora")}
-
-
-def swapped(examples: Sequence[Example], longest: int) -> tuple[list[Example], list[Example]]:
-    """Examples as they are, and with the question of the one before; both without those that then are too long."""
-    own, other = [], []
-    for before, example in pairwise(examples):
-        question, answer = before.input_ids[: before.answer_start], example.input_ids[example.answer_start :]
-        if len(question) + len(answer) <= longest:
-            own.append(example)
-            other.append(Example((*question, *answer), before.answer_start, example.question_id))
-    return own, other
 
 
 def losses(model, pairs: tuple[list[Example], list[Example]]) -> dict[str, float]:
@@ -51,7 +38,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="the rows that rank_rules.py was given")
     asked = parser.parse_args()
     _, _, test = grid.splits(MODEL, asked.data)
-    pairs = swapped(test, grid.MAX_LENGTH)
+    pairs = swapped_questions(test, grid.MAX_LENGTH)
     rules = json.loads(RESULT.read_text())["models"][MODEL]
     key = {"model": MODEL, "r": R, "length": grid.MAX_LENGTH, "pairs": len(pairs[0])}
 

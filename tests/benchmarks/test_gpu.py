@@ -113,8 +113,10 @@ def test_all_of_it_on_a_tiny_model(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_a_process_of_its_own_gives_the_same_peak(monkeypatch):
-    forked = lambda command, cwd, env, **_: processes.run(*command[1:], cwd=cwd, env=env)  # noqa: E731
-    monkeypatch.setattr(gpu.subprocess, "run", forked)
+    def run(command, cwd, env, **_):
+        return processes.run(*command[1:], cwd=cwd, env=env)
+
+    monkeypatch.setattr(gpu.subprocess, "run", run)
     setting, job = gpu.t4.tiny(), gpu.Job("lorabook", 2, 32, True, 3)
     apart, here = gpu.in_its_own_process(setting, job), gpu.t4.work(setting, job)
     seconds = [result.pop("seconds") for result in (apart, here)]

@@ -123,7 +123,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "own-b": "assert exactly_right(my_held) == 0",
         "nonsense-c": "assert answer.text.count('random.py') > 3",
         "swap-f": "gaps = [losses['wrong question'][i] - losses['right question'][i] for i in (0, 1)]\n"
-        "assert 0.25 < gaps[0] < 0.31 and 0.3 < gaps[1] < 0.4 and len(wrong_pairs) == len(held)",
+        "assert 0.25 < gaps[0] < 0.31 and 0.3 < gaps[1] < 0.4 and len(own) == len(held) - 1",
         "tokens-c": "assert 0.35 < of_drop < 0.55 and 0.1 < of_tokens < 0.25 and tokenizer.eos_token_id in top_ten\n"
         "before, after = losses['right question']\n"
         "assert abs(drop.total() / count.total() / (before - after) - 1) < 0.02",

@@ -1,13 +1,12 @@
-"""Notebook 09's question swap: its losses are those of the stored runs, after the swap that the script makes."""
+"""Notebook 09's question swap: its losses are those of the stored runs, after the swap that the library makes."""
 
 from statistics import fmean
 
 import pytest
 
-from lorabook.data.examples import Example
+from lorabook.data.examples import Example, swapped_questions
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import base_loss, tuned_runs
-from scripts.assets import question_swap
 from tests.kit.runs import rows
 
 SWAP = stored("final_run", "question_swap")
@@ -19,12 +18,12 @@ def gain(count: str, which: str) -> float:
 
 def test_every_answer_gets_the_question_before_it_where_both_fit():
     examples = [Example((1, 2, 3, 9), 2, 0), Example((4, 5, 9), 1, 1), Example((6, 7, 8, 5, 9), 3, 2)]
-    own, other = question_swap.swapped(examples, 4)
+    own, other = swapped_questions(examples, 4)
     assert own == [examples[1], examples[2]]
     assert other == [Example((1, 2, 5, 9), 2, 1), Example((4, 5, 9), 1, 2)]
-    assert question_swap.swapped(examples, 3) == ([examples[2]], [other[1]])
+    assert swapped_questions(examples, 3) == ([examples[2]], [other[1]])
     many = rows(12)
-    assert [len(e.input_ids) - e.answer_start for e in question_swap.swapped(many, 99)[1]] == [
+    assert [len(e.input_ids) - e.answer_start for e in swapped_questions(many, 99)[1]] == [
         len(e.input_ids) - e.answer_start for e in many[1:]
     ]
 
