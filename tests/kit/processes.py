@@ -9,6 +9,7 @@ already. Where a test is about the start of Python itself, it starts one with `s
 import multiprocessing
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,23 @@ def run(*arguments: str, timeout: float = 300, **more: Any) -> subprocess.Comple
     started = Started(*arguments, **more)
     said = started.communicate(timeout)
     return subprocess.CompletedProcess(arguments, started.poll() or 0, *said)
+
+
+def run_two(*arguments: str, timeout: float = 150, env: Mapping[str, str], **more: Any) -> str:
+    """What two processes of one group wrote, as `torchrun --nproc-per-node 2` starts them, without the launcher.
+
+    Raises:
+        AssertionError: one of them failed.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    group |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    each = [dict(env) | group | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    started = [Started(*arguments, env=variables, **more) for variables in each]
+    said = [process.communicate(timeout) for process in started]
+    assert [process.poll() for process in started] == [0, 0], "\n".join(out + errors for out, errors in said)[-6000:]
+    return "".join(out for out, _ in said)
 
 
 def _become(arguments: tuple[str, ...], environment: dict[str, str], folder: Path | str, files: list[str]) -> None:

@@ -4,6 +4,7 @@ python -m tests.kit.two_shards OUTPUT BASE      (BASE: the folder of a model tha
 """
 
 import contextlib
+import ctypes
 import json
 import sys
 import time
@@ -32,6 +33,7 @@ from tests.kit.families import gpt2, gpt_bigcode, llama
 from tests.kit.runs import HELD_OUT, TRAIN, config, stop_at
 
 STEPS, PAUSE, MINUTES = 5, 3, 0.05
+M_MMAP_THRESHOLD = -3  # of malloc.h
 
 
 def adapted(model: nn.Module, targets: tuple[str, ...] = ("all-linear", "wte")) -> nn.Module:
@@ -105,6 +107,8 @@ def no_memory(examples: Sequence[Example]) -> Batch:
 
 def main(output: str, base: str) -> None:
     folder, training = Path(output), settings(75, shard=True)
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 16)  # glibc gives freed weights back at once
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     said: dict[str, Any] = {"files": read_in_shards(Path(base))}  # first, before other models leave memory behind

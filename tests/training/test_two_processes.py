@@ -28,11 +28,13 @@ FINETUNE = ["-m", "lorabook", "finetune", "--rows", "30", "--max-length", "96", 
 FINETUNE += ["--steps", "2", "--micro-tokens", "128"]
 
 
-def start(folder: Path, *command: str, launcher: Sequence[str] = ()) -> str:
-    """Run Python with `command` in `folder`, by a launcher or alone, without a GPU; what it printed."""
+def start(folder: Path, *command: str, launcher: Sequence[str] = (), together: bool = False) -> str:
+    """Run Python with `command` in `folder`, by a launcher, as two processes or alone; what it printed."""
     folder.mkdir(exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home"), "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
+    if together:
+        return processes.run_two(*command, cwd=folder, env=environment)
     if launcher:
         command = (*launcher, *command)
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
@@ -62,7 +64,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     said = [
         start(one, "-m", SCRIPT, "150", str(one)),
-        start(two, "-m", SCRIPT, "75", str(two), launcher=LAUNCH),
+        start(two, "-m", SCRIPT, "75", str(two), together=True),
     ]
 
     for name in ("whole", "resumed"):
