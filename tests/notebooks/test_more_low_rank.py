@@ -7,7 +7,7 @@ from tests.kit.notebooks import MORE_LOW_RANK, table
 
 WAYS = {
     "first r terms": "truncated",
-    "ΔW shrunk": "scaled",
+    "ΔW scaled down": "scaled",
     "random entries": "random",
     "all but the first r terms": "rest",
 }

@@ -2,31 +2,37 @@
 import { fixed } from "../kit/numbers.js";
 import { COLOUR, line, rect, shape, text } from "../kit/svg.js";
 
-const UPDATES = { truncated: "ΔW truncated to rank r", LoRA: "LoRA trained at rank r", full: "all of ΔW" };
+const UPDATES = { truncated: "ΔW's first r terms", LoRA: "LoRA trained at rank r", full: "all of ΔW" };
 const BARS = {
-  truncated: ["ΔW truncated to rank r", COLOUR.orange],
-  scaled: ["ΔW shrunk", COLOUR.purple],
-  LoRA: ["LoRA, trained at rank r", COLOUR.blue],
+  LoRA: ["LoRA trained at rank r", COLOUR.blue],
+  truncated: ["ΔW's first r terms", COLOUR.orange],
+  scaled: ["ΔW, same energy", COLOUR.purple],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
 const [BEFORE, AFTER, LINE] = [3, 11, 17]; // room for so many lines of both answers, and the height of one
 
+/** A label with its rank filled in. */
+function atRank(label, r) {
+  return label.replace("rank r", `rank ${r}`).replace("first r terms", r > 1 ? `first ${r} terms` : "first term");
+}
+
 /** The same as `shown` in explorer.py. */
 function shownRank({ r, update, question }, data) {
   const found = data.recovery[r];
-  const trained = "LoRA" in found ? `, trained LoRA ${found.LoRA}%` : "";
+  const trained = "LoRA" in found ? `LoRA ${found.LoRA}%, ` : "";
   const said = Array.isArray(data.answers[update]) ? data.answers[update] : data.answers[update][r];
   return {
-    title: `ΔW truncated to rank ${r} recovers ${found.truncated}%${trained}`,
+    title: `Recovery at rank ${r}: ${trained}${atRank(UPDATES.truncated, r)} ${found.truncated}%`,
     readout:
-      `The picture at rank ${r} keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW truncated to rank ${r} keeps ` +
-      `${fixed(100 * data.energy[r], 0)}% of its energy and recovers ${found.truncated}% of the improvement. ` +
-      `ΔW shrunk to that energy recovers ${found.scaled}%.`,
+      `At rank ${r}, the picture keeps ${data.kept[r]} of its energy. In SmolLM2-135M, ΔW keeps ` +
+      `${fixed(100 * data.energy[r], 0)}% of its energy, and the recovery is ${found.truncated}%. ` +
+      `With all of ΔW, scaled down to that energy, it is ${found.scaled}%.`,
+    r,
     picture: data.pictures[r],
     recovery: found,
     question: data.titles[question],
     before: data.answers.base[question],
-    update: `With ${UPDATES[update].replace("rank r", `rank ${r}`)} added to the weights:`,
+    update: `With ${atRank(UPDATES[update], r)} added to the weights:`,
     answer: said?.[question] || "(This answer isn't stored.)",
   };
 }
@@ -66,16 +72,19 @@ function drawRank(shown, width) {
   const across = narrow ? width : 300;
   const high = (across * ROWS) / COLUMNS;
   const small = { "font-size": 12, fill: COLOUR.muted };
-  const drawn = [image(shown.picture, 0, 0, across, high)];
+  const drawn = [
+    image(shown.picture, 0, 0, across, high),
+    text(0, high + 18, `The picture at rank ${shown.r}`, small),
+  ];
 
-  const [left, top] = narrow ? [0, high + 26] : [across + 28, 12];
+  const [left, top] = narrow ? [0, high + 46] : [across + 28, 12];
   const [from, row] = [left + 172, 54];
   const bottom = top + 14 + row * Object.keys(BARS).length;
   const x = (percent) => from + ((width - from - 50) * Math.min(percent, 105)) / 105;
   drawn.push(text(left, top, "SmolLM2-135M: recovery (dashed: full fine-tuning)", small));
   Object.entries(BARS).forEach(([way, [name, colour]], i) => {
     const y = top + 14 + row * i;
-    drawn.push(text(from - 8, y + 16, name, { "text-anchor": "end", "font-size": 12.5 }));
+    drawn.push(text(from - 8, y + 16, atRank(name, shown.r), { "text-anchor": "end", "font-size": 12.5 }));
     const value = shown.recovery[way];
     if (value === undefined) return;
     drawn.push(rect(from, y, x(value) - from, 24, colour, { "data-way": way, "data-percent": value }));
@@ -83,7 +92,7 @@ function drawRank(shown, width) {
   });
   drawn.push(line(x(100), top + 8, x(100), bottom, COLOUR.ink, { "stroke-dasharray": "3 4" }));
 
-  const start = Math.max(high, bottom) + 30;
+  const start = Math.max(high + 18, bottom) + 32;
   const most = Math.floor(width / (0.62 * 13));
   const second = start + 46 + LINE * BEFORE + 14; // where the answer with the update begins
   drawn.push(text(0, start, wrapped(shown.question, most)[0], { "font-weight": 700 }));

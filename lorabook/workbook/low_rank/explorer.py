@@ -16,7 +16,7 @@ from lorabook.workbook.low_rank.svd import energy_kept, low_rank, spectrum
 
 RANKS = (1, 4, 16, 64)
 UPDATES = {  # what is added to SmolLM2's weights before it answers
-    "ΔW truncated to rank r": "truncated",
+    "ΔW's first r terms": "truncated",
     "LoRA trained at rank r": "LoRA",
     "all of ΔW": "full",
 }
@@ -99,20 +99,26 @@ def answer(state: RankState) -> str | None:
     return said[state.question] if said else None
 
 
+def at_rank(label: str, r: int) -> str:
+    """A label with its rank filled in."""
+    return label.replace("rank r", f"rank {r}").replace("first r terms", f"first {r} terms" if r > 1 else "first term")
+
+
 def shown(state: RankState) -> dict[str, Any]:
     """The picture, the recoveries, the answer before training, and the answer with the update."""
     r, found, said = state.r, percentages(state.r), stored("low_rank", "answers")
-    trained = f", trained LoRA {found['LoRA']}%" if "LoRA" in found else ""
-    name = next(label for label, update in UPDATES.items() if update == state.update).replace("rank r", f"rank {r}")
+    trained = f"LoRA {found['LoRA']}%, " if "LoRA" in found else ""
+    names = {update: at_rank(label, r) for label, update in UPDATES.items()}
     return {
-        "title": f"ΔW truncated to rank {r} recovers {found['truncated']}%{trained}",
-        "readout": f"The picture at rank {r} keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW truncated to "
-        f"rank {r} keeps {100 * energy(r):.0f}% of its energy and recovers {found['truncated']}% of the "
-        f"improvement. ΔW shrunk to that energy recovers {found['scaled']}%.",
+        "title": f"Recovery at rank {r}: {trained}{names['truncated']} {found['truncated']}%",
+        "readout": f"At rank {r}, the picture keeps {picture_energy(r)} of its energy. In SmolLM2-135M, ΔW keeps "
+        f"{100 * energy(r):.0f}% of its energy, and the recovery is {found['truncated']}%. With all of ΔW, "
+        f"scaled down to that energy, it is {found['scaled']}%.",
+        "r": r,
         "picture": said["pictures"][str(r)],
         "recovery": found,
         "question": title(said["questions"][state.question]),
         "before": said["answers"]["base"][state.question],
-        "update": f"With {name} added to the weights:",
+        "update": f"With {names[state.update]} added to the weights:",
         "answer": answer(state) or "(This answer isn't stored.)",
     }

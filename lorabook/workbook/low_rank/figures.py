@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -60,7 +60,12 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
-COLOURS = {"LoRA": BLUE, "first r terms": ORANGE, "the other terms": GREEN}  # of `recovery.NAMES`
+COLOURS = {  # of `recovery.NAMES`
+    "LoRA": BLUE,
+    "first r terms": ORANGE,
+    "the other terms": GREEN,
+    "ΔW, same energy": PURPLE,
+}
 
 
 def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str) -> Figure:
@@ -70,13 +75,13 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
         found: what `recovery.recovered` returns.
         title: what to see.
     """
-    figure, axes = new_figure(7.2, 3.8)
+    figure, axes = new_figure(7.6, 3.8)
     ranks = list(next(iter(found.values())))
     for i, (update, by_rank) in enumerate(found.items()):
         for place, r in enumerate(ranks):
-            x, mean = place + 0.27 * (i - 1), fmean(by_rank[r])
+            x, mean = place + 0.22 * (i - 1.5), fmean(by_rank[r])
             label = update if place == 0 else None
-            axes.bar(x, mean, 0.25, color=COLOURS[update], alpha=0.75, label=label)
+            axes.bar(x, mean, 0.2, color=COLOURS[update], alpha=0.75, label=label)
             axes.plot([x] * len(by_rank[r]), by_rank[r], ".", color="black", ms=4)
             top = max(by_rank[r])
             above = max(top, 1) if top > 0.9 else top  # the line at 100% crosses no number
@@ -85,5 +90,5 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     axes.set(ylabel="recovery (100%: full fine-tuning)", title=title, ylim=(0, 1.15))
     axes.set_xticks(range(len(ranks)), [f"r = {r}" for r in ranks])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=3, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=4, frameon=False)
     return figure

@@ -9,6 +9,7 @@ NAMES = {  # notebook 04's, and the stored ones
     "LoRA": "LoRA",
     "first r terms": "truncated",
     "the other terms": "rest",
+    "ΔW, same energy": "scaled",
 }
 
 

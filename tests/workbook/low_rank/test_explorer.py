@@ -44,16 +44,17 @@ def test_every_state_shows_the_answer_of_its_update():
         assert shown["answer"] == (answers[question] if answers else "(This answer isn't stored.)")
         assert shown["before"] == said["base"][question]
         assert shown["question"].removesuffix(" …") == ANSWERS["questions"][question]["title"]
-        assert f"rank {r}" in shown["title"].lower() and "rank r" not in shown["update"]
+        assert f"rank {r}:" in shown["title"]
+        assert "rank r" not in shown["update"] and "first r" not in shown["update"]
 
 
 def test_what_is_said_of_a_state():
     shown = rank.shown(RankState(r=1, update="LoRA"))
     energy, found = np.mean([run["energy"]["1"] for run in SMOLLM2["runs"]]), rank.percentages(1)
-    assert f"ΔW truncated to rank 1 keeps {100 * energy:.0f}% of its energy" in shown["readout"]
-    assert f"recovers {found['truncated']}% of the improvement" in shown["readout"]
-    assert f"shrunk to that energy recovers {found['scaled']}%" in shown["readout"]
-    assert shown["title"].endswith(f"trained LoRA {found['LoRA']}%")
+    assert f"ΔW keeps {100 * energy:.0f}% of its energy" in shown["readout"]
+    assert f"the recovery is {found['truncated']}%" in shown["readout"]
+    assert shown["readout"].endswith(f"scaled down to that energy, it is {found['scaled']}%.")
+    assert shown["title"] == f"Recovery at rank 1: LoRA {found['LoRA']}%, ΔW's first term {found['truncated']}%"
     assert shown["update"] == "With LoRA trained at rank 1 added to the weights:"
 
 

@@ -22,7 +22,7 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement(model):
 
 @pytest.mark.parametrize(("model", "side"), [("pocket", -1), ("smollm2", 1)])
 def test_first_terms_beat_random_entries_and_the_others_lose_to_them(model, side):
-    """As notebook 04 and its page say. ΔW shrunk beats the first terms on the pocket model and loses on SmolLM2."""
+    """As 04 and its page say. ΔW scaled down beats the first terms on the pocket model, and loses on SmolLM2."""
     found = recovery.recoveries(model)
     for r in (1, 4, 16):
         assert found["truncated"][r] > found["random"][r] + 0.05 and found["rest"][r] < found["random rest"][r] - 0.05
