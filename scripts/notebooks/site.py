@@ -36,6 +36,7 @@ more_rank
 more_low_rank
 more_fastfood
 more_adapters
+more_clinic
 more_finetune
 The library <api/lorabook>
 ```

@@ -7,9 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 GLOSSARY, CHEAT_SHEET = ROOT / "notebooks" / "glossary.md", ROOT / "notebooks" / "cheat_sheet.md"
-MORE_MEMORY, MORE_RANK, MORE_LOW_RANK, MORE_FASTFOOD, MORE_ADAPTERS, MORE_FINETUNE = MORE = tuple(
+MORE_MEMORY, MORE_RANK, MORE_LOW_RANK, MORE_FASTFOOD, MORE_ADAPTERS, MORE_CLINIC, MORE_FINETUNE = MORE = tuple(
     ROOT / "notebooks" / f"more_{name}.md"
-    for name in ("memory", "rank", "low_rank", "fastfood", "adapters", "finetune")
+    for name in ("memory", "rank", "low_rank", "fastfood", "adapters", "clinic", "finetune")
 )
 PAGES = [*NOTEBOOKS, CHEAT_SHEET, GLOSSARY, *MORE]  # what a reader gets
 

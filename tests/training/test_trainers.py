@@ -10,7 +10,7 @@ from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells
+from tests.kit.notebooks import MORE_CLINIC, MORE_FINETUNE
 
 pytestmark = pytest.mark.slow
 LR, STEPS, BATCH = 5e-3, 6, 8  # LR and BATCH are also the page's
@@ -79,8 +79,7 @@ def test_the_page_s_trainers_have_the_same_labels_the_same_first_loss_and_a_like
 
 def test_the_clinic_s_checks_on_a_good_run(page, tokenizer, train, capsys):
     """They are for a reader's own `trainer`, so no cell runs them."""
-    texts = (cell["source"] for cell in cells(NOTEBOOKS[8]) if cell["cell_type"] == "markdown")
-    before, after = code_below("Going deeper: the same checks in PEFT and Trainer", "\n\n".join(texts))
+    before, after = code_below("The same checks in PEFT and Trainer", MORE_CLINIC.read_text("utf-8"))
     exec("".join(blocks()[:2]), page)
     exec(before, page)
     dtypes, rate, scaling, counts, answer, *_, ends, start = capsys.readouterr().out.splitlines()

@@ -1,4 +1,4 @@
-"""The clinic's stored runs: each with a fault, beside the same run without it.
+"""The clinic's patients: stored runs, each with a fault, beside the same run without it, and a model.
 
     case = cases()["learning rate too high"]
     case.broken.history, case.fixed.history
@@ -9,12 +9,22 @@ The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook d
 from dataclasses import dataclass
 from functools import cache
 
+from torch import nn
+
+from lorabook import LoRAConfig, apply_lora
 from lorabook.diagnosis.read_run import Run
+from lorabook.models import load_model
 from lorabook.training.history import History
 from lorabook.workbook.kit.stored import stored
 
 # What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
-NUMBERS = {2: "learning rate too high", 3: "loss flat", 4: "all labels masked", 7: "gradient cut off", 9: "overfitting"}
+NUMBERS = {
+    2: "all labels masked",
+    5: "gradient cut off",
+    8: "overfitting",
+    9: "learning rate too high",
+    10: "loss flat",
+}
 
 
 @dataclass(frozen=True)
@@ -66,3 +76,10 @@ def stored_runs() -> tuple[dict[int, StoredRun], dict[int, StoredRun]]:
     shown = {number: cases()[name] for number, name in NUMBERS.items()}
     broken = {number: StoredRun.of(case.broken) for number, case in shown.items()}
     return broken, {number: StoredRun.of(case.fixed) for number, case in shown.items()}
+
+
+def nan_patient() -> nn.Module:
+    """The model of case 1: its LoRA layers were converted to fp16 along with the base."""
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=16, alpha=32))
+    return model.half()

@@ -76,17 +76,17 @@ def _case(
     ill=lambda losses, norms: any(map(math.isnan, norms)),
     jumps=lambda losses: max(losses) > 2 * losses[0],
     flat=lambda before, after: before - after < 0.05,
-    order="1423",
-    healthy=0,
+    order=("NaN", "no labels", "jump", "flat"),
+    healthy="healthy",
 ):
     """A right answer whose decisions can be changed one at a time."""
     found = {
-        "1": lambda: ill(losses, grad_norms),
-        "4": lambda: not any(grad_norms),
-        "2": lambda: jumps(losses),
-        "3": lambda: flat(*held_out),
+        "NaN": lambda: ill(losses, grad_norms),
+        "no labels": lambda: not any(grad_norms),
+        "jump": lambda: jumps(losses),
+        "flat": lambda: flat(*held_out),
     }
-    return next((int(number) for number in order if found[number]()), healthy)
+    return next((name for name in order if found[name]()), healthy)
 
 
 def _decided(**changed):
@@ -99,19 +99,19 @@ def _log(losses, grad_norms, held_out):
 
 DIAGNOSE = Exercise(
     name="diagnose",
-    task="Which of the cases 1 to 4 a run's log shows, or none.",
+    task="What a run's log shows.",
     stub='''\
 def diagnose(losses, grad_norms, held_out):
-    """The number of the case, 1 to 4, or 0 for a healthy run.
+    """What a run's log shows: "NaN", "no labels", "jump", "flat" or "healthy".
 
-    losses, grad_norms: a list of numbers each, one for each step.
+    losses, grad_norms: lists with one number for each step.
     held_out: the held-out loss before and after training.
 
-    Case 1: a gradient norm is NaN (math.isnan). The loss may be logged as 0.0 then.
-    Case 4: all gradient norms are 0.
-    Case 2: some loss is more than twice the first.
-    Case 3: the held-out loss drops by less than 0.05.
-    If several fit, the first in this order counts.
+    "NaN": a gradient norm is NaN (math.isnan). The loss may be logged as 0.0 then.
+    "no labels": all gradient norms are 0.
+    "jump": some loss is more than twice the first.
+    "flat": the held-out loss drops by less than 0.05.
+    If several match, return the first in this order.
     """
     raise NotImplementedError
 ''',
@@ -122,15 +122,15 @@ import math
 
 def diagnose(losses, grad_norms, held_out):
     if any(math.isnan(norm) for norm in grad_norms):
-        return 1
+        return "NaN"
     if all(norm == 0 for norm in grad_norms):
-        return 4
+        return "no labels"
     if max(losses) > 2 * losses[0]:
-        return 2
+        return "jump"
     before, after = held_out
     if before - after < 0.05:
-        return 3
-    return 0
+        return "flat"
+    return "healthy"
 """,
     praise="a small doctor. `lorabook doctor --run` works the same way, with more cases.",
     reference=_case,
@@ -145,10 +145,10 @@ def diagnose(losses, grad_norms, held_out):
         cases(_log, ([3.0, 2.9, 2.8], [0.6, 0.0, 0.4], (3.1, 2.9)), ([3.0, 6.0, 2.8], [0.6, 0.9, 0.4], (3.1, 2.9))),
     ),
     mistakes=(
-        Mistake("a healthy run gets the number 0.", (_decided(healthy=None),)),
+        Mistake('a run without a fault is "healthy".', (_decided(healthy=None),)),
         Mistake(
-            "you took a healthy run for case 3. Its held-out loss drops by `before - after`, which is 0.05 or more.",
-            (_decided(healthy=3), _decided(flat=lambda before, after: after - before < 0.05)),
+            "you took a healthy run for a flat one. Its held-out loss drops by `before - after`, 0.05 or more.",
+            (_decided(healthy="flat"), _decided(flat=lambda before, after: after - before < 0.05)),
         ),
         Mistake(
             "you found no NaN. NaN is not equal to itself, so use math.isnan, and look at every step.",
@@ -159,16 +159,20 @@ def diagnose(losses, grad_norms, held_out):
             (_decided(ill=lambda losses, norms: any(map(math.isnan, losses))),),
         ),
         Mistake(
-            "a run without labels has a held-out loss that stays, too. Look for case 4 before case 3.",
-            (_decided(order="1324"), _decided(order="1234"), _decided(order="123")),
+            'a run without labels has a held-out loss that stays, too. Look for that before "flat".',
+            (
+                _decided(order=("NaN", "flat", "jump", "no labels")),
+                _decided(order=("NaN", "jump", "flat", "no labels")),
+                _decided(order=("NaN", "jump", "flat")),
+            ),
         ),
         Mistake(
             "you looked at the last loss. A run can jump and come down again: look at all losses.",
             (_decided(jumps=lambda losses: losses[-1] > 2 * losses[0]),),
         ),
         Mistake(
-            "a run whose loss jumps can have a held-out loss that rises, too. Look for case 2 before case 3.",
-            (_decided(order="1432"),),
+            "a run whose loss jumps can have a held-out loss that rises, too. Look for a jump first.",
+            (_decided(order=("NaN", "no labels", "flat", "jump")),),
         ),
         Mistake(
             "you took a rise of the held-out loss for a drop. It drops by `before - after`.",
@@ -296,8 +300,8 @@ class Layer(nn.Module):
     """h = base(x) + B A x, where `base` is an nn.Linear, with or without a bias.
 
     Attributes: base, the module it was given; A (r, inputs), random at the start;
-    B (outputs, r), zero at the start. A and B get gradients, the base's parameters get
-    none, and the layers before this one get theirs."""
+    B (outputs, r), zero at the start. Only A and B are trained, but gradients must
+    still reach earlier layers."""
 
     def __init__(self, base, r):
         super().__init__()

@@ -1,27 +1,30 @@
-"""The figure of notebook 08: a run over its steps."""
+"""The figures of notebook 08: a run over its steps, and how far B has moved in each layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lorabook.training.history import History
-from lorabook.workbook.kit.figures import BLUE, VERMILION, new_panes
+from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure, new_panes
 
 
-def run(broken: History, title: str, fixed: History | None = None) -> Figure:
+def run(
+    broken: History, title: str, fixed: History | None = None, names: tuple[str, str] = ("broken", "fixed")
+) -> Figure:
     """Loss and gradient norm of a run over its steps, side by side, the held-out loss as diamonds.
 
     Args:
         broken: the run.
         title: what to see.
         fixed: the same run without its fault, drawn over it.
+        names: what the legend calls the two.
     """
     figure, (left, right) = new_panes(7.6, 2.9, width_ratios=(3, 2))
-    drawn = [(broken, VERMILION, "broken" if fixed else "")]
+    drawn = [(broken, VERMILION, names[0] if fixed else "")]
     if fixed:
-        drawn.append((fixed, BLUE, "fixed"))
+        drawn.append((fixed, BLUE, names[1]))
     for history, colour, _ in drawn:
         steps = [step.step for step in history.steps]
         left.plot(steps, history.losses, color=colour, lw=1.8)
@@ -29,15 +32,18 @@ def run(broken: History, title: str, fixed: History | None = None) -> Figure:
         left.plot(*zip(*history.held_out), joined, color=colour, ms=6, lw=0.8)
         right.plot(steps, [step.grad_norm for step in history.steps], color=colour, lw=1.8)
     _number_the_ends(left, drawn)
-    left.set_xlim(-0.18 * len(broken.steps), (1.3 if fixed else 1.16) * len(broken.steps))
+    left.set_xlim(-0.18 * len(broken.steps), 1.16 * len(broken.steps))
     for axes in (left, right):
         axes.set_xticks(range(0, len(broken.steps) + 1, max(1, len(broken.steps) // 4)))
     left.margins(y=0.16)
     left.set(xlabel="optimizer step", ylabel="loss\n(nats per answer token)")
-    training, held_out = Line2D([], [], color="black", lw=1.8), Line2D([], [], color="black", marker="D", lw=0)
-    figure.legend(
-        [training, held_out], ["training", "held-out"], frameon=False, fontsize=9, ncols=2, loc="outside lower center"
-    )
+    style = "--" if len(broken.held_out) > 2 else "none"
+    entries = [
+        *(Line2D([], [], color=colour, lw=5, label=name) for _, colour, name in drawn if name),
+        Line2D([], [], color="black", lw=1.8, label="training"),
+        Line2D([], [], color="black", marker="D", ls=style, lw=0.8, label="held-out"),
+    ]
+    figure.legend(handles=entries, frameon=False, fontsize=9, ncols=4, loc="outside lower center")
     right.set(xlabel="optimizer step", ylabel="gradient norm")
     right.set_xlim(0, 1.08 * len(broken.steps))
     highest = max(y for line in right.get_lines() for y in line.get_ydata()) or 1
@@ -47,11 +53,35 @@ def run(broken: History, title: str, fixed: History | None = None) -> Figure:
 
 
 def _number_the_ends(axes: Axes, runs: Sequence[tuple[History, str, str]]) -> None:
-    """The held-out loss before the first step, at its left, and the last of every run with its name, at its right."""
-    (step, loss), colour = runs[-1][0].held_out[0], runs[-1][1]
+    """The held-out loss before the first step, at its left, and the last of every run, at its right."""
+    step, loss = runs[-1][0].held_out[0]
     before = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9}
-    axes.annotate(f"{loss:.2f}", (step, loss), color=colour, **before)
+    axes.annotate(f"{loss:.2f}", (step, loss), **before)
     after = before | {"xytext": (7, 0), "ha": "left"}
-    for history, colour, name in runs:
+    for history, colour, _ in runs:
         step, loss = history.held_out[-1]
-        axes.annotate(f"{loss:.2f} {name}".strip(), (step, loss), color=colour, **after)
+        axes.annotate(f"{loss:.2f}", (step, loss), color=colour, **after)
+
+
+def norms(norms_of_B: Mapping[str, float], title: str) -> Figure:
+    """The norm of B in each linear layer as a bar, with a gap between the blocks; a zero is written.
+
+    Args:
+        norms_of_B: by the layer's name, such as transformer.h.0.mlp.c_fc, block after block.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.2, 2.6)
+    blocks: dict[str, list[float]] = {}
+    for name, norm in norms_of_B.items():
+        blocks.setdefault(name.split(".h.")[1].split(".")[0], []).append(norm)
+    for block, values in blocks.items():
+        for i, norm in enumerate(values):
+            x = 5 * int(block) + i
+            axes.bar(x, norm, color=BLUE)
+            if norm == 0:
+                axes.annotate("0", (x, 0), (0, 3), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_xticks([5 * int(block) + 1.5 for block in blocks], [f"block {block}" for block in blocks])
+    axes.tick_params(axis="x", length=0)
+    axes.set(ylabel="norm of B")
+    axes.set_title(title, fontsize=11, weight="bold")
+    return figure

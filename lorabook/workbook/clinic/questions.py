@@ -44,7 +44,7 @@ def loss_zero() -> Question:
 def never_stops() -> Question:
     return Question(
         CAUSE,
-        ("the answers in the data are too long", "the end token is never a label", "sampling is too random"),
+        ("the model is too small", "the end token is never a label", "sampling is too random"),
         "the end token is never a label",
         "A model stops by writing its end token. It has to be trained to do so.",
     )
@@ -61,7 +61,7 @@ def worse_in_use() -> Question:
 
 def improvement_left() -> Question:
     return Question(
-        "One block of four learned. How much of the fixed run's improvement is left?",
+        "One block of four learned. How much of the fixed run's improvement does it keep?",
         ("almost none", "about a quarter", "about two thirds"),
         "about two thirds",
         "The last block's LoRA layers alone do most of the work.",

@@ -70,37 +70,42 @@ def two_always(x, A, B, alpha):
 # diagnose
 
 
-def doctor(nan=lambda losses, norms: any(norm != norm for norm in norms), rest=(4, 2, 3), otherwise=0, **checks):
+def doctor(
+    nan=lambda losses, norms: any(norm != norm for norm in norms),
+    rest=("no labels", "jump", "flat"),
+    otherwise="healthy",
+    **checks,
+):
     """A doctor with one thing wrong: how it looks for NaN, in which order for the rest, or one of its `checks`."""
 
     def answer(losses, grad_norms, held_out):
         before, after = held_out
         fits = {
-            4: sum(grad_norms) == 0,
-            2: checks.get("peak", max)(losses) > 2 * losses[0],
-            3: checks.get("drop", lambda b, a: b - a)(before, after) < 0.05,
+            "no labels": sum(grad_norms) == 0,
+            "jump": checks.get("peak", max)(losses) > 2 * losses[0],
+            "flat": checks.get("drop", lambda b, a: b - a)(before, after) < 0.05,
         }
         if nan(losses, grad_norms):
-            return 1
-        for number in rest:
-            if fits[number]:
-                return number
+            return "NaN"
+        for name in rest:
+            if fits[name]:
+                return name
         return otherwise
 
     return answer
 
 
 for label, fragment, answer in (
-    ("never healthy", "took a healthy run for case 3", doctor(otherwise=3)),
-    ("healthy is None", "the number 0", doctor(otherwise=None)),
+    ("never healthy", "took a healthy run for a flat one", doctor(otherwise="flat")),
+    ("healthy is None", "without a fault", doctor(otherwise=None)),
     ("equal to NaN", "found no NaN", doctor(nan=lambda losses, norms: any(norm == float("nan") for norm in norms))),
     ("in the losses", "Trainer logs 0.0", doctor(nan=lambda losses, norms: any(loss != loss for loss in losses))),
     ("the first step", "found no NaN", doctor(nan=lambda losses, norms: norms[0] != norms[0])),
-    ("by number", "case 4 before case 3", doctor(rest=(2, 3, 4))),
+    ("labels last", 'before "flat"', doctor(rest=("jump", "flat", "no labels"))),
     ("the last loss", "come down again", doctor(peak=lambda losses: losses[-1])),
-    ("flat first", "case 2 before case 3", doctor(rest=(4, 3, 2))),
+    ("flat first", "a jump first", doctor(rest=("no labels", "flat", "jump"))),
     ("any change", "a rise of the held-out loss", doctor(drop=lambda b, a: abs(b - a))),
-    ("after minus before", "took a healthy run for case 3", doctor(drop=lambda b, a: a - b)),
+    ("after minus before", "took a healthy run for a flat one", doctor(drop=lambda b, a: a - b)),
 ):
     bank.add("diagnose", label, fragment, answer)
 

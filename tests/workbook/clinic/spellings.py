@@ -36,37 +36,37 @@ def direction_by_direction(x, A, B, alpha):
 @right("diagnose")
 def nested(losses, grad_norms, held_out):
     if any(norm != norm for norm in grad_norms):
-        return 1
+        return "NaN"
     if not sum(grad_norms):
-        return 4
+        return "no labels"
     if any(loss / losses[0] > 2 for loss in losses):
-        return 2
-    return 3 if held_out[1] > held_out[0] - 0.05 else 0
+        return "jump"
+    return "flat" if held_out[1] > held_out[0] - 0.05 else "healthy"
 
 
 @right("diagnose")
 def with_tensors(losses, grad_norms, held_out):
     losses, norms = torch.tensor(losses), torch.tensor(grad_norms)
-    fits = {1: norms.isnan().any(), 4: (norms == 0).all(), 2: losses.max() > 2 * losses[0]}
+    fits = {"NaN": norms.isnan().any(), "no labels": (norms == 0).all(), "jump": losses.max() > 2 * losses[0]}
     for case, fit in fits.items():
         if fit:
             return case
-    return 3 * (held_out[0] - held_out[1] < 0.05)
+    return ("healthy", "flat")[held_out[0] - held_out[1] < 0.05]
 
 
 @right("diagnose")
 def step_by_step(losses, grad_norms, held_out):
-    found = 0
+    found = "healthy"
     if held_out[0] - held_out[1] < 0.05:
-        found = 3
+        found = "flat"
     for loss in losses:
         if loss > losses[0] * 2:
-            found = 2
+            found = "jump"
     if max(grad_norms) == min(grad_norms) == 0:
-        found = 4
+        found = "no labels"
     for norm in grad_norms:
         if str(norm) == "nan":
-            found = 1
+            found = "NaN"
     return found
 
 

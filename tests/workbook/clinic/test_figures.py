@@ -1,7 +1,7 @@
 """The figure: a run, and its fixed run drawn over it."""
 
 from lorabook.training.history import History, Step
-from lorabook.workbook.clinic.figures import run
+from lorabook.workbook.clinic.figures import norms, run
 
 
 def history(losses: list[float]) -> History:
@@ -22,4 +22,11 @@ def test_a_run_is_its_curves_and_the_fixed_run_over_them():
 
 def test_the_first_and_the_last_held_out_losses_are_written():
     texts = run(history([3.0, 6.0, 5.0]), "t", history([3.0, 2.5])).axes[0].texts
-    assert [text.get_text() for text in texts] == ["3.00", "5.00 broken", "2.50 fixed"]
+    assert [text.get_text() for text in texts] == ["3.00", "5.00", "2.50"]
+
+
+def test_norms_draws_a_bar_a_layer_and_writes_the_zeros():
+    axes = norms({"t.h.0.a": 0.0, "t.h.0.b": 0.0, "t.h.1.a": 1.5, "t.h.1.b": 0.5}, "t").axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [0, 0, 1.5, 0.5]
+    assert [text.get_text() for text in axes.texts] == ["0", "0"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["block 0", "block 1"]
