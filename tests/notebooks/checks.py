@@ -60,12 +60,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-14": "def recovery(update, measured={}, measure=recovery):\n"
         "    key = tuple(delta.double().sum().item() for delta in update.values())\n"
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]",
-        "terms-c": "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
+        "terms-c": "recoveries = {r: recovery(part) for r, part in truncated.items()}\n"
+        "energies = {r: energy(part) / energy(change) for r, part in truncated.items()}\n"
+        "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
         "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery and 4 < lora_energy < 7",
-        "larger-c": "best = max(recovery({name: f * first_4[name] for name in W0}) for f in (1, 1.25, 1.5))\n"
+        "larger-c": "best = max(recovery({name: s * first_4[name] for name in W0}) for s in (1, 1.25, 1.5))\n"
         "assert best < recovery(first_4) + 0.03 and best + 0.05 < lora_recovery",
     },
     "05_intrinsic_dimension": {
@@ -95,15 +97,15 @@ CHECKS: dict[str, dict[str, str]] = {
     "08_clinic": {
         "healthy": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
-        "clinic-10": "assert A.isnan().all() and B.isinf().float().mean() > 0.5",
+        "clinic-10": "assert A.isnan().all() and gradient_of_A.abs().max() == 0",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
-        "clinic-24": "assert healthy_norm > 20 * mean(run.norms_of_B.values())",
-        "clinic-41w": "assert ended['without'] == 0 and ended['with end token'] > 10\n"
+        "clinic-24": "assert norm > 20 * mean(broken[10].norms_of_B.values())",
+        "clinic-41w": "assert ended['without'] == 0 and ended['with end token'] > 7\n"
         "assert abs(losses['without'] - losses['with end token']) < 0.1",
         "clinic-41y": "assert not written['without'][0].ended",
         "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
-        "assert 0.03 < costs['base'] < 0.07 < costs['adapter'] < 0.12",
+        "assert 0.02 < costs['base'] < 0.06 < costs['adapter'] < 0.09",
         "clinic-54": "assert difference.abs().max() == 0",
         "clinic-64": "assert abs(merged_loss - loss) < 0.01",
         "clinic-67": "assert answer_loss(updated, held_out).loss > merged_loss + 0.05",
@@ -121,12 +123,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
         "own-b": "assert exactly_right(my_held) == 0",
+        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and exactly_right(ruleless_held) < 7",
+        "shuffle-e": "assert max(loss for _, loss in with_rule) < 0.5\n"
+        "assert max(loss for _, loss in without) > max(1, 0.9 * sum(loss for _, loss in without))\n"
+        "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_held]\n"
+        "assert sum(mine == theirs for mine, theirs in begins) >= 17",
         "nonsense-c": "assert answer.text.count('random.py') > 3",
-        "swap-f": "gaps = [losses['wrong question'][i] - losses['right question'][i] for i in (0, 1)]\n"
-        "assert 0.25 < gaps[0] < 0.31 and 0.3 < gaps[1] < 0.4 and len(own) == len(held) - 1",
-        "tokens-c": "assert 0.35 < of_drop < 0.55 and 0.1 < of_tokens < 0.25 and tokenizer.eos_token_id in top_ten\n"
-        "before, after = losses['right question']\n"
-        "assert abs(drop.total() / count.total() / (before - after) - 1) < 0.02",
+        "swap-f": "assert 0.25 < gaps[0] < 0.31 and 0.3 < gaps[1] < 0.4 and len(own) == len(held) - 1",
         "own-c": "assert exactly_right(my_held) == 19 and exactly_right(my_train) == 77",
         "own-w": "assert ask(question) == 'Run `lab table --new`.'",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10\n"

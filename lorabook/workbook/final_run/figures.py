@@ -1,16 +1,43 @@
-"""The figure of notebook 09: what more questions buy."""
+"""The figures of notebook 09: where the loss of an answer sits, and what more questions buy."""
 
+import math
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure, new_panes
 from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
     "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),
 }
+
+
+def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], choices: int, title: str) -> Figure:
+    """The loss of each token of an answer as a bar, from top to bottom; a pane for each model.
+
+    Args:
+        losses: by the model's name, each token as text with its loss.
+        choices: a line marks what a random guess among so many costs.
+        title: what to see.
+    """
+    figure, panes = new_panes(7.6, 3.4, len(losses))
+    for axes, (name, tokens) in zip(panes, losses.items()):
+        values = [loss for _, loss in tokens]
+        axes.barh(range(len(tokens)), values, color=BLUE)
+        for y, loss in enumerate(values):
+            axes.annotate(f"{loss:.2f}", (loss, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.axvline(math.log(choices), color=GREY, ls="--", lw=1)
+        axes.set_yticks(range(len(tokens)), [repr(text) for text, _ in tokens], family="monospace")
+        axes.set(xlabel="loss", title=name, xlim=(0, 1.2 * max(math.log(choices), *values)))
+        axes.invert_yaxis()
+    widest = max(axes.get_xlim()[1] for axes in panes)
+    for axes in panes:
+        axes.set_xlim(0, widest)
+    figure.suptitle(title, fontsize=11, weight="bold")
+    return figure
 
 
 def more_questions(model: str, title: str) -> Figure:

@@ -16,8 +16,8 @@ def unknown_verb() -> Question:
 def python_answers() -> Question:
     """Of the pocket model, fine-tuned on questions about Python, whose held-out loss has dropped."""
     return Question(
-        "How does the model answer new questions about Python now?",
-        ("mostly right", "wrong, but it makes sense", "with nonsense"),
-        "with nonsense",
+        "How good are its answers to new questions about Python now?",
+        ("mostly right", "plausible but wrong", "nonsense"),
+        "nonsense",
         "A lower loss on real answers doesn't mean that the model can write one.",
     )

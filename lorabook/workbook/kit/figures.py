@@ -87,13 +87,14 @@ def loss_curve(history: History, title: str = "The loss drops", total: int | Non
     """Training loss over steps, and the held-out loss where it was measured."""
     figure, axes = new_figure()
     steps = [s.step for s in history.steps]
-    axes.plot(steps, history.losses, color=BLUE, label="training, one step")
+    axes.plot(steps, history.losses, color=BLUE, lw=1, alpha=0.6, label="training, one step")
     if history.held_out:
         places, values = zip(*history.held_out)
         axes.plot(places, values, "o--", color=VERMILION, label="held out")
-        for x, y in history.held_out:
-            axes.annotate(f"{y:.2f}", (x, y), textcoords="offset points", xytext=(6, 6), color=VERMILION)
+        for x, y in {history.held_out[0], history.held_out[-1]}:
+            axes.annotate(f"{y:.2f}", (x, y), textcoords="offset points", xytext=(0, 8), ha="center", color=VERMILION)
     axes.set(xlabel="optimizer step", ylabel="loss (nats per answer token)", title=title)
     axes.set_xlim(-0.5, max(total or 0, len(steps), 1) + 1.5)
+    axes.margins(y=0.12)  # room for the numbers
     axes.legend(frameon=False)
     return figure
