@@ -24,18 +24,17 @@ def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], choices: int
         title: what to see.
     """
     figure, panes = new_panes(7.6, 3.4, len(losses))
+    guess = math.log(choices)
+    highest = max(guess, *(loss for tokens in losses.values() for _, loss in tokens))
     for axes, (name, tokens) in zip(panes, losses.items()):
         values = [loss for _, loss in tokens]
         axes.barh(range(len(tokens)), values, color=BLUE)
         for y, loss in enumerate(values):
             axes.annotate(f"{loss:.2f}", (loss, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
-        axes.axvline(math.log(choices), color=GREY, ls="--", lw=1)
+        axes.axvline(guess, color=GREY, ls="--", lw=1)
         axes.set_yticks(range(len(tokens)), [repr(text) for text, _ in tokens], family="monospace")
-        axes.set(xlabel="loss", title=name, xlim=(0, 1.2 * max(math.log(choices), *values)))
+        axes.set(xlabel="loss", title=name, xlim=(0, 1.2 * highest))
         axes.invert_yaxis()
-    widest = max(axes.get_xlim()[1] for axes in panes)
-    for axes in panes:
-        axes.set_xlim(0, widest)
     figure.suptitle(title, fontsize=11, weight="bold")
     return figure
 
