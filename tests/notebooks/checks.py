@@ -131,7 +131,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "nonsense-c": "assert answer.text.count('random.py') > 3",
         "swap-f": "assert 0.25 < gaps[0] < 0.31 and 0.3 < gaps[1] < 0.4 and len(own) == len(held) - 1",
         "own-c": "assert exactly_right(my_held) == 19 and exactly_right(my_train) == 77",
-        "own-w": "assert ask(question) == 'Run `lab table --new`.'",
+        "own-w": "assert ask(question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)",
     },
