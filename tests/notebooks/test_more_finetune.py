@@ -1,11 +1,34 @@
 """The page "More on fine-tuning": its tables and answers are the stored ones."""
 
+import json
+import re
 from statistics import fmean
 
+from lorabook import LoRAConfig, apply_lora, data, remove
+from lorabook.data.examples import encode_all
+from lorabook.models import load_model
 from lorabook.workbook.kit.side_by_side import short
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, table
+
+
+def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
+    """As every run that ends after a number of passes, not of steps, such as StarCoder's."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(10)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    loaded = load_model("pocket", device="cpu")
+    names = {"loaded": loaded, "model": loaded.model, "tokenizer": loaded.tokenizer, "lora": LoRAConfig(r=2, alpha=4)}
+    names |= {"data": data, "encode_all": encode_all, "apply_lora": apply_lora, "remove": remove}
+    apply_lora(loaded.model, names["lora"])
+    section = MORE_FINETUNE.read_text("utf-8").split("## Your own data in notebook 09\n")[1]
+    source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[-1]) if "id" in cell}
+    for code in (re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0], source["python-c"], source["final-18"]):
+        exec(code, names)
+    assert len(names["training"]) == 8 and names["history"].stopped == "finished"
+    assert len(names["history"].steps) == 1
+    assert (tmp_path / "runs/final/adapter_model.safetensors").is_file()
 
 
 def test_the_swap_is_a_mean_over_the_seeds():

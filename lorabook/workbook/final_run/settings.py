@@ -40,9 +40,8 @@ def settings_for(model: str, reason: str = "") -> FinalRun:
     known = known_model(model)
     lr = recommended_lr(known.parameters if known else UNKNOWN_SIZE)
     if model in ("pocket", "smollm2"):
-        return FinalRun(
-            model, reason, "sample", None, 512, TrainConfig(lr=lr, steps=28, evaluate_every=7, log_every=14)
-        )
+        training = TrainConfig(lr=lr, steps=28, evaluate_every=7, log_every=14)
+        return FinalRun(model, reason, "sample", None, 512, training)
     minutes = 10 if model == UNGATED else 30
     every = 50  # steps
     training = TrainConfig(
