@@ -10,22 +10,18 @@ from lorabook.training.history import History
 from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure, new_panes
 
 
-def run(
-    broken: History, title: str, fixed: History | None = None, names: tuple[str, str] = ("broken", "fixed")
-) -> Figure:
-    """Loss and gradient norm of a run over its steps, side by side, the held-out loss as diamonds.
+def run(broken: History, fixed: History, title: str, names: tuple[str, str]) -> Figure:
+    """Loss and gradient norm of two runs over their steps, side by side, the held-out loss as diamonds.
 
     Args:
         broken: the run.
-        title: what to see.
         fixed: the same run without its fault, drawn over it.
+        title: what to see.
         names: what the legend calls the two.
     """
     figure, (left, right) = new_panes(7.6, 2.9, width_ratios=(3, 2))
-    drawn = [(broken, VERMILION, names[0] if fixed else "")]
-    if fixed:
-        drawn.append((fixed, BLUE, names[1]))
-    for history, colour, _ in drawn:
+    drawn = [(broken, VERMILION), (fixed, BLUE)]
+    for history, colour in drawn:
         steps = [step.step for step in history.steps]
         left.plot(steps, history.losses, color=colour, lw=1.8)
         joined = "D--" if len(history.held_out) > 2 else "D"  # two points are no curve
@@ -39,7 +35,7 @@ def run(
     left.set(xlabel="optimizer step", ylabel="loss\n(nats per answer token)")
     style = "--" if len(broken.held_out) > 2 else "none"
     entries = [
-        *(Line2D([], [], color=colour, lw=5, label=name) for _, colour, name in drawn if name),
+        *(Line2D([], [], color=colour, lw=5, label=name) for (_, colour), name in zip(drawn, names)),
         Line2D([], [], color="black", lw=1.8, label="training"),
         Line2D([], [], color="black", marker="D", ls=style, lw=0.8, label="held-out"),
     ]
@@ -52,13 +48,13 @@ def run(
     return figure
 
 
-def _number_the_ends(axes: Axes, runs: Sequence[tuple[History, str, str]]) -> None:
+def _number_the_ends(axes: Axes, runs: Sequence[tuple[History, str]]) -> None:
     """The held-out loss before the first step, at its left, and the last of every run, at its right."""
     step, loss = runs[-1][0].held_out[0]
     before = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9}
     axes.annotate(f"{loss:.2f}", (step, loss), **before)
     after = before | {"xytext": (7, 0), "ha": "left"}
-    for history, colour, _ in runs:
+    for history, colour in runs:
         step, loss = history.held_out[-1]
         axes.annotate(f"{loss:.2f}", (step, loss), color=colour, **after)
 

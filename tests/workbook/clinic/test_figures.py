@@ -3,6 +3,8 @@
 from lorabook.training.history import History, Step
 from lorabook.workbook.clinic.figures import norms, run
 
+NAMES = ("8 examples", "whole sample")
+
 
 def history(losses: list[float]) -> History:
     steps = [Step(i + 1, loss, 1e-3, loss / 2, 10, 5, 0.1, 0) for i, loss in enumerate(losses)]
@@ -10,18 +12,19 @@ def history(losses: list[float]) -> History:
 
 
 def test_a_run_is_its_curves_and_the_fixed_run_over_them():
-    figure = run(history([3.0, 6.0, 5.0]), "t", history([3.0, 2.5]))
+    figure = run(history([3.0, 6.0, 5.0]), history([3.0, 2.5]), "t", NAMES)
     left, right = figure.axes
     curves = [list(line.get_ydata()) for line in left.get_lines() if line.get_linestyle() == "-"]
     assert curves == [[3.0, 6.0, 5.0], [3.0, 2.5]]
     assert [list(line.get_ydata()) for line in right.get_lines()] == [[1.5, 3.0, 2.5], [1.5, 1.25]]
-    still = run(history([0.0, 0.0]), "t").axes[1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*NAMES, "training", "held-out"]
+    still = run(history([0.0, 0.0]), history([0.0, 0.0]), "t", NAMES).axes[1]
     low, high = still.get_ylim()
-    assert len(still.get_lines()) == 1 and low < 0 < high, "a gradient of zero lies above the axis"
+    assert len(still.get_lines()) == 2 and low < 0 < high, "a gradient of zero lies above the axis"
 
 
 def test_the_first_and_the_last_held_out_losses_are_written():
-    texts = run(history([3.0, 6.0, 5.0]), "t", history([3.0, 2.5])).axes[0].texts
+    texts = run(history([3.0, 6.0, 5.0]), history([3.0, 2.5]), "t", NAMES).axes[0].texts
     assert [text.get_text() for text in texts] == ["3.00", "5.00", "2.50"]
 
 
