@@ -16,6 +16,7 @@ from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, table
 def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
     """As every run that ends after a number of passes, not of steps, such as StarCoder's."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LORABOOK_OUTPUT", "runs")
     rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(10)]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
     loaded = load_model("pocket", device="cpu")
@@ -28,7 +29,7 @@ def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
         exec(code, names)
     assert len(names["training"]) == 8 and names["history"].stopped == "finished"
     assert len(names["history"].steps) == 1
-    assert (tmp_path / "runs/final/adapter_model.safetensors").is_file()
+    assert (tmp_path / "runs/adapter_model.safetensors").is_file()
 
 
 def test_the_swap_is_a_mean_over_the_seeds():
