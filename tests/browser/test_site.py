@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -24,8 +25,10 @@ OTHERS = [Path("index"), Path("api/lorabook.memory.families")]  # the latter has
 WIDTHS, SCHEMES = (1400, 900, 420), ("light", "dark")
 # The build, in a process that cannot connect to anything.
 BUILD = """
-import socket, sys
+import gc, socket, sys
 from pathlib import Path
+
+gc.disable()  # documents are trees of very many objects: to look through them takes a fifth of the time
 
 def refuse(*arguments):
     raise OSError("The build opened a connection.")
@@ -59,13 +62,21 @@ def address(site) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator:
+def tab() -> Iterator:
+    """One page for all tests, since to open another takes as long as most of them.
+
+    `asked` are addresses it wanted, `problems` its errors.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:
-        running = p.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
-        yield running
-        running.close()
+        browser = p.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        page: Any = browser.new_page()
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.asked, page.problems = [], []
+        yield page
+        browser.close()
 
 
 # Files
@@ -134,26 +145,24 @@ def test_the_library_has_a_page_for_every_module(site):
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda path: path.stem)
-def test_a_page_loads_nothing_from_elsewhere_and_fits_a_phone(browser, address, page):
+def test_a_page_loads_nothing_from_elsewhere_and_fits_a_phone(tab, address, page):
     name = page if page.parent == Path("api") else page.stem
-    tab, asked, problems = browser.new_page(), [], []
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.asked, tab.problems = [], []
+    tab.goto(f"{address}/{name}.html")
     for width in WIDTHS:
         tab.set_viewport_size({"width": width, "height": 900})
-        tab.goto(f"{address}/{name}.html")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert len(asked) > 5 and problems == []
-    assert [url for url in asked if not url.startswith((address, "data:"))] == []
-    tab.close()
+    assert len(tab.asked) > 5 and tab.problems == []
+    assert [url for url in tab.asked if not url.startswith((address, "data:"))] == []
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("explorer", every_explorer(), ids=lambda explorer: type(explorer).__name__)
-def test_an_explorer_moves_in_the_colours_of_the_page(browser, address, site, explorer, scheme):
+def test_an_explorer_moves_in_the_colours_of_the_page(tab, address, site, explorer, scheme):
     name = type(explorer).__name__
     (page,) = [path for path in site.glob("0*.html") if f'data-name="{name}"' in path.read_text("utf-8")]
-    tab = browser.new_page(color_scheme=scheme)
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size({"width": 1300, "height": 900})
     tab.goto(f"{address}/{page.name}")
     host = tab.locator(".lorabook-explorer")
     assert host.count() == 1  # and no picture, no Markdown beside it
@@ -166,21 +175,17 @@ def test_an_explorer_moves_in_the_colours_of_the_page(browser, address, site, ex
     paper = host.locator("section").evaluate("each => getComputedStyle(each).backgroundColor")
     assert paper == tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", paper)[:3])) > 382) == (scheme == "light")
-    tab.close()
 
 
-def test_the_search_finds_a_notebook(browser, address):
-    tab = browser.new_page()
+def test_the_search_finds_a_notebook(tab, address):
     tab.goto(f"{address}/search.html?q=hadamard")
     tab.locator("#search-results a", has_text="06 · Fastfood").first.wait_for()
-    tab.close()
 
 
-def test_a_dark_page_is_printed_light(browser, address):
-    tab = browser.new_page(color_scheme="dark")
+def test_a_dark_page_is_printed_light(tab, address):
+    tab.emulate_media(color_scheme="dark")
     tab.goto(f"{address}/03_rank_and_alpha.html", wait_until="networkidle")
     theme = "document.documentElement.dataset.theme"
     tab.evaluate(f"addEventListener('beforeprint', () => window.printed = {theme})")
     assert len(tab.pdf()) > 100_000
     assert (tab.evaluate("window.printed"), tab.evaluate(theme)) == ("light", "dark")
-    tab.close()

@@ -27,22 +27,35 @@ def browser() -> Iterator:
         running.close()
 
 
-def open_page(browser, explorer: Explorer, tmp_path, width: int = 900, **options):
-    """A page with nothing but the static version; `asked` are addresses it wanted, `problems` its errors."""
-    file = tmp_path / "page.html"
-    file.write_text(f"<!doctype html><meta charset=utf-8><body>{explorer.static_version()['text/html']}", "utf-8")
-    page = browser.new_page(viewport={"width": width, "height": 900}, **options)
-    page.asked, page.problems = [], []
+@pytest.fixture(scope="module")
+def tab(browser):
+    """One page for all tests, since to open another takes longer than most of them.
+
+    `asked` are addresses it wanted, `problems` its errors, both since the last document was opened.
+    """
+    page = browser.new_page()
     page.on("request", lambda request: page.asked.append(request.url))
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda line: page.problems.append(line.text) if line.type == "error" else None)
+    page.asked, page.problems = [], []
+    return page
+
+
+def open_page(page, explorer: Explorer, tmp_path):
+    """A document with nothing but the static version."""
+    file = tmp_path / "page.html"
+    file.write_text(f"<!doctype html><meta charset=utf-8><body>{explorer.static_version()['text/html']}", "utf-8")
+    page.set_viewport_size({"width": 900, "height": 900})
+    page.goto("about:blank")
+    page.asked, page.problems = [], []
     page.goto(file.as_uri())
     return page
 
 
-def open_for_states(browser, explorer: Explorer, width: int):
-    """A page whose `set(state)` puts the explorer into a state, as Python does to the live version."""
-    page = browser.new_page(viewport={"width": width, "height": 900})
+def open_for_states(page, explorer: Explorer, width: int):
+    """A document whose `set(state)` puts the explorer into a state, as Python does to the live version."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto("about:blank")
     spec = json.dumps(explorer.spec).replace("</", "<\\/")
     page.set_content(
         "<!doctype html><body><div id=host class=lorabook-explorer></div><script type=module>"
@@ -54,8 +67,8 @@ def open_for_states(browser, explorer: Explorer, width: int):
 
 
 @EACH
-def test_what_is_shown_is_what_python_says(browser, explorer):
-    page = open_for_states(browser, explorer, 900)
+def test_what_is_shown_is_what_python_says(tab, explorer):
+    page = open_for_states(tab, explorer, 900)
     for state in drawn_states(explorer, STATES, seed=2):
         page.evaluate("state => set(state)", asdict(state))
         said, seen = explorer.shown(state), page.evaluate(SEEN)
@@ -73,23 +86,21 @@ def test_what_is_shown_is_what_python_says(browser, explorer):
         widest = max(seen["bars"], key=lambda part: part["width"], default=None)
         for part in seen["bars"]:  # to one scale
             assert part["width"] == pytest.approx(widest["width"] * part["bytes"] / widest["bytes"], abs=0.01)
-    page.close()
 
 
 @EACH
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_text_can_be_read(browser, explorer, width):
-    page = open_for_states(browser, explorer, width)
+def test_every_text_can_be_read(tab, explorer, width):
+    page = open_for_states(tab, explorer, width)
     for state in drawn_states(explorer, 12, seed=3):
         page.evaluate("state => set(state)", asdict(state))
         assert page.evaluate(UNREADABLE) == [], (width, state)
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "it is wider than the page"
-    page.close()
 
 
 @EACH
-def test_it_moves_by_the_keyboard_with_no_kernel_and_no_network(browser, explorer, tmp_path):
-    page = open_page(browser, explorer, tmp_path)
+def test_it_moves_by_the_keyboard_with_no_kernel_and_no_network(tab, explorer, tmp_path):
+    page = open_page(tab, explorer, tmp_path)
     page.wait_for_function(READY)
     moved = 0
     for _ in range(page.evaluate(FOCUSABLE) + 1):
@@ -112,12 +123,11 @@ def test_it_moves_by_the_keyboard_with_no_kernel_and_no_network(browser, explore
         page.keyboard.press("Space")
         assert page.evaluate(SHOWN) != before
     assert page.problems == [] and all(url.startswith(("file:", "data:")) for url in page.asked)
-    page.close()
 
 
 @EACH
-def test_a_link_leads_to_its_state(browser, explorer, tmp_path):
-    page = open_page(browser, explorer, tmp_path)
+def test_a_link_leads_to_its_state(tab, explorer, tmp_path):
+    page = open_page(tab, explorer, tmp_path)
     page.wait_for_function(READY)
     address, state = page.url, list(drawn_states(explorer, 9, seed=5))[-1]
     page.evaluate("() => { navigator.clipboard.writeText = async text => { window.copied = text; }; }")
@@ -141,12 +151,11 @@ def test_a_link_leads_to_its_state(browser, explorer, tmp_path):
     page.goto(f"{address}#{type(explorer).__name__}={{}}")  # no state: ignored
     page.wait_for_function(READY)
     assert page.evaluate(SEEN)["title"] == explorer.shown(explorer.default)["title"] and page.problems == []
-    page.close()
 
 
 @EACH
 def test_without_scripts_there_is_the_picture(browser, explorer, tmp_path):
-    page = open_page(browser, explorer, tmp_path, java_script_enabled=False)
+    page = open_page(browser.new_page(java_script_enabled=False), explorer, tmp_path)
     picture = page.locator(".lorabook-explorer img")
     assert picture.is_visible() and picture.bounding_box()["width"] > 800
     assert picture.get_attribute("alt") == explorer.shown(explorer.default)["readout"]
@@ -154,15 +163,15 @@ def test_without_scripts_there_is_the_picture(browser, explorer, tmp_path):
 
 
 @EACH
-def test_it_follows_the_theme_of_the_page(browser, explorer, tmp_path):
+def test_it_follows_the_theme_of_the_page(tab, explorer, tmp_path):
     for scheme, dark in (("light", False), ("dark", True)):
-        page = open_page(browser, explorer, tmp_path, color_scheme=scheme)
+        tab.emulate_media(color_scheme=scheme)
+        page = open_page(tab, explorer, tmp_path)
         page.wait_for_function(READY)
         paper, ink = page.evaluate(COLOURS)
         assert (sum(paper) < 200, sum(ink) > 500) == (dark, dark)
         page.evaluate(LAB_THEME)  # JupyterLab's variables win over the reader's preference
         assert page.evaluate(COLOURS) == [[1, 2, 3], [200, 201, 202]]
-        page.close()
 
 
 ROOT = "document.querySelector('.lorabook-explorer').shadowRoot"

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 def test_the_final_notebook_runs_from_the_menu(tmp_path):
     """Open, Run All Cells, wait for the last cell: no error, the live plot is drawn and redrawn.
 
-    Training is short, and what follows it is left out. nbval runs all of it.
+    Training is short and on fewer examples, and what follows it is left out. nbval runs all of it.
     """
     chromium, notebooks = find_chromium(), tmp_path / "notebooks"
     notebooks.mkdir()
@@ -22,7 +22,7 @@ def test_the_final_notebook_runs_from_the_menu(tmp_path):
     chosen = "run = choose()"
     assert short.count(chosen) == 1
     few = "from dataclasses import replace; few = replace(run.training, steps=4, evaluate_every=2, log_every=2)"
-    short = short.replace(chosen, f"{chosen}; {few}; run = replace(run, training=few)")
+    short = short.replace(chosen, f"{chosen}; {few}; run = replace(run, training=few, rows=80)")
     assert short.count("steps=40)") == 2
     short = short.replace("steps=40)", "steps=2)")
     copy.write_text(short, "utf-8")
