@@ -25,6 +25,7 @@ def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], choices: int
     """
     figure, panes = new_panes(7.6, 3.4, len(losses))
     guess = math.log(choices)
+    most = max(len(tokens) for tokens in losses.values())  # rows of the same height in all panes
     highest = max(guess, *(loss for tokens in losses.values() for _, loss in tokens))
     for axes, (name, tokens) in zip(panes, losses.items()):
         values = [loss for _, loss in tokens]
@@ -32,15 +33,17 @@ def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], choices: int
         for y, loss in enumerate(values):
             axes.annotate(f"{loss:.2f}", (loss, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
         axes.axvline(guess, color=GREY, ls="--", lw=1)
+        axes.text(1.03 * guess, most - 1, "a guess", color=GREY, va="center", fontsize=9)
         axes.set_yticks(range(len(tokens)), [repr(text) for text, _ in tokens], family="monospace")
-        axes.set(xlabel="loss", title=name, xlim=(0, 1.2 * highest))
-        axes.invert_yaxis()
+        axes.set(xlabel="loss", title=name, xlim=(0, 1.2 * highest), ylim=(most - 0.5, -0.5))
     figure.suptitle(title, fontsize=11, weight="bold")
     return figure
 
 
 def more_questions(model: str, title: str) -> Figure:
     """The drop in test loss over the number of training questions, a line for each method and a dot for each seed.
+
+    The points of a single seed are hollow.
 
     Args:
         model: "pocket" or "smollm2", of the stored result "rank_and_alpha/rules".
@@ -60,12 +63,14 @@ def more_questions(model: str, title: str) -> Figure:
         for count, mean in means.items():
             each = drops[method][count]
             axes.plot([count] * len(each), each, ".", color=colour, ms=5, alpha=0.7)
+            if len(each) == 1:
+                axes.plot(count, mean, marker, color=colour, mfc="white", ms=7, mew=2)
             place = (0, 9 if mean == highest[count] else -16)
             axes.annotate(f"{mean:.3f}", (count, mean), place, textcoords="offset points", ha="center", color=colour)
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
-    axes.set(xlabel="training questions (log scale)", ylabel="drop in test loss\n(nats per answer token)", title=title)
+    axes.set(xlabel="training questions (log scale)", ylabel="drop in test loss\nper answer token", title=title)
     axes.set_ylim(0, 1.2 * max(highest.values()))
     axes.margins(x=0.08)
     axes.legend(frameon=False, loc="lower right")

@@ -11,13 +11,3 @@ def unknown_verb() -> Question:
         "one of the eight flags",
         "It always answers with a command that looks like the others, and no example refuses.",
     )
-
-
-def python_answers() -> Question:
-    """Of the pocket model, fine-tuned on questions about Python, whose held-out loss has dropped."""
-    return Question(
-        "How good are its answers to new questions about Python now?",
-        ("mostly right", "plausible but wrong", "nonsense"),
-        "nonsense",
-        "A lower loss on real answers doesn't mean that the model can write one.",
-    )

@@ -40,7 +40,7 @@ def settings_for(model: str, reason: str = "") -> FinalRun:
     known = known_model(model)
     lr = recommended_lr(known.parameters if known else UNKNOWN_SIZE)
     if model in ("pocket", "smollm2"):
-        training = TrainConfig(lr=lr, steps=28, evaluate_every=7, log_every=14)
+        training = TrainConfig(lr=lr, steps=28, batch_tokens=2048, evaluate_every=7, log_every=14)
         return FinalRun(model, reason, "sample", None, 512, training)
     minutes = 10 if model == UNGATED else 30
     every = 50  # steps
@@ -78,10 +78,7 @@ def describe(run: FinalRun) -> str:
     """Which model will be trained, why this one, and its learning rate; for the pocket model what that means."""
     lines = [f"model: {run.model}"]
     if run.model == "pocket":
-        lines += [
-            "This is the pocket model: 3.9 million parameters, StarCoder's architecture, no GPU needed.",
-            "With a GPU and access, this notebook uses StarCoderBase-1B.",
-        ]
+        lines.append("This is the pocket model: 3.9 million parameters, StarCoder's architecture, no GPU needed.")
     if known := known_model(run.model):
         lines.append(f"licence: {known.licence}")
     if run.reason:

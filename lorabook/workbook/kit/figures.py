@@ -92,8 +92,9 @@ def loss_curve(history: History, title: str = "The loss drops", total: int | Non
         places, values = zip(*history.held_out)
         axes.plot(places, values, "o--", color=VERMILION, label="held out")
         for x, y in {history.held_out[0], history.held_out[-1]}:
-            axes.annotate(f"{y:.2f}", (x, y), textcoords="offset points", xytext=(0, 8), ha="center", color=VERMILION)
-    axes.set(xlabel="optimizer step", ylabel="loss (nats per answer token)", title=title)
+            place, ha = ((5, 5), "left") if x == 0 else ((0, 8), "center")  # not across the axis
+            axes.annotate(f"{y:.2f}", (x, y), place, textcoords="offset points", ha=ha, color=VERMILION)
+    axes.set(xlabel="optimizer step", ylabel="loss per answer token", title=title)
     axes.set_xlim(-0.5, max(total or 0, len(steps), 1) + 1.5)
     axes.margins(y=0.12)  # room for the numbers
     axes.legend(frameon=False)

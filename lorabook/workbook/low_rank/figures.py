@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, and recovery by rank."""
+"""The figures of notebook 04: a picture of little rank, and recovery by size and by rank."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -60,11 +60,29 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
+def recovery_by_size(curves: Mapping[str, Mapping[float, tuple[float, float]]], title: str) -> Figure:
+    """Recovery of updates over their size: a line for each update, multiplied by several factors from 0 on.
+
+    Args:
+        curves: by the update's name and the factor, (the size as a multiple of ΔW's, the recovery). A large dot marks
+            the update itself, factor 1. The legend gives the best recovery.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.6, 3.8)
+    for (name, points), colour in zip(curves.items(), (ORANGE, GREEN, BLUE)):
+        sizes, recoveries = zip((0.0, 0.0), *points.values())
+        axes.plot(sizes, recoveries, ".-", color=colour, lw=2, ms=6, label=f"{name}, at best {max(recoveries):.0%}")
+        axes.plot(*points[1], "o", color=colour, ms=9)
+    axes.set(xlabel="size of the update, relative to ΔW", ylabel="recovery", title=title)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
 COLOURS = {  # of `recovery.NAMES`
     "LoRA": BLUE,
     "first r terms": ORANGE,
     "the other terms": GREEN,
-    "ΔW, same energy": PURPLE,
 }
 
 
@@ -79,9 +97,9 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     ranks = list(next(iter(found.values())))
     for i, (update, by_rank) in enumerate(found.items()):
         for place, r in enumerate(ranks):
-            x, mean = place + 0.22 * (i - 1.5), fmean(by_rank[r])
+            x, mean = place + 0.27 * (i - 1), fmean(by_rank[r])
             label = update if place == 0 else None
-            axes.bar(x, mean, 0.2, color=COLOURS[update], alpha=0.75, label=label)
+            axes.bar(x, mean, 0.25, color=COLOURS[update], alpha=0.75, label=label)
             axes.plot([x] * len(by_rank[r]), by_rank[r], ".", color="black", ms=4)
             top = max(by_rank[r])
             above = max(top, 1) if top > 0.9 else top  # the line at 100% crosses no number
@@ -90,5 +108,5 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     axes.set(ylabel="recovery (100%: full fine-tuning)", title=title, ylim=(0, 1.15))
     axes.set_xticks(range(len(ranks)), [f"r = {r}" for r in ranks])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=4, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=3, frameon=False)
     return figure

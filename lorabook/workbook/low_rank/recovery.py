@@ -9,7 +9,6 @@ NAMES = {  # notebook 04's, and the stored ones
     "LoRA": "LoRA",
     "first r terms": "truncated",
     "the other terms": "rest",
-    "ΔW, same energy": "scaled",
 }
 
 
