@@ -67,8 +67,21 @@ CHECKS: dict[str, dict[str, str]] = {
         "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.03 < lora_recovery and 4 < lora_energy < 7",
+        # peaks and shares that the text names, and that its leads are more than chance: 95% of samples of the answers
         "larger-c": "peaks = [max(seen for _, seen in points.values()) for points in curves.values()]\n"
-        "assert max(peaks[:2]) < 0.81 and peaks[2] > 0.85 and 0.33 < curves['rank-4 LoRA'][0.2][1] < 0.43",
+        "assert max(peaks[1:3]) < 0.81 and peaks[3] > 0.85 and 0.33 < curves['rank-4 LoRA'][0.2][1] < 0.43\n"
+        "from tests.notebooks.resampled import lead\n"
+        "losses = {}\n"
+        "for label, update in {'none': None, 'all': change, 'half': half, 'four': first_4, 'lora': lora_update}.items():\n"
+        "    each_model = load_model('pocket', device='cpu').model.eval()\n"
+        "    with torch.no_grad():\n"
+        "        for name, weight in linear_weights(each_model).items():\n"
+        "            weight += update[name] if update else 0\n"
+        "    losses[label] = [answer_loss(each_model, [example]) for example in held_out]\n"
+        "low, high = lead(losses, 'half', 'four')\n"
+        "assert 0.04 < low < high < 0.13, (low, high)\n"
+        "low, high = lead(losses, 'lora', 'four')\n"
+        "assert 0.07 < low < high < 0.17, (low, high)",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -112,7 +125,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-67b": "assert application_loss > merged_loss + 0.05",
     },
     "09_finetune_starcoder": {
-        "lab-c": "assert 'How do I delete a folder?' in [pair.question for pair in my_held]\n"
+        "lab-c": "assert 'How do I rename a file?' in [pair.question for pair in my_held]\n"
         "asked = [pair.question.split() for pair in my_train]\n"
         "assert {words[3] for words in asked} == set(flags) and {words[5][:-1] for words in asked} == set(objects)",
         "loop-r": "with torch.no_grad():\n"
@@ -123,17 +136,17 @@ CHECKS: dict[str, dict[str, str]] = {
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
         "own-b": "assert exactly_right(my_held) == 0",
-        # the gap between wrong and right questions, which "On Monday" names, though hardly an answer is right
-        "shuffle-r": "from lorabook.data.examples import swapped_questions\n"
-        "own, other = swapped_questions(new_examples, run.max_length)\n"
-        "gap = answer_loss(model, other).loss - answer_loss(model, own).loss\n"
-        "assert 1 < gap < 1.5 and 5 < before and 0.1 < after < 0.5 and exactly_right(ruleless_held) < 7",
+        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and exactly_right(ruleless_held) < 7",
+        "effect-c": "assert question_effect(base_model, new_examples) < 0.5\n"
+        "assert 1 < question_effect(model, new_examples) < 1.5",
         "shuffle-e": "assert max(loss for _, loss in with_rule) < 0.5\n"
         "assert max(loss for _, loss in without) > max(1, 0.9 * sum(loss for _, loss in without))\n"
+        "flag_losses = [max(loss for _, loss in losses_by_token(pair)) for pair in ruleless_held]\n"
+        "assert 2.4 < sum(flag_losses) / len(flag_losses) < 3.2\n"
         "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_held]\n"
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
-        "nonsense-c": "assert answer.text.count('```') > 3",
-        "swap-f": "assert 0.25 < gaps[0] < 0.31 and 0.3 < gaps[1] < 0.4 and len(own) == len(held) - 1",
+        "nonsense-c": "assert answer.text.count('```') > 3\n"
+        "assert 0.25 < question_effect(base_model, held) < 0.31 and 0.3 < question_effect(model, held) < 0.4",
         "own-c": "assert exactly_right(my_held) == 19 and exactly_right(my_train) > 72",
         "own-w": "assert ask(question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10\n"

@@ -31,11 +31,12 @@ def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], choices: int
         values = [loss for _, loss in tokens]
         axes.barh(range(len(tokens)), values, color=BLUE)
         for y, loss in enumerate(values):
-            axes.annotate(f"{loss:.2f}", (loss, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
+            end = guess if 0.8 * guess < loss < guess else loss  # so that the line crosses no number
+            axes.annotate(f"{loss:.2f}", (end, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
         axes.axvline(guess, color=GREY, ls="--", lw=1)
         axes.text(1.03 * guess, most - 1, "a guess", color=GREY, va="center", fontsize=9)
         axes.set_yticks(range(len(tokens)), [repr(text) for text, _ in tokens], family="monospace")
-        axes.set(xlabel="loss", title=name, xlim=(0, 1.2 * highest), ylim=(most - 0.5, -0.5))
+        axes.set(xlabel="loss", title=name, xlim=(0, 1.35 * highest), ylim=(most - 0.5, -0.5))
     figure.suptitle(title, fontsize=11, weight="bold")
     return figure
 

@@ -45,15 +45,16 @@ def picture() -> Tensor:
 
 
 def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
-    """Matrices of grey values side by side, all on the scale from 0 (black) to 1 (white).
+    """Matrices of grey values side by side, from 0 (black) to 1 (white), or from -0.5 if some are negative.
 
     Above each: its name, and its share of the first one's energy.
     """
-    figure = Figure(figsize=(2.15 * len(images), 1.95), layout="constrained")
+    figure = Figure(figsize=(1.75 * len(images), 1.75), layout="constrained")
     energies = {name: image.square().sum().item() for name, image in images.items()}
     whole = next(iter(energies.values()))
     for axes, (name, image) in zip(figure.subplots(1, len(images), squeeze=False)[0], images.items()):
-        axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+        black = -0.5 if image.min() < -0.1 else 0.0  # a difference: grey is zero
+        axes.imshow(image.numpy(), cmap="gray", vmin=black, vmax=black + 1)
         axes.set_title(f"{name}: {energies[name] / whole:.0%}", fontsize=9)
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
@@ -69,7 +70,7 @@ def recovery_by_size(curves: Mapping[str, Mapping[float, tuple[float, float]]], 
         title: what to see.
     """
     figure, axes = new_figure(7.6, 3.8)
-    for (name, points), colour in zip(curves.items(), (ORANGE, GREEN, BLUE)):
+    for (name, points), colour in zip(curves.items(), (GREY, ORANGE, GREEN, BLUE)):
         sizes, recoveries = zip((0.0, 0.0), *points.values())
         axes.plot(sizes, recoveries, ".-", color=colour, lw=2, ms=6, label=f"{name}, at best {max(recoveries):.0%}")
         axes.plot(*points[1], "o", color=colour, ms=9)
