@@ -64,22 +64,21 @@ CHECKS: dict[str, dict[str, str]] = {
         "energies = {r: energy(part) / energy(change) for r, part in truncated.items()}\n"
         "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
+        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4]",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
-        "new-81": "assert recovery(first_4) + 0.03 < lora_recovery and 4 < lora_energy < 7",
+        "new-81": "assert recovery(first_4) + 0.05 < lora_recovery",
         # peaks and shares that the text names, and that its leads are more than chance: 95% of samples of the answers
         "larger-c": "peaks = [max(seen for _, seen in points.values()) for points in curves.values()]\n"
         "assert max(peaks[1:3]) < 0.81 and peaks[3] > 0.85 and 0.33 < curves['rank-4 LoRA'][0.2][1] < 0.43\n"
+        "assert 0.83 < curves['ΔW'][0.5][1] < 0.89 and 2 < curves['rank-4 LoRA'][1][0] < 2.7\n"
         "from tests.notebooks.resampled import lead\n"
         "losses = {}\n"
-        "for label, update in {'none': None, 'all': change, 'half': half, 'four': first_4, 'lora': lora_update}.items():\n"
+        "for label, update in {'none': None, 'all': change, 'four': first_4, 'lora': lora_update}.items():\n"
         "    each_model = load_model('pocket', device='cpu').model.eval()\n"
         "    with torch.no_grad():\n"
         "        for name, weight in linear_weights(each_model).items():\n"
         "            weight += update[name] if update else 0\n"
         "    losses[label] = [answer_loss(each_model, [example]) for example in held_out]\n"
-        "low, high = lead(losses, 'half', 'four')\n"
-        "assert 0.04 < low < high < 0.13, (low, high)\n"
         "low, high = lead(losses, 'lora', 'four')\n"
         "assert 0.07 < low < high < 0.17, (low, high)",
     },
@@ -147,7 +146,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
         "nonsense-c": "assert answer.text.count('```') > 3\n"
         "assert 0.25 < question_effect(base_model, held) < 0.31 and 0.3 < question_effect(model, held) < 0.4",
-        "own-c": "assert exactly_right(my_held) == 19 and exactly_right(my_train) > 72",
+        "own-c": "from lorabook.data.examples import swapped_questions\n"
+        "own, other = swapped_questions(encode_all(my_held, tokenizer, run.max_length), run.max_length)\n"
+        "assert 1.6 < answer_loss(model, other).loss - answer_loss(model, own).loss < 2.3\n"
+        "assert exactly_right(my_held) == 19 and exactly_right(my_train) > 72",
         "own-w": "assert ask(question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
         "twenty-3": "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)",

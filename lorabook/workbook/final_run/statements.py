@@ -90,7 +90,7 @@ STATEMENTS = (
     Statement(
         "LoRA makes fine-tuning faster.",
         "imprecise",
-        "a step has about a third less arithmetic; how much time that saves depends on model and machine",
+        "a step does about a third less arithmetic; how much time that saves depends on model and machine",
         "03_rank_and_alpha.ipynb",
         "Is LoRA faster?",
         page="more_rank.md",
