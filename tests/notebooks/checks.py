@@ -64,7 +64,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "energies = {r: energy(part) / energy(change) for r, part in truncated.items()}\n"
         "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4]",
+        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.05 < lora_recovery",
         # peaks and shares that the text names, and that its leads are more than chance: 95% of samples of the answers
@@ -112,9 +112,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-10": "assert A.isnan().all() and gradient_of_A.abs().max() == 0",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
         "clinic-24": "assert norm > 20 * mean(broken[10].norms_of_B.values())",
+        "clinic-28": "assert all(step.loss == step.grad_norm == 0 for step in history.steps)",
         "clinic-41w": "assert ended['without'] == 0 and ended['with end token'] > 7\n"
-        "assert abs(losses['without'] - losses['with end token']) < 0.1",
-        "clinic-41y": "assert not written['without'][0].ended",
+        "assert abs(losses['without'] - losses['with end token']) < 0.1\n"
+        "assert written['with end token'][0].ended and not written['without'][0].ended",
         "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "assert 0.02 < costs['base'] < 0.06 < costs['adapter'] < 0.09",
@@ -135,17 +136,17 @@ CHECKS: dict[str, dict[str, str]] = {
         "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
         "assert predicted / 2 < peak < 2 * predicted",
         "own-b": "assert exactly_right(my_held) == 0",
-        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and exactly_right(ruleless_held) < 7",
-        "effect-c": "assert question_effect(base_model, new_examples) < 0.5\n"
-        "assert 1 < question_effect(model, new_examples) < 1.5",
+        # what the section on the question's effect says of this run
+        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and exactly_right(ruleless_held) < 7\n"
+        "own, other = swapped_questions(new_examples, run.max_length)\n"
+        "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
+        "effect-c": "effects = [question_effect(each, held) for each in (base_model, model)]\n"
+        "assert 0.25 < effects[0] < 0.31 and 0.3 < effects[1] < 0.4",
         "shuffle-e": "assert max(loss for _, loss in with_rule) < 0.5\n"
         "assert max(loss for _, loss in without) > max(1, 0.9 * sum(loss for _, loss in without))\n"
-        "flag_losses = [max(loss for _, loss in losses_by_token(pair)) for pair in ruleless_held]\n"
-        "assert 2.4 < sum(flag_losses) / len(flag_losses) < 3.2\n"
         "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_held]\n"
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
-        "nonsense-c": "assert answer.text.count('```') > 3\n"
-        "assert 0.25 < question_effect(base_model, held) < 0.31 and 0.3 < question_effect(model, held) < 0.4",
+        "nonsense-c": "assert answer.text.count('```') > 3",
         "own-c": "from lorabook.data.examples import swapped_questions\n"
         "own, other = swapped_questions(encode_all(my_held, tokenizer, run.max_length), run.max_length)\n"
         "assert 1.6 < answer_loss(model, other).loss - answer_loss(model, own).loss < 2.3\n"

@@ -44,7 +44,7 @@ def test_the_swap_is_a_mean_over_the_seeds():
     assert f"a wrong question costs it {before:.3f} nats per answer token" in MORE_FINETUNE.read_text("utf-8")
     after = {row[0]: float(row[3]) for row in expected}["1,500"]
     (text,) = [cell["source"] for cell in cells(NOTEBOOKS[-1]) if "(more_finetune.md#smollm2-with" in cell["source"]]
-    assert f"it was {before:.2f} before, and {after:.2f} after" in text
+    assert f"({before:.2f} to {after:.2f})" in text
 
 
 def test_the_article_s_settings_are_those_of_the_stored_runs():

@@ -6,20 +6,23 @@
 The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook doctor --run` reads in a run's folder.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from torch import nn
 
 from lorabook import LoRAConfig, apply_lora
+from lorabook.data.batches import Batch
+from lorabook.data.examples import Example
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
 from lorabook.training.history import History
+from lorabook.workbook.clinic.faults import label_after_a_template
 from lorabook.workbook.kit.stored import stored
 
 # What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
 NUMBERS = {
-    2: "all labels masked",
     5: "gradient cut off",
     8: "overfitting",
     9: "learning rate too high",
@@ -76,6 +79,11 @@ def stored_runs() -> tuple[dict[int, StoredRun], dict[int, StoredRun]]:
     shown = {number: cases()[name] for number, name in NUMBERS.items()}
     broken = {number: StoredRun.of(case.broken) for number, case in shown.items()}
     return broken, {number: StoredRun.of(case.fixed) for number, case in shown.items()}
+
+
+def script_collator(examples: Sequence[Example]) -> Batch:
+    """The batches of case 2: its labels begin after a template that no example holds."""
+    return label_after_a_template(examples)
 
 
 def nan_patient() -> nn.Module:

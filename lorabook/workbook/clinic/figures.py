@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lorabook.training.history import History
-from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure, new_panes
 
 
 def run(broken: History, fixed: History, title: str, names: tuple[str, str]) -> Figure:
@@ -32,7 +32,7 @@ def run(broken: History, fixed: History, title: str, names: tuple[str, str]) -> 
     for axes in (left, right):
         axes.set_xticks(range(0, len(broken.steps) + 1, max(1, len(broken.steps) // 4)))
     left.margins(y=0.16)
-    left.set(xlabel="optimizer step", ylabel="loss\n(nats per answer token)")
+    left.set(xlabel="optimizer step", ylabel="loss per answer token")
     style = "--" if len(broken.held_out) > 2 else "none"
     entries = [
         *(Line2D([], [], color=colour, lw=5, label=name) for (_, colour), name in zip(drawn, names)),
@@ -59,25 +59,29 @@ def _number_the_ends(axes: Axes, runs: Sequence[tuple[History, str]]) -> None:
         axes.annotate(f"{loss:.2f}", (step, loss), color=colour, **after)
 
 
-def norms(norms_of_B: Mapping[str, float], title: str) -> Figure:
-    """The norm of B in each linear layer as a bar, with a gap between the blocks; a zero is written.
+def norms(broken: Mapping[str, float], fixed: Mapping[str, float], title: str) -> Figure:
+    """The norm of B in each linear layer of two runs as bars, with a gap between the blocks; a zero is written.
 
     Args:
-        norms_of_B: by the layer's name, such as transformer.h.0.mlp.c_fc, block after block.
+        broken: by the layer's name, such as transformer.h.0.mlp.c_fc, block after block.
+        fixed: the same of the run without the fault, drawn behind it.
         title: what to see.
     """
-    figure, axes = new_figure(7.2, 2.6)
-    blocks: dict[str, list[float]] = {}
-    for name, norm in norms_of_B.items():
-        blocks.setdefault(name.split(".h.")[1].split(".")[0], []).append(norm)
-    for block, values in blocks.items():
-        for i, norm in enumerate(values):
-            x = 5 * int(block) + i
-            axes.bar(x, norm, color=BLUE)
-            if norm == 0:
-                axes.annotate("0", (x, 0), (0, 3), textcoords="offset points", ha="center", fontsize=9)
-    axes.set_xticks([5 * int(block) + 1.5 for block in blocks], [f"block {block}" for block in blocks])
+    figure, axes = new_figure(7.2, 2.8)
+    blocks: dict[int, int] = {}  # how many layers each has had
+    places = []
+    for name in broken:
+        block = int(name.split(".h.")[1].split(".")[0])
+        places.append(5 * block + blocks.get(block, 0))
+        blocks[block] = blocks.get(block, 0) + 1
+    axes.bar(places, [fixed[name] for name in broken], 0.9, color="none", edgecolor=GREY, label="fixed run")
+    axes.bar(places, list(broken.values()), 0.6, color=BLUE, label="this run")
+    for place, norm in zip(places, broken.values()):
+        if norm == 0:
+            axes.annotate("0", (place, 0), (0, 3), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_xticks([5 * block + 1.5 for block in blocks], [f"block {block}" for block in blocks])
     axes.tick_params(axis="x", length=0)
     axes.set(ylabel="norm of B")
     axes.set_title(title, fontsize=11, weight="bold")
+    figure.legend(frameon=False, ncols=2, loc="outside lower center")
     return figure

@@ -1,4 +1,4 @@
-"""The exercises of notebook 04: what a part is worth, the error of a cut."""
+"""The exercises of notebook 04: how many terms hold the energy, the error of a cut."""
 
 import torch
 
@@ -65,82 +65,69 @@ def truncation_error(S, r):
 )
 
 
-# alone_and_without
+# terms_needed
 
 
-def _fractions(alone, without, whole=lambda loss: loss["old"] - loss["all"], times=1):
-    """An answer of two differences of losses, each named by its ends, over `whole`."""
-    return lambda loss: tuple(times * (loss[high] - loss[low]) / whole(loss) for high, low in (alone, without))
+def _first(reached, plus=1):
+    """An answer: the index of the first true entry of `reached(S, share)`, plus `plus`."""
+    return lambda S, share: int(reached(S, share).double().argmax()) + plus
 
 
-def _losses(*values):
-    return (dict(zip(("old", "all", "part", "rest"), values)),)
+def _energies(S):
+    return S.double().square().cumsum(0) / S.double().square().sum()
 
 
-ALONE_AND_WITHOUT = Exercise(
-    name="alone_and_without",
-    task="What a part of ΔW recovers on its own, and what is lost when it alone is left out.",
+TERMS_NEEDED = Exercise(
+    name="terms_needed",
+    task="How many terms it takes to hold a share of the energy.",
     stub='''\
-def alone_and_without(loss):
-    """(alone, without): what a part of ΔW recovers on its own, and how much of the
-    recovery is lost when only that part is left out. Both are fractions of full
-    fine-tuning's improvement.
-
-    loss: the losses of four models, a dictionary: "old", with the old weights; "all",
-    with all of ΔW added; "part", with the part alone; "rest", with the rest alone.
-    """
+def terms_needed(S, share):
+    """The smallest r for which the first r terms have at least this share of the energy,
+    from all singular values S (a tensor, largest first)."""
     raise NotImplementedError
 ''',
-    hint="Full fine-tuning's improvement is the loss of the old weights minus that with all of ΔW. Where do you end up "
-    "if you leave the part out?",
+    hint="Term i has energy σᵢ². `cumsum` adds them up one by one.",
     solution="""\
-def alone_and_without(loss):
-    improvement = loss["old"] - loss["all"]
-    alone = (loss["old"] - loss["part"]) / improvement
-    without = (loss["rest"] - loss["all"]) / improvement
-    return alone, without
+def terms_needed(S, share):
+    energies = (S**2).cumsum(0) / (S**2).sum()
+    return int((energies < share).sum()) + 1
 """,
-    praise="for the first four terms, that was 77% and 30%. Two numbers for one part, and neither is its share.",
-    reference=_fractions(("old", "part"), ("rest", "all")),
+    praise="the picture needs 1 term for 90% of its energy. Each ΔW needs between 43 and 135.",
+    reference=_first(lambda S, share: _energies(S) >= share),
     probes=(
         cases(
-            lambda loss: f"for losses of {', '.join(map(str, loss.values()))}",
-            _losses(3.0, 2.5, 2.6, 2.7),
-            _losses(2.0, 1.0, 1.25, 1.5),
+            lambda S, share: _spectrum(S, share=share),
+            *((SPECTRA[0], share) for share in (0.5, 0.7, 0.9, 0.99)),
+            *((SPECTRA[1], share) for share in (0.6, 0.9, 0.95, 0.98)),
         ),
     ),
     mistakes=(
         Mistake(
-            "your second number is what the rest recovers. What is lost without the part is the distance from there to "
-            "full fine-tuning.",
-            (_fractions(("old", "part"), ("old", "rest")),),
+            "you added σ, not σ². A term's energy is the square of its singular value.",
+            (_first(lambda S, share: S.double().cumsum(0) / S.double().sum() >= share),),
         ),
         Mistake(
-            "your second number is what is left to gain with the part alone. Use the model with the rest alone.",
-            (_fractions(("old", "part"), ("part", "all")),),
+            "your count is one too low. `energies[r - 1]` is what the first r terms hold.",
+            (_first(lambda S, share: _energies(S) >= share, plus=0),),
         ),
         Mistake(
-            "your numbers are in the other order: first what the part recovers alone.",
-            (_fractions(("rest", "all"), ("old", "part")),),
+            "your count is one too high. The first r terms may hold exactly what is asked for, or a little more.",
+            (_first(lambda S, share: _energies(S) >= share, plus=2),),
         ),
         Mistake(
-            "these are losses. Divide them by full fine-tuning's improvement.",
-            (_fractions(("old", "part"), ("rest", "all"), whole=lambda loss: 1),),
+            "you counted from the smallest term. The first terms are the largest.",
+            (_first(lambda S, share: _energies(S.flip(0)) >= share),),
         ),
         Mistake(
-            "you divided by the old loss. Full fine-tuning's improvement is 100%.",
-            (_fractions(("old", "part"), ("rest", "all"), whole=lambda loss: loss["old"]),),
+            "you gave the energy of these terms. Their number is asked for.",
+            (lambda S, share: _energies(S)[_energies(S) >= share][0].item(),),
         ),
         Mistake(
-            "you gave percentages. Fractions are asked for, such as 0.72.",
-            (_fractions(("old", "part"), ("rest", "all"), times=100),),
-        ),
-        Mistake(
-            "your signs are turned round. A lower loss is an improvement.",
-            (_fractions(("part", "old"), ("all", "rest")),),
+            "you compared the norm. A share of the energy is a share of the squared norm.",
+            (_first(lambda S, share: _energies(S).sqrt() >= share),),
         ),
     ),
 )
 
 
-EXERCISES = (ALONE_AND_WITHOUT, TRUNCATION_ERROR)
+EXERCISES = (TERMS_NEEDED, TRUNCATION_ERROR)

@@ -104,7 +104,7 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
             axes.plot([x] * len(by_rank[r]), by_rank[r], ".", color="black", ms=4)
             top = max(by_rank[r])
             above = max(top, 1) if top > 0.9 else top  # the line at 100% crosses no number
-            axes.text(x, above + 0.02, f"{mean:.0%}", ha="center", fontsize=9)
+            axes.text(x, above + 0.035, f"{mean:.0%}", ha="center", fontsize=9)
     axes.axhline(1, color=GREY, lw=0.8, zorder=0)
     axes.set(ylabel="recovery (100%: full fine-tuning)", title=title, ylim=(0, 1.15))
     axes.set_xticks(range(len(ranks)), [f"r = {r}" for r in ranks])

@@ -28,8 +28,11 @@ def test_the_first_and_the_last_held_out_losses_are_written():
     assert [text.get_text() for text in texts] == ["3.00", "5.00", "2.50"]
 
 
-def test_norms_draws_a_bar_a_layer_and_writes_the_zeros():
-    axes = norms({"t.h.0.a": 0.0, "t.h.0.b": 0.0, "t.h.1.a": 1.5, "t.h.1.b": 0.5}, "t").axes[0]
-    assert [bar.get_height() for bar in axes.patches] == [0, 0, 1.5, 0.5]
+def test_norms_draws_two_bars_a_layer_and_writes_the_zeros():
+    broken = {"t.h.0.a": 0.0, "t.h.0.b": 0.0, "t.h.1.a": 1.5, "t.h.1.b": 0.5}
+    figure = norms(broken, dict(zip(broken, (1.0, 2.0, 3.0, 4.0))), "t")
+    axes = figure.axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [1, 2, 3, 4, 0, 0, 1.5, 0.5]
     assert [text.get_text() for text in axes.texts] == ["0", "0"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["block 0", "block 1"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fixed run", "this run"]

@@ -29,7 +29,7 @@ def test_every_exercise_has_its_place():
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "memory": ["block_values", "largest_batch"],
         "rank_and_alpha": ["largest_rank", "same_effect"],
-        "low_rank": ["alone_and_without", "truncation_error"],
+        "low_rank": ["terms_needed", "truncation_error"],
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint"],
         "many_tasks": ["swap_merged", "mixed_forward"],

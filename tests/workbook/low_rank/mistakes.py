@@ -58,46 +58,39 @@ def root_mean_square(S, r):
     return torch.sqrt(torch.mean(S[r:] ** 2))
 
 
-# alone_and_without
+# terms_needed
 
 
-def fractions(x, *gains):
-    return tuple(gain / (x["old"] - x["all"]) for gain in gains)
+def first(held, share):
+    return next(r for r, part in enumerate(held / held[-1], 1) if part >= share)
 
 
-@wrong("alone_and_without", "what the rest recovers")
-def both_recoveries(loss):
-    return [(loss["old"] - loss[which]) / (loss["old"] - loss["all"]) for which in ("part", "rest")]
+@wrong("terms_needed", "σ, not σ²")
+def energy_of_sigma(S, share):
+    return first(torch.cumsum(S, 0), share)
 
 
-@wrong("alone_and_without", "left to gain with the part alone")
-def adding_up_to_one(loss):
-    alone = (loss["old"] - loss["part"]) / (loss["old"] - loss["all"])
-    return alone, 1 - alone
+@wrong("terms_needed", "one too low")
+def index_of_the_term(S, share):
+    return first(torch.cumsum(S**2, 0), share) - 1
 
 
-@wrong("alone_and_without", "in the other order")
-def swapped(loss):
-    return fractions(loss, loss["rest"] - loss["all"], loss["old"] - loss["part"])
+@wrong("terms_needed", "one too high")
+def one_term_more(S, share):
+    return first(torch.cumsum(S**2, 0), share) + 1
 
 
-@wrong("alone_and_without", "these are losses")
-def not_divided(loss):
-    old, full, part, rest = loss.values()
-    return old - part, rest - full
+@wrong("terms_needed", "from the smallest")
+def smallest_first(S, share):
+    return first(torch.cumsum(S.sort().values ** 2, 0), share)
 
 
-@wrong("alone_and_without", "divided by the old loss")
-def of_the_old_loss(loss):
-    return 1 - loss["part"] / loss["old"], (loss["rest"] - loss["all"]) / loss["old"]
+@wrong("terms_needed", "energy of these terms")
+def the_energy_held(S, share):
+    held = torch.cumsum(S**2, 0) / (S**2).sum()
+    return float(held[held >= share].min())
 
 
-@wrong("alone_and_without", "gave percentages")
-def percentages(loss):
-    return [100 * each for each in fractions(loss, loss["old"] - loss["part"], loss["rest"] - loss["all"])]
-
-
-@wrong("alone_and_without", "signs are turned round")
-def turned_round(loss):
-    alone, without = fractions(loss, loss["part"] - loss["old"], loss["all"] - loss["rest"])
-    return alone, without
+@wrong("terms_needed", "compared the norm")
+def share_of_the_norm(S, share):
+    return first(torch.cumsum(S**2, 0).sqrt(), share)

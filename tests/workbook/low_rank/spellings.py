@@ -22,28 +22,26 @@ add("truncation_error", "a loop", lambda S, r: math.sqrt(sum(float(s) ** 2 for s
 add("truncation_error", "in double", lambda S, r: (S.double()[r:] ** 2).sum() ** 0.5)
 
 
-# alone_and_without
+# terms_needed
 
 
-@right("alone_and_without")
-def through_recoveries(loss):
-    def recovery(which):
-        return (loss["old"] - loss[which]) / (loss["old"] - loss["all"])
-
-    return recovery("part"), 1 - recovery("rest")
+@right("terms_needed")
+def a_loop(S, share):
+    whole, held = sum(float(s) ** 2 for s in S), 0.0
+    for r, s in enumerate(S, 1):
+        held += float(s) ** 2
+        if held >= share * whole:
+            return r
 
 
 add(
-    "alone_and_without",
-    "interpolated",
-    lambda x: [
-        float(np.interp(x["part"], [x["all"], x["old"]], [1, 0])),
-        float(np.interp(x["rest"], [x["all"], x["old"]], [0, 1])),
-    ],
+    "terms_needed", "searchsorted", lambda S, share: int(torch.searchsorted((S**2).cumsum(0) / (S**2).sum(), share)) + 1
+)
+add(
+    "terms_needed", "NumPy", lambda S, share: np.argmax(np.cumsum(S.numpy() ** 2) >= share * (S.numpy() ** 2).sum()) + 1
 )
 
 
-@right("alone_and_without")
-def with_tensors(loss):
-    old, full, part, rest = torch.tensor([loss[name] for name in ("old", "all", "part", "rest")], dtype=torch.float64)
-    return ((old - part) / (old - full)).item(), ((rest - full) / (old - full)).item()
+@right("terms_needed")
+def by_what_is_left_out(S, share):
+    return min(r for r in range(len(S) + 1) if (S[r:] ** 2).sum() <= (1 - share) * (S**2).sum())
