@@ -49,11 +49,15 @@ def run(broken: History, fixed: History, title: str, names: tuple[str, str]) -> 
 
 
 def _number_the_ends(axes: Axes, runs: Sequence[tuple[History, str]]) -> None:
-    """The held-out loss before the first step, at its left, and the last of every run, at its right."""
+    """The held-out loss before the first step, the last of every run, and the lowest of the first run."""
     step, loss = runs[-1][0].held_out[0]
     before = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9}
     axes.annotate(f"{loss:.2f}", (step, loss), **before)
     after = before | {"xytext": (7, 0), "ha": "left"}
+    lowest, at = min((loss, step) for step, loss in runs[0][0].held_out)
+    if at not in (runs[0][0].held_out[0][0], runs[0][0].held_out[-1][0]):
+        above = before | {"xytext": (0, 11), "ha": "center"}
+        axes.annotate(f"{lowest:.2f}", (at, lowest), color=runs[0][1], **above)
     for history, colour in runs:
         step, loss = history.held_out[-1]
         axes.annotate(f"{loss:.2f}", (step, loss), color=colour, **after)
@@ -78,7 +82,7 @@ def norms(broken: Mapping[str, float], fixed: Mapping[str, float], title: str) -
     axes.bar(places, list(broken.values()), 0.6, color=BLUE, label="this run")
     for place, norm in zip(places, broken.values()):
         if norm == 0:
-            axes.annotate("0", (place, 0), (0, 3), textcoords="offset points", ha="center", fontsize=9)
+            axes.annotate("0", (place, 0), (0, 3), textcoords="offset points", ha="center", fontsize=9, color=BLUE)
     axes.set_xticks([5 * block + 1.5 for block in blocks], [f"block {block}" for block in blocks])
     axes.tick_params(axis="x", length=0)
     axes.set(ylabel="norm of B")
