@@ -9,11 +9,11 @@ from tests.kit.notebooks import NOTEBOOKS
 
 pytestmark = pytest.mark.browser
 
-START, OTHER = "09_finetune_starcoder.ipynb", "05_intrinsic_dimension.ipynb"
-HEADING = "A task whose dimension we know"
+START, OTHER = "04_low_rank_updates.ipynb", "03_rank_and_alpha.ipynb"
+HEADING = "A rule"
 
 
-def test_a_statement_s_link_leads_to_the_section_that_decides_it(tmp_path):
+def test_a_link_leads_to_the_section_of_another_notebook(tmp_path):
     find_chromium()
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "lab").mkdir()

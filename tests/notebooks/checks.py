@@ -64,14 +64,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "energies = {r: energy(part) / energy(change) for r, part in truncated.items()}\n"
         "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4]\n"
-        "from tests.notebooks.resampled import correlation_of_gains\n"
-        "models = [load_model('pocket', device='cpu').model.eval() for _ in range(3)]\n"
-        "with torch.no_grad():\n"
-        "    for each_model, update in zip(models, (None, first_4, rest)):\n"
-        "        for name, weight in linear_weights(each_model).items():\n"
-        "            weight += update[name] if update else 0\n"
-        "assert 0.6 < correlation_of_gains(*models, held_out) < 0.78",
+        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.05 < lora_recovery",
         # peaks and shares that the text names, and that its leads are more than chance: 95% of samples of the answers

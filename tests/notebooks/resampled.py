@@ -1,13 +1,8 @@
-"""What notebook 04 says of two updates, answer by answer: how sure a lead is, and whether both gain at one place."""
+"""How much a lead in recovery depends on the held-out answers: a bootstrap over them."""
 
 import random
 from collections.abc import Mapping, Sequence
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from lorabook.data.examples import Example
 from lorabook.training.evaluate import HeldOut
 
 SAMPLES = 1000
@@ -30,19 +25,3 @@ def lead(losses: Mapping[str, Sequence[HeldOut]], first: str, second: str) -> tu
         leads.append((sums[second] - sums[first]) / (sums["none"] - sums["all"]))
     leads.sort()
     return leads[round(0.025 * SAMPLES)], leads[round(0.975 * SAMPLES)]
-
-
-def correlation_of_gains(before: nn.Module, one: nn.Module, other: nn.Module, examples: Sequence[Example]) -> float:
-    """The correlation, over all answer tokens, of what `one` and `other` gain in loss over the model `before`."""
-
-    def losses(model: nn.Module) -> Tensor:
-        found = []
-        for example in examples:
-            ids = torch.tensor(example.input_ids)
-            logits = model(input_ids=ids[None]).logits[0].float()
-            found.append(F.cross_entropy(logits[:-1], ids[1:], reduction="none")[example.answer_start - 1 :])
-        return torch.cat(found)
-
-    with torch.no_grad():
-        gains = torch.stack([losses(before) - losses(model) for model in (one, other)])
-    return torch.corrcoef(gains)[0, 1].item()

@@ -34,7 +34,7 @@ def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], choices: int
             end = guess if 0.8 * guess < loss < guess else loss  # so that the line crosses no number
             axes.annotate(f"{loss:.2f}", (end, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
         axes.axvline(guess, color=GREY, ls="--", lw=1)
-        axes.text(1.03 * guess, most - 1, "a guess", color=GREY, va="center", fontsize=9)
+        axes.text(1.04 * guess, 0, "random\nguess", color=GREY, va="top", fontsize=9)
         axes.set_yticks(range(len(tokens)), [repr(text) for text, _ in tokens], family="monospace")
         axes.set(xlabel="loss", title=name, xlim=(0, 1.35 * highest), ylim=(most - 0.5, -0.5))
     figure.suptitle(title, fontsize=11, weight="bold")

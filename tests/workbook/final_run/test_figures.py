@@ -35,6 +35,6 @@ def test_token_losses_draws_and_writes_every_loss_with_its_token():
         assert axes.get_title() == name and axes.get_xlim() == figure.axes[0].get_xlim()
         assert [bar.get_width() for bar in axes.patches] == [loss for _, loss in tokens]
         assert [label.get_text() for label in axes.get_yticklabels()] == [repr(text) for text, _ in tokens]
-        assert [text.get_text() for text in axes.texts] == [*(f"{loss:.2f}" for _, loss in tokens), "a guess"]
+        assert [text.get_text() for text in axes.texts] == [*(f"{loss:.2f}" for _, loss in tokens), "random\nguess"]
         (line,) = axes.get_lines()
         assert line.get_xdata()[0] == pytest.approx(2.0794, abs=1e-4)

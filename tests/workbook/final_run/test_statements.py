@@ -105,3 +105,10 @@ def test_a_spoiled_file_holds_nothing(file, spoiled, shown):
 
 def test_an_anchor_is_the_heading_with_hyphens():
     assert anchor("Does it go faster?") == "Does-it-go-faster?"
+
+
+def test_the_page_has_every_statement_with_its_verdict():
+    page = (ROOT / "notebooks/more_finetune.md").read_text("utf-8").partition("## The ten statements\n")[2]
+    assert [row for row in rows(page) if row[0].isdigit()] == [
+        [str(n), s.text, f"**{s.verdict}**", f"{s.because} ({s.link})"] for n, s in enumerate(STATEMENTS, 1)
+    ]
