@@ -132,21 +132,20 @@ CHECKS: dict[str, dict[str, str]] = {
         "    assert torch.cat([token_losses(model, example) for example in my_examples]).mean() < 0.1",
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
         'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
-        "final-23": "from lorabook.memory.estimate import estimate\n"
-        "predicted = estimate(run.model, memory_plan(run, lora)).predicted_peak\n"
-        "assert predicted / 2 < peak < 2 * predicted",
         "own-b": "assert exactly_right(my_held) == 0",
-        # what the section on the question's effect says of this run
+        # what the page says of the question's effect in this run
         "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and exactly_right(ruleless_held) < 7\n"
         "own, other = swapped_questions(new_examples, run.max_length)\n"
         "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
-        "effect-c": "effects = [question_effect(each, held) for each in (base_model, model)]\n"
-        "assert 0.25 < effects[0] < 0.31 and 0.3 < effects[1] < 0.4",
         "shuffle-e": "assert max(loss for _, loss in with_rule) < 0.5\n"
         "assert max(loss for _, loss in without) > max(1, 0.9 * sum(loss for _, loss in without))\n"
         "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_held]\n"
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
-        "nonsense-c": "assert answer.text.count('```') > 3",
+        # and what the page says of the question's effect
+        "nonsense-c": "assert answer.text.count('```') > 3\n"
+        "own, other = swapped_questions(held, run.max_length)\n"
+        "effects = [answer_loss(each, other).loss - answer_loss(each, own).loss for each in (base_model, model)]\n"
+        "assert 0.25 < effects[0] < 0.31 and 0.3 < effects[1] < 0.4",
         "own-c": "from lorabook.data.examples import swapped_questions\n"
         "own, other = swapped_questions(encode_all(my_held, tokenizer, run.max_length), run.max_length)\n"
         "assert 1.6 < answer_loss(model, other).loss - answer_loss(model, own).loss < 2.3\n"

@@ -7,6 +7,7 @@ from statistics import fmean
 from lorabook import LoRAConfig, apply_lora, data, remove
 from lorabook.data.examples import encode_all
 from lorabook.models import load_model
+from lorabook.workbook.final_run.settings import settings_for
 from lorabook.workbook.kit.side_by_side import short
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
@@ -39,12 +40,16 @@ def test_the_swap_is_a_mean_over_the_seeds():
         own, other = (fmean(run[which] for run in runs) for which in ("own", "other"))
         numbers = (base["own"] - own, base["other"] - other, other - own)
         expected.append([f"{int(count):,}", *(f"{number:.3f}" for number in numbers)])
-    assert table(MORE_FINETUNE, "SmolLM2 with another question") == expected
+    assert table(MORE_FINETUNE, "Does the model use the question?") == expected
     before = base["other"] - base["own"]
     assert f"a wrong question costs it {before:.3f} nats per answer token" in MORE_FINETUNE.read_text("utf-8")
-    after = {row[0]: float(row[3]) for row in expected}["1,500"]
-    (text,) = [cell["source"] for cell in cells(NOTEBOOKS[-1]) if "(more_finetune.md#smollm2-with" in cell["source"]]
-    assert f"({before:.2f} to {after:.2f})" in text
+
+
+def test_the_memory_of_a_step_is_printed_as_on_the_page(capsys):
+    section = MORE_FINETUNE.read_text("utf-8").split("## The memory of a step\n")[1].split("\n## ")[0]
+    code, printed = re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)
+    exec(code, {"run": settings_for("pocket"), "lora": LoRAConfig(r=16, alpha=32)})
+    assert capsys.readouterr().out == printed
 
 
 def test_the_article_s_settings_are_those_of_the_stored_runs():

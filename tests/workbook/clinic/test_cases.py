@@ -2,8 +2,10 @@
 
 import pytest
 
+from lorabook.data.examples import Example
 from lorabook.diagnosis.findings import find_faults
-from lorabook.workbook.clinic.cases import NUMBERS, cases, stored_cases, stored_runs
+from lorabook.models import load_model
+from lorabook.workbook.clinic.cases import NUMBERS, cases, script_collator, stored_cases, stored_runs
 from lorabook.workbook.clinic.faults import FAULTS
 
 EVERY = [case for runs in stored_cases().values() for case in runs]
@@ -36,6 +38,13 @@ def test_the_notebook_s_runs_are_the_cases_of_its_numbers():
     zeros = [name for name, norm in broken[5].norms_of_B.items() if norm == 0]
     assert len(zeros) == 12 and not any(".h.3." in name for name in zeros)
     assert broken[8].passes == 48
+
+
+def test_the_script_s_labels_begin_after_its_template():
+    template = load_model("pocket", device="cpu").tokenizer("Answer: ").input_ids
+    held = Example((5, *template, 7, 8), 1, 1)
+    assert script_collator([held]).labels.tolist() == [7, 8]
+    assert not len(script_collator([Example((5, 6, 7, 8), 1, 1)]).labels)
 
 
 def _end(run) -> float:
