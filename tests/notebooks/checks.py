@@ -142,7 +142,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_held]\n"
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
         # and what the page says of the question's effect
-        "nonsense-c": "assert answer.text.count('```') > 3\n"
+        "nonsense-c": "assert len(old_answers) == len(new_answers) == 10\n"
+        "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)\n"
         "own, other = swapped_questions(held, run.max_length)\n"
         "effects = [answer_loss(each, other).loss - answer_loss(each, own).loss for each in (base_model, model)]\n"
         "assert 0.25 < effects[0] < 0.31 and 0.3 < effects[1] < 0.4",
@@ -151,8 +152,6 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 1.6 < answer_loss(model, other).loss - answer_loss(model, own).loss < 2.3\n"
         "assert exactly_right(my_held) == 19 and exactly_right(my_train) > 72",
         "own-w": "assert ask(question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
-        "twenty-3": "assert len(old_answers) == len(new_answers) == 10\n"
-        "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)",
     },
 }
 
