@@ -89,6 +89,7 @@ def test_gpu_arithmetic_casts_by_pytorch_s_list():
         assert torch.equal(torch.nn.functional.dropout(w, 0.5, training=False), w)
 
 
+@pytest.mark.seconds
 def test_with_16_bit_weights_the_forward_pass_keeps_less():
     half, full = (dry_run(CONFIG, Plan(LORA, 2, 96, w)) for w in ("fp16", "fp32"))
     assert half.static < full.static
@@ -97,6 +98,7 @@ def test_with_16_bit_weights_the_forward_pass_keeps_less():
     assert half.path == "meta, fused attention, fp16 autocast"
 
 
+@pytest.mark.seconds
 def test_dropout_on_a_gpu_keeps_one_byte_an_element():
     """The fp16 input of an adapted layer is kept either way; dropout adds its mask.
 

@@ -79,6 +79,7 @@ def test_every_size_is_that_of_the_real_model(name):
     assert replace(shape_of(shape.family.config(shape)), name=shape.name) == shape
 
 
+@pytest.mark.seconds
 def test_a_new_family_is_one_entry(monkeypatch):
     """Qwen2: Llama with biases on queries, keys and values, and no others."""
 

@@ -163,6 +163,7 @@ def test_adapters_change_places_on_a_packed_base():
 # Training
 
 
+@pytest.mark.seconds
 def test_training_equals_training_on_the_unpacked_weights_and_moves_no_packed_byte(tmp_path):
     model = packed("GPTBigCode")
     dense = dense_copy(model)

@@ -4,6 +4,8 @@ import json
 import re
 from statistics import fmean
 
+import pytest
+
 from lorabook import LoRAConfig, apply_lora, data, remove
 from lorabook.data.examples import encode_all
 from lorabook.models import load_model
@@ -45,6 +47,7 @@ def test_the_swap_is_a_mean_over_the_seeds():
     assert f"a wrong question costs it {before:.3f} nats per answer token" in MORE_FINETUNE.read_text("utf-8")
 
 
+@pytest.mark.seconds
 def test_the_memory_of_a_step_is_printed_as_on_the_page(capsys):
     section = MORE_FINETUNE.read_text("utf-8").split("## The memory of a step\n")[1].split("\n## ")[0]
     code, printed = re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)

@@ -56,6 +56,7 @@ def test_dependencies_have_lower_bounds_only():
         assert "+" not in str(requirement) and requirement.url is None, f"{requirement}: no build of one machine"
 
 
+@pytest.mark.seconds
 def test_every_import_is_a_declared_dependency():
     requirements = PROJECT["dependencies"] + EXTRAS["quantized"] + EXTRAS["gguf"]
     declared = {canonicalize_name(Requirement(r).name) for r in requirements}
@@ -131,6 +132,7 @@ def test_import_lorabook_is_light():
 # Files
 
 
+@pytest.mark.seconds
 def test_nothing_runs_code_from_a_download():
     pickles = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
     found = []

@@ -75,6 +75,7 @@ def test_the_gradient_is_that_of_the_mean_over_the_whole_batch(kind, micro_token
     assert finetune(again, TRAIN, HELD_OUT, settings).losses == [pytest.approx(loss, rel=1e-5)]
 
 
+@pytest.mark.seconds
 def test_the_loss_falls_and_the_base_stays_bit_identical():
     model = lora_model()
     before, base_loss = values(model), answer_loss(model, HELD_OUT).loss

@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from lorabook.training.history import History, Step
 from lorabook.workbook.final_run.on_log import LossPlot
 
@@ -11,6 +13,7 @@ def history(steps: int) -> History:
     return History(done, [(0, 4.1), (steps, 3.2)])
 
 
+@pytest.mark.seconds
 def test_the_plot_is_redrawn_where_it_was_shown_last(monkeypatch):
     drawn = []
 

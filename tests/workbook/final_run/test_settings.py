@@ -64,6 +64,7 @@ class TestChoice:
         assert run.model == "pocket" and "No hub." in settings.describe(run)
 
 
+@pytest.mark.seconds
 def test_the_memory_forecast_is_the_estimate_s_and_the_dry_run_s():
     run, lora = settings.settings_for("pocket"), LoRAConfig(r=16, alpha=32)
     plan = settings.memory_plan(run, lora)
