@@ -5,6 +5,7 @@ import re
 from statistics import fmean
 
 import pytest
+import torch
 
 from lorabook import LoRAConfig, apply_lora, data, remove
 from lorabook.data.examples import encode_all
@@ -48,6 +49,7 @@ def test_the_swap_is_a_mean_over_the_seeds():
 
 
 @pytest.mark.seconds
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the page shows a step on the CPU")
 def test_the_memory_of_a_step_is_printed_as_on_the_page(capsys):
     section = MORE_FINETUNE.read_text("utf-8").split("## The memory of a step\n")[1].split("\n## ")[0]
     code, printed = re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)

@@ -6,20 +6,19 @@
 The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook doctor --run` reads in a run's folder.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import torch
 from torch import nn
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.data.batches import Batch, collate
-from lorabook.data.examples import Example
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
 from lorabook.training.history import History
+from lorabook.workbook.clinic.faults import label_after_a_template
 from lorabook.workbook.kit.stored import stored
+
+script_collator = label_after_a_template  # the name of it in case 2, which does not give the fault away
 
 # What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
 NUMBERS = {
@@ -79,20 +78,6 @@ def stored_runs() -> tuple[dict[int, StoredRun], dict[int, StoredRun]]:
     shown = {number: cases()[name] for number, name in NUMBERS.items()}
     broken = {number: StoredRun.of(case.broken) for number, case in shown.items()}
     return broken, {number: StoredRun.of(case.fixed) for number, case in shown.items()}
-
-
-def script_collator(examples: Sequence[Example]) -> Batch:
-    """The batches of case 2: an example's labels begin after the tokens of "Answer: ", if it holds them."""
-    template = load_model("pocket", device="cpu").tokenizer("Answer: ").input_ids
-    starts = []
-    for example in examples:
-        ids, size = list(example.input_ids), len(template)
-        found = [end for end in range(size, len(ids) + 1) if ids[end - size : end] == template]
-        starts.append(found[0] if found else len(ids))
-    batch = collate(examples)
-    row, place = batch.label_positions // batch.input_ids.shape[1], batch.label_positions % batch.input_ids.shape[1]
-    kept = place + 1 >= torch.tensor(starts)[row]  # the label of a position is the token after it
-    return Batch(batch.input_ids, batch.label_positions[kept], batch.labels[kept])
 
 
 def nan_patient() -> nn.Module:

@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from lorabook.data.batches import Batch, collate
 from lorabook.data.examples import Example
 from lorabook.lora import LoRAConfig, LoRALayer, lora_layers, wrap
+from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.peft_format.adapter_config import lora_config, read_config
 from lorabook.workbook.clinic.user_code import UserCode
@@ -38,9 +40,17 @@ def shift_labels_again(examples: Sequence[Example]) -> Batch:
 
 
 def label_after_a_template(examples: Sequence[Example]) -> Batch:
+    """The labels begin after the tokens of "Answer: ", in an example that holds them: none of ours does."""
+    template = load_model("pocket", device="cpu").tokenizer("Answer: ").input_ids
+    starts = []
+    for example in examples:
+        ids, size = list(example.input_ids), len(template)
+        found = [end for end in range(size, len(ids) + 1) if ids[end - size : end] == template]
+        starts.append(found[0] if found else len(ids))
     batch = collate(examples)
-    found = batch.label_positions < 0  # no example holds the template searched for
-    return Batch(batch.input_ids, batch.label_positions[found], batch.labels[found])
+    row, place = batch.label_positions // batch.input_ids.shape[1], batch.label_positions % batch.input_ids.shape[1]
+    kept = place + 1 >= torch.tensor(starts)[row]  # the label of a position is the token after it
+    return Batch(batch.input_ids, batch.label_positions[kept], batch.labels[kept])
 
 
 def mask_padding_by_its_id(examples: Sequence[Example]) -> Batch:
