@@ -95,8 +95,8 @@ def test_the_static_part_is_exactly_that_of_the_tensors(family, method):
 @pytest.mark.parametrize(
     ("method", "attention", "checkpointing"),
     [
-        *[(LORA, "fused", False), (LORA, "fused", True), (LORA, "math", True), (LORA, "eager", False)],
-        *[(1.0, "fused", False), (1.0, "math", False), (1.0, "eager", True)],
+        *itertools.product([LORA], ["fused", "math", "eager"], [False, True]),
+        *[(1.0, "fused", False), (1.0, "fused", True), (1.0, "math", False), (1.0, "eager", True)],
     ],
     ids=lambda value: "LoRA" if value == LORA else str(value),
 )
