@@ -60,27 +60,19 @@ CHECKS: dict[str, dict[str, str]] = {
         "lowrank-14": "def recovery(update, measured={}, measure=recovery):\n"
         "    key = tuple(delta.double().sum().item() for delta in update.values())\n"
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]",
-        "terms-c": "recoveries = {r: recovery(part) for r, part in truncated.items()}\n"
-        "energies = {r: energy(part) / energy(change) for r, part in truncated.items()}\n"
-        "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
+        "terms-c": "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
+        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4]",
+        "cosine-c": "assert abs(cosine(torch.cat([first_4[n].flatten() for n in W0]),"
+        " torch.cat([rest[n].flatten() for n in W0]))) < 1e-3\n"
+        "assert cosine(effect(first_4), effect(rest)) > 0.5 and abs(cosine(effect(first_4), effect(noise))) < 0.1",
+        "like-c": "assert cosine(effect(lora_update), effect(change)) > 0.85",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.05 < lora_recovery",
-        # peaks and shares that the text names, and that its leads are more than chance: 95% of samples of the answers
+        # peaks and shares that the text names
         "larger-c": "peaks = [max(seen for _, seen in points.values()) for points in curves.values()]\n"
         "assert max(peaks[1:3]) < 0.81 and peaks[3] > 0.85 and 0.33 < curves['rank-4 LoRA'][0.2][1] < 0.43\n"
-        "assert 0.83 < curves['ΔW'][0.5][1] < 0.89 and 2 < curves['rank-4 LoRA'][1][0] < 2.7\n"
-        "from tests.notebooks.resampled import lead\n"
-        "losses = {}\n"
-        "for label, update in {'none': None, 'all': change, 'four': first_4, 'lora': lora_update}.items():\n"
-        "    each_model = load_model('pocket', device='cpu').model.eval()\n"
-        "    with torch.no_grad():\n"
-        "        for name, weight in linear_weights(each_model).items():\n"
-        "            weight += update[name] if update else 0\n"
-        "    losses[label] = [answer_loss(each_model, [example]) for example in held_out]\n"
-        "low, high = lead(losses, 'lora', 'four')\n"
-        "assert 0.07 < low < high < 0.17, (low, high)",
+        "assert 0.83 < curves['ΔW'][0.5][1] < 0.89 and 2 < curves['rank-4 LoRA'][1][0] < 2.7",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
