@@ -4,7 +4,6 @@
 
 The same file and splits as in `smollm2_run.py`; each pair is a question's body, cut after LETTERS letters so that no
 prompt is too long, and its title instead of an answer.
-Training computes in bfloat16 (`grid.arithmetic`), everything else in float32.
 
 1. Learning rate: one pass over RATE_QUESTIONS training questions at each of RATES, one seed; the rate with the lowest
    loss on the validation split is taken.
@@ -34,7 +33,7 @@ from lorabook.step.config import TrainConfig
 from lorabook.training.answers import Answer, answers
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from scripts.assets import grid, records, smollm2_run
+from scripts.assets import records, smollm2_run
 from scripts.assets.pocket_runs import kept
 
 RESULT, PIECES = Path("lorabook/assets/results/final_run/smollm2_titles.json"), Path("build/titles")
@@ -64,8 +63,7 @@ def trained(data: str, questions: int, lr: float, seed: int) -> tuple[LoadedMode
     apply_lora(loaded.model, LoRAConfig(R, ALPHA, seed=seed))
     config = TrainConfig(lr=lr, epochs=1, seed=seed, log_every=10)
     examples = encode_all(train[:questions], loaded.tokenizer, MAX_LENGTH)
-    with grid.arithmetic(half=True):
-        history = finetune(loaded.model, examples, encode_all(validation[:1], loaded.tokenizer, MAX_LENGTH), config)
+    history = finetune(loaded.model, examples, encode_all(validation[:1], loaded.tokenizer, MAX_LENGTH), config)
     if history.stopped != "finished":
         raise SystemExit(f"the run was {history.stopped} and is not kept")
     minutes = round(sum(step.seconds for step in history.steps) / 60, 1)
@@ -127,7 +125,7 @@ def main(data: str) -> None:
     facts = {
         "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "weights": before["weights"],
-        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, training in bf16",
+        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, fp32",
         "train": TRAIN,
         "test": len(written["base"]),
         "new_tokens": NEW_TOKENS,

@@ -62,17 +62,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]",
         "terms-c": "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4]",
-        "cosine-c": "assert abs(cosine(torch.cat([first_4[n].flatten() for n in W0]),"
-        " torch.cat([rest[n].flatten() for n in W0]))) < 1e-3\n"
-        "assert cosine(effect(first_4), effect(rest)) > 0.5 and abs(cosine(effect(first_4), effect(noise))) < 0.1",
-        "like-c": "assert cosine(effect(lora_update), effect(change)) > 0.85",
+        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.05 < lora_recovery",
         # peaks and shares that the text names
         "larger-c": "peaks = [max(seen for _, seen in points.values()) for points in curves.values()]\n"
         "assert max(peaks[1:3]) < 0.81 and peaks[3] > 0.85 and 0.33 < curves['rank-4 LoRA'][0.2][1] < 0.43\n"
-        "assert 0.83 < curves['ΔW'][0.5][1] < 0.89 and 2 < curves['rank-4 LoRA'][1][0] < 2.7",
+        "assert 2 < curves['rank-4 LoRA'][1][0] < 2.7",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -103,11 +99,15 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
         "clinic-10": "assert A.isnan().all() and gradient_of_A.abs().max() == 0",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
-        "clinic-24": "assert norm > 20 * mean(broken[10].norms_of_B.values())",
+        "curves-c": "assert norm > 20 * mean(broken[10].norms_of_B.values())\n"
+        "assert min((loss, step) for step, loss in broken[8].history.held_out) == (pytest.approx(3.0, abs=0.005), 12)",
+        "left-c": "zeros = [name for name, norm in norms.items() if norm == 0]\n"
+        "assert len(zeros) == 12 and not any('.h.3.' in name for name in zeros)\n"
+        "assert 0.6 < (3.09 - history.held_out[-1][1]) / (3.09 - answer_loss(model, held_out).loss) < 0.75",
         "clinic-28": "assert all(step.loss == step.grad_norm == 0 for step in history.steps)",
-        "clinic-41w": "assert ended['without'] == 0 and ended['with end token'] > 7\n"
-        "assert abs(losses['without'] - losses['with end token']) < 0.1\n"
-        "assert written['with end token'][0].ended and not written['without'][0].ended",
+        "clinic-41w": "(loss_with, ended_with, first), (loss, ended, endless_answer) = results.values()\n"
+        "assert ended == 0 and ended_with > 7 and abs(loss - loss_with) < 0.1\n"
+        "assert first.ended and not endless_answer.ended",
         "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "assert 0.02 < costs['base'] < 0.06 < costs['adapter'] < 0.09",

@@ -6,23 +6,23 @@
 The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook doctor --run` reads in a run's folder.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from torch import nn
 
 from lorabook import LoRAConfig, apply_lora
+from lorabook.data.examples import Example, Pair
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
 from lorabook.training.history import History
-from lorabook.workbook.clinic.faults import label_after_a_template
+from lorabook.workbook.clinic.faults import keep_no_activations_the_old_way, label_after_a_template
 from lorabook.workbook.kit.stored import stored
-
-script_collator = label_after_a_template  # the name of it in case 2, which does not give the fault away
 
 # What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
 NUMBERS = {
-    5: "gradient cut off",
     8: "overfitting",
     9: "learning rate too high",
     10: "loss flat",
@@ -85,3 +85,31 @@ def nan_patient() -> nn.Module:
     model = load_model("pocket", device="cpu").model
     apply_lora(model, LoRAConfig(r=16, alpha=32))
     return model.half()
+
+
+def script_examples(pairs: Sequence[Pair], tokenizer) -> list[Example]:
+    """The examples of case 2: each is one text, as many scripts write it, whose tokens may all be labels."""
+    texts = [f"Question: {pair.title}\nAnswer: {pair.answer}" for pair in pairs]
+    ids = [tokenizer(text).input_ids[:256] for text in texts]
+    return [Example(tuple(of_text), 1, pair.question_id) for of_text, pair in zip(ids, pairs)]
+
+
+script_collator = label_after_a_template  # its name in case 2, which doesn't give the fault away
+
+
+def application(model: nn.Module, adapter: Any) -> nn.Module:
+    """The model that the application of case 4 answers with."""
+    from peft import PeftModel
+
+    PeftModel.from_pretrained(model, adapter)  # puts LoRA layers into `model`
+    return model
+
+
+def checkpointed_patient() -> nn.Module:
+    """The model of case 5: every block but the last recomputes its activations, the old way."""
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=16, alpha=32))
+    blocks: Any = model.get_submodule("transformer.h")
+    for block in blocks[:-1]:
+        keep_no_activations_the_old_way(block)
+    return model

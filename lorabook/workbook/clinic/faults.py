@@ -39,17 +39,23 @@ def shift_labels_again(examples: Sequence[Example]) -> Batch:
     return Batch(batch.input_ids, batch.label_positions - 1, batch.labels)
 
 
+def mask_question(ids: list[int], template: list[int]) -> list[int]:
+    """Labels as in many scripts: −100 up to the end of the template, then the ids."""
+    for start in range(len(ids)):
+        end = start + len(template)
+        if ids[start:end] == template:
+            return [-100] * end + ids[end:]
+    return [-100] * len(ids)  # the template isn't there
+
+
 def label_after_a_template(examples: Sequence[Example]) -> Batch:
-    """The labels begin after the tokens of "Answer: ", in an example that holds them: none of ours does."""
+    """The labels of `mask_question` for "Answer: ", whose last token is a space: before an answer, there is none."""
     template = load_model("pocket", device="cpu").tokenizer("Answer: ").input_ids
-    starts = []
-    for example in examples:
-        ids, size = list(example.input_ids), len(template)
-        found = [end for end in range(size, len(ids) + 1) if ids[end - size : end] == template]
-        starts.append(found[0] if found else len(ids))
+    labels = [mask_question(list(example.input_ids), template) for example in examples]
     batch = collate(examples)
-    row, place = batch.label_positions // batch.input_ids.shape[1], batch.label_positions % batch.input_ids.shape[1]
-    kept = place + 1 >= torch.tensor(starts)[row]  # the label of a position is the token after it
+    width = batch.input_ids.shape[1]
+    places = ((position // width, position % width + 1) for position in batch.label_positions.tolist())
+    kept = torch.tensor([labels[row][place] != -100 for row, place in places], dtype=torch.bool)
     return Batch(batch.input_ids, batch.label_positions[kept], batch.labels[kept])
 
 

@@ -16,7 +16,7 @@ def nan_loss() -> Question:
 
 def loss_jumps() -> Question:
     return Question(
-        CAUSE,
+        "What is the cause in case 9?",
         ("labels are shifted", "each step is too large", "the gradient is cut off"),
         "each step is too large",
         "With shifted labels, the loss would be high from the start. Two settings can make steps too large.",
@@ -25,7 +25,7 @@ def loss_jumps() -> Question:
 
 def loss_flat() -> Question:
     return Question(
-        CAUSE,
+        "What is the cause in case 10?",
         ("no gradient arrives", "all labels are masked", "the learning rate is too low", "the rank is too low"),
         "the learning rate is too low",
         "A gradient arrives, so there are labels. A low rank would still learn something.",
@@ -61,7 +61,7 @@ def worse_in_use() -> Question:
 
 def improvement_left() -> Question:
     return Question(
-        "One block of four learned. How much of the fixed run's improvement does it keep?",
+        "One block of four learned. How much of the healthy run's improvement is left?",
         ("almost none", "about a quarter", "about two thirds"),
         "about two thirds",
         "The last block's LoRA layers alone do most of the work.",
@@ -83,7 +83,7 @@ def loads_but_nothing() -> Question:
 
 def only_training_falls() -> Question:
     return Question(
-        CAUSE,
+        "What is the cause in case 8?",
         ("the learning rate is too high", "too few examples, seen too often", "labels are shifted"),
         "too few examples, seen too often",
         "It learns its examples by heart, and predicts others worse. The other two would keep the training loss up.",

@@ -62,7 +62,7 @@ def approximations(images: Mapping[str, Tensor], title: str) -> Figure:
 
 
 def by_terms(curves: Mapping[str, Mapping[int, float]], title: str) -> Figure:
-    """Fractions over the number of terms that are kept, a line for each of at most three quantities.
+    """Two fractions over the number of terms that are kept.
 
     Args:
         curves: by the quantity's name and the number of terms, the fraction; the name is written beside the second one.
@@ -70,13 +70,13 @@ def by_terms(curves: Mapping[str, Mapping[int, float]], title: str) -> Figure:
     """
     figure, axes = new_figure(7.6, 3.2)
     counts: list[int] = []
-    for (name, points), colour in zip(curves.items(), (BLUE, ORANGE, GREEN)):
+    for (name, points), colour in zip(curves.items(), (ORANGE, GREY)):
         counts = list(points)
         axes.plot(range(len(points)), list(points.values()), "o-", color=colour, lw=2, ms=5)
         for x, fraction in enumerate(list(points.values())[:-1]):
             text = f"{name} {fraction:.0%}" if x == 1 else f"{fraction:.0%}"
             axes.annotate(text, (x, fraction), (5, -4), textcoords="offset points", va="top", color=colour)
-    axes.set(xlabel="terms kept", title=title, ylim=(0, 1.08))
+    axes.set(xlabel="terms kept, r", title=title, ylim=(0, 1.08))
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     return figure
