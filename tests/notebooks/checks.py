@@ -62,13 +62,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "    if key not in measured:\n        measured[key] = measure(update)\n    return measured[key]",
         "terms-c": "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
-        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4] < recovery(half) - 0.05 < 0.87",
+        "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4]",
+        "half-c": "half = {name: delta / 2 for name, delta in change.items()}\n"
+        "assert recoveries[4] + 0.05 < recovery(half) < 0.9",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.05 < lora_recovery",
-        # peaks and shares that the text names
-        "larger-c": "peaks = [max(seen for _, seen in points.values()) for points in curves.values()]\n"
-        "assert max(peaks[1:3]) < 0.81 and peaks[3] > 0.85 and 0.33 < curves['rank-4 LoRA'][0.2][1] < 0.43\n"
-        "assert 2 < curves['rank-4 LoRA'][1][0] < 2.7",
+        "larger-c2": "assert recovery(enlarged) < 0.5\nassert 5 < energy(lora_update) / energy(change) < 6.5",
     },
     "05_intrinsic_dimension": {
         "dimension-16b": "assert found[10] < 0.5 and 0.8 < found[100] < 0.9\n"
@@ -105,16 +104,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert len(zeros) == 12 and not any('.h.3.' in name for name in zeros)\n"
         "assert 0.6 < (3.09 - history.held_out[-1][1]) / (3.09 - answer_loss(model, held_out).loss) < 0.75",
         "clinic-28": "assert all(step.loss == step.grad_norm == 0 for step in history.steps)",
-        "clinic-41w": "(loss_with, ended_with, first), (loss, ended, endless_answer) = results.values()\n"
-        "assert ended == 0 and ended_with > 7 and abs(loss - loss_with) < 0.1\n"
-        "assert first.ended and not endless_answer.ended",
+        "clinic-41w": "assert ended_before == 0 and ended_after > 7",
         "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "assert 0.02 < costs['base'] < 0.06 < costs['adapter'] < 0.09",
         "clinic-54": "assert difference.abs().max() == 0",
-        "clinic-64": "assert abs(merged_loss - loss) < 0.01",
+        "clinic-64": "assert abs(merged_loss - answer_loss(model, held_out).loss) < 0.01",
         "clinic-67": "assert answer_loss(updated, held_out).loss > merged_loss + 0.05",
-        "clinic-67b": "assert application_loss > merged_loss + 0.05",
+        "clinic-67b": "assert abs(application_loss - answer_loss(updated, held_out).loss) < 0.01",
     },
     "09_finetune_starcoder": {
         "lab-c": "assert 'How do I show a backup?' in [pair.question for pair in my_held]\n"

@@ -18,7 +18,11 @@ from lorabook.data.examples import Example, Pair
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
 from lorabook.training.history import History
-from lorabook.workbook.clinic.faults import keep_no_activations_the_old_way, label_after_a_template
+from lorabook.workbook.clinic.faults import (
+    keep_no_activations_the_old_way,
+    label_after_a_template,
+    mask_padding_by_its_id,
+)
 from lorabook.workbook.kit.stored import stored
 
 # What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
@@ -61,16 +65,14 @@ class StoredRun:
 
     history: History
     lr: float
-    scaling: float
     norms_of_B: dict[str, float]
     passes: float
 
     @classmethod
     def of(cls, run: Run) -> "StoredRun":
         assert run.record and run.factors and run.passes  # every stored run has them
-        (scaling,) = set(run.record.scalings.values())
         norms = {name: norms.B for name, norms in run.factors.items()}
-        return cls(run.history, run.record.training["lr"], scaling, norms, run.passes)
+        return cls(run.history, run.record.training["lr"], norms, run.passes)
 
 
 def stored_runs() -> tuple[dict[int, StoredRun], dict[int, StoredRun]]:
@@ -94,7 +96,8 @@ def script_examples(pairs: Sequence[Pair], tokenizer) -> list[Example]:
     return [Example(tuple(of_text), 1, pair.question_id) for of_text, pair in zip(ids, pairs)]
 
 
-script_collator = label_after_a_template  # its name in case 2, which doesn't give the fault away
+# Their names in cases 2 and 3, which don't give the faults away.
+script_collator, padding_collator = label_after_a_template, mask_padding_by_its_id
 
 
 def application(model: nn.Module, adapter: Any) -> nn.Module:

@@ -26,7 +26,7 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("optimizer step")
         axes.set_xlim(-0.06 * len(history.steps), 1.25 * len(history.steps))
-        axes.margins(y=0.12)
+        axes.set_ylim(0, 1.1 * max(max(line.get_ydata()) for line in axes.get_lines()))
     panes[0].set_ylabel("loss per answer token")
     entries = [
         Line2D([], [], color="black", lw=1.8, label="training"),

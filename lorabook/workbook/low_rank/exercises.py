@@ -1,11 +1,11 @@
-"""The exercises of notebook 04: how many terms hold the energy, the error of a cut."""
+"""The exercises of notebook 04: how many terms hold the energy, and a sum of chosen terms."""
 
 import torch
+from torch import Tensor
 
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
-from lorabook.workbook.low_rank.svd import truncation_error
 
-# truncation_error
+# terms_needed
 
 # Squares 16, 4, 4, 1 and 25, 9, 1, 1, 0.25: what is left out can be added up in the head.
 SPECTRA = torch.tensor([4.0, 2.0, 2.0, 1.0]), torch.tensor([5.0, 3.0, 1.0, 1.0, 0.5], dtype=torch.float64)
@@ -14,58 +14,6 @@ SPECTRA = torch.tensor([4.0, 2.0, 2.0, 1.0]), torch.tensor([5.0, 3.0, 1.0, 1.0, 
 def _spectrum(S, **more):
     values = ", ".join(f"{s:g}" for s in S.tolist())
     return f"for singular values {values} and " + ", ".join(f"{name} = {value}" for name, value in more.items())
-
-
-TRUNCATION_ERROR = Exercise(
-    name="truncation_error",
-    task="How far a matrix is from the closest one of rank r.",
-    stub='''\
-def truncation_error(S, r):
-    """The Frobenius norm (the square root of the energy) of what rank r leaves out,
-    from all singular values S (a tensor, largest first)."""
-    raise NotImplementedError
-''',
-    hint="The Frobenius norm of a matrix is the root of the sum of its squared singular values. Which are left out?",
-    solution="""\
-def truncation_error(S, r):
-    return (S[r:] ** 2).sum().sqrt()
-""",
-    praise="the root of the sum of squares of what was dropped: the error is known before anything is rebuilt.",
-    reference=truncation_error,
-    probes=(
-        cases(
-            lambda S, r: _spectrum(S, r=r),
-            *((S, r) for S in SPECTRA for r in (1, 2, 3)),
-            (SPECTRA[0], 4),
-            (SPECTRA[1], 0),
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            "you added σ, not σ². The squares add up, because the singular vectors are orthogonal.",
-            (lambda S, r: S[r:].sum(), lambda S, r: S[r:].sum().sqrt()),
-        ),
-        Mistake("you counted σ_r as lost. Rank r keeps σ_1 to σ_r.", (lambda S, r: S[max(0, r - 1) :].norm(),)),
-        Mistake("you left out the root: this is the squared error.", (lambda S, r: S[r:].square().sum(),)),
-        Mistake("you measured what is kept. The error is what is left out.", (lambda S, r: S[:r].norm(),)),
-        Mistake(
-            "you divided by the norm of the matrix. The error asked for is not a share.",
-            (lambda S, r: S[r:].norm() / S.norm(), lambda S, r: S[r:].square().sum() / S.square().sum()),
-        ),
-        Mistake(
-            "you gave the largest value left out. That is the error in the spectral norm; the Frobenius norm adds all.",
-            (lambda S, r: S[r] if r < len(S) else 0.0,),
-        ),
-        Mistake("you left out σ_(r+1), the first value that is lost.", (lambda S, r: S[r + 1 :].norm(),)),
-        Mistake(
-            "you averaged the squares. The Frobenius norm adds them.",
-            (lambda S, r: S[r:].square().mean().sqrt(), lambda S, r: S[r:].square().mean()),
-        ),
-    ),
-)
-
-
-# terms_needed
 
 
 def _first(reached, plus=1):
@@ -130,4 +78,81 @@ def terms_needed(S, share):
 )
 
 
-EXERCISES = (TERMS_NEEDED, TRUNCATION_ERROR)
+# chosen_terms
+
+# Wide, tall and square, each with singular values that differ clearly.
+MATRICES = (
+    torch.tensor([[3.0, 1.0, 0.0, 2.0], [0.0, 2.0, 4.0, 1.0], [1.0, 0.0, 1.0, 5.0]]),
+    torch.tensor([[1.0, 0.0], [2.0, 3.0], [0.0, -4.0]]),
+    torch.tensor([[4.0, 1.0, 0.0], [0.0, 2.0, 0.0], [1.0, 0.0, 1.0]]),
+)
+
+
+def _terms(M: Tensor, indices: list[int], values: bool = True) -> Tensor:
+    """The terms of M with these indices, added up; without `values`, each term has length 1."""
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    weights = S if values else torch.ones_like(S)
+    return sum((weights[i] * torch.outer(U[:, i], Vh[i]) for i in indices), torch.zeros_like(M))
+
+
+def _shape(M: Tensor, indices: list[int]) -> str:
+    return f"for a {M.shape[0]} × {M.shape[1]} matrix and indices = {indices}"
+
+
+CHOSEN_TERMS = Exercise(
+    name="chosen_terms",
+    task="The sum of chosen terms of a matrix.",
+    stub='''\
+def chosen_terms(M, indices):
+    """The sum of those terms of M that are listed in `indices`: 0 is the largest term,
+    1 the next, and so on.
+
+    M: (d, k), indices: a list of ints -> (d, k).
+    """
+    raise NotImplementedError
+''',
+    hint="It's `first_terms` with `indices` in place of `:r`.",
+    solution="""\
+import torch
+
+
+def chosen_terms(M, indices):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return (U[:, indices] * S[indices]) @ Vh[indices]
+""",
+    praise="terms 5 to 8 of every ΔW recover 35%, and the last 128 terms together 1%.",
+    reference=_terms,
+    probes=(
+        cases(
+            _shape,
+            *((MATRICES[0], indices) for indices in ([0], [1], [0, 2], [1, 2])),
+            *((MATRICES[1], indices) for indices in ([1], [0, 1])),
+            *((MATRICES[2], indices) for indices in ([2], [0, 1])),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "you left out the singular values. A term is σᵢ uᵢ vᵢᵀ.",
+            (lambda M, indices: _terms(M, indices, values=False),),
+        ),
+        Mistake(
+            "you kept the first terms, as many as were asked for. Keep those that are listed.",
+            (lambda M, indices: _terms(M, list(range(len(indices)))),),
+        ),
+        Mistake(
+            "you kept all terms up to the last one that is listed.",
+            (lambda M, indices: _terms(M, list(range(max(indices) + 1))),),
+        ),
+        Mistake(
+            "you removed the listed terms. Keep them, and nothing else.",
+            (lambda M, indices: M - _terms(M, indices),),
+        ),
+        Mistake(
+            "you counted the terms from 1. Index 0 is the largest term.",
+            (lambda M, indices: _terms(M, [i - 1 for i in indices]),),
+        ),
+    ),
+)
+
+
+EXERCISES = (TERMS_NEEDED, CHOSEN_TERMS)

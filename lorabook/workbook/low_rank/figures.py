@@ -1,4 +1,4 @@
-"""The figures of notebook 04: a picture of little rank, and recovery by size and by rank."""
+"""The figures of notebook 04: a picture of little rank, and recovery by terms and by rank."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -79,25 +79,6 @@ def by_terms(curves: Mapping[str, Mapping[int, float]], title: str) -> Figure:
     axes.set(xlabel="terms kept, r", title=title, ylim=(0, 1.08))
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    return figure
-
-
-def recovery_by_size(curves: Mapping[str, Mapping[float, tuple[float, float]]], title: str) -> Figure:
-    """Recovery of updates over their size: a line for each update, multiplied by several factors from 0 on.
-
-    Args:
-        curves: by the update's name and the factor, (the size as a multiple of ΔW's, the recovery). A large dot marks
-            the update itself, factor 1. The legend gives the best recovery.
-        title: what to see.
-    """
-    figure, axes = new_figure(7.6, 3.8)
-    for (name, points), colour in zip(curves.items(), (GREY, ORANGE, GREEN, BLUE)):
-        sizes, recoveries = zip((0.0, 0.0), *points.values())
-        axes.plot(sizes, recoveries, ".-", color=colour, lw=2, ms=6, label=f"{name}, at best {max(recoveries):.0%}")
-        axes.plot(*points[1], "o", color=colour, ms=9)
-    axes.set(xlabel="size of the update, relative to ΔW", ylabel="recovery", title=title)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""What a matrix loses when it is cut down to a rank: the truncated SVD, its error, the energy kept.
+"""What is left of a matrix when it is cut down to a rank: the truncated SVD, and the energy it keeps.
 
 Notation: M of shape (d, k), M = U diag(S) Vh with singular values s_1 >= s_2 >= ... >= 0, as torch.linalg.svd gives it.
 Half precision is computed in fp32; sums of squares are taken in fp64.
@@ -36,25 +36,15 @@ def spectrum(M: Tensor) -> Tensor:
     return torch.linalg.svdvals(_matrix(M, "M"))
 
 
-def truncation_error(S: Tensor, r: int) -> float:
-    """How far M is from the closest matrix of rank r: ||M - M_r||_F = sqrt(sum of s_i^2 over i > r).
+def energy_kept(S: Tensor, r: int) -> float:
+    """The share of ||M||_F^2 that rank r keeps: (sum of s_i^2 over i <= r) / (sum of all s_i^2), between 0 and 1.
 
     S holds all singular values of M, largest first; r is 0 to len(S).
 
     Raises:
-        SettingError: S is no falling row of singular values; r is out of its range.
+        SettingError: S is no falling row of singular values, or all of them are zero; r is out of its range.
     """
     squares = _squares(S)
-    return squares[_rank(r, len(squares), least=0) :].sum().sqrt().item()
-
-
-def energy_kept(S: Tensor, r: int) -> float:
-    """The share of ||M||_F^2 that rank r keeps: (sum of s_i^2 over i <= r) / (sum of all s_i^2), between 0 and 1.
-
-    Raises:
-        SettingError: as `truncation_error`; all singular values are zero.
-    """
-    squares = _squares(S, above_zero=True)
     return (squares[: _rank(r, len(squares), least=0)].sum() / squares.sum()).item()
 
 
@@ -67,7 +57,7 @@ def _matrix(M: Tensor, name: str) -> Tensor:
     return M
 
 
-def _squares(S: Tensor, above_zero: bool = False) -> Tensor:
+def _squares(S: Tensor) -> Tensor:
     """The squared singular values in fp64."""
     S = S.detach().double()
     if S.ndim != 1 or not len(S) or not bool((S >= 0).all()) or bool((S.diff() > 0).any()):
@@ -75,7 +65,7 @@ def _squares(S: Tensor, above_zero: bool = False) -> Tensor:
             f"These are no singular values: {len(S) if S.ndim == 1 else tuple(S.shape)} numbers.",
             "Give those of spectrum(M): one row, none negative, largest first.",
         )
-    if above_zero and not S[0] > 0:
+    if not S[0] > 0:
         raise SettingError("All singular values are zero.", "Train first: a zero matrix has no energy to keep.")
     return S.square()
 

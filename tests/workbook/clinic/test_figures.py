@@ -3,6 +3,7 @@
 from lorabook.training.history import History, Step
 from lorabook.workbook.clinic.figures import norms, runs
 
+
 def history(losses: list[float]) -> History:
     steps = [Step(i + 1, loss, 1e-3, loss / 2, 10, 5, 0.1, 0) for i, loss in enumerate(losses)]
     return History(steps, [(0, losses[0]), (len(losses), losses[-1])], "finished")

@@ -29,7 +29,7 @@ def test_every_exercise_has_its_place():
         "from_scratch": ["lora_forward", "lora_merge", "lora_embedding", "tree_shapes"],
         "memory": ["block_values", "largest_batch"],
         "rank_and_alpha": ["largest_rank", "same_effect"],
-        "low_rank": ["terms_needed", "truncation_error"],
+        "low_rank": ["terms_needed", "chosen_terms"],
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint"],
         "many_tasks": ["swap_merged", "mixed_forward"],
@@ -189,13 +189,13 @@ def test_the_learner_s_modes_are_no_obstacle(exercise, mode, capsys):
 
 
 def test_what_an_answer_does_to_its_arguments_is_without_effect(capsys):
-    def spoils(S, r):
+    def spoils(S, share):
         S.zero_()
         return S.sum()
 
-    line = said(capsys, "truncation_error", spoils)
-    assert line == said(capsys, "truncation_error", spoils)
-    assert said(capsys, "truncation_error", load(EXERCISES["truncation_error"].solution)).startswith("✓")
+    line = said(capsys, "terms_needed", spoils)
+    assert line == said(capsys, "terms_needed", spoils)
+    assert said(capsys, "terms_needed", load(EXERCISES["terms_needed"].solution)).startswith("✓")
 
 
 @pytest.mark.parametrize(

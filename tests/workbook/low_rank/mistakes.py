@@ -1,7 +1,5 @@
 """Wrong answers to the exercises of notebook 04, as people write them."""
 
-import math
-
 import numpy as np
 import torch
 
@@ -9,54 +7,6 @@ from tests.workbook.mistake_bank import Bank
 
 bank = Bank()
 wrong = bank.wrong
-
-# truncation_error
-
-
-@wrong("truncation_error", "σ, not σ²")
-def sum_of_sigma(S, r):
-    return sum(S[r:].tolist())
-
-
-@wrong("truncation_error", "σ, not σ²")
-def root_of_sum_of_sigma(S, r):
-    return torch.sqrt(torch.sum(S[r:]))
-
-
-@wrong("truncation_error", "σ_r as lost")
-def sigma_r_counted(S, r):
-    return math.sqrt(sum(float(S[i]) ** 2 for i in range(len(S)) if i + 1 >= r))
-
-
-@wrong("truncation_error", "the root")
-def root_forgotten(S, r):
-    return (S[r:] * S[r:]).sum()
-
-
-@wrong("truncation_error", "what is kept")
-def kept_part(S, r):
-    return np.linalg.norm(S[:r].numpy())
-
-
-@wrong("truncation_error", "norm of the matrix")
-def relative(S, r):
-    return (S[r:].square().sum() / S.square().sum()).sqrt()
-
-
-@wrong("truncation_error", "spectral norm")
-def largest_left_out(S, r):
-    return max(S[r:].tolist(), default=0)
-
-
-@wrong("truncation_error", "σ_(r+1)")
-def first_lost_skipped(S, r):
-    return torch.linalg.vector_norm(S[r + 1 :])
-
-
-@wrong("truncation_error", "averaged the squares")
-def root_mean_square(S, r):
-    return torch.sqrt(torch.mean(S[r:] ** 2))
-
 
 # terms_needed
 
@@ -94,3 +44,39 @@ def the_energy_held(S, share):
 @wrong("terms_needed", "compared the norm")
 def share_of_the_norm(S, share):
     return first(torch.cumsum(S**2, 0).sqrt(), share)
+
+
+# chosen_terms
+
+
+@wrong("chosen_terms", "left out the singular values")
+def values_forgotten(M, indices):
+    U, _, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, indices] @ Vh[indices]
+
+
+@wrong("chosen_terms", "kept the first terms")
+def as_many_first_ones(M, indices):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    r = len(indices)
+    return (U[:, :r] * S[:r]) @ Vh[:r]
+
+
+@wrong("chosen_terms", "up to the last one")
+def up_to_the_last(M, indices):
+    U, S, Vh = np.linalg.svd(M.numpy(), full_matrices=False)
+    r = indices[-1] + 1
+    return torch.from_numpy((U[:, :r] * S[:r]) @ Vh[:r])
+
+
+@wrong("chosen_terms", "removed the listed terms")
+def the_others(M, indices):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    S[indices] = 0
+    return U @ torch.diag(S) @ Vh
+
+
+@wrong("chosen_terms", "counted the terms from 1")
+def from_one(M, indices):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return sum(S[i - 1] * torch.outer(U[:, i - 1], Vh[i - 1]) for i in indices)

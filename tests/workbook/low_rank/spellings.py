@@ -1,7 +1,5 @@
 """Right answers to the exercises of notebook 04, as people write them."""
 
-import math
-
 import numpy as np
 import torch
 
@@ -9,17 +7,6 @@ from tests.workbook.mistake_bank import Spellings
 
 spellings = Spellings()
 right, add = spellings.right, spellings.add
-
-
-# truncation_error
-
-add("truncation_error", "norm", lambda S, r: S[r:].norm())
-add("truncation_error", "vector_norm", lambda S, r: torch.linalg.vector_norm(S[r:]))
-add("truncation_error", "dist", lambda S, r: math.dist(S[r:].tolist(), [0] * (len(S) - r)))
-add("truncation_error", "NumPy", lambda S, r: np.sqrt((S.numpy()[r:] ** 2).sum()))
-add("truncation_error", "item", lambda S, r: S[r:].square().sum().sqrt().item())
-add("truncation_error", "a loop", lambda S, r: math.sqrt(sum(float(s) ** 2 for s in S[r:])))
-add("truncation_error", "in double", lambda S, r: (S.double()[r:] ** 2).sum() ** 0.5)
 
 
 # terms_needed
@@ -45,3 +32,26 @@ add(
 @right("terms_needed")
 def by_what_is_left_out(S, share):
     return min(r for r in range(len(S) + 1) if (S[r:] ** 2).sum() <= (1 - share) * (S**2).sum())
+
+
+# chosen_terms
+
+
+@right("chosen_terms")
+def a_diagonal_of_the_chosen(M, indices):
+    U, S, Vh = np.linalg.svd(M.numpy(), full_matrices=False)
+    kept = np.zeros_like(S)
+    kept[indices] = S[indices]
+    return torch.from_numpy(U @ np.diag(kept) @ Vh)
+
+
+@right("chosen_terms")
+def one_term_after_the_other(M, indices):
+    U, S, V = torch.svd(M)
+    total = torch.zeros_like(M)
+    for i in indices:
+        total += S[i] * U[:, i : i + 1] @ V[:, i : i + 1].T
+    return total
+
+
+add("chosen_terms", "projection", lambda M, i: (u := torch.linalg.svd(M)[0][:, i]) @ u.T @ M)

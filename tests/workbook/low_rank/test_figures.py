@@ -49,14 +49,10 @@ def test_recovery_by_rank_draws_a_bar_up_to_the_mean_and_each_run():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(NAMES)
 
 
-def test_recovery_by_size_draws_every_factor_and_the_update_itself():
-    curves = {"a": {0.5: (0.25, 0.5), 1: (0.5, 0.75), 2: (1.0, -0.25)}, "b": {1: (2.0, 0.5)}}
-    axes = figures_04.recovery_by_size(curves, "t").axes[0]
-    drawn = [[tuple(point) for point in line.get_xydata()] for line in axes.get_lines()]
-    assert drawn == [
-        [(0, 0), (0.25, 0.5), (0.5, 0.75), (1, -0.25)],
-        [(0.5, 0.75)],
-        [(0, 0), (2, 0.5)],
-        [(2, 0.5)],
-    ]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a, at best 75%", "b, at best 50%"]
+def test_by_terms_draws_both_quantities_and_writes_all_but_the_last_values():
+    axes = figures_04.by_terms(
+        {"recovery": {1: 0.5, 4: 0.75, 16: 1.0}, "energy": {1: 0.1, 4: 0.25, 16: 1.0}}, "t"
+    ).axes[0]
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[0.5, 0.75, 1.0], [0.1, 0.25, 1.0]]
+    assert [text.get_text() for text in axes.texts] == ["50%", "recovery 75%", "10%", "energy 25%"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "16"]
