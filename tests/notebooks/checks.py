@@ -63,8 +63,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "terms-c": "assert 0.6 < recoveries[4] < 0.85 and 0.9 < recoveries[16] < 0.97 and 0.2 < energies[4] < 0.3\n"
         "assert list(recoveries.values()) == sorted(recoveries.values()) and abs(recoveries[256] - 1) < 1e-3",
         "twist-c": "assert recoveries[4] - 0.15 < recovery(rest) < recoveries[4]",
-        "half-c": "half = {name: delta / 2 for name, delta in change.items()}\n"
-        "assert recoveries[4] + 0.05 < recovery(half) < 0.9",
+        "half-c": "assert recoveries[4] + 0.05 < recovery(half) < 0.9",
         "lora-def": "assert {int(torch.linalg.matrix_rank(delta)) for delta in lora_update.values()} == {4}",
         "new-81": "assert recovery(first_4) + 0.05 < lora_recovery",
         "larger-c2": "assert recovery(enlarged) < 0.5\nassert 5 < energy(lora_update) / energy(change) < 6.5",
@@ -109,9 +108,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "assert 0.02 < costs['base'] < 0.06 < costs['adapter'] < 0.09",
         "clinic-54": "assert difference.abs().max() == 0",
-        "clinic-64": "assert abs(merged_loss - answer_loss(model, held_out).loss) < 0.01",
-        "clinic-67": "assert answer_loss(updated, held_out).loss > merged_loss + 0.05",
-        "clinic-67b": "assert abs(application_loss - answer_loss(updated, held_out).loss) < 0.01",
+        "clinic-64": "assert abs(answer_loss(merged, held_out).loss - answer_loss(model, held_out).loss) < 0.01",
+        "clinic-67": "twice = answer_loss(updated, held_out).loss\n"
+        "assert twice > answer_loss(merged, held_out).loss + 0.05\n"
+        "assert abs(answer_loss(in_use, held_out).loss - twice) < 0.01",
     },
     "09_finetune_starcoder": {
         "lab-c": "assert 'How do I show a backup?' in [pair.question for pair in my_held]\n"

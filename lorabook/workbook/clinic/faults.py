@@ -60,8 +60,8 @@ def label_after_a_template(examples: Sequence[Example]) -> Batch:
 
 
 def mask_padding_by_its_id(examples: Sequence[Example]) -> Batch:
-    batch = collate(examples)
-    kept = batch.labels != PAD
+    batch = collate(examples)  # padded with the end token
+    kept = batch.labels != PAD  # the others are masked
     return Batch(batch.input_ids, batch.label_positions[kept], batch.labels[kept])
 
 
