@@ -104,8 +104,8 @@ CHOSEN_TERMS = Exercise(
     task="The sum of chosen terms of a matrix.",
     stub='''\
 def chosen_terms(M, indices):
-    """The sum of those terms of M that are listed in `indices`: 0 is the largest term,
-    1 the next, and so on.
+    """The sum of the terms of M listed in `indices`: 0 is the largest term, 1 the next,
+    and so on.
 
     M: (d, k), indices: a list of ints -> (d, k).
     """

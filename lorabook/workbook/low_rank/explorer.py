@@ -20,6 +20,11 @@ UPDATES = {  # what is added to SmolLM2's weights before it answers
     "LoRA trained at rank r": "LoRA",
     "all of ΔW": "full",
 }
+QUESTIONS = {
+    43166571: "How do I find all nodes of a Python AST that belong to one variable?",
+    54717062: "How do I find out which files of a list already exist in a folder?",
+    44348379: "What does this recursive function with a bit shift compute?",
+}
 GREYS = 60  # levels from black to white; each is drawn from one character, chr(35 + level)
 
 
@@ -59,8 +64,8 @@ def data() -> dict[str, Any]:
 
 
 def title(asked: dict[str, Any]) -> str:
-    """A question's title; it comes from the post's address, which is cut after 80 letters or so."""
-    return asked["title"] + (" …" if len(asked["title"]) >= 78 else "")
+    """What a question asks, in our words; its stored title comes from the post's address, and is cut."""
+    return QUESTIONS[asked["question_id"]]
 
 
 @cache

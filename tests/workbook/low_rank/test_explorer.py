@@ -8,7 +8,7 @@ import pytest
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import tuned_runs
 from lorabook.workbook.low_rank import explorer as rank
-from lorabook.workbook.low_rank.explorer import GREYS, RANKS, UPDATES, RankState
+from lorabook.workbook.low_rank.explorer import GREYS, QUESTIONS, RANKS, UPDATES, RankState
 from lorabook.workbook.low_rank.figures import picture
 
 ANSWERS = stored("low_rank", "answers")
@@ -43,7 +43,7 @@ def test_every_state_shows_the_answer_of_its_update():
         answers = said[update] if update == "full" else said[update].get(str(r))
         assert shown["answer"] == (answers[question] if answers else "(This answer isn't stored.)")
         assert shown["before"] == said["base"][question]
-        assert shown["question"].removesuffix(" …") == ANSWERS["questions"][question]["title"]
+        assert shown["question"] == QUESTIONS[ANSWERS["questions"][question]["question_id"]]
         assert f"rank {r}:" in shown["title"]
         assert "rank r" not in shown["update"] and "first r" not in shown["update"]
 
