@@ -38,7 +38,7 @@ from scripts.assets.pocket_runs import kept
 
 RESULT, PIECES = Path("lorabook/assets/results/final_run/smollm2_titles.json"), Path("build/titles")
 TRAIN, RATE_QUESTIONS, LETTERS, MAX_LENGTH, NEW_TOKENS = 500, 240, 1000, 512, 40
-R, ALPHA, RATES, SEEDS = 16, 32, (5e-4, 1e-3, 2e-3, 4e-3), (0, 1)
+R, ALPHA, RATES, SEEDS = 16, 32, (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), (0, 1)
 WORDINGS = (
     "{}\n\nWrite a short title for this question.",
     "Write a short title for this question:\n\n{}",

@@ -137,7 +137,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_held]\n"
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
         # and what the page says of the question's effect
-        "nonsense-c": "assert len(old_answers) == len(new_answers) == 10\n"
+        "ten-c": "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)\n"
         "own, other = swapped_questions(held, run.max_length)\n"
         "effects = [answer_loss(each, other).loss - answer_loss(each, own).loss for each in (base_model, model)]\n"

@@ -79,3 +79,19 @@ def test_the_ten_answers_are_the_first_stored_ones():
             text = short(written["text"])
             expected.append(text if len(text) <= 300 else f"{text[:300].rstrip()} …")
     assert [part.strip("\n") for part in section.split("````")[1::2]] == [text.strip("\n") for text in expected]
+
+
+def test_the_ten_titles_are_the_first_stored_ones():
+    found = stored("final_run", "smollm2_titles")
+    rows = table(MORE_FINETUNE, "Ten titles of SmolLM2")
+    results, titles = rows[:2], rows[4:]  # between them, the second table's head
+    ways = [found["ways"][way] for way in ("base", "chat", "seed 0", "seed 1")]
+    losses, ended = ([f"{way['test']:.2f}" for way in ways], [f"{way['ended']}%" for way in ways])
+    for (_, *shown), (before, chat, *after) in zip(results, (losses, ended), strict=True):
+        assert shown == [before, chat, ", ".join(after)]
+    assert len(titles) == 10 and sum(fits == "yes" for *_, fits in titles) == 5
+    for (real, chat, after, _), each in zip(titles, found["titles"]):
+        assert real == each["title"]
+        for shown, written in ((chat, each["chat"]), (after, each["seed 0"])):
+            whole = " ".join(written.replace("`", "").split())
+            assert shown == whole or (whole.startswith(shown.removesuffix(" …")) and len(shown) > 45)
