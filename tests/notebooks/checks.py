@@ -127,9 +127,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "    assert torch.cat([token_losses(model, example) for example in my_examples]).mean() < 0.1",
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
         'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
-        "own-b": "assert exactly_right(my_held) == 0",
+        "own-b": "assert count_exact(my_held) == 0",
         # what the page says of the question's effect in this run
-        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and exactly_right(ruleless_held) < 7\n"
+        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and count_exact(ruleless_held) < 7\n"
         "own, other = swapped_questions(new_examples, run.max_length)\n"
         "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
         "shuffle-e": "assert max(loss for _, loss in with_rule) < 0.5\n"
@@ -145,7 +145,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "own-c": "from lorabook.data.examples import swapped_questions\n"
         "own, other = swapped_questions(encode_all(my_held, tokenizer, run.max_length), run.max_length)\n"
         "assert 1.6 < answer_loss(model, other).loss - answer_loss(model, own).loss < 2.3\n"
-        "assert exactly_right(my_held) == 19 and exactly_right(my_train) >= 75",
+        "assert count_exact(my_held) == 19 and count_exact(my_train) >= 75",
         "own-w": "assert ask(question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
     },
 }

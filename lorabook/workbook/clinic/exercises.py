@@ -110,7 +110,7 @@ def diagnose(losses, grad_norms, held_out):
     "NaN": a gradient norm is NaN (math.isnan). The loss may be logged as 0.0 then.
     "no labels": all gradient norms are 0.
     "jump": some loss is more than twice the first.
-    "flat": the held-out loss drops by less than 0.05.
+    "flat": the held-out loss drops by less than 0.05, or rises.
     If several match, return the first in this order.
     """
     raise NotImplementedError

@@ -80,7 +80,7 @@ MARK = "\\n\\nAnswer:\\n"
 
 def encode_row(question, answer, tokenize, eos, max_length):
     """(ids, start): the ids of question, MARK, answer and `eos`, and the index of the
-    answer's first id.
+    answer's first id. (`question` begins with "Question: " already.)
 
     tokenize: turns text into a list of ids. Tokenize the three texts separately, then
     concatenate the ids.

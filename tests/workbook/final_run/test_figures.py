@@ -30,11 +30,11 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
 
 def test_token_losses_draws_and_writes_every_loss_with_its_token():
     losses = {"one": [("a", 0.0), (" b", 5.5)], "two": [("a", 0.25), ("\n", 0.5)]}
-    figure = token_losses(losses, 8, "see")
+    figure = token_losses(losses, 1, 8, "see")
     for axes, (name, tokens) in zip(figure.axes, losses.items(), strict=True):
         assert axes.get_title() == name and axes.get_xlim() == figure.axes[0].get_xlim()
         assert [bar.get_width() for bar in axes.patches] == [loss for _, loss in tokens]
         assert [label.get_text() for label in axes.get_yticklabels()] == [repr(text) for text, _ in tokens]
-        assert [text.get_text() for text in axes.texts] == [*(f"{loss:.2f}" for _, loss in tokens), "random\nguess"]
+        assert [text.get_text() for text in axes.texts] == [*(f"{loss:.2f}" for _, loss in tokens), "random guess"]
         (line,) = axes.get_lines()
         assert line.get_xdata()[0] == pytest.approx(2.0794, abs=1e-4)

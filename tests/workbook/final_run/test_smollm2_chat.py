@@ -41,7 +41,8 @@ def test_the_page_and_the_notebook_say_what_is_stored():
         [name, before, chat.get(name, "–"), ", ".join(after)] for name, (before, *after) in rows.items()
     ]
     notebook = "\n".join(cell["source"] for cell in cells(NOTEBOOKS[9]))
-    (loss, after, other), (ended, *_) = list(rows.values())[:2]
-    assert after == other and f"| held-out loss | {loss} | {after} |" in notebook
-    mean = fmean(run["quality"]["ended"] for run in PLAIN["runs"])
-    assert f"| answers that end within 256 tokens | {ended} | {mean:.0%} |" in notebook
+    (loss, after, other), *_ = rows.values()
+    assert after == other and f"| answers to questions about Python | SmolLM2 | {loss} → {after} |" in notebook
+    titles = stored("final_run", "smollm2_titles")["ways"]
+    after = fmean(titles[seed]["test"] for seed in ("seed 0", "seed 1"))
+    assert f"| titles of questions about Python | SmolLM2 | {titles['base']['test']:.2f} → {after:.2f} |" in notebook
