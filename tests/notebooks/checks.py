@@ -104,19 +104,20 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-10": "assert A.isnan().all() and gradient_of_A.abs().max() == 0",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
         "curves-c": "assert norm > 20 * mean(broken[10].norms_of_B.values())\n"
-        "assert min((loss, step) for step, loss in broken[8].history.held_out) == (pytest.approx(3.0, abs=0.005), 12)",
+        "lowest, step = min((loss, step) for step, loss in broken[8].history.held_out)\n"
+        "assert step == 12 and abs(lowest - 3.0) < 0.005",
         "left-c": "zeros = [name for name, norm in norms.items() if norm == 0]\n"
         "assert len(zeros) == 12 and not any('.h.3.' in name for name in zeros)\n"
-        "assert 0.6 < (3.09 - history.held_out[-1][1]) / (3.09 - answer_loss(model, held_out).loss) < 0.75",
+        "assert 0.6 < (3.09 - history.held_out[-1][1]) / (3.09 - healthy_loss) < 0.75",
         "clinic-28": "assert all(step.loss == step.grad_norm == 0 for step in history.steps)",
         "clinic-41w": "assert ended_before == 0 and ended_after > 7",
         "clinic-43": "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "assert 0.02 < costs['base'] < 0.06 < costs['adapter'] < 0.09",
         "clinic-54": "assert difference.abs().max() == 0",
-        "clinic-64": "assert abs(answer_loss(merged, held_out).loss - answer_loss(model, held_out).loss) < 0.01",
+        "clinic-64": "assert abs(answer_loss(merged, held_out).loss - healthy_loss) < 0.01",
         "clinic-67": "twice = answer_loss(updated, held_out).loss\n"
-        "assert twice > answer_loss(merged, held_out).loss + 0.05\n"
+        "assert twice > healthy_loss + 0.05\n"
         "assert abs(answer_loss(in_use, held_out).loss - twice) < 0.01",
     },
     "09_finetune_starcoder": {

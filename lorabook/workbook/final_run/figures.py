@@ -15,14 +15,14 @@ METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
 }
 
 
-def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], at: int, choices: int, title: str) -> Figure:
+def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], title: str, flag_at: int, choices: int) -> Figure:
     """The loss of each token of an answer as a bar, from top to bottom; a pane for each model.
 
     Args:
         losses: by the model's name, each token as text with its loss.
-        at: the index of a token, at which a line marks what a random guess costs.
-        choices: the guess is one among so many.
         title: what to see.
+        flag_at: the index of the token at which a line marks what a random guess costs.
+        choices: the guess is one among so many.
     """
     figure, panes = new_panes(7.6, 3.4, len(losses))
     guess = math.log(choices)
@@ -34,8 +34,8 @@ def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], at: int, cho
         for y, loss in enumerate(values):
             end = guess if 0.8 * guess < loss < guess else loss  # so that the line crosses no number
             axes.annotate(f"{loss:.2f}", (end, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
-        axes.plot([guess, guess], [at - 0.6, at + 0.6], color=GREY, ls="--", lw=1.5)
-        axes.text(guess, at + 0.8, "random guess", color=GREY, va="top", ha="center", fontsize=9)
+        axes.plot([guess, guess], [flag_at - 0.6, flag_at + 0.6], color=GREY, ls="--", lw=1.5)
+        axes.text(guess, flag_at + 0.8, "random guess", color=GREY, va="top", ha="center", fontsize=9)
         axes.set_yticks(range(len(tokens)), [repr(text) for text, _ in tokens], family="monospace")
         axes.set(xlabel="loss", title=name, xlim=(0, 1.35 * highest), ylim=(most - 0.5, -0.5))
     figure.suptitle(title, fontsize=11, weight="bold")

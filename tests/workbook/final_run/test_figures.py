@@ -30,7 +30,7 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
 
 def test_token_losses_draws_and_writes_every_loss_with_its_token():
     losses = {"one": [("a", 0.0), (" b", 5.5)], "two": [("a", 0.25), ("\n", 0.5)]}
-    figure = token_losses(losses, 1, 8, "see")
+    figure = token_losses(losses, "see", flag_at=1, choices=8)
     for axes, (name, tokens) in zip(figure.axes, losses.items(), strict=True):
         assert axes.get_title() == name and axes.get_xlim() == figure.axes[0].get_xlim()
         assert [bar.get_width() for bar in axes.patches] == [loss for _, loss in tokens]
