@@ -112,8 +112,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-28": "assert all(step.loss == step.grad_norm == 0 for step in history.steps)",
         "clinic-41w": "assert ended_before == 0 and ended_after > 7",
         # on a quarter of the answers, which shows the same in less time
-        "clinic-43": "every_pair, held_out_pairs = held_out_pairs, held_out_pairs[::4]\n"
-        "costs = {n: loss_after(prompts['application'], m) - loss_after(prompts['training'], m)\n"
+        "clinic-43p": "every_pair, held_out_pairs = held_out_pairs, held_out_pairs[::4]\n"
+        "costs = {n: loss_after(prompts['in use'], m) - loss_after(prompts['in training'], m)\n"
         "         for n, m in (('adapter', model), ('base', base))}\n"
         "held_out_pairs = every_pair\n"
         "assert 0.01 < costs['base'] < costs['adapter'] < 0.12, costs",
@@ -133,7 +133,7 @@ CHECKS: dict[str, dict[str, str]] = {
         'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
         "own-b": "assert count_exact(my_held) == 0",
         # what the page says of the question's effect in this run
-        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and count_exact(ruleless_held) < 7\n"
+        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and count_exact(ruleless_held) < 7 and 15 < count_exact(ruleless_train) < 35\n"
         "own, other = swapped_questions(new_examples, run.max_length)\n"
         "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
         "shuffle-e": "assert max(loss for _, loss in with_rule) < 0.5\n"

@@ -108,6 +108,13 @@ def application(model: nn.Module, adapter: Any) -> nn.Module:
     return model
 
 
+# What both sides of case 6 write around a question; `data.examples.prompt` writes the first.
+prompts = {
+    "in training": "Question: {}\n\nAnswer:\n",
+    "in use": "Question: {}\n\nAnswer:",
+}
+
+
 def checkpointed_patient() -> nn.Module:
     """The model of case 5: every block but the last recomputes its activations, the old way."""
     model = load_model("pocket", device="cpu").model

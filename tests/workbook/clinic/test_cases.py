@@ -3,10 +3,18 @@
 import pytest
 
 from lorabook.data import load
-from lorabook.data.examples import Example
+from lorabook.data.examples import Example, Pair, prompt
 from lorabook.diagnosis.findings import find_faults
 from lorabook.models import load_model
-from lorabook.workbook.clinic.cases import NUMBERS, cases, script_collator, script_examples, stored_cases, stored_runs
+from lorabook.workbook.clinic.cases import (
+    NUMBERS,
+    cases,
+    prompts,
+    script_collator,
+    script_examples,
+    stored_cases,
+    stored_runs,
+)
 from lorabook.workbook.clinic.faults import FAULTS
 
 EVERY = [case for runs in stored_cases().values() for case in runs]
@@ -48,6 +56,12 @@ def test_the_script_s_labels_begin_after_its_template_which_no_example_of_its_ow
     examples = script_examples(load("sample").pairs, tokenizer)
     assert all("\nAnswer: " in tokenizer.decode(example.input_ids) for example in examples)
     assert not len(script_collator(examples).labels)
+
+
+def test_the_prompt_in_training_is_the_one_that_examples_have():
+    pair = Pair(question_id=1, title="", question="Why?", answer="So.")
+    assert prompts["in training"].format("Why?") == prompt(pair)
+    assert prompts["in use"].format("Why?") == prompt(pair).strip()
 
 
 def both(case):
