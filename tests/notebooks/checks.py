@@ -133,7 +133,8 @@ CHECKS: dict[str, dict[str, str]] = {
         'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
         "own-b": "assert count_exact(my_held) == 0",
         # what the page says of the question's effect in this run
-        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and count_exact(ruleless_held) < 7 and 15 < count_exact(ruleless_train) < 35\n"
+        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and count_exact(ruleless_held) < 7\n"
+        "assert 15 < count_exact(ruleless_train) < 35\n"
         "own, other = swapped_questions(new_examples, run.max_length)\n"
         "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
         "shuffle-e": "assert max(loss for _, loss in with_rule) < 0.5\n"
