@@ -9,6 +9,7 @@ The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook d
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -21,6 +22,7 @@ from lorabook.training.history import History
 from lorabook.workbook.clinic.faults import (
     keep_no_activations_the_old_way,
     label_after_a_template,
+    load_without_asking,
     mask_padding_by_its_id,
 )
 from lorabook.workbook.kit.stored import stored
@@ -100,11 +102,9 @@ def script_examples(pairs: Sequence[Pair], tokenizer) -> list[Example]:
 script_collator, padding_collator = label_after_a_template, mask_padding_by_its_id
 
 
-def application(model: nn.Module, adapter: Any) -> nn.Module:
-    """The model that the application of case 4 answers with."""
-    from peft import PeftModel
-
-    PeftModel.from_pretrained(model, adapter)  # puts LoRA layers into `model`
+def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:
+    """The model that the application of case 4 uses."""
+    load_without_asking(model, Path(adapter_folder))
     return model
 
 

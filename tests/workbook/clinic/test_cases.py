@@ -1,13 +1,20 @@
 """The clinic's stored runs: each broken one gets its fault named, no healthy one any."""
 
-import pytest
+from copy import deepcopy
 
+import pytest
+import torch
+from peft import PeftModel
+
+from lorabook import LoRAConfig, apply_lora, lora_layers, merge, remove
 from lorabook.data import load
 from lorabook.data.examples import Example, Pair, prompt
 from lorabook.diagnosis.findings import find_faults
 from lorabook.models import load_model
+from lorabook.peft_format import adapter_file
 from lorabook.workbook.clinic.cases import (
     NUMBERS,
+    application,
     cases,
     prompts,
     script_collator,
@@ -56,6 +63,22 @@ def test_the_script_s_labels_begin_after_its_template_which_no_example_of_its_ow
     examples = script_examples(load("sample").pairs, tokenizer)
     assert all("\nAnswer: " in tokenizer.decode(example.input_ids) for example in examples)
     assert not len(script_collator(examples).labels)
+
+
+def test_the_application_of_case_4_does_what_peft_does_to_a_merged_model(tmp_path):
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=2, alpha=4))
+    for _, layer in lora_layers(model):
+        torch.nn.init.normal_(layer.B, std=0.02)
+    folder = adapter_file.save(model, tmp_path, base_name="pocket")
+    merged = deepcopy(model)
+    merge(merged)
+    remove(merged)
+    ids = torch.arange(5, 25)[None]
+    once, twice = (each(input_ids=ids).logits for each in (merged, application(deepcopy(merged), folder)))
+    by_peft = PeftModel.from_pretrained(deepcopy(merged), folder)(input_ids=ids).logits
+    torch.testing.assert_close(twice, by_peft, atol=1e-4, rtol=0)
+    assert (twice - once).abs().max() > 0.01
 
 
 def test_the_prompt_in_training_is_the_one_that_examples_have():
