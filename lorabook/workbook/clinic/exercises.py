@@ -76,7 +76,7 @@ def _case(
     ill=lambda losses, norms: any(map(math.isnan, norms)),
     jumps=lambda losses: max(losses) > 2 * losses[0],
     flat=lambda before, after: before - after < 0.05,
-    order=("NaN", "no labels", "jump", "flat"),
+    order=("NaN", "no labels", "jump", "no progress"),
     healthy="healthy",
 ):
     """A right answer whose decisions can be changed one at a time."""
@@ -84,7 +84,7 @@ def _case(
         "NaN": lambda: ill(losses, grad_norms),
         "no labels": lambda: not any(grad_norms),
         "jump": lambda: jumps(losses),
-        "flat": lambda: flat(*held_out),
+        "no progress": lambda: flat(*held_out),
     }
     return next((name for name in order if found[name]()), healthy)
 
@@ -102,7 +102,7 @@ DIAGNOSE = Exercise(
     task="What a run's log shows.",
     stub='''\
 def diagnose(losses, grad_norms, held_out):
-    """What a run's log shows: "NaN", "no labels", "jump", "flat" or "healthy".
+    """What a run's log shows: "NaN", "no labels", "jump", "no progress" or "healthy".
 
     losses, grad_norms: lists with one number for each step.
     held_out: the held-out loss before and after training.
@@ -110,7 +110,7 @@ def diagnose(losses, grad_norms, held_out):
     "NaN": a gradient norm is NaN (math.isnan). The loss may be logged as 0.0 then.
     "no labels": all gradient norms are 0.
     "jump": some loss is more than twice the first.
-    "flat": the held-out loss drops by less than 0.05, or rises.
+    "no progress": the held-out loss drops by less than 0.05, or rises.
     If several match, return the first in this order.
     """
     raise NotImplementedError
@@ -129,7 +129,7 @@ def diagnose(losses, grad_norms, held_out):
         return "jump"
     before, after = held_out
     if before - after < 0.05:
-        return "flat"
+        return "no progress"
     return "healthy"
 """,
     praise="a small doctor. `lorabook doctor --run` works the same way, with more cases.",
@@ -147,8 +147,8 @@ def diagnose(losses, grad_norms, held_out):
     mistakes=(
         Mistake('a run without a fault is "healthy".', (_decided(healthy=None),)),
         Mistake(
-            "you took a healthy run for a flat one. Its held-out loss drops by `before - after`, 0.05 or more.",
-            (_decided(healthy="flat"), _decided(flat=lambda before, after: after - before < 0.05)),
+            "you took a healthy run for one without progress. Its held-out loss drops by `before - after`, 0.05 or more.",
+            (_decided(healthy="no progress"), _decided(flat=lambda before, after: after - before < 0.05)),
         ),
         Mistake(
             "you found no NaN. NaN is not equal to itself, so use math.isnan, and look at every step.",
@@ -159,11 +159,11 @@ def diagnose(losses, grad_norms, held_out):
             (_decided(ill=lambda losses, norms: any(map(math.isnan, losses))),),
         ),
         Mistake(
-            'a run without labels has a held-out loss that stays, too. Look for that before "flat".',
+            'a run without labels has a held-out loss that stays, too. Look for that before "no progress".',
             (
-                _decided(order=("NaN", "flat", "jump", "no labels")),
-                _decided(order=("NaN", "jump", "flat", "no labels")),
-                _decided(order=("NaN", "jump", "flat")),
+                _decided(order=("NaN", "no progress", "jump", "no labels")),
+                _decided(order=("NaN", "jump", "no progress", "no labels")),
+                _decided(order=("NaN", "jump", "no progress")),
             ),
         ),
         Mistake(
@@ -172,7 +172,7 @@ def diagnose(losses, grad_norms, held_out):
         ),
         Mistake(
             "a run whose loss jumps can have a held-out loss that rises, too. Look for a jump first.",
-            (_decided(order=("NaN", "no labels", "flat", "jump")),),
+            (_decided(order=("NaN", "no labels", "no progress", "jump")),),
         ),
         Mistake(
             "you took a rise of the held-out loss for a drop. It drops by `before - after`.",

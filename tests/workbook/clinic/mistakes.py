@@ -72,7 +72,7 @@ def two_always(x, A, B, alpha):
 
 def doctor(
     nan=lambda losses, norms: any(norm != norm for norm in norms),
-    rest=("no labels", "jump", "flat"),
+    rest=("no labels", "jump", "no progress"),
     otherwise="healthy",
     **checks,
 ):
@@ -83,7 +83,7 @@ def doctor(
         fits = {
             "no labels": sum(grad_norms) == 0,
             "jump": checks.get("peak", max)(losses) > 2 * losses[0],
-            "flat": checks.get("drop", lambda b, a: b - a)(before, after) < 0.05,
+            "no progress": checks.get("drop", lambda b, a: b - a)(before, after) < 0.05,
         }
         if nan(losses, grad_norms):
             return "NaN"
@@ -96,16 +96,16 @@ def doctor(
 
 
 for label, fragment, answer in (
-    ("never healthy", "took a healthy run for a flat one", doctor(otherwise="flat")),
+    ("never healthy", "took a healthy run for one without progress", doctor(otherwise="no progress")),
     ("healthy is None", "without a fault", doctor(otherwise=None)),
     ("equal to NaN", "found no NaN", doctor(nan=lambda losses, norms: any(norm == float("nan") for norm in norms))),
     ("in the losses", "Trainer logs 0.0", doctor(nan=lambda losses, norms: any(loss != loss for loss in losses))),
     ("the first step", "found no NaN", doctor(nan=lambda losses, norms: norms[0] != norms[0])),
-    ("labels last", 'before "flat"', doctor(rest=("jump", "flat", "no labels"))),
+    ("labels last", 'before "no progress"', doctor(rest=("jump", "no progress", "no labels"))),
     ("the last loss", "come down again", doctor(peak=lambda losses: losses[-1])),
-    ("flat first", "a jump first", doctor(rest=("no labels", "flat", "jump"))),
+    ("flat first", "a jump first", doctor(rest=("no labels", "no progress", "jump"))),
     ("any change", "a rise of the held-out loss", doctor(drop=lambda b, a: abs(b - a))),
-    ("after minus before", "took a healthy run for a flat one", doctor(drop=lambda b, a: a - b)),
+    ("after minus before", "took a healthy run for one without progress", doctor(drop=lambda b, a: a - b)),
 ):
     bank.add("diagnose", label, fragment, answer)
 

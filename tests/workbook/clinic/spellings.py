@@ -41,7 +41,7 @@ def nested(losses, grad_norms, held_out):
         return "no labels"
     if any(loss / losses[0] > 2 for loss in losses):
         return "jump"
-    return "flat" if held_out[1] > held_out[0] - 0.05 else "healthy"
+    return "no progress" if held_out[1] > held_out[0] - 0.05 else "healthy"
 
 
 @right("diagnose")
@@ -51,14 +51,14 @@ def with_tensors(losses, grad_norms, held_out):
     for case, fit in fits.items():
         if fit:
             return case
-    return ("healthy", "flat")[held_out[0] - held_out[1] < 0.05]
+    return ("healthy", "no progress")[held_out[0] - held_out[1] < 0.05]
 
 
 @right("diagnose")
 def step_by_step(losses, grad_norms, held_out):
     found = "healthy"
     if held_out[0] - held_out[1] < 0.05:
-        found = "flat"
+        found = "no progress"
     for loss in losses:
         if loss > losses[0] * 2:
             found = "jump"

@@ -28,7 +28,8 @@ def test_lora_update_is_what_loralib_adds():
 
 
 @pytest.mark.parametrize(
-    ("finding", "name"), [("jump", "learning rate too high"), ("flat", "loss flat"), ("no labels", "all labels masked")]
+    ("finding", "name"),
+    [("jump", "learning rate too high"), ("no progress", "loss flat"), ("no labels", "all labels masked")],
 )
 def test_diagnose_names_the_stored_runs_as_the_library_s_doctor_does(finding, name):
     for case in stored_cases()[name]:
