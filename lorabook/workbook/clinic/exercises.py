@@ -147,7 +147,7 @@ def diagnose(losses, grad_norms, held_out):
     mistakes=(
         Mistake('a run without a fault is "healthy".', (_decided(healthy=None),)),
         Mistake(
-            "you took a healthy run for one without progress. Its held-out loss drops by 0.05 or more: `before - after`.",
+            "you took a healthy run for one without progress: its loss drops by `before - after`, 0.05 or more.",
             (_decided(healthy="no progress"), _decided(flat=lambda before, after: after - before < 0.05)),
         ),
         Mistake(
