@@ -104,7 +104,7 @@ script_collator, padding_collator = label_after_a_template, mask_padding_by_its_
 
 def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:
     """The model that the application of case 4 uses."""
-    load_without_asking(model, Path(adapter_folder))
+    load_without_asking(model, Path(adapter_folder))  # puts LoRA layers into `model`
     return model
 
 
