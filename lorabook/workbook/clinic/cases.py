@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.data.examples import Example, Pair
+from lorabook.data.examples import Example, Pair, prompt
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
 from lorabook.training.history import History
@@ -108,11 +108,9 @@ def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:
     return model
 
 
-# What both sides of case 6 write around a question; `data.examples.prompt` writes the first.
-prompts = {
-    "in training": "Question: {}\n\nAnswer:\n",
-    "in use": "Question: {}\n\nAnswer:",
-}
+# What both sides of case 6 write around a question, {}.
+IN_TRAINING = prompt(Pair(question_id=0, title="", question="{}", answer=""))
+prompts = {"in training": IN_TRAINING, "in use": IN_TRAINING.strip()}
 
 
 def checkpointed_patient() -> nn.Module:

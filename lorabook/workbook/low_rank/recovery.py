@@ -7,7 +7,8 @@ from lorabook.workbook.kit.tuned import tuned_runs
 
 NAMES = {  # notebook 04's, and the stored ones
     "LoRA": "LoRA",
-    "first r terms": "truncated",
+    "ΔW's first r terms": "truncated",
+    "ΔW scaled": "scaled",
     "the other terms": "rest",
 }
 

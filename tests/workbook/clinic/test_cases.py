@@ -8,7 +8,7 @@ from peft import PeftModel
 
 from lorabook import LoRAConfig, apply_lora, lora_layers, merge, remove
 from lorabook.data import load
-from lorabook.data.examples import Example, Pair, prompt
+from lorabook.data.examples import Example
 from lorabook.diagnosis.findings import find_faults
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
@@ -81,10 +81,8 @@ def test_the_application_of_case_4_does_what_peft_does_to_a_merged_model(tmp_pat
     assert (twice - once).abs().max() > 0.01
 
 
-def test_the_prompt_in_training_is_the_one_that_examples_have():
-    pair = Pair(question_id=1, title="", question="Why?", answer="So.")
-    assert prompts["in training"].format("Why?") == prompt(pair)
-    assert prompts["in use"].format("Why?") == prompt(pair).strip()
+def test_the_prompts_differ_in_the_last_line_break():
+    assert prompts == {"in training": "Question: {}\n\nAnswer:\n", "in use": "Question: {}\n\nAnswer:"}
 
 
 def both(case):
