@@ -6,7 +6,7 @@ const UPDATES = { truncated: "ΔW's first r terms", LoRA: "LoRA trained at rank 
 const BARS = {
   LoRA: ["LoRA trained at rank r", COLOUR.blue],
   truncated: ["ΔW's first r terms", COLOUR.orange],
-  scaled: ["ΔW scaled", COLOUR.purple],
+  scaled: ["ΔW, same energy", COLOUR.purple],
 };
 const [ROWS, COLUMNS, GREYS] = [80, 120, 60];
 const [BEFORE, AFTER, LINE] = [3, 11, 17]; // room for so many lines of both answers, and the height of one

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, GREY, ORANGE, new_figure
 
 HEIGHT, WIDTH = 160, 240  # pixels of the picture
 
@@ -84,8 +84,7 @@ def by_terms(curves: Mapping[str, Mapping[int, float]], title: str) -> Figure:
 
 COLOURS = {  # of `recovery.NAMES`
     "LoRA": BLUE,
-    "ΔW's first r terms": ORANGE,
-    "ΔW scaled": PURPLE,
+    "first r terms": ORANGE,
     "the other terms": GREEN,
 }
 
@@ -101,9 +100,9 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     ranks = list(next(iter(found.values())))
     for i, (update, by_rank) in enumerate(found.items()):
         for place, r in enumerate(ranks):
-            x, mean = place + 0.22 * (i - (len(found) - 1) / 2), fmean(by_rank[r])
+            x, mean = place + 0.27 * (i - 1), fmean(by_rank[r])
             label = update if place == 0 else None
-            axes.bar(x, mean, 0.2, color=COLOURS[update], alpha=0.75, label=label)
+            axes.bar(x, mean, 0.25, color=COLOURS[update], alpha=0.75, label=label)
             axes.plot([x] * len(by_rank[r]), by_rank[r], ".", color="black", ms=4)
             top = max(by_rank[r])
             above = max(top, 1) if top > 0.9 else top  # the line at 100% crosses no number
@@ -112,5 +111,5 @@ def recovery_by_rank(found: Mapping[str, Mapping[int, list[float]]], title: str)
     axes.set(ylabel="recovery (100%: full fine-tuning)", title=title, ylim=(0, 1.15))
     axes.set_xticks(range(len(ranks)), [f"r = {r}" for r in ranks])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=len(found), frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.1), ncols=3, frameon=False)
     return figure

@@ -7,8 +7,7 @@ from lorabook.workbook.kit.tuned import tuned_runs
 
 NAMES = {  # notebook 04's, and the stored ones
     "LoRA": "LoRA",
-    "ΔW's first r terms": "truncated",
-    "ΔW scaled": "scaled",
+    "first r terms": "truncated",
     "the other terms": "rest",
 }
 

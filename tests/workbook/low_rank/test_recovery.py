@@ -15,7 +15,7 @@ def test_recovery_is_the_part_of_each_run_s_own_improvement(model):
     base, runs = found["base"], found["runs"]
     for r in (1, 4, 16):
         each = [(base - run["losses"]["truncated"][str(r)]) / (base - run["test"]) for run in runs]
-        assert curves["ΔW's first r terms"][r] == pytest.approx(each)
+        assert curves["first r terms"][r] == pytest.approx(each)
         assert recovery.recoveries(model)["truncated"][r] == pytest.approx(sum(each) / len(each))
         assert curves["LoRA"][r] == tuned_runs(model)[f"r = {r}, α = 32"].recoveries
 
