@@ -59,6 +59,7 @@ class Packing(StrEnum):
 QuantizeOption = Annotated[
     Packing | None, typer.Option(help="'nf4' holds the base's linear layers in 4 bits; needs lorabook[quantized].")
 ]
+COSTLY = 0.5  # nats of a token, which the model then gives less than 61%
 INTERRUPTED = 130  # exit code, as the shell's for a command that Ctrl-C ended
 TARGETS = ",".join(LoRAConfig.targets)
 AdapterOption = Annotated[Path, typer.Option(help="Folder that `lorabook finetune` or PEFT wrote an adapter to.")]
@@ -240,6 +241,16 @@ def ask(
             "measure the loss with the right and with wrong questions, without the adapter and with it."
         ),
     ] = None,
+    by_token: Annotated[
+        bool,
+        typer.Option(
+            "--by-token",
+            help="With --data, also show the file's answers, with the tokens that the model didn't expect.",
+        ),
+    ] = False,
+    before: Annotated[
+        bool, typer.Option("--before", help="With --data, also show what the base answers, without the adapter.")
+    ] = False,
     adapter: AdapterOption = Path("adapter"),
     model: Annotated[str | None, typer.Option(help="The base, if not the one the adapter names.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 160,
@@ -263,6 +274,10 @@ def ask(
     if (question is None) == (data is None):
         seen = "neither a question nor --data" if data is None else "both a question and --data"
         raise SettingError(f"You gave {seen}.", "Give one of the two.")
+    if data is None and (by_token or before):
+        raise SettingError(
+            "--by-token and --before are for --data.", "Give a file with questions and answers, or leave them out."
+        )
     check_temperature(temperature)
     if question is not None:
         pairs = [Pair(0, "", question, "")]
@@ -281,29 +296,57 @@ def ask(
         answer(loaded.model, loaded.tokenizer, pairs[0], *options, chat_template=chat_template, on_text=_say_piece)
         _say("")
         return
-    written = answers(loaded.model, loaded.tokenizer, pairs, *options, chat_template=chat_template)
-    for pair, said in zip(pairs, written):
-        _say(f"\nquestion: {pair.title or pair.question}\nin the data: {pair.answer}\nmodel: {said.text.strip()}")
-    equal = sum(said.text.strip() == pair.answer.strip() for pair, said in zip(pairs, written))
-    _say(f"\nexact matches: {equal} of {len(pairs)}")
-    _compare_questions(loaded, pairs, chat_template)
+    after = answers(loaded.model, loaded.tokenizer, pairs, *options, chat_template=chat_template)
+    marked = [_by_token(loaded, pair, chat_template) for pair in pairs] if by_token else []
+    compared = _compare_questions(loaded, pairs, chat_template)
+    base = answers(loaded.model, loaded.tokenizer, pairs, *options, chat_template=chat_template) if before else []
+    for i, pair in enumerate(pairs):
+        _say(f"\nquestion: {pair.title or pair.question}\nin the data: {pair.answer}")
+        if before:
+            _say(f"before: {base[i].text.strip()}")
+        _say(f"model: {after[i].text.strip()}")
+        if by_token:
+            _say(f"by token: {marked[i]}")
+    found = {"exact matches": after} | ({"exact matches before": base} if before else {})
+    for name, written in found.items():
+        equal = sum(said.text.strip() == pair.answer.strip() for pair, said in zip(pairs, written))
+        compared.insert(0, f"{name}: {equal} of {len(pairs)}")
+    _say("")
+    for line in compared:
+        _say(line)
 
 
-def _compare_questions(loaded, pairs: list, chat_template: bool) -> None:
-    """Say what the right questions are worth, without the adapter, which is removed, and with it."""
+def _by_token(loaded, pair, chat_template: bool) -> str:
+    """The pair's answer, with the loss beside each token that costs at least COSTLY nats, both in brackets."""
+    from lorabook.data.examples import encode_all
+    from lorabook.training.evaluate import token_losses
+
+    (example,) = encode_all([pair], loaded.tokenizer, _length(loaded), chat_template)
+    shown = ""
+    for token, loss in zip(example.input_ids[example.answer_start :], token_losses(loaded.model, example)):
+        text = loaded.tokenizer.decode([token])
+        shown += f"[{text} {loss:.2f}]" if loss >= COSTLY else text
+    return shown
+
+
+def _length(loaded) -> int:
+    return min(512, getattr(loaded.model.config, "max_position_embeddings", None) or 512)
+
+
+def _compare_questions(loaded, pairs: list, chat_template: bool) -> list[str]:
+    """What the right questions are worth, without the adapter, which is removed, and with it, a line each."""
     from lorabook.data.examples import encode_all, swapped_questions
     from lorabook.merging import remove
     from lorabook.training.evaluate import answer_loss
 
-    length = min(512, getattr(loaded.model.config, "max_position_embeddings", None) or 512)
+    length = _length(loaded)
     own, other = swapped_questions(encode_all(pairs, loaded.tokenizer, length, chat_template), length)
-    if not own:  # a single question, or none whose answer has room beside another
-        return
-    after = [answer_loss(loaded.model, each).loss for each in (own, other)]
+    after = [answer_loss(loaded.model, each).loss for each in (own, other) if each]
     remove(loaded.model)
-    before = [answer_loss(loaded.model, each).loss for each in (own, other)]
-    for name, old, new in zip(("the right questions", "wrong questions"), before, after):
-        _say(f"loss with {name}: {old:.3f} → {new:.3f}")
+    before = [answer_loss(loaded.model, each).loss for each in (own, other) if each]
+    # no line for a single question, or for answers none of which has room beside another question
+    names = ("the right questions", "wrong questions")
+    return [f"loss with {name}: {old:.3f} → {new:.3f}" for name, old, new in zip(names, before, after)]
 
 
 @app.command(epilog="Example: lorabook merge --adapter my-adapter --output my-model")

@@ -27,6 +27,7 @@ from lorabook.models.known import KNOWN
 from lorabook.peft_format import adapter_file
 from lorabook.step.engines import SWITCHES
 from lorabook.training import loop
+from lorabook.training.answers import answer
 from lorabook.training.evaluate import answer_loss
 from tests.kit import processes
 from tests.kit.hub_stub import LoopbackHub
@@ -143,6 +144,41 @@ def test_ask_takes_all_questions_of_a_file_and_counts_exact_matches(trained, tmp
         f"loss with {name}: {before:.3f} → {after:.3f}"
         for name, before, after in zip(("the right questions", "wrong questions"), *losses)
     ]
+
+
+@pytest.mark.seconds
+def test_ask_marks_the_tokens_that_the_model_did_not_expect(trained, tmp_path):
+    file = tmp_path / "new.jsonl"
+    rows = [{"question": "What is a list?", "answer": "A zebra is a zebra is a zebra."}] * 2
+    file.write_text("".join(json.dumps(row | {"question": f"{i}?"}) + "\n" for i, row in enumerate(rows)))
+    said = run("ask", "--adapter", str(trained[0]), "--max-new-tokens", "2", "--data", str(file), "--by-token").stdout
+    marked = next(line for line in said.splitlines() if line.startswith("by token: ")).removeprefix("by token: ")
+    costs = re.findall(r"\[(.*?) (\d+\.\d\d)\]", marked)
+    assert re.sub(r"\[(.*?) \d+\.\d\d\]", r"\1", marked) == "A zebra is a zebra is a zebra.<|endoftext|>"
+    loaded = load_model("pocket", device="cpu")
+    adapter_file.load(loaded.model, trained[0])
+    (example,) = encode_all([Pair(0, "", "0?", rows[0]["answer"])], loaded.tokenizer, 512)
+    total = answer_loss(loaded.model, [example]).loss * example.label_tokens
+    assert all(float(cost) >= 0.5 for _, cost in costs) and total - 0.5 * 20 < sum(float(c) for _, c in costs) <= total
+    assert not marked.split("zebra")[-2].startswith("[")  # which it can copy
+
+
+def test_ask_compares_with_the_answers_of_a_file():
+    for option in ("--by-token", "--before"):
+        with pytest.raises(SettingError, match=r"--by-token and --before are for --data\. Give a file"):
+            run("ask", option, "What?")
+
+
+@pytest.mark.seconds
+def test_ask_shows_what_the_base_answered_before(trained, tmp_path):
+    file = tmp_path / "new.jsonl"
+    base = load_model("pocket", device="cpu")
+    written = answer(base.model, base.tokenizer, Pair(0, "", "What is a list?", ""), 6).strip()
+    rows = [{"question": "What is a list?", "answer": written}, {"question": "What is a tuple?", "answer": "A row."}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = run("ask", "--adapter", str(trained[0]), "--max-new-tokens", "6", "--data", str(file), "--before").stdout
+    assert f"question: What is a list?\nin the data: {written}\nbefore: {written}\nmodel: " in said
+    assert "\nexact matches before: 1 of 2\nexact matches: " in said
 
 
 @pytest.mark.parametrize(("arguments", "seen"), [((), "neither"), (("What?", "--data", "new.jsonl"), "both")])

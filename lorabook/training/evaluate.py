@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lorabook.data.batches import check_rows, collate, length_batches
@@ -74,6 +75,20 @@ def answer_loss(
             sums = accelerator.reduce(torch.tensor([total, tokens], dtype=torch.float64, device=device), "sum")
             total, tokens = sums[0].item(), int(sums[1])
     return HeldOut(total / tokens, tokens, len(examples))
+
+
+def token_losses(model: nn.Module, example: Example) -> list[float]:
+    """The loss −ln p of each token of the example's answer, in nats; `answer_loss` is their mean.
+
+    Raises:
+        DataError: the example does not fit the model (`check_rows`).
+    """
+    check_rows(model, [example])
+    with evaluating(model) as device:
+        ids = torch.tensor(example.input_ids, device=device)
+        logits = model(input_ids=ids[None]).logits[0].float()
+        # the output at position t predicts the token at t + 1
+        return F.cross_entropy(logits[:-1], ids[1:], reduction="none")[example.answer_start - 1 :].tolist()
 
 
 @dataclass(frozen=True)

@@ -112,9 +112,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-46": "zeros = [name for name, norm in norms.items() if norm == 0]\n"
         "assert len(zeros) == 12 and not any('.h.3.' in name for name in zeros)",
         "left-c": "assert 0.6 < (3.09 - history.held_out[-1][1]) / (3.09 - healthy_loss) < 0.75",
-        "clinic-28": "assert all(step.loss == step.grad_norm == 0 for step in history.steps)",
-        "never-q": "assert ended_before == 0",
-        "clinic-41w": "assert ended_after > 7",
+        "clinic-28": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(patient))",
+        "clinic-34": "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(patient))\n"
+        "prompt, whole = f'Question: {pairs[0].title}\\nAnswer:', tokenizer.decode(fixed[0].input_ids)\n"
+        "assert whole == f'{prompt} {pairs[0].answer}<|endoftext|>'\n"
+        "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
+        "never-q": "assert sum(answer.ended for answer in written) == 0",
+        "clinic-41": "assert sum(answer.ended for answer in written) > 7\nassert (batch['labels'] == end).sum() == 4",
         "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         # on a quarter of the answers, which shows the same in less time
         "clinic-43p": "every_pair, held_out_pairs = held_out_pairs, held_out_pairs[::4]\n"
@@ -142,8 +146,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 15 < count_exact(ruleless_train) < 35\n"
         "own, other = swapped_questions(new_examples, run.max_length)\n"
         "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
-        "shuffle-e": "assert max(loss for _, loss in with_rule) < 0.5\n"
-        "assert max(loss for _, loss in without) > max(1, 0.9 * sum(loss for _, loss in without))\n"
+        "shuffle-e": "assert 2.3 < length * after < 3.6\n"
+        "for answer in a_few.values():\n"
+        "    start = [token for token, _ in answer].index(' --') + 1\n"
+        "    assert max(loss for _, loss in answer[:start] + answer[-2:]) < 0.5 < sum(loss for _, loss in answer)\n"
         "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_held]\n"
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
         # and what the page says of the question's effect

@@ -11,7 +11,7 @@ from transformers import CohereConfig
 
 from lorabook.data.examples import Example
 from lorabook.errors import DataError, SettingError
-from lorabook.training.evaluate import HeldOut, answer_loss, evaluating, question_gain
+from lorabook.training.evaluate import HeldOut, answer_loss, evaluating, question_gain, token_losses
 from tests.kit.families import LLAMA_SIZES, MODELS, build, gpt_bigcode
 from tests.kit.runs import HELD_OUT, TRAIN, lora_model
 
@@ -33,6 +33,14 @@ def test_the_held_out_loss_is_a_mean_over_tokens(name, micro_tokens):
     assert found == HeldOut(pytest.approx(sum(sums) / tokens, rel=1e-5), tokens, len(TRAIN))
     mean_of_means = np.mean([s / e.label_tokens for s, e in zip(sums, TRAIN)])
     assert abs(mean_of_means - found.loss) > 1e-3  # so that the comparison above tells the two apart
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_token_s_loss_is_what_it_adds_to_the_answer_s(name):
+    model, e = MODELS[name](), TRAIN[0]
+    shorter = [Example(e.input_ids[:end], e.answer_start, 0) for end in range(e.answer_start + 1, len(e.input_ids) + 1)]
+    sums = [their_sum(model, each) for each in shorter]
+    assert token_losses(model, e) == pytest.approx(np.diff([0, *sums]), abs=1e-4)
 
 
 def test_no_rows_have_no_loss():

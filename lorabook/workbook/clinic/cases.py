@@ -6,15 +6,17 @@
 The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook doctor --run` reads in a run's folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from lorabook import LoRAConfig, apply_lora
+from lorabook.data.batches import Batch
 from lorabook.data.examples import Example, Pair, prompt
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
@@ -23,7 +25,6 @@ from lorabook.workbook.clinic.faults import (
     keep_no_activations_the_old_way,
     label_after_a_template,
     load_without_asking,
-    mask_padding_by_its_id,
 )
 from lorabook.workbook.kit.stored import stored
 
@@ -98,8 +99,22 @@ def script_examples(pairs: Sequence[Pair], tokenizer) -> list[Example]:
     return [Example(tuple(of_text), 1, pair.question_id) for of_text, pair in zip(ids, pairs)]
 
 
-# Their names in cases 2 and 3, which don't give the faults away.
-script_collator, padding_collator = label_after_a_template, mask_padding_by_its_id
+script_collator = label_after_a_template  # its name in case 2, which doesn't give the fault away
+
+
+def labelled_by(collator: Callable[[Sequence[Example]], Mapping[str, Tensor]]) -> Callable[[Sequence[Example]], Batch]:
+    """What `finetune` takes as `collate`, with the ids and labels of a collator that labels as Transformers' do.
+
+    There, the label of a position is its own token, or −100; the model shifts.
+    """
+
+    def collate(examples: Sequence[Example]) -> Batch:
+        batch = collator(examples)
+        ids, labels = batch["input_ids"], batch["labels"][:, 1:]
+        positions = torch.arange(ids.numel()).view_as(ids)[:, :-1]
+        return Batch(ids, positions[labels != -100], labels[labels != -100])
+
+    return collate
 
 
 def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:

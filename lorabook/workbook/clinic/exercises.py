@@ -1,4 +1,4 @@
-"""The exercises of notebook 08: a small doctor to write, and two bugs of real programs to fix."""
+"""The exercises of notebook 08: a small doctor to write, and a bug of a real program to fix."""
 
 import copy
 import math
@@ -8,61 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
-
-# lora_update
-
-
-def _update(scaling):
-    """LoRA's update with another scaling, a function of α and A."""
-    return lambda x, A, B, alpha: scaling(alpha, A) * (x @ A.T @ B.T)
-
-
-def _sizes(r, alpha, d=6, k=5):
-    return drawn(3, k, seed=1), drawn(r, k, seed=2), drawn(d, r, seed=3), alpha
-
-
-LORA_UPDATE = Exercise(
-    name="lora_update",
-    task="What LoRA adds to a layer's output, as every program that loads the adapter will.",
-    stub='''\
-def lora_update(x, A, B, alpha):
-    """What LoRA adds to a layer's output. Duplicating every row of A and every column
-    of B, so that r doubles, must leave the result unchanged.
-
-    x: (batch, k), A: (r, k), B: (d, r) -> (batch, d).
-    """
-    raise NotImplementedError
-''',
-    hint="Where in `alpha * (x @ A.T @ B.T)` is the rank? And which side of A is it?",
-    solution="""\
-def lora_update(x, A, B, alpha):
-    return alpha / A.shape[0] * (x @ A.T @ B.T)
-""",
-    praise="α/r, so a larger rank sums more directions and counts each less.",
-    reference=_update(lambda alpha, A: alpha / len(A)),
-    probes=(
-        cases(lambda x, A, B, alpha: f"for r = {len(A)} and α = {alpha}", _sizes(4, 14), _sizes(2, 3), _sizes(1, 2)),
-    ),
-    mistakes=(
-        Mistake("you still multiply by α, not α/r.", (_update(lambda alpha, A: alpha),)),
-        Mistake("you took α out and put no α/r in.", (_update(lambda alpha, A: 1),)),
-        Mistake(
-            "you divided by √r, which is rsLoRA's rule. A loader that is told nothing of it divides by r.",
-            (_update(lambda alpha, A: alpha / math.sqrt(len(A))),),
-        ),
-        Mistake(
-            "you divided by a width. r is the number of A's rows, and of B's columns.",
-            (_update(lambda alpha, A: alpha / A.shape[1]), lambda x, A, B, alpha: alpha / len(B) * (x @ A.T @ B.T)),
-        ),
-        Mistake("you divided and dropped the rest: // is for whole numbers.", (_update(lambda a, A: a // len(A)),)),
-        Mistake("you turned the ratio round. It is α/r.", (_update(lambda alpha, A: len(A) / alpha),)),
-        Mistake("you divided by r and lost α.", (_update(lambda alpha, A: 1 / len(A)),)),
-        Mistake("you divided by r twice.", (_update(lambda alpha, A: alpha / len(A) ** 2),)),
-        Mistake(
-            "your scaling is 2 whatever α and r are. That is right for α = 2r alone.", (_update(lambda alpha, A: 2),)
-        ),
-    ),
-)
 
 # diagnose
 
@@ -76,7 +21,7 @@ def _case(
     ill=lambda losses, norms: any(map(math.isnan, norms)),
     jumps=lambda losses: max(losses) > 2 * losses[0],
     flat=lambda before, after: before - after < 0.05,
-    order=("NaN", "no labels", "jump", "no progress"),
+    order=("NaN", "no labels", "jump", "no improvement"),
     healthy="healthy",
 ):
     """A right answer whose decisions can be changed one at a time."""
@@ -84,7 +29,7 @@ def _case(
         "NaN": lambda: ill(losses, grad_norms),
         "no labels": lambda: not any(grad_norms),
         "jump": lambda: jumps(losses),
-        "no progress": lambda: flat(*held_out),
+        "no improvement": lambda: flat(*held_out),
     }
     return next((name for name in order if found[name]()), healthy)
 
@@ -102,7 +47,7 @@ DIAGNOSE = Exercise(
     task="What a run's log shows.",
     stub='''\
 def diagnose(losses, grad_norms, held_out):
-    """What a run's log shows: "NaN", "no labels", "jump", "no progress" or "healthy".
+    """What a run's log shows: "NaN", "no labels", "jump", "no improvement" or "healthy".
 
     losses, grad_norms: lists with one number for each step.
     held_out: the held-out loss before and after training.
@@ -110,7 +55,7 @@ def diagnose(losses, grad_norms, held_out):
     "NaN": a gradient norm is NaN (math.isnan). The loss may be logged as 0.0 then.
     "no labels": all gradient norms are 0.
     "jump": some loss is more than twice the first.
-    "no progress": the held-out loss drops by less than 0.05, or rises.
+    "no improvement": the held-out loss drops by less than 0.05, or rises.
     If several match, return the first in this order.
     """
     raise NotImplementedError
@@ -129,7 +74,7 @@ def diagnose(losses, grad_norms, held_out):
         return "jump"
     before, after = held_out
     if before - after < 0.05:
-        return "no progress"
+        return "no improvement"
     return "healthy"
 """,
     praise="a small doctor. `lorabook doctor --run` works the same way, with more cases.",
@@ -147,8 +92,8 @@ def diagnose(losses, grad_norms, held_out):
     mistakes=(
         Mistake('a run without a fault is "healthy".', (_decided(healthy=None),)),
         Mistake(
-            "you took a healthy run for one without progress: its loss drops by `before - after`, 0.05 or more.",
-            (_decided(healthy="no progress"), _decided(flat=lambda before, after: after - before < 0.05)),
+            "you took a healthy run for one without improvement: its loss drops by `before - after`, 0.05 or more.",
+            (_decided(healthy="no improvement"), _decided(flat=lambda before, after: after - before < 0.05)),
         ),
         Mistake(
             "you found no NaN. NaN is not equal to itself, so use math.isnan, and look at every step.",
@@ -159,11 +104,11 @@ def diagnose(losses, grad_norms, held_out):
             (_decided(ill=lambda losses, norms: any(map(math.isnan, losses))),),
         ),
         Mistake(
-            'a run without labels has a held-out loss that stays, too. Look for that before "no progress".',
+            'a run without labels has a held-out loss that stays, too. Look for that before "no improvement".',
             (
-                _decided(order=("NaN", "no progress", "jump", "no labels")),
-                _decided(order=("NaN", "jump", "no progress", "no labels")),
-                _decided(order=("NaN", "jump", "no progress")),
+                _decided(order=("NaN", "no improvement", "jump", "no labels")),
+                _decided(order=("NaN", "jump", "no improvement", "no labels")),
+                _decided(order=("NaN", "jump", "no improvement")),
             ),
         ),
         Mistake(
@@ -172,7 +117,7 @@ def diagnose(losses, grad_norms, held_out):
         ),
         Mistake(
             "a run whose loss jumps can have a held-out loss that rises, too. Look for a jump first.",
-            (_decided(order=("NaN", "no labels", "no progress", "jump")),),
+            (_decided(order=("NaN", "no labels", "no improvement", "jump")),),
         ),
         Mistake(
             "you took a rise of the held-out loss for a drop. It drops by `before - after`.",
@@ -357,4 +302,4 @@ class Layer(nn.Module):
 )
 
 
-EXERCISES = (DIAGNOSE, LORA_UPDATE, FROZEN_BASE)
+EXERCISES = (DIAGNOSE, FROZEN_BASE)

@@ -1,44 +1,52 @@
 """The figures of notebook 09: where the loss of an answer sits, and what more questions buy."""
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, ON_LIGHT, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 
+LOW, HIGH, DARKEST = np.array(to_rgb("#E4EDF3")), np.array(to_rgb("#EE8A3C")), 3.0  # backgrounds of 0 and of 3 nats
+WRITTEN, END = 0.5, "<|endoftext|>"
+CENTRED = {"ha": "center", "va": "center"}
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
     "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),
 }
 
 
-def token_losses(losses: Mapping[str, Sequence[tuple[str, float]]], title: str, flag_at: int, choices: int) -> Figure:
-    """The loss of each token of an answer as a bar, from top to bottom; a pane for each model.
+def token_losses(answers: Mapping[str, Sequence[tuple[str, float]]], title: str) -> Figure:
+    """Answers as text, a line each, with every token on a background that is more orange the higher its loss.
+
+    Losses of at least WRITTEN nats are written below their tokens.
 
     Args:
-        losses: by the model's name, each token as text with its loss.
+        answers: by the question, the tokens of its answer as text, each with its loss.
         title: what to see.
-        flag_at: the index of the token at which a line marks what a random guess costs.
-        choices: the guess is one among so many.
     """
-    figure, panes = new_panes(7.6, 3.4, len(losses))
-    guess = math.log(choices)
-    most = max(len(tokens) for tokens in losses.values())  # rows of the same height in all panes
-    highest = max(guess, *(loss for tokens in losses.values() for _, loss in tokens))
-    for axes, (name, tokens) in zip(panes, losses.items()):
-        values = [loss for _, loss in tokens]
-        axes.barh(range(len(tokens)), values, color=BLUE)
-        for y, loss in enumerate(values):
-            end = guess if 0.8 * guess < loss < guess else loss  # so that the line crosses no number
-            axes.annotate(f"{loss:.2f}", (end, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
-        axes.plot([guess, guess], [flag_at - 0.6, flag_at + 0.6], color=GREY, ls="--", lw=1.5)
-        axes.text(guess, flag_at + 0.8, "random guess", color=GREY, va="top", ha="center", fontsize=9)
-        axes.set_yticks(range(len(tokens)), [repr(text) for text, _ in tokens], family="monospace")
-        axes.set(xlabel="loss", title=name, xlim=(0, 1.35 * highest), ylim=(most - 0.5, -0.5))
-    figure.suptitle(title, fontsize=11, weight="bold")
+    figure, axes = new_figure(7.4, 0.6 + 0.42 * len(answers))
+    indent, widest = 0.75 * max(map(len, answers)), 0.0  # in characters of the tokens' font, which are wider
+    for y, (question, tokens) in enumerate(answers.items()):
+        axes.text(0, y, question, va="center", fontsize=9)
+        x = indent
+        for text, loss in tokens:
+            text = "END" if text == END else text
+            middle = x + len(text) / 2
+            shade = LOW + (HIGH - LOW) * min(loss / DARKEST, 1)
+            axes.add_patch(Rectangle((x + 0.06, y - 0.28), len(text) - 0.12, 0.56, facecolor=shade))
+            axes.text(middle, y, text.strip(), color=ON_LIGHT, **CENTRED, family="monospace", fontsize=9)
+            if loss >= WRITTEN:
+                axes.text(middle, y + 0.47, f"{loss:.1f}", **CENTRED, fontsize=8)
+            x += len(text)
+        widest = max(widest, x)
+    axes.set(xlim=(0, widest), ylim=(len(answers) - 0.3, -0.4))
+    axes.set_title(title, fontsize=11, weight="bold")
+    axes.axis("off")
     return figure
 
 

@@ -1,10 +1,8 @@
 """Wrong answers to the exercises of notebook 08, as people write them."""
 
 import copy
-import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from tests.workbook.mistake_bank import Bank
@@ -12,67 +10,12 @@ from tests.workbook.mistake_bank import Bank
 bank = Bank()
 wrong = bank.wrong
 
-# lora_update
-
-
-@wrong("lora_update", "still multiply by α")
-def alpha_alone(x, A, B, alpha):
-    return F.linear(F.linear(x, A), B) * alpha
-
-
-@wrong("lora_update", "took α out")
-def not_scaled(x, A, B, alpha):
-    return x @ (B @ A).T
-
-
-@wrong("lora_update", "rsLoRA's rule")
-def by_the_root(x, A, B, alpha):
-    return F.linear(x @ A.T, alpha / math.sqrt(A.shape[0]) * B)
-
-
-@wrong("lora_update", "divided by a width")
-def length_of_a_row(x, A, B, alpha):
-    return alpha / A.size(-1) * x.mm(A.t()).mm(B.t())
-
-
-@wrong("lora_update", "divided by a width")
-def length_of_b(x, A, B, alpha):
-    r = len(B)
-    return (alpha / r) * F.linear(F.linear(x, A), B)
-
-
-@wrong("lora_update", "dropped the rest")
-def whole_numbers(x, A, B, alpha):
-    return x @ A.T @ B.T * (alpha // A.shape[0])
-
-
-@wrong("lora_update", "the ratio round")
-def r_over_alpha(x, A, B, alpha):
-    return A.shape[0] / alpha * F.linear(F.linear(x, A), B)
-
-
-@wrong("lora_update", "lost α")
-def divided_alone(x, A, B, alpha):
-    return x @ A.T @ B.T / A.shape[0]
-
-
-@wrong("lora_update", "by r twice")
-def in_both_products(x, A, B, alpha):
-    r = A.shape[0]
-    return alpha * F.linear(F.linear(x, A) / r, B) / r
-
-
-@wrong("lora_update", "is 2 whatever")
-def two_always(x, A, B, alpha):
-    return 2 * (x @ A.T @ B.T)
-
-
 # diagnose
 
 
 def doctor(
     nan=lambda losses, norms: any(norm != norm for norm in norms),
-    rest=("no labels", "jump", "no progress"),
+    rest=("no labels", "jump", "no improvement"),
     otherwise="healthy",
     **checks,
 ):
@@ -83,7 +26,7 @@ def doctor(
         fits = {
             "no labels": sum(grad_norms) == 0,
             "jump": checks.get("peak", max)(losses) > 2 * losses[0],
-            "no progress": checks.get("drop", lambda b, a: b - a)(before, after) < 0.05,
+            "no improvement": checks.get("drop", lambda b, a: b - a)(before, after) < 0.05,
         }
         if nan(losses, grad_norms):
             return "NaN"
@@ -96,16 +39,16 @@ def doctor(
 
 
 for label, fragment, answer in (
-    ("never healthy", "took a healthy run for one without progress", doctor(otherwise="no progress")),
+    ("never healthy", "took a healthy run for one without improvement", doctor(otherwise="no improvement")),
     ("healthy is None", "without a fault", doctor(otherwise=None)),
     ("equal to NaN", "found no NaN", doctor(nan=lambda losses, norms: any(norm == float("nan") for norm in norms))),
     ("in the losses", "Trainer logs 0.0", doctor(nan=lambda losses, norms: any(loss != loss for loss in losses))),
     ("the first step", "found no NaN", doctor(nan=lambda losses, norms: norms[0] != norms[0])),
-    ("labels last", 'before "no progress"', doctor(rest=("jump", "no progress", "no labels"))),
+    ("labels last", 'before "no improvement"', doctor(rest=("jump", "no improvement", "no labels"))),
     ("the last loss", "come down again", doctor(peak=lambda losses: losses[-1])),
-    ("flat first", "a jump first", doctor(rest=("no labels", "no progress", "jump"))),
+    ("flat first", "a jump first", doctor(rest=("no labels", "no improvement", "jump"))),
     ("any change", "a rise of the held-out loss", doctor(drop=lambda b, a: abs(b - a))),
-    ("after minus before", "took a healthy run for one without progress", doctor(drop=lambda b, a: a - b)),
+    ("after minus before", "took a healthy run for one without improvement", doctor(drop=lambda b, a: a - b)),
 ):
     bank.add("diagnose", label, fragment, answer)
 

@@ -10,26 +10,6 @@ spellings = Spellings()
 right, add = spellings.right, spellings.add
 
 
-# lora_update
-
-add("lora_update", "linear", lambda x, A, B, alpha: F.linear(F.linear(x, A), B) * alpha / len(A))
-add("lora_update", "einsum", lambda x, A, B, alpha: torch.einsum("bk,rk,dr->bd", x, A, B) * (alpha / B.shape[1]))
-add("lora_update", "product formed", lambda x, A, B, alpha: x @ (alpha / A.size(0) * B @ A).T)
-add(
-    "lora_update",
-    "in double",
-    lambda x, A, B, alpha: (alpha / len(A) * (x.double() @ A.double().T @ B.double().T)).to(x),
-)
-
-
-@right("lora_update")
-def direction_by_direction(x, A, B, alpha):
-    total = torch.zeros(len(x), len(B))
-    for a, b in zip(A, B.T):
-        total += torch.outer(x @ a, b)
-    return total * alpha / len(A)
-
-
 # diagnose
 
 
@@ -41,7 +21,7 @@ def nested(losses, grad_norms, held_out):
         return "no labels"
     if any(loss / losses[0] > 2 for loss in losses):
         return "jump"
-    return "no progress" if held_out[1] > held_out[0] - 0.05 else "healthy"
+    return "no improvement" if held_out[1] > held_out[0] - 0.05 else "healthy"
 
 
 @right("diagnose")
@@ -51,14 +31,14 @@ def with_tensors(losses, grad_norms, held_out):
     for case, fit in fits.items():
         if fit:
             return case
-    return ("healthy", "no progress")[held_out[0] - held_out[1] < 0.05]
+    return ("healthy", "no improvement")[held_out[0] - held_out[1] < 0.05]
 
 
 @right("diagnose")
 def step_by_step(losses, grad_norms, held_out):
     found = "healthy"
     if held_out[0] - held_out[1] < 0.05:
-        found = "no progress"
+        found = "no improvement"
     for loss in losses:
         if loss > losses[0] * 2:
             found = "jump"

@@ -1,6 +1,5 @@
-"""The exercises' solutions against loralib, SciPy, Transformers and PEFT; other answers."""
+"""The exercises' solutions against PEFT and the library's doctor; other answers."""
 
-import loralib
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,17 +18,9 @@ def random(*shape: int, seed: int = 3, dtype: torch.dtype = torch.float32) -> to
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def test_lora_update_is_what_loralib_adds():
-    layer = loralib.Linear(6, 5, r=3, lora_alpha=7)
-    nn.init.normal_(layer.lora_B)
-    x = random(4, 6)
-    added = layer(x) - F.linear(x, layer.weight, layer.bias)
-    torch.testing.assert_close(ANSWERS["lora_update"](x, layer.lora_A, layer.lora_B, 7), added)
-
-
 @pytest.mark.parametrize(
     ("finding", "name"),
-    [("jump", "learning rate too high"), ("no progress", "loss flat"), ("no labels", "all labels masked")],
+    [("jump", "learning rate too high"), ("no improvement", "loss flat"), ("no labels", "all labels masked")],
 )
 def test_diagnose_names_the_stored_runs_as_the_library_s_doctor_does(finding, name):
     for case in stored_cases()[name]:
@@ -81,27 +72,10 @@ class Functional(nn.Module):
         return F.linear(x, self.base.weight + self.B @ self.A, self.base.bias)
 
 
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        ("lora_update", lambda x, A, B, alpha: F.linear(F.linear(x, A), B) * alpha / B.shape[1]),
-        ("frozen_base", Functional),
-    ],
-)
-def test_a_right_answer_passes_however_it_is_written(name, answer, capsys):
-    assert said(capsys, name, answer).startswith("✓")
+def test_a_right_answer_passes_however_it_is_written(capsys):
+    assert said(capsys, "frozen_base", Functional).startswith("✓")
 
 
-@pytest.mark.parametrize(
-    ("name", "answer", "line"),
-    [
-        (
-            "lora_update",
-            lambda x, A, B, alpha: x @ A.T,
-            "for r = 1 and α = 2 your code gives a tensor of shape (3, 1)",
-        ),
-        ("diagnose", lambda losses, grad_norms, held_out: 7, "your code gives 7, expected 'healthy'"),
-    ],
-)
-def test_an_unknown_mistake_is_shown_where_it_fails(name, answer, line, capsys):
-    assert line in said(capsys, name, answer)
+def test_an_unknown_mistake_is_shown_where_it_fails(capsys):
+    answer = said(capsys, "diagnose", lambda losses, grad_norms, held_out: 7)
+    assert "your code gives 7, expected 'healthy'" in answer

@@ -28,13 +28,12 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
     assert [text.get_text() for text in axes.texts] == [f"{each.expected:.3f}" for each in full + lora]
 
 
-def test_token_losses_draws_and_writes_every_loss_with_its_token():
-    losses = {"one": [("a", 0.0), (" b", 5.5)], "two": [("a", 0.25), ("\n", 0.5)]}
-    figure = token_losses(losses, "see", flag_at=1, choices=8)
-    for axes, (name, tokens) in zip(figure.axes, losses.items(), strict=True):
-        assert axes.get_title() == name and axes.get_xlim() == figure.axes[0].get_xlim()
-        assert [bar.get_width() for bar in axes.patches] == [loss for _, loss in tokens]
-        assert [label.get_text() for label in axes.get_yticklabels()] == [repr(text) for text, _ in tokens]
-        assert [text.get_text() for text in axes.texts] == [*(f"{loss:.2f}" for _, loss in tokens), "random guess"]
-        (line,) = axes.get_lines()
-        assert line.get_xdata()[0] == pytest.approx(2.0794, abs=1e-4)
+def test_every_token_of_an_answer_is_shown_and_those_with_a_high_loss_stand_out():
+    first = [("Run", 0.0), (" `", 0.4), ("t", 2.67), ("<|endoftext|>", 0.1)]
+    (axes,) = token_losses({"How?": first, "Why?": [("a", 9.0), (" b", 3.0)]}, "see").axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["How?", "Run", "`", "t", "2.7", "END", "Why?", "a", "9.0", "b", "3.0"]
+    widths = [box.get_width() for box in axes.patches]
+    assert widths == pytest.approx([len(text) - 0.12 for text in ("Run", " `", "t", "END", "a", " b")])
+    run, space, t, end, a, b = (box.get_facecolor()[0] - box.get_facecolor()[2] for box in axes.patches)
+    assert run < 0 < t and run < end < space < t < a == b  # as the losses, up to 3
