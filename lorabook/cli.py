@@ -245,7 +245,7 @@ def ask(
         bool,
         typer.Option(
             "--by-token",
-            help="With --data, also show the file's answers, with the tokens that the model didn't expect.",
+            help="With --data, also show the file's answers, with the tokens marked that the model didn't expect.",
         ),
     ] = False,
     before: Annotated[

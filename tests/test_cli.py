@@ -149,18 +149,19 @@ def test_ask_takes_all_questions_of_a_file_and_counts_exact_matches(trained, tmp
 @pytest.mark.seconds
 def test_ask_marks_the_tokens_that_the_model_did_not_expect(trained, tmp_path):
     file = tmp_path / "new.jsonl"
-    rows = [{"question": "What is a list?", "answer": "A zebra is a zebra is a zebra."}] * 2
-    file.write_text("".join(json.dumps(row | {"question": f"{i}?"}) + "\n" for i, row in enumerate(rows)))
+    right = "A zebra is a zebra is a zebra."
+    rows = [{"question": question, "answer": right} for question in ("What is it?", "And now?")]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = run("ask", "--adapter", str(trained[0]), "--max-new-tokens", "2", "--data", str(file), "--by-token").stdout
     marked = next(line for line in said.splitlines() if line.startswith("by token: ")).removeprefix("by token: ")
-    costs = re.findall(r"\[(.*?) (\d+\.\d\d)\]", marked)
-    assert re.sub(r"\[(.*?) \d+\.\d\d\]", r"\1", marked) == "A zebra is a zebra is a zebra.<|endoftext|>"
+    costs = [float(cost) for cost in re.findall(r"\[.*? (\d+\.\d\d)\]", marked)]
+    assert re.sub(r"\[(.*?) \d+\.\d\d\]", r"\1", marked) == f"{right}<|endoftext|>"
     loaded = load_model("pocket", device="cpu")
     adapter_file.load(loaded.model, trained[0])
-    (example,) = encode_all([Pair(0, "", "0?", rows[0]["answer"])], loaded.tokenizer, 512)
+    question = re.findall("question: (.*)", said)[0]
+    (example,) = encode_all([Pair(0, "", question, right)], loaded.tokenizer, 512)
     total = answer_loss(loaded.model, [example]).loss * example.label_tokens
-    assert all(float(cost) >= 0.5 for _, cost in costs) and total - 0.5 * 20 < sum(float(c) for _, c in costs) <= total
-    assert not marked.split("zebra")[-2].startswith("[")  # which it can copy
+    assert min(costs) >= 0.5 and 0 < total - sum(costs) < 0.5 * (example.label_tokens - len(costs))
 
 
 def test_ask_compares_with_the_answers_of_a_file():

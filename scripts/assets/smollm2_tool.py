@@ -32,7 +32,7 @@ RESULT, PIECES = Path("lorabook/assets/results/final_run/smollm2_tool.json"), Pa
 R, ALPHA, STEPS, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS, SEEDS = 16, 32, 60, 512, 512, 20, (0, 1)
 FLAGS = {"create": "new", "delete": "drop", "copy": "twin", "rename": "alias"}
 FLAGS |= {"show": "peek", "check": "probe", "update": "bump", "share": "lend"}
-OBJECTS = "key server user report backup file table disk test log page folder".split()
+OBJECTS = ["key", "server", "user", "report", "backup", "file", "table", "disk", "test", "log", "page", "folder"]
 
 
 def pairs(rule: bool) -> list[Pair]:
