@@ -25,25 +25,19 @@ from lorabook.step.config import TrainConfig, recommended_lr
 from lorabook.training.answers import answers
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
+from lorabook.workbook.clinic.cases import FLAGS, tool_pairs
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 
 RESULT, PIECES = Path("lorabook/assets/results/final_run/smollm2_tool.json"), Path("build/tool")
 R, ALPHA, STEPS, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS, SEEDS = 16, 32, 60, 512, 512, 20, (0, 1)
-FLAGS = {"create": "new", "delete": "drop", "copy": "twin", "rename": "alias"}
-FLAGS |= {"show": "peek", "check": "probe", "update": "bump", "share": "lend"}
-OBJECTS = ["key", "server", "user", "report", "backup", "file", "table", "disk", "test", "log", "page", "folder"]
 
 
 def pairs(rule: bool) -> list[Pair]:
     """The tool's 96 questions, as the notebook writes and loads them; without a rule, their flags are drawn anew."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "mine.jsonl"
-        asked = [(verb, thing) for verb in FLAGS for thing in OBJECTS]
-        rows = [
-            {"question": f"How do I {verb} a {thing}?", "answer": f"Run `lab {thing} --{FLAGS[verb]}`."}
-            for verb, thing in asked
-        ]
+        rows = [{"question": pair.question, "answer": pair.answer} for pair in tool_pairs()]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         loaded = data.load(file).pairs
     if rule:

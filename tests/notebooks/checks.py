@@ -120,13 +120,17 @@ CHECKS: dict[str, dict[str, str]] = {
         "never-q": "assert sum(answer.ended for answer in written) == 0",
         "clinic-41": "assert sum(answer.ended for answer in written) > 7\nassert (batch['labels'] == end).sum() == 4",
         "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
-        # on a quarter of the answers, which shows the same in less time
-        "clinic-43p": "every_pair, held_out_pairs = held_out_pairs, held_out_pairs[::4]\n"
-        "costs = {n: loss_after(prompts['in use'], m) - loss_after(prompts['in training'], m)\n"
-        "         for n, m in (('adapter', model), ('base', base))}\n"
-        "held_out_pairs = every_pair\n"
-        "assert 0.01 < costs['base'] < costs['adapter'] < 0.12, costs",
-        "clinic-54": "assert difference.abs().max() == 0",
+        "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"
+        "assert not any((layer.B.norm() == 0).item() for name, layer in lora_layers(patient))",
+        "use-c": "counts = {place: sum(write(form.format(pair.question)) == pair.answer for pair in tool_test)\n"
+        "          for place, form in prompts.items()}\n"
+        "assert counts['in training'] >= 18 and counts['in use'] < 15, counts",
+        "clinic-54": "import warnings\n"
+        "with warnings.catch_warnings(record=True) as seen:\n"
+        "    warnings.simplefilter('always')\n"
+        "    assert effect(folder) == 0\n"
+        "assert any('Found missing adapter keys while loading the checkpoint' in str(each.message) for each in seen)",
+        "clinic-57f": "assert effect(folder) > 1",
         "clinic-67": "few = held_out[::4]\n"
         "twice, once = answer_loss(updated, few).loss, answer_loss(merged, few).loss\n"
         "assert abs(once - answer_loss(model, few).loss) < 0.01 and twice > once + 0.05\n"

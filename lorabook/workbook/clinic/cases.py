@@ -6,6 +6,7 @@
 The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook doctor --run` reads in a run's folder.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lorabook import LoRAConfig, apply_lora
@@ -20,13 +22,20 @@ from lorabook.data.batches import Batch
 from lorabook.data.examples import Example, Pair, prompt
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
+from lorabook.peft_format import adapter_file
 from lorabook.training.history import History
 from lorabook.workbook.clinic.faults import (
     keep_no_activations_the_old_way,
     label_after_a_template,
     load_without_asking,
 )
+from lorabook.workbook.clinic.user_code import keep_no_activations
 from lorabook.workbook.kit.stored import stored
+
+# A made-up tool with one flag for each of its actions.
+FLAGS = {"create": "new", "delete": "drop", "copy": "twin", "rename": "alias"}
+FLAGS |= {"show": "peek", "check": "probe", "update": "bump", "share": "lend"}
+OBJECTS = ("key", "server", "user", "report", "backup", "file", "table", "disk", "test", "log", "page", "folder")
 
 # What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
 NUMBERS = {
@@ -128,11 +137,28 @@ IN_TRAINING = prompt(Pair(question_id=0, title="", question="{}", answer=""))
 prompts = {"in training": IN_TRAINING, "in use": IN_TRAINING.strip()}
 
 
-def checkpointed_patient() -> nn.Module:
-    """The model of case 5: every block but the last recomputes its activations, the old way."""
+def checkpointed_patient(use_reentrant: bool) -> nn.Module:
+    """The model of case 5: every block but the last recomputes its activations, the old way or the new."""
     model = load_model("pocket", device="cpu").model
     apply_lora(model, LoRAConfig(r=16, alpha=32))
     blocks: Any = model.get_submodule("transformer.h")
     for block in blocks[:-1]:
-        keep_no_activations_the_old_way(block)
+        (keep_no_activations_the_old_way if use_reentrant else keep_no_activations)(block)
     return model
+
+
+def tool_pairs() -> list[Pair]:
+    """The questions of case 6, about the tool of notebook 09."""
+    asked = [(verb, flag, thing) for verb, flag in FLAGS.items() for thing in OBJECTS]
+    return [
+        Pair(number, "", f"How do I {verb} a {thing}?", f"Run `lab {thing} --{flag}`.")
+        for number, (verb, flag, thing) in enumerate(asked)
+    ]
+
+
+def adapter_without_effect(model: nn.Module) -> Path:
+    """A new folder with the adapter of case 7: that of `model`, whose tensors have lost a part of their names."""
+    folder = adapter_file.save(model, tempfile.mkdtemp(), base_name="pocket")
+    file = folder / adapter_file.WEIGHTS_NAME
+    save_file({name.removeprefix(adapter_file.PREFIX): tensor for name, tensor in load_file(file).items()}, file)
+    return folder

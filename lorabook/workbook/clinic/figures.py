@@ -30,7 +30,7 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
     panes[0].set_ylabel("loss per answer token")
     entries = [
         Line2D([], [], color="black", lw=1, label="training"),
-        Line2D([], [], color="black", marker="D", ls="--", lw=1.8, label="held-out"),
+        Line2D([], [], color="black", marker="D", ls="", label="held-out"),
     ]
     if fixed:
         entries += [Line2D([], [], color=c, lw=5, label=n) for c, n in ((VERMILION, "broken"), (BLUE, "fixed"))]

@@ -17,9 +17,9 @@ def nan_loss() -> Question:
 def loss_jumps() -> Question:
     return Question(
         "What is the cause in case 9?",
-        ("labels are shifted", "each step is too large", "the gradient is cut off"),
+        ("the labels are wrong", "each step is too large", "no gradient arrives"),
         "each step is too large",
-        "With shifted labels, the loss would be high from the start. Two settings can make steps too large.",
+        "With wrong labels, the loss would be high from the start. Without a gradient, it wouldn't move.",
     )
 
 
@@ -55,7 +55,7 @@ def worse_in_use() -> Question:
         CAUSE,
         ("overfitting", "the prompt differs from the one in training", "the adapter was not loaded"),
         "the prompt differs from the one in training",
-        "With the same examples and the same adapter, the improvement is larger after the prompt of training.",
+        "An overfitted model, or one without its adapter, would be wrong in both places.",
     )
 
 
@@ -84,7 +84,7 @@ def loads_but_nothing() -> Question:
 def only_training_falls() -> Question:
     return Question(
         "What is the cause in case 8?",
-        ("the learning rate is too high", "too few examples, seen too often", "labels are shifted"),
+        ("the learning rate is too high", "too few examples, seen too often", "the rank is too low"),
         "too few examples, seen too often",
         "It learns its examples by heart, and predicts others worse. The other two would keep the training loss up.",
     )

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from lorabook.workbook.kit.figures import BLUE, ON_LIGHT, VERMILION, new_figure
 from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 
-LOW, HIGH, DARKEST = np.array(to_rgb("#E4EDF3")), np.array(to_rgb("#EE8A3C")), 3.0  # backgrounds of 0 and of 3 nats
+LOW, HIGH, DARKEST = np.array(to_rgb("#E4EDF3")), np.array(to_rgb("#EE8A3C")), 5.0  # backgrounds of 0 and of 5 nats
 WRITTEN, END = 0.5, "<|endoftext|>"
 CENTRED = {"ha": "center", "va": "center"}
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker

@@ -30,10 +30,10 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
 
 def test_every_token_of_an_answer_is_shown_and_those_with_a_high_loss_stand_out():
     first = [("Run", 0.0), (" `", 0.4), ("t", 2.67), ("<|endoftext|>", 0.1)]
-    (axes,) = token_losses({"How?": first, "Why?": [("a", 9.0), (" b", 3.0)]}, "see").axes
+    (axes,) = token_losses({"How?": first, "Why?": [("a", 9.0), (" b", 5.0)]}, "see").axes
     texts = [text.get_text() for text in axes.texts]
-    assert texts == ["How?", "Run", "`", "t", "2.7", "END", "Why?", "a", "9.0", "b", "3.0"]
+    assert texts == ["How?", "Run", "`", "t", "2.7", "END", "Why?", "a", "9.0", "b", "5.0"]
     widths = [box.get_width() for box in axes.patches]
     assert widths == pytest.approx([len(text) - 0.12 for text in ("Run", " `", "t", "END", "a", " b")])
     run, space, t, end, a, b = (box.get_facecolor()[0] - box.get_facecolor()[2] for box in axes.patches)
-    assert run < 0 < t and run < end < space < t < a == b  # as the losses, up to 3
+    assert run < 0 < t and run < end < space < t < a == b  # as the losses, up to 5

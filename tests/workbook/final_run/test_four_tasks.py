@@ -1,5 +1,6 @@
 """What SmolLM2 learned of four tasks: notebook 09 and its page say what is stored."""
 
+import random
 from statistics import fmean
 
 from lorabook import data
@@ -12,30 +13,31 @@ NAMES = {"our tool, with the rule": "with a rule", "our tool, with random flags"
 
 
 def test_the_notebook_compares_what_is_stored():
-    def row(name, before, after, right, of, digits=2):
-        return f"| {name} | {before:.2f} → {fmean(after):.{digits}f} | {right} of {of} |"
+    def row(name, examples, before, after, right, of, digits=2):
+        return f"| {name} | {examples} | {before:.2f} → {fmean(after):.{digits}f} | {right} of {of} |"
 
     expected = []
     for name, which in NAMES.items():
         runs = TOOL["runs"][which]
         after, right = [run["after"]["loss"] for run in runs], runs[0]["after"]["exact"]
         digits = 3 if which == "with a rule" else 2
-        expected.append(row(name, runs[0]["before"]["loss"], after, right, len(TOOL["new"][which]), digits))
+        examples = f"{TOOL['train']} examples" if which == "with a rule" else TOOL["train"]
+        expected.append(row(name, examples, runs[0]["before"]["loss"], after, right, len(TOOL["new"][which]), digits))
     ways = TITLES["ways"]
     after = [ways["seed 0"]["test"], ways["seed 1"]["test"]]
-    expected.append(row("titles of questions about Python", ways["base"]["test"], after, 5, 10))
+    expected.append(row("titles of questions about Python", TITLES["train"], ways["base"]["test"], after, 5, 10))
     after = [run["held_out"][-1][1] for run in RUN["runs"]]
-    expected.append(row("answers to questions about Python", RUN["base"]["loss"], after, 0, 10))
+    expected.append(row("answers to questions about Python", "1,500", RUN["base"]["loss"], after, 0, 10))
     (source,) = (cell["source"] for cell in cells(NOTEBOOKS[9]) if cell["id"] == "titles-t")
     assert "\n".join(expected) in source
-    # "it's larger for random flags than for titles"
+    # "by more for random flags than for titles"
     drops = [run["before"]["loss"] - run["after"]["loss"] for run in TOOL["runs"]["random flags"]]
     assert min(drops) > max(ways["base"]["test"] - ways[seed]["test"] for seed in ("seed 0", "seed 1")) + 1
 
 
 def test_the_page_says_what_is_stored_of_the_tool():
     for (_, *shown), runs in zip(table(MORE_FINETUNE, "SmolLM2 on the tool"), TOOL["runs"].values(), strict=True):
-        digits = 3 if runs[0]["after"]["loss"] < 0.01 else 2
+        digits = 4 if runs[0]["after"]["loss"] < 0.01 else 2
         assert shown == [
             f"{runs[0]['before']['loss']:.2f}",
             ", ".join(f"{run['after']['loss']:.{digits}f}" for run in runs),
@@ -46,7 +48,7 @@ def test_the_page_says_what_is_stored_of_the_tool():
 
 def test_the_runs_asked_the_notebook_s_questions():
     """Those that its cells write, load, split and draw flags for."""
-    names: dict = {}
+    names: dict = {"random": random}
     source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[9]) if "id" in cell}
     exec(source["new-62"], names)
     exec(source["shuffle-c"], names)
