@@ -114,7 +114,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "left-c": "assert 0.6 < (3.09 - history.held_out[-1][1]) / (3.09 - healthy_loss) < 0.75",
         "clinic-28": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(patient))",
         "clinic-34": "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(patient))\n"
-        "prompt, whole = f'Question: {pairs[0].title}\\nAnswer:', tokenizer.decode(fixed[0].input_ids)\n"
+        "prompt, whole = f'Question: {pairs[0].title}\\nAnswer:', tokenizer.decode(fixed_examples[0].input_ids)\n"
         "assert whole == f'{prompt} {pairs[0].answer}<|endoftext|>'\n"
         "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-q": "assert sum(answer.ended for answer in written) == 0",
@@ -122,6 +122,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"
         "assert not any((layer.B.norm() == 0).item() for name, layer in lora_layers(patient))",
+        "clinic-43": "assert (len(tool_train), len(tool_test)) == (77, 19)",
         "use-c": "counts = {place: sum(write(form.format(pair.question)) == pair.answer for pair in tool_test)\n"
         "          for place, form in prompts.items()}\n"
         "assert counts['in training'] >= 18 and counts['in use'] < 15, counts",
@@ -130,7 +131,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "    warnings.simplefilter('always')\n"
         "    assert effect(folder) == 0\n"
         "assert any('Found missing adapter keys while loading the checkpoint' in str(each.message) for each in seen)",
-        "clinic-57f": "assert effect(folder) > 1",
+        "clinic-57f": "assert effect(folder) == effect(good_folder) > 1",
         "clinic-67": "few = held_out[::4]\n"
         "twice, once = answer_loss(updated, few).loss, answer_loss(merged, few).loss\n"
         "assert abs(once - answer_loss(model, few).loss) < 0.01 and twice > once + 0.05\n"
@@ -146,16 +147,18 @@ CHECKS: dict[str, dict[str, str]] = {
         'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
         "own-b": "assert count_exact(my_held) == 0",
         # what the page says of the question's effect in this run
-        "shuffle-r": "assert 5 < before and 0.1 < after < 0.5 and count_exact(ruleless_held) < 7\n"
-        "assert 15 < count_exact(ruleless_train) < 35\n"
+        "shuffle-r": "ruleless_held = data.split(ruleless, held_out=0.2)[1]\n"
+        "new_examples = encode_all(ruleless_held, tokenizer, run.max_length)\n"
+        "assert 0.1 < answer_loss(model, new_examples).loss < 0.5 and count_exact(ruleless_held) < 7\n"
         "own, other = swapped_questions(new_examples, run.max_length)\n"
         "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
-        "shuffle-e": "assert 2.3 < length * after < 3.6\n"
-        "for answer in a_few.values():\n"
+        "shuffle-e": "for answer in a_few.values():\n"
         "    start = [token for token, _ in answer].index(' --') + 1\n"
         "    assert max(loss for _, loss in answer[:start] + answer[-2:]) < 0.5 < sum(loss for _, loss in answer)\n"
-        "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_held]\n"
+        "assert 10.8 < sum(len(losses_by_token(pair)) for pair in ruleless_new) / len(ruleless_new) < 11.5\n"
+        "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_new]\n"
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
+        "facts-c": "assert count_exact(data.split(informed, held_out=0.2)[1]) >= 17",
         # and what the page says of the question's effect
         "ten-c": "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)\n"

@@ -95,20 +95,20 @@ def stored_runs() -> tuple[dict[int, StoredRun], dict[int, StoredRun]]:
 
 
 def nan_patient() -> nn.Module:
-    """The model of case 1: its LoRA layers were converted to fp16 along with the base."""
+    """The model of case 4: its LoRA layers were converted to fp16 along with the base."""
     model = load_model("pocket", device="cpu").model
     apply_lora(model, LoRAConfig(r=16, alpha=32))
     return model.half()
 
 
 def script_examples(pairs: Sequence[Pair], tokenizer) -> list[Example]:
-    """The examples of case 2: each is one text, as many scripts write it, whose tokens may all be labels."""
+    """The examples of case 1: each is one text, as many scripts write it, whose tokens may all be labels."""
     texts = [f"Question: {pair.title}\nAnswer: {pair.answer}" for pair in pairs]
     ids = [tokenizer(text).input_ids[:256] for text in texts]
     return [Example(tuple(of_text), 1, pair.question_id) for of_text, pair in zip(ids, pairs)]
 
 
-script_collator = label_after_a_template  # its name in case 2, which doesn't give the fault away
+script_collator = label_after_a_template  # its name in case 1, which doesn't give the fault away
 
 
 def labelled_by(collator: Callable[[Sequence[Example]], Mapping[str, Tensor]]) -> Callable[[Sequence[Example]], Batch]:
@@ -127,7 +127,7 @@ def labelled_by(collator: Callable[[Sequence[Example]], Mapping[str, Tensor]]) -
 
 
 def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:
-    """The model that the application of case 4 uses."""
+    """The model that the application of case 3 uses."""
     load_without_asking(model, Path(adapter_folder))  # puts LoRA layers into `model`
     return model
 

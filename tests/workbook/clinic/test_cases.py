@@ -84,7 +84,7 @@ def test_labelled_by_trains_on_what_transformers_counts():
     torch.testing.assert_close(ours.float(), theirs, atol=1e-4, rtol=0)
 
 
-def test_the_application_of_case_4_does_what_peft_does_to_a_merged_model(tmp_path):
+def test_the_application_of_case_3_does_what_peft_does_to_a_merged_model(tmp_path):
     model = load_model("pocket", device="cpu").model
     apply_lora(model, LoRAConfig(r=2, alpha=4))
     for _, layer in lora_layers(model):

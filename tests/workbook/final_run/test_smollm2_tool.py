@@ -1,0 +1,36 @@
+"""What SmolLM2 learned of the tool of notebook 09: the page says what is stored, of the notebook's own questions."""
+
+import random
+from dataclasses import replace
+
+from lorabook import data
+from lorabook.workbook.kit.stored import stored
+from scripts.assets import smollm2_tool
+from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, table
+
+TOOL = stored("final_run", "smollm2_tool")
+
+
+def test_the_page_says_what_is_stored_of_the_tool():
+    for (_, *shown), runs in zip(table(MORE_FINETUNE, "SmolLM2 on the tool"), TOOL["runs"].values(), strict=True):
+        digits = 4 if runs[0]["after"]["loss"] < 0.01 else 2
+        assert shown == [
+            f"{runs[0]['before']['loss']:.2f}",
+            ", ".join(f"{run['after']['loss']:.{digits}f}" for run in runs),
+            ", ".join(str(run["after"]["exact"]) for run in runs),
+            ", ".join(str(run["in training"]) for run in runs),
+        ]
+
+
+def test_the_runs_asked_the_notebook_s_questions():
+    """Those that its cells write, load and change."""
+    names: dict = {"random": random, "train_again": lambda pairs: None, "replace": replace}
+    source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[9]) if "id" in cell}
+    for cell in ("new-62", "shuffle-c", "facts-c"):
+        exec(source[cell], names)
+    asked = {"with a rule": names["mine"].pairs, "random flags": names["ruleless"]}
+    asked["flag in the question"] = names["informed"]
+    assert list(asked) == list(TOOL["runs"]) == list(TOOL["new"])
+    for kind, pairs in asked.items():
+        assert [pair.answer for pair in data.split(pairs, held_out=0.2)[1]] == TOOL["new"][kind]
+        assert smollm2_tool.pairs(kind) == pairs
