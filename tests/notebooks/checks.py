@@ -104,11 +104,11 @@ CHECKS: dict[str, dict[str, str]] = {
     "08_clinic": {
         "healthy": "assert history.held_out[-1][1] < 2.9",
         "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
-        "clinic-10": "assert A.isnan().all() and gradient_of_A.abs().max() == 0",
+        "clinic-10": "assert A.isnan().all() and B.isinf().float().mean() > 0.9\n"
+        "assert all(layer.A.grad.abs().max() == 0 for layer in layers)\n"
+        "assert 4e-4 < torch.cat([layer.B.grad.flatten() for layer in layers]).float().abs().median() < 1e-3",
         "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
-        "curves-c": "assert norm > 20 * mean(broken[10].norms_of_B.values())\n"
-        "lowest, step = min((loss, step) for step, loss in broken[8].history.held_out)\n"
-        "assert step == 12 and abs(lowest - 3.0) < 0.005",
+        "curves-c": "assert norm > 20 * mean(broken[10].norms_of_B.values())\nassert broken[8].passes == 48",
         "clinic-46": "zeros = [name for name, norm in norms.items() if norm == 0]\n"
         "assert len(zeros) == 12 and not any('.h.3.' in name for name in zeros)",
         "left-c": "assert 0.6 < (3.09 - history.held_out[-1][1]) / (3.09 - healthy_loss) < 0.75",
@@ -125,7 +125,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-43": "assert (len(tool_train), len(tool_test)) == (77, 19)",
         "use-c": "counts = {place: sum(write(form.format(pair.question)) == pair.answer for pair in tool_test)\n"
         "          for place, form in prompts.items()}\n"
-        "assert counts['in training'] >= 18 and counts['in use'] < 15, counts",
+        "assert counts['training script'] >= 18 and counts['application'] < 15, counts",
         "clinic-54": "import warnings\n"
         "with warnings.catch_warnings(record=True) as seen:\n"
         "    warnings.simplefilter('always')\n"
@@ -150,6 +150,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "shuffle-r": "ruleless_held = data.split(ruleless, held_out=0.2)[1]\n"
         "new_examples = encode_all(ruleless_held, tokenizer, run.max_length)\n"
         "assert 0.1 < answer_loss(model, new_examples).loss < 0.5 and count_exact(ruleless_held) < 7\n"
+        "assert count_exact(data.split(ruleless, held_out=0.2)[0]) < 40\n"
         "own, other = swapped_questions(new_examples, run.max_length)\n"
         "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
         "shuffle-e": "for answer in a_few.values():\n"
@@ -158,7 +159,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 10.8 < sum(len(losses_by_token(pair)) for pair in ruleless_new) / len(ruleless_new) < 11.5\n"
         "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_new]\n"
         "assert sum(mine == theirs for mine, theirs in begins) >= 17",
-        "facts-c": "assert count_exact(data.split(informed, held_out=0.2)[1]) >= 17",
+        "facts-c": "assert count_exact(data.split(informed, held_out=0.2)[1]) >= 17\n"
+        "assert ask('How do I open a window? Its flag is --wide.') == 'Run `lab window --wide`.'",
         # and what the page says of the question's effect
         "ten-c": "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)\n"

@@ -134,7 +134,7 @@ def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:
 
 # What both sides of case 6 write around a question, {}.
 IN_TRAINING = prompt(Pair(question_id=0, title="", question="{}", answer=""))
-prompts = {"in training": IN_TRAINING, "in use": IN_TRAINING.strip()}
+prompts = {"training script": IN_TRAINING, "application": IN_TRAINING.strip()}
 
 
 def checkpointed_patient(use_reentrant: bool) -> nn.Module:

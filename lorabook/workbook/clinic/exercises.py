@@ -55,7 +55,8 @@ def diagnose(losses, grad_norms, held_out):
     "NaN": a gradient norm is NaN (math.isnan). The loss may be logged as 0.0 then.
     "no labels": all gradient norms are 0.
     "jump": some loss is more than twice the first.
-    "no improvement": the held-out loss drops by less than 0.05, or rises.
+    "no improvement": the held-out loss drops by less than 0.05, or rises,
+    as when a run overfits.
     If several match, return the first in this order.
     """
     raise NotImplementedError

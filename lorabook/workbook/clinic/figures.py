@@ -26,7 +26,8 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("optimizer step")
         axes.set_xlim(-0.06 * len(history.steps), 1.25 * len(history.steps))
-        axes.set_ylim(0, 1.1 * max(max(line.get_ydata()) for line in axes.get_lines()))
+        lowest, highest = _range(axes)
+        axes.set_ylim(0 if lowest < 1 else 0.85 * lowest, 1.05 * highest)
     panes[0].set_ylabel("loss per answer token")
     entries = [
         Line2D([], [], color="black", lw=1, label="training"),
@@ -37,6 +38,12 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
     figure.legend(handles=entries, frameon=False, fontsize=9, ncols=4, loc="outside lower center")
     figure.suptitle(title, fontsize=11, weight="bold")
     return figure
+
+
+def _range(axes: Axes) -> tuple[float, float]:
+    """The lowest and the highest loss that is drawn."""
+    losses = [float(y) for line in axes.get_lines() for y in line.get_ydata()]  # pyright: ignore[reportGeneralTypeIssues]
+    return min(losses), max(losses)
 
 
 def _draw(axes: Axes, history: History, colour: str) -> None:
@@ -63,10 +70,10 @@ def norms(broken: Mapping[str, float], healthy: Mapping[str, float], title: str)
         places.append(5 * block + blocks.get(block, 0))
         blocks[block] = blocks.get(block, 0) + 1
     axes.bar(places, [healthy[name] for name in broken], 0.9, color="none", edgecolor=GREY, label="healthy run")
-    axes.bar(places, list(broken.values()), 0.6, color=BLUE, label="broken run")
+    axes.bar(places, list(broken.values()), 0.6, color=VERMILION, label="broken run")
     for place, norm in zip(places, broken.values()):
         if norm == 0:
-            axes.annotate("0", (place, 0), (0, 3), textcoords="offset points", ha="center", fontsize=9, color=BLUE)
+            axes.annotate("0", (place, 0), (0, 3), textcoords="offset points", ha="center", fontsize=9, color=VERMILION)
     axes.set_xticks([5 * block + 1.5 for block in blocks], [f"block {block}" for block in blocks])
     axes.tick_params(axis="x", length=0)
     axes.set(ylabel="norm of B")

@@ -101,7 +101,7 @@ def test_the_application_of_case_3_does_what_peft_does_to_a_merged_model(tmp_pat
 
 
 def test_the_prompts_differ_in_the_last_line_break():
-    assert prompts == {"in training": "Question: {}\n\nAnswer:\n", "in use": "Question: {}\n\nAnswer:"}
+    assert prompts == {"training script": "Question: {}\n\nAnswer:\n", "application": "Question: {}\n\nAnswer:"}
 
 
 def both(case):
