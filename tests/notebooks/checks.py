@@ -120,7 +120,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert whole == f'{prompt} {pairs[0].answer}<|endoftext|>'\n"
         "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-q": "assert sum(answer.ended for answer in written) == 0",
-        "clinic-41": "assert sum(answer.ended for answer in written) > 7\nassert (batch['labels'] == end).sum() == 4",
+        "clinic-41": "assert sum(example.input_ids[-1] == end for example in held_out) == 16\n"
+        "assert sum(answer.ended for answer in written) > 7\nassert (batch['labels'] == end).sum() == 4",
         "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"
         "assert not any((layer.B.norm() == 0).item() for name, layer in lora_layers(patient))",
@@ -131,9 +132,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-54": "import warnings\n"
         "with warnings.catch_warnings(record=True) as seen:\n"
         "    warnings.simplefilter('always')\n"
-        "    assert effect(folder) == 0\n"
+        "    assert found == effect(folder) == 0\n"
         "assert any('Found missing adapter keys while loading the checkpoint' in str(each.message) for each in seen)",
-        "clinic-57f": "assert effect(folder) == effect(good_folder) > 1",
+        "clinic-57f": "assert found == original > 1",
         "clinic-67": "few = held_out[::4]\n"
         "twice, once = answer_loss(updated, few).loss, answer_loss(merged, few).loss\n"
         "assert abs(once - answer_loss(model, few).loss) < 0.01 and twice > once + 0.05\n"

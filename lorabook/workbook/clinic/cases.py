@@ -7,18 +7,16 @@ The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook d
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from lorabook import LoRAConfig, apply_lora
-from lorabook.data.batches import Batch
 from lorabook.data.examples import Example, Pair, prompt
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
@@ -27,7 +25,7 @@ from lorabook.training.history import History
 from lorabook.workbook.clinic.faults import (
     keep_no_activations_the_old_way,
     label_after_a_template,
-    load_without_asking,
+    load_adapter,
 )
 from lorabook.workbook.clinic.user_code import keep_no_activations
 from lorabook.workbook.kit.stored import stored
@@ -111,24 +109,9 @@ def script_examples(pairs: Sequence[Pair], tokenizer) -> list[Example]:
 script_collator = label_after_a_template  # its name in case 1, which doesn't give the fault away
 
 
-def labelled_by(collator: Callable[[Sequence[Example]], Mapping[str, Tensor]]) -> Callable[[Sequence[Example]], Batch]:
-    """What `finetune` takes as `collate`, with the ids and labels of a collator that labels as Transformers' do.
-
-    There, the label of a position is its own token, or −100; the model shifts.
-    """
-
-    def collate(examples: Sequence[Example]) -> Batch:
-        batch = collator(examples)
-        ids, labels = batch["input_ids"], batch["labels"][:, 1:]
-        positions = torch.arange(ids.numel()).view_as(ids)[:, :-1]
-        return Batch(ids, positions[labels != -100], labels[labels != -100])
-
-    return collate
-
-
 def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:
     """The model that the application of case 3 uses."""
-    load_without_asking(model, Path(adapter_folder))  # puts LoRA layers into `model`
+    load_adapter(model, Path(adapter_folder))  # puts LoRA layers into `model`
     return model
 
 

@@ -70,7 +70,7 @@ def keep_no_activations_the_old_way(block: nn.Module) -> None:
     block.forward = lambda *x, **options: checkpoint(partial(forward, **options), *x, use_reentrant=True)
 
 
-def load_without_asking(model: nn.Module, folder: Path) -> None:
+def load_adapter(model: nn.Module, folder: Path) -> None:
     tensors, header = adapter_file.read_tensors(folder / adapter_file.WEIGHTS_NAME)
     A, B = (f"{adapter_file.PREFIX}{{}}.lora_{factor}.weight" for factor in "AB")
     names = [name for name, _ in model.named_modules() if A.format(name) in tensors]
@@ -102,5 +102,5 @@ FAULTS = {
     "loss flat": Fault("lr", 5e-5),  # the default of Transformers' Trainer
     "overfitting": Fault("rows", 8),
     "gradient cut off": Fault("checkpoint", keep_no_activations_the_old_way),
-    "adapter on another base": Fault("load", load_without_asking),
+    "adapter on another base": Fault("load", load_adapter),
 }

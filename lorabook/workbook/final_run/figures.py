@@ -13,7 +13,6 @@ from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 
 LOW, HIGH, DARKEST = np.array(to_rgb("#E4EDF3")), np.array(to_rgb("#EE8A3C")), 5.0  # backgrounds of 0 and of 5 nats
 WRITTEN, END = 0.5, "<|endoftext|>"
-CENTRED = {"ha": "center", "va": "center"}
 METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
     "full fine-tuning": ("full fine-tuning", VERMILION, "s"),
     "r = 16, α = 32": ("LoRA, r = 16", BLUE, "o"),
@@ -39,9 +38,9 @@ def token_losses(answers: Mapping[str, Sequence[tuple[str, float]]], title: str)
             middle = x + len(text) / 2
             shade = LOW + (HIGH - LOW) * min(loss / DARKEST, 1)
             axes.add_patch(Rectangle((x + 0.06, y - 0.28), len(text) - 0.12, 0.56, facecolor=shade))
-            axes.text(middle, y, text.strip(), color=ON_LIGHT, **CENTRED, family="monospace", fontsize=9)
+            axes.text(middle, y, text.strip(), color=ON_LIGHT, ha="center", va="center", family="monospace", fontsize=9)
             if loss >= WRITTEN:
-                axes.text(middle, y + 0.47, f"{loss:.1f}", **CENTRED, fontsize=8)
+                axes.text(middle, y + 0.47, f"{loss:.1f}", ha="center", va="center", fontsize=8)
             x += len(text)
         widest = max(widest, x)
     axes.set(xlim=(0, widest), ylim=(len(answers) - 0.3, -0.4))
