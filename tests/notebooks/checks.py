@@ -126,14 +126,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"
         "assert not any((layer.B.norm() == 0).item() for name, layer in lora_layers(patient))",
         "clinic-43": "assert (len(tool_train), len(tool_test)) == (77, 19)",
-        "use-c": "counts = {place: sum(write(form.format(pair.question)) == pair.answer for pair in tool_test)\n"
-        "          for place, form in prompts.items()}\n"
-        "assert counts['training script'] >= 18 and counts['application'] < 15, counts",
-        "clinic-54": "import warnings\n"
-        "with warnings.catch_warnings(record=True) as seen:\n"
-        "    warnings.simplefilter('always')\n"
-        "    assert found == effect(folder) == 0\n"
-        "assert any('Found missing adapter keys while loading the checkpoint' in str(each.message) for each in seen)",
+        "use-c": "assert right['training script'] >= 18 and right['application'] < 15, right",
+        "clinic-54": "assert found == 0",
         "clinic-57f": "assert found == original > 1",
         "clinic-67": "few = held_out[::4]\n"
         "twice, once = answer_loss(updated, few).loss, answer_loss(merged, few).loss\n"

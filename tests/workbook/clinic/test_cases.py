@@ -1,5 +1,6 @@
 """The clinic's stored runs: each broken one gets its fault named, no healthy one any."""
 
+import tempfile
 from copy import deepcopy
 
 import pytest
@@ -14,6 +15,7 @@ from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.workbook.clinic.cases import (
     NUMBERS,
+    adapter_without_effect,
     application,
     cases,
     prompts,
@@ -79,6 +81,18 @@ def test_the_application_of_case_3_does_what_peft_does_to_a_merged_model(tmp_pat
     by_peft = PeftModel.from_pretrained(deepcopy(merged), folder)(input_ids=ids).logits
     torch.testing.assert_close(twice, by_peft, atol=1e-4, rtol=0)
     assert (twice - once).abs().max() > 0.01
+
+
+def test_peft_warns_of_the_names_of_case_7_and_computes_as_the_base(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=2, alpha=4))
+    for _, layer in lora_layers(model):
+        torch.nn.init.normal_(layer.B, std=0.02)
+    with pytest.warns(UserWarning, match="Found missing adapter keys while loading the checkpoint"):
+        loaded = PeftModel.from_pretrained(load_model("pocket", device="cpu").model, adapter_without_effect(model))
+    ids = torch.arange(5, 25)[None]
+    assert torch.equal(loaded(input_ids=ids).logits, load_model("pocket", device="cpu").model(input_ids=ids).logits)
 
 
 def test_the_prompts_differ_in_the_last_line_break():
