@@ -13,7 +13,7 @@ from lorabook.models import load_model
 from lorabook.workbook.final_run.settings import settings_for
 from lorabook.workbook.kit.side_by_side import short
 from lorabook.workbook.kit.stored import stored
-from lorabook.workbook.kit.tuned import tuned_runs
+from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
 from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, table
 
 
@@ -34,6 +34,19 @@ def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
     assert len(names["training"]) == 8 and names["history"].stopped == "finished"
     assert len(names["history"].steps) == 1
     assert (tmp_path / "runs/adapter_model.safetensors").is_file()
+
+
+def test_what_more_questions_bring_is_what_is_stored():
+    drops = {
+        count: [base_loss("smollm2") - fmean(runs[name].losses) for name in ("r = 16, α = 32", "full fine-tuning")]
+        for count in question_counts("smollm2")
+        for runs in [tuned_runs("smollm2", count)]
+    }
+    rows = [[f"{count:,}", *(f"{drop:.3f}" for drop in both)] for count, both in drops.items()]
+    assert table(MORE_FINETUNE, "More questions") == rows
+    assert all(abs(lora - full) < 0.01 for count, (lora, full) in drops.items() if count <= 1500)
+    lora, full = drops[5000]
+    assert round(100 * lora / full) == 94 and round(10 * drops[50][0] / lora) == 4
 
 
 def test_the_swap_is_a_mean_over_the_seeds():
