@@ -307,11 +307,11 @@ def ask(
         _say(f"model: {after[i].text.strip()}")
         if by_token:
             _say(f"by token: {marked[i]}")
-    found = {"exact matches": after} | ({"exact matches before": base} if before else {})
-    for name, written in found.items():
-        equal = sum(said.text.strip() == pair.answer.strip() for pair, said in zip(pairs, written))
-        compared.insert(0, f"{name}: {equal} of {len(pairs)}")
     _say("")
+    for name, written in (("exact matches before", base), ("exact matches", after)):
+        if written:
+            equal = sum(said.text.strip() == pair.answer.strip() for pair, said in zip(pairs, written))
+            _say(f"{name}: {equal} of {len(pairs)}")
     for line in compared:
         _say(line)
 
