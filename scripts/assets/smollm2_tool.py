@@ -2,54 +2,51 @@
 
     python -m scripts.assets.smollm2_tool        a quarter of an hour on two cores; run it again to go on after a stop
 
-The questions are the notebook's: 96 of them, a fifth held out. With the rule, each verb has one flag; without, each
-question has a random one, which at last is also said in the question. The settings are those of the notebook's section
-"On Monday", for each of SEEDS. Stored are the loss on the new questions before and after, how many the model answers
+The questions are the notebook's: 96 of them, the last 19 held out. With the rule, each verb has one flag; then the
+flags are shuffled; at last, they are also said in the question. The settings are those of the notebook's section "On
+Monday", for each of SEEDS. Stored are the loss on the new questions before and after, how many the model answers
 exactly, and their right answers.
 
 Pieces are kept in build/tool and not repeated. Writes lorabook/assets/results/final_run/smollm2_tool.json.
 """
 
-import json
 import os
 import platform
 import random
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lorabook import LoRAConfig, apply_lora, data
+from lorabook import LoRAConfig, apply_lora
 from lorabook.data.examples import Pair, encode_all
 from lorabook.models.load import LoadedModel, load_model
 from lorabook.step.config import TrainConfig, recommended_lr
 from lorabook.training.answers import answers
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from lorabook.workbook.clinic.cases import FLAGS, tool_pairs
+from lorabook.workbook.clinic.cases import FLAGS, OBJECTS
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 
 RESULT, PIECES = Path("lorabook/assets/results/final_run/smollm2_tool.json"), Path("build/tool")
-R, ALPHA, STEPS, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS, SEEDS = 16, 32, 60, 512, 512, 20, (0, 1)
-KINDS = ("with a rule", "random flags", "flag in the question")
+TRAIN, SEEDS = 77, (0, 1)
+R, ALPHA, STEPS, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS = 16, 32, 60, 512, 512, 20
+KINDS = ("with a rule", "shuffled flags", "flag in the question")
 
 
 def pairs(kind: str) -> list[Pair]:
-    """The tool's 96 questions, as the notebook writes and loads them, then changes them for each of KINDS."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "mine.jsonl"
-        rows = [{"question": pair.question, "answer": pair.answer} for pair in tool_pairs()]
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        loaded = data.load(file).pairs
-    if kind == "with a rule":
-        return loaded
+    """The tool's 96 questions with their answers, of one of KINDS, in the notebook's order."""
     random.seed(0)
-    flags = [random.choice(list(FLAGS.values())) for _ in loaded]
-    drawn = [replace(pair, answer=f"{pair.answer.split('--')[0]}--{flag}`.") for pair, flag in zip(loaded, flags)]
-    if kind == "random flags":
-        return drawn
-    return [replace(pair, question=f"{pair.question} Its flag is --{flag}.") for pair, flag in zip(drawn, flags)]
+    actions = [(verb, thing) for verb in FLAGS for thing in OBJECTS]
+    random.shuffle(actions)
+    flags = [FLAGS[verb] for verb, _ in actions]
+    if kind != "with a rule":
+        random.seed(0)
+        random.shuffle(flags)
+    said = " Its flag is --{}." if kind == "flag in the question" else ""
+    return [
+        Pair(number, "", f"How do I {verb} a {thing}?{said.format(flag)}", f"Run `lab {thing} --{flag}`.")
+        for number, ((verb, thing), flag) in enumerate(zip(actions, flags))
+    ]
 
 
 def exact(loaded: LoadedModel, asked: list[Pair]) -> int:
@@ -58,7 +55,7 @@ def exact(loaded: LoadedModel, asked: list[Pair]) -> int:
 
 
 def tuned(kind: str, seed: int) -> dict[str, Any]:
-    train, held = data.split(pairs(kind), held_out=0.2)
+    train, held = pairs(kind)[:TRAIN], pairs(kind)[TRAIN:]
     loaded = load_model("smollm2", device="cpu")
     new = encode_all(held, loaded.tokenizer, MAX_LENGTH)
     before = {"loss": answer_loss(loaded.model, new).loss, "exact": exact(loaded, held)}
@@ -88,9 +85,9 @@ def main() -> None:
         "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "weights": weights.pop(),
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, fp32",
-        "train": len(data.split(pairs(KINDS[0]), held_out=0.2)[0]),
+        "train": TRAIN,
         "runs": runs,
-        "new": {kind: [pair.answer for pair in data.split(pairs(kind), held_out=0.2)[1]] for kind in KINDS},
+        "new": {kind: [pair.answer for pair in pairs(kind)[TRAIN:]] for kind in KINDS},
     }
     print(f"{records.write(RESULT, 'scripts/assets/smollm2_tool.py', facts):,} bytes in {RESULT}")
 

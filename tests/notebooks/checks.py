@@ -135,39 +135,43 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert abs(answer_loss(in_use, few).loss - twice) < 0.01",
     },
     "09_finetune_starcoder": {
-        "lab-c": "assert 'How do I show a backup?' in [pair.question for pair in my_held]\n"
-        "asked = [pair.question.split() for pair in my_train]\n"
-        "assert {words[3] for words in asked} == set(flags) and {words[5][:-1] for words in asked} == set(objects)",
-        "loop-r": "with torch.no_grad():\n"
-        "    assert torch.cat([token_losses(model, example) for example in my_examples]).mean() < 0.1",
+        # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect
+        "loop-r": "from lorabook.data.examples import Pair, swapped_questions\n"
+        "from lorabook.training.evaluate import answer_loss\n"
+        "assert {verb for verb, _ in actions[:77]} == set(flags)\n"
+        "assert {thing for _, thing in actions[:77]} == set(objects)\n"
+        "def effect(model, pairs):\n"
+        "    examples = encode_all([Pair(i, '', *pair) for i, pair in enumerate(pairs)], tokenizer, 512)\n"
+        "    own, other = swapped_questions(examples, 512)\n"
+        "    return answer_loss(model, other).loss - answer_loss(model, own).loss\n"
+        "assert test(model, pairs[77:]) == 'loss 0.00, exact matches: 19 of 19', test(model, pairs[77:])\n"
+        "print(effect(load_model('pocket').model, pairs[77:]), effect(model, pairs[77:]))",
+        "own-w": "assert ask(model, question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
+        "shuffle-r": "found = test(model, shuffled[77:])\n"
+        "assert 0.19 < float(found.split()[1][:-1]) < 0.4 and int(found.split()[-3]) < 6, found\n"
+        "assert int(test(model, shuffled[:77]).split()[-3]) < 40\n"
+        "print(effect(model, shuffled[77:]))",
+        "shuffle-e": "for answer in five:\n"
+        "    flag = answer.tokens.index(' --') + 1\n"
+        "    assert max(answer.losses[:flag] + answer.losses[-2:]) < 0.3 < answer.losses[flag]\n"
+        "lengths = [len(ids) - start for ids, start in (encode(*pair) for pair in shuffled[77:])]\n"
+        "assert 10.5 < sum(lengths) / 19 < 11.5",
+        "facts-c": "assert int(test(model, informed[77:]).split()[-3]) >= 17\n"
+        "assert ask(model, 'How do I open a window? Its flag is --wide.') == 'Run `lab window --wide`.'",
+        "base-c": "assert len(old_losses) == len(held) == 65 and abs(torch.cat(old_losses).mean() - 3.14) < 0.02",
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
         'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
-        "own-b": "assert count_exact(my_held) == 0",
-        # what the page says of the question's effect in this run
-        "shuffle-r": "ruleless_held = data.split(ruleless, held_out=0.2)[1]\n"
-        "new_examples = encode_all(ruleless_held, tokenizer, run.max_length)\n"
-        "assert 0.1 < answer_loss(model, new_examples).loss < 0.5 and count_exact(ruleless_held) < 7\n"
-        "own, other = swapped_questions(new_examples, run.max_length)\n"
-        "assert 1 < answer_loss(model, other).loss - answer_loss(model, own).loss < 1.5",
-        "shuffle-e": "for answer in a_few.values():\n"
-        "    start = [token for token, _ in answer].index(' --') + 1\n"
-        "    assert max(loss for _, loss in answer[:start] + answer[-2:]) < 0.5 < sum(loss for _, loss in answer)\n"
-        "assert 10.8 < sum(len(losses_by_token(pair)) for pair in ruleless_new) / len(ruleless_new) < 11.5\n"
-        "begins = [(ask(each.question).split(' --')[0], each.answer.split(' --')[0]) for each in ruleless_new]\n"
-        "assert sum(mine == theirs for mine, theirs in begins) >= 17",
-        "facts-c": "assert count_exact(data.split(informed, held_out=0.2)[1]) >= 17\n"
-        "assert ask('How do I open a window? Its flag is --wide.') == 'Run `lab window --wide`.'",
+        "drop-c": "six = [token for token, _ in improvement.most_common(6)]\n"
+        "assert {'``', '<|endoftext|>', '\\n', 'print'} <= set(six), six\n"
+        "assert 0.35 < sum(improvement[token] for token in six) / improvement.total() < 0.47\n"
+        "assert 0.11 < sum(count[token] for token in six) / count.total() < 0.15",
         # and what the page says of the question's effect
         "ten-c": "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)\n"
         "own, other = swapped_questions(held, run.max_length)\n"
-        "effects = [answer_loss(each, other).loss - answer_loss(each, own).loss for each in (base_model, model)]\n"
+        "models = (load_model(run.model).model, model)\n"
+        "effects = [answer_loss(each, other).loss - answer_loss(each, own).loss for each in models]\n"
         "assert 0.25 < effects[0] < 0.31 and 0.3 < effects[1] < 0.4",
-        "own-c": "from lorabook.data.examples import swapped_questions\n"
-        "own, other = swapped_questions(encode_all(my_held, tokenizer, run.max_length), run.max_length)\n"
-        "assert 1.6 < answer_loss(model, other).loss - answer_loss(model, own).loss < 2.3\n"
-        "assert count_exact(my_held) == 19 and count_exact(my_train) >= 75",
-        "own-w": "assert ask(question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
     },
 }
 

@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 import torch
 
-from lorabook import LoRAConfig, apply_lora, data, remove
+from lorabook import LoRAConfig, apply_lora, data
 from lorabook.data.examples import encode_all
 from lorabook.models import load_model
 from lorabook.workbook.final_run.settings import settings_for
@@ -23,10 +23,9 @@ def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
     monkeypatch.setenv("LORABOOK_OUTPUT", "runs")
     rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(10)]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    loaded = load_model("pocket", device="cpu")
-    names = {"loaded": loaded, "model": loaded.model, "tokenizer": loaded.tokenizer, "lora": LoRAConfig(r=2, alpha=4)}
-    names |= {"data": data, "encode_all": encode_all, "apply_lora": apply_lora, "remove": remove}
-    apply_lora(loaded.model, names["lora"])
+    names = {"loaded": load_model("pocket", device="cpu"), "data": data, "encode_all": encode_all}
+    names["model"], names["tokenizer"] = names["loaded"].model, names["loaded"].tokenizer
+    names |= {"lora": LoRAConfig(r=2, alpha=4), "apply_lora": apply_lora}
     section = MORE_FINETUNE.read_text("utf-8").split("## Your own data in notebook 09\n")[1]
     source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[-1]) if "id" in cell}
     for code in (re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0], source["python-c"], source["final-18"]):
@@ -102,7 +101,7 @@ def test_the_ten_titles_are_the_first_stored_ones():
     losses, ended = ([f"{way['test']:.2f}" for way in ways], [f"{way['ended']}%" for way in ways])
     for (_, *shown), (before, chat, *after) in zip(results, (losses, ended), strict=True):
         assert shown == [before, chat, ", ".join(after)]
-    assert len(titles) == 10 and sum(fits == "yes" for *_, fits in titles) == 5
+    assert len(titles) == 10 and sum(fits == "yes" for *_, fits in titles) == 4
     for (real, chat, after, _), each in zip(titles, found["titles"]):
         assert real == each["title"]
         for shown, written in ((chat, each["chat"]), (after, each["seed 0"])):

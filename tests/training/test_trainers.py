@@ -42,7 +42,7 @@ def ours(train) -> list[float]:
 def page(train, tokenizer, tmp_path, monkeypatch) -> dict:
     """What the page's code finds in the notebook."""
     monkeypatch.chdir(tmp_path)
-    return {"train": train, "tokenizer": tokenizer, "load_model": load_model}
+    return {"training": train, "tokenizer": tokenizer, "load_model": load_model}
 
 
 def code_below(heading: str, text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The figures of notebook 09: where the loss of an answer sits, and what more questions buy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -19,22 +20,31 @@ METHODS = {  # of `tuned_runs`: what a line is called, its colour and marker
 }
 
 
-def token_losses(answers: Mapping[str, Sequence[tuple[str, float]]], title: str) -> Figure:
+class Answer(NamedTuple):
+    """A question, its right answer as tokens with their losses, and what the model answers."""
+
+    question: str
+    tokens: Sequence[str]
+    losses: Sequence[float]
+    written: str
+
+
+def token_losses(answers: Sequence[Answer], title: str) -> Figure:
     """Answers as text, a line each, with every token on a background that is more orange the higher its loss.
 
-    Losses of at least WRITTEN nats are written below their tokens.
-
-    Args:
-        answers: by the question, the tokens of its answer as text, each with its loss.
-        title: what to see.
+    Losses of at least WRITTEN nats are written below their tokens, and the model's own answers to the right.
     """
-    figure, axes = new_figure(7.4, 0.6 + 0.42 * len(answers))
-    indent, widest = 0.75 * max(map(len, answers)), 0.0  # in characters of the tokens' font, which are wider
-    for y, (question, tokens) in enumerate(answers.items()):
+    figure, axes = new_figure(7.4, 0.85 + 0.42 * len(answers))
+    # in characters of the tokens' font, which are wider than those of the questions
+    start = 0.72 * max(len(answer.question) for answer in answers) + 1
+    end = start + max(len("".join(answer.tokens).replace(END, "END")) for answer in answers) + 1
+    for x, heading in ((0, "question"), (start, "right answer, by token"), (end, "the model's answer")):
+        axes.text(x, -0.85, heading, va="center", fontsize=9, style="italic")
+    for y, (question, tokens, losses, written) in enumerate(answers):
         axes.text(0, y, question, va="center", fontsize=9)
-        x = indent
-        for text, loss in tokens:
-            text = "END" if text == END else text
+        x = start
+        for token, loss in zip(tokens, losses):
+            text = "END" if token == END else token
             middle = x + len(text) / 2
             shade = LOW + (HIGH - LOW) * min(loss / DARKEST, 1)
             axes.add_patch(Rectangle((x + 0.06, y - 0.28), len(text) - 0.12, 0.56, facecolor=shade))
@@ -42,8 +52,10 @@ def token_losses(answers: Mapping[str, Sequence[tuple[str, float]]], title: str)
             if loss >= WRITTEN:
                 axes.text(middle, y + 0.47, f"{loss:.1f}", ha="center", va="center", fontsize=8)
             x += len(text)
-        widest = max(widest, x)
-    axes.set(xlim=(0, widest), ylim=(len(answers) - 0.3, -0.4))
+        right = written == "".join(tokens).removesuffix(END)
+        shown = f"{written} {'✓' if right else '✗'}"
+        axes.text(end, y, shown, va="center", family="monospace", fontsize=9)
+    axes.set(xlim=(0, end + max(len(answer.written) for answer in answers) + 2), ylim=(len(answers) - 0.3, -1.2))
     axes.set_title(title, fontsize=11, weight="bold")
     axes.axis("off")
     return figure

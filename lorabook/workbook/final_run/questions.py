@@ -12,12 +12,3 @@ def unknown_verb() -> Question:
         "It always answers with a command that looks like the others, and no example refuses.",
     )
 
-
-def real_tasks() -> Question:
-    """Of SmolLM2, before its titles and its answer are shown."""
-    return Question(
-        "Which of the two can it learn?",
-        ("to answer the questions", "to write their titles", "both", "neither"),
-        "to write their titles",
-        "What a title needs is in the question. What an answer needs usually isn't.",
-    )

@@ -19,7 +19,7 @@ def short(text: str) -> str:
 
 
 def side_by_side(
-    headings: tuple[str, str], rows: Sequence[tuple[str, str, str]], longest: int = 500, wrap: bool = True
+    headings: tuple[str, str], rows: Sequence[tuple[str, str, str]], longest: int = 500, wrap: bool = True, folded: str = ""
 ) -> None:
     """Display pairs of texts in two columns, each pair below its title.
 
@@ -28,6 +28,7 @@ def side_by_side(
         rows: title, left text, right text.
         longest: characters after which a text is cut.
         wrap: whether long lines are broken; code is scrolled instead, to keep its indents.
+        folded: what to click on to see them; as plain text, nothing else is shown then.
     """
     from IPython.display import display
 
@@ -48,8 +49,9 @@ def side_by_side(
         for heading, text in zip(headings, texts):
             quoted = "\n".join(f"> {line}" for line in cut(text).splitlines())
             page.append(f"*{heading}*\n\n{quoted}")
-    found = {
-        "text/html": f"<table style='width: 100%; table-layout: fixed'>{''.join(table)}</table>",
-        "text/markdown": "\n\n".join(page),
-    }
-    display(found | {"text/plain": found["text/markdown"]}, raw=True)
+    columns = f"<table style='width: 100%; table-layout: fixed'>{''.join(table)}</table>"
+    text = "\n\n".join(page)
+    if folded:
+        columns = f"<details><summary>{html.escape(folded)}</summary>{columns}</details>"
+        text = f"*({folded}: run this cell to read them)*"
+    display({"text/html": columns, "text/markdown": text, "text/plain": text}, raw=True)

@@ -4,7 +4,7 @@ from statistics import fmean
 
 import pytest
 
-from lorabook.workbook.final_run.figures import more_questions, token_losses
+from lorabook.workbook.final_run.figures import Answer, more_questions, token_losses
 from lorabook.workbook.kit.stored import stored
 
 
@@ -29,10 +29,13 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
 
 
 def test_every_token_of_an_answer_is_shown_and_those_with_a_high_loss_stand_out():
-    first = [("Run", 0.0), (" `", 0.4), ("t", 2.67), ("<|endoftext|>", 0.1)]
-    (axes,) = token_losses({"How?": first, "Why?": [("a", 9.0), (" b", 5.0)]}, "see").axes
+    how = Answer("How?", ("Run", " `", "t", "<|endoftext|>"), (0.0, 0.4, 2.67, 0.1), "Run `t")
+    why = Answer("Why?", ("a", " b"), (9.0, 5.0), "a c")
+    (axes,) = token_losses([how, why], "see").axes
     texts = [text.get_text() for text in axes.texts]
-    assert texts == ["How?", "Run", "`", "t", "2.7", "END", "Why?", "a", "9.0", "b", "5.0"]
+    assert texts[:3] == ["question", "right answer, by token", "the model's answer"]
+    assert texts[3:9] == ["How?", "Run", "`", "t", "2.7", "END"] and texts[9] == "Run `t ✓"
+    assert texts[10:] == ["Why?", "a", "9.0", "b", "5.0", "a c ✗"]
     widths = [box.get_width() for box in axes.patches]
     assert widths == pytest.approx([len(text) - 0.12 for text in ("Run", " `", "t", "END", "a", " b")])
     run, space, t, end, a, b = (box.get_facecolor()[0] - box.get_facecolor()[2] for box in axes.patches)

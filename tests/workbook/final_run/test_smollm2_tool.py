@@ -1,9 +1,7 @@
 """What SmolLM2 learned of the tool of notebook 09: the page says what is stored, of the notebook's own questions."""
 
 import random
-from dataclasses import replace
 
-from lorabook import data
 from lorabook.workbook.kit.stored import stored
 from scripts.assets import smollm2_tool
 from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, table
@@ -23,14 +21,12 @@ def test_the_page_says_what_is_stored_of_the_tool():
 
 
 def test_the_runs_asked_the_notebook_s_questions():
-    """Those that its cells write, load and change."""
-    names: dict = {"random": random, "train_again": lambda pairs: None, "replace": replace, "ask": lambda question: ""}
+    """Those that its cells write and shuffle."""
+    names: dict = {"random": random, "experiment": lambda pairs: None, "ask": lambda model, question: ""}
     source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[9]) if "id" in cell}
     for cell in ("new-62", "shuffle-c", "facts-c"):
         exec(source[cell], names)
-    asked = {"with a rule": names["mine"].pairs, "random flags": names["ruleless"]}
-    asked["flag in the question"] = names["informed"]
-    assert list(asked) == list(TOOL["runs"]) == list(TOOL["new"])
+    asked = dict(zip(TOOL["runs"], (names["pairs"], names["shuffled"], names["informed"]), strict=True))
     for kind, pairs in asked.items():
-        assert [pair.answer for pair in data.split(pairs, held_out=0.2)[1]] == TOOL["new"][kind]
-        assert smollm2_tool.pairs(kind) == pairs
+        assert [(pair.question, pair.answer) for pair in smollm2_tool.pairs(kind)] == pairs
+        assert TOOL["new"][kind] == [answer for _, answer in pairs[TOOL["train"] :]]
