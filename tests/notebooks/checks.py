@@ -158,13 +158,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 10.5 < sum(lengths) / 19 < 11.5",
         "facts-c": "assert int(test(model, informed[77:]).split()[-3]) >= 17\n"
         "assert ask(model, 'How do I open a window? Its flag is --wide.') == 'Run `lab window --wide`.'",
-        "base-c": "assert len(old_losses) == len(held) == 65 and abs(torch.cat(old_losses).mean() - 3.14) < 0.02",
         "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
         'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
-        "drop-c": "six = [token for token, _ in improvement.most_common(6)]\n"
-        "assert {'``', '<|endoftext|>', '\\n', 'print'} <= set(six), six\n"
-        "assert 0.35 < sum(improvement[token] for token in six) / improvement.total() < 0.47\n"
-        "assert 0.11 < sum(count[token] for token in six) / count.total() < 0.15",
         # and what the page says of the question's effect
         "ten-c": "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)\n"
