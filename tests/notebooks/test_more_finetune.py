@@ -7,8 +7,7 @@ from statistics import fmean
 import pytest
 import torch
 
-from lorabook import LoRAConfig, apply_lora, data
-from lorabook.data.examples import encode_all
+from lorabook import LoRAConfig, apply_lora
 from lorabook.models import load_model
 from lorabook.workbook.final_run.settings import settings_for
 from lorabook.workbook.kit.side_by_side import short
@@ -23,12 +22,12 @@ def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
     monkeypatch.setenv("LORABOOK_OUTPUT", "runs")
     rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(10)]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    names = {"loaded": load_model("pocket", device="cpu"), "data": data, "encode_all": encode_all}
-    names["model"], names["tokenizer"] = names["loaded"].model, names["loaded"].tokenizer
-    names |= {"lora": LoRAConfig(r=2, alpha=4), "apply_lora": apply_lora}
     section = MORE_FINETUNE.read_text("utf-8").split("## Your own data in notebook 09\n")[1]
+    replacement = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0].replace("smollm2", "pocket")
     source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[-1]) if "id" in cell}
-    for code in (re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0], source["python-c"], source["final-18"]):
+    assert source["python-c"].count("run = choose()\n") == 1
+    names = {"load_model": load_model, "lora": LoRAConfig(r=2, alpha=4), "apply_lora": apply_lora}
+    for code in (source["python-c"].replace("run = choose()\n", replacement), source["final-18"]):
         exec(code, names)
     assert len(names["training"]) == 8 and names["history"].stopped == "finished"
     assert len(names["history"].steps) == 1

@@ -19,7 +19,6 @@ from lorabook.memory.plan import Plan
 from lorabook.workbook.exercises import EXERCISES
 from lorabook.workbook.kit import exercise as kit
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, judge, same
-from tests.kit.text import TEXT, pair, tokenizer
 from tests.workbook.mistake_bank import load, said
 
 ANSWERS = {name: load(exercise.solution) for name, exercise in EXERCISES.items()}
@@ -137,16 +136,14 @@ def test_tree_shapes_are_those_of_the_real_architecture():
     assert expected == ANSWERS["tree_shapes"] and list(expected) == list(ANSWERS["tree_shapes"])
 
 
-@pytest.mark.parametrize("length", [10_000, 90])
-def test_encode_row_is_what_the_library_feeds_the_model(length):
-    tok, row = tokenizer(), pair(" ".join(TEXT[:3]), TEXT[1])
-    expected = examples.encode(row, tok, length)
-    question = examples.prompt(row).removesuffix(examples.ANSWER_MARK)
-    ids, start = ANSWERS["encode_row"](
-        question, row.answer, lambda t: examples.tokenize(t, tok), tok.eos_token_id, length
-    )
-    assert (tuple(ids), start) == (expected.input_ids, expected.answer_start)
-    assert (len(ids) == length) == (length == 90) and ids[-1] == tok.eos_token_id
+def test_the_loss_of_a_guess_is_pytorch_s_mean_over_all_tokens():
+    options, lengths = 8, [11, 12, 10]
+    logits = torch.full((sum(lengths), 50), -1e4)
+    logits[:, 0] = 0.0  # certain of token 0
+    guessed = [sum(lengths[:i]) + 7 for i in range(3)]
+    logits[guessed, :options] = 0.0  # equally likely
+    expected = torch.nn.functional.cross_entropy(logits, torch.zeros(sum(lengths), dtype=torch.long)).item()
+    assert ANSWERS["guess_loss"](options, lengths) == pytest.approx(expected, rel=1e-6)
 
 
 # Other answers

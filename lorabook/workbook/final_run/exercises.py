@@ -1,181 +1,68 @@
-"""The exercises of notebook 09: an example as token ids, its labels."""
+"""The exercises of notebook 09: the loss of a guess, the labels of an answer."""
 
-from lorabook.workbook.kit.exercise import Exercise, Mistake, attempt, cases, plain
+import math
 
-# encode_row
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 
-MARK = "\n\nAnswer:\n"
-PIECES = ("\n\nAnswer:", "\n\n", "\n    ", "?\n\n", "Why", "How", "list", "return", " x")
-FIRST_BYTE = 1 + len(PIECES)
+# guess_loss
 
 
-def tokenize(text):
-    """Ids of text: the longest piece that fits, else one byte. Like BPE, it may merge across the seam of two texts."""
-    ids = []
-    while text:
-        fitting = [piece for piece in PIECES if text.startswith(piece)]
-        piece = max(fitting, key=len, default="")
-        ids += [1 + PIECES.index(piece)] if piece else [FIRST_BYTE + byte for byte in text[0].encode()]
-        text = text[len(piece) or 1 :]
-    return ids
+def _guess(one=math.log, total=lambda one, lengths: len(lengths) * one, tokens=sum):
+    """An answer whose decisions can be changed one at a time: the loss of one guess, of all of them, the tokens."""
+    return lambda options, lengths: total(one(options), lengths) / tokens(lengths)
 
 
-EOS, MARK_IDS = 0, tokenize(MARK)
-
-PLAIN = ("Why is list odd", "It is not.")
-SEAMS = ("How to leave a loop?", "    return x")  # "?" and the mark merge, and so do the mark and the indentation
-QUOTED = ("Why does\n\nAnswer:\nnot print", "It does.")  # a post that holds the mark
-LONG = ("How do I read a long file line by line", "list(x)")
-
-
-def _parts(question, answer):
-    return tokenize(question), [*tokenize(answer), EOS]
-
-
-def _row(question, answer, max_length):
-    asked, said = _parts(question, answer)
-    start = asked[: max_length - len(MARK_IDS) - len(said)] + MARK_IDS
-    return start + said, len(start)
-
-
-def _found(ids, mark, default):
-    """Where `mark` ends in `ids`."""
-    ends = [i + len(mark) for i in range(len(ids)) if ids[i : i + len(mark)] == mark]
-    return ends[0] if ends else default
-
-
-def _sees(row, length, part):
-    """A probe of one part of the pair that an answer returns: 0 for the ids, 1 for the start."""
-
-    def probe(answer):
-        pair = plain(attempt(answer, *row, tokenize, EOS, length))
-        is_pair = isinstance(pair, list) and len(pair) == 2
-        what = ("ids", "start")[part]
-        return {f"for {row[0]!r}, {row[1]!r} and max_length = {length} ({what})": pair[part] if is_pair else pair}
-
-    return probe
-
-
-def _changed(change):
-    """An answer that changes the right ids and start: change(ids, start)."""
-    return lambda question, answer, tokenize, eos, max_length: change(*_row(question, answer, max_length))
-
-
-def _whole(cut):
-    """An answer that cuts differently: cut(question ids, answer ids, max_length) gives ids and start."""
-    return lambda question, answer, tokenize, eos, max_length: cut(*_parts(question, answer), max_length)
-
-
-def _joint(question, answer, tokenize, eos, max_length):
-    ids = [*tokenize(question + MARK + answer), eos]
-    return ids[:max_length], _found(ids, MARK_IDS, len(ids))
-
-
-ENCODE_ROW = Exercise(
-    name="encode_row",
-    task="A question and its answer as token ids, and where the answer begins.",
+GUESS_LOSS = Exercise(
+    name="guess_loss",
+    task="The mean loss per token of a model that guesses one token in each answer and is certain of all others.",
     stub='''\
-MARK = "\\n\\nAnswer:\\n"
+def guess_loss(options, lengths):
+    """The mean loss per token. In each answer, one token is a guess among `options`
+    equally likely ones, and the loss of all others is zero.
 
-
-def encode_row(question, answer, tokenize, eos, max_length):
-    """(ids, start): the ids of question, MARK, answer and `eos`, and the index of the
-    answer's first id. (`question` begins with "Question: " already.)
-
-    tokenize: turns text into a list of ids. Tokenize the three texts separately, then
-    concatenate the ids.
-    If that is longer than max_length, the end of the question is cut off. (MARK, answer
-    and eos always fit.)
+    lengths: how many tokens each answer has, for example [11, 12, 10].
     """
     raise NotImplementedError
 ''',
-    hint="Three lists of ids first. Then: how many ids may the question keep if MARK, answer and eos take the rest?",
+    hint="What is −ln p for the guess? Each answer has one. Add them up, and divide by the number of all tokens.",
     solution="""\
-MARK = "\\n\\nAnswer:\\n"
+import math
 
 
-def encode_row(question, answer, tokenize, eos, max_length):
-    mark = tokenize(MARK)
-    end = tokenize(answer) + [eos]
-    start = tokenize(question)[: max_length - len(mark) - len(end)] + mark
-    return start + end, len(start)
+def guess_loss(options, lengths):
+    return len(lengths) * math.log(options) / sum(lengths)
 """,
-    praise="tokenised apart, joined as ids: the answer begins where you say, whatever the texts hold.",
-    reference=lambda question, answer, tokenize, eos, max_length: _row(question, answer, max_length),
+    praise="compare a loss with that of a guess before you trust it.",
+    reference=_guess(),
     probes=(
-        _sees(PLAIN, 100, 0),
-        _sees(SEAMS, 100, 0),
-        _sees(PLAIN, 100, 1),
-        _sees(QUOTED, 100, 1),
-        _sees(LONG, 30, 0),
-        _sees(LONG, 30, 1),
+        cases(
+            lambda options, lengths: f"for {options} options and lengths = {lengths}",
+            (8, [11, 12, 10]),
+            (2, [1, 30]),
+            (50, [7]),
+            (1, [4, 9]),  # nothing to guess
+        ),
     ),
     mistakes=(
         Mistake(
-            "the end token is lost. It is how the model learns to stop: put `eos` after the answer.",
-            (_changed(lambda ids, start: (ids[:-1], start)),),
+            "you averaged each answer first, and then those means. The mean is over all tokens: a long answer weighs more.",
+            (_guess(total=lambda one, lengths: sum(one / length for length in lengths), tokens=len),),
+        ),
+        Mistake("your logarithm has another base: the loss is −ln p.", (_guess(one=math.log2), _guess(one=math.log10))),
+        Mistake("your sign is off: −ln(1/options) is positive.", (_guess(one=lambda options: -math.log(options)),)),
+        Mistake("you counted one guess. Each answer has one.", (_guess(total=lambda one, lengths: one),)),
+        Mistake(
+            "you gave the mean over answers. Divide by the number of all tokens.",
+            (_guess(tokens=len),),
+        ),
+        Mistake("you gave the sum. Divide it by the number of all tokens.", (_guess(tokens=lambda lengths: 1),)),
+        Mistake(
+            "every token of yours is a guess. In each answer, all but one have a loss of zero.",
+            (_guess(total=lambda one, lengths: sum(lengths) * one),),
         ),
         Mistake(
-            "you tokenised the texts together. Where they meet pieces may merge, and the answer begins inside a token.",
-            (_joint,),
-        ),
-        Mistake(
-            "you searched for MARK's ids. A post may hold the same text: count the ids of question and MARK instead.",
-            (_changed(lambda ids, start: (ids, _found(ids, MARK_IDS, 0))),),
-        ),
-        Mistake(
-            "your start is that of MARK. The answer begins after it.",
-            (_changed(lambda ids, start: (ids, start - len(MARK_IDS))),),
-        ),
-        Mistake(
-            "your start is one off. It is the index of the answer's first id, with no shift.",
-            (_changed(lambda ids, start: (ids, start - 1)), _changed(lambda ids, start: (ids, start + 1))),
-        ),
-        Mistake(
-            "MARK is missing between question and answer.", (_whole(lambda asked, said, n: (asked + said, len(asked))),)
-        ),
-        Mistake(
-            "you truncated the answer away: the row was cut at its end. Shorten the question.",
-            (
-                _whole(lambda asked, said, n: ((asked + MARK_IDS + said)[:n], len(asked + MARK_IDS))),
-                _whole(lambda asked, said, n: ([*(asked + MARK_IDS + said[:-1])[: n - 1], EOS], len(asked + MARK_IDS))),
-            ),
-        ),
-        Mistake(
-            "you cut the start of the question. It loses its end, and keeps its start.",
-            (
-                _whole(
-                    lambda asked, said, n: (
-                        (asked + MARK_IDS + said)[-n:],
-                        min(n, len(asked + MARK_IDS + said)) - len(said),
-                    )
-                ),
-                _whole(lambda asked, said, n: ((asked + MARK_IDS + said)[-n:], len(asked + MARK_IDS))),
-            ),
-        ),
-        Mistake(
-            "you cut MARK off with the question's end. It has to stay between question and answer.",
-            (
-                _whole(
-                    lambda asked, said, n: (
-                        (asked + MARK_IDS)[: n - len(said)] + said,
-                        len((asked + MARK_IDS)[: n - len(said)]),
-                    )
-                ),
-            ),
-        ),
-        Mistake(
-            "you did not cut a row that is longer than max_length.",
-            (_whole(lambda asked, said, n: (asked + MARK_IDS + said, len(asked + MARK_IDS))),),
-        ),
-        Mistake(
-            "your start is counted before the cut. The question became shorter, so the answer begins earlier.",
-            (
-                lambda question, answer, tokenize, eos, max_length: (
-                    _row(question, answer, max_length)[0],
-                    len(tokenize(question)) + len(MARK_IDS),
-                ),
-            ),
+            "you took the probability for the loss. The loss is −ln p.",
+            (_guess(one=lambda options: 1 / options), _guess(one=lambda options: 1 - 1 / options)),
         ),
     ),
 )
@@ -280,4 +167,4 @@ def answer_labels(ids, start, length):
 )
 
 
-EXERCISES = (ENCODE_ROW, ANSWER_LABELS)
+EXERCISES = (GUESS_LOSS, ANSWER_LABELS)

@@ -1,5 +1,7 @@
 """Wrong answers to the exercises of notebook 09, as people write them."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -8,98 +10,50 @@ from tests.workbook.mistake_bank import Bank
 bank = Bank()
 wrong = bank.wrong
 
-MARK = "\n\nAnswer:\n"
-
-# encode_row
+# guess_loss
 
 
-def tokens_of(question, answer, tokenize, eos):
-    return tokenize(question), tokenize(MARK), [*tokenize(answer), eos]
+@wrong("guess_loss", "averaged each answer first")
+def mean_of_means(options, lengths):
+    return np.mean([math.log(options) / length for length in lengths])
 
 
-@wrong("encode_row", "the end token is lost")
-def eos_forgotten(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokenize(question), tokenize(MARK), tokenize(answer)
-    q = q[: max_length - len(mark) - len(a)]
-    return q + mark + a, len(q) + len(mark)
+@wrong("guess_loss", "has another base")
+def in_bits(options, lengths):
+    return math.log2(options) * len(lengths) / sum(lengths)
 
 
-@wrong("encode_row", "tokenised the texts together")
-def template_search(question, answer, tokenize, eos, max_length):
-    ids = [*tokenize(question + MARK + answer), eos][:max_length]
-    mark = tokenize(MARK)
-    for start in range(len(ids)):
-        if ids[start : start + len(mark)] == mark:
-            return ids, start + len(mark)
-    return ids, 0
+@wrong("guess_loss", "has another base")
+def to_base_ten(options, lengths):
+    return np.log10(options) / np.mean(lengths)
 
 
-@wrong("encode_row", "tokenised the texts together")
-def length_of_the_prompt(question, answer, tokenize, eos, max_length):
-    prompt = question + MARK
-    return [*tokenize(prompt + answer), eos], len(tokenize(prompt))
+@wrong("guess_loss", "sign is off")
+def ln_p_itself(options, lengths):
+    return math.log(1 / options) * len(lengths) / sum(lengths)
 
 
-@wrong("encode_row", "searched for MARK")
-def mark_searched(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokens_of(question, answer, tokenize, eos)
-    ids = q[: max_length - len(mark) - len(a)] + mark + a
-    at = next(i for i in range(len(ids)) if ids[i : i + len(mark)] == mark)
-    return ids, at + len(mark)
+@wrong("guess_loss", "counted one guess")
+def one_guess_in_all(options, lengths):
+    total = 0
+    for length in lengths:
+        total += length
+    return -math.log(1 / options) / total
 
 
-@wrong("encode_row", "that of MARK")
-def start_before_the_mark(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokens_of(question, answer, tokenize, eos)
-    q = q[: max_length - len(mark) - len(a)]
-    return q + mark + a, len(q)
+@wrong("guess_loss", "mean over answers")
+def per_answer(options, lengths):
+    return sum(math.log(options) for _ in lengths) / len(lengths)
 
 
-@wrong("encode_row", "one off")
-def start_shifted(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokens_of(question, answer, tokenize, eos)
-    q = q[: max_length - len(mark) - len(a)]
-    return q + mark + a, len(q + mark) - 1
+@wrong("guess_loss", "gave the sum")
+def not_divided(options, lengths):
+    return torch.tensor(float(options)).log() * len(lengths)
 
 
-@wrong("encode_row", "MARK is missing")
-def mark_forgotten(question, answer, tokenize, eos, max_length):
-    q, a = tokenize(question), [*tokenize(answer), eos]
-    q = q[: max_length - len(a)]
-    return q + a, len(q)
-
-
-@wrong("encode_row", "truncated the answer away")
-def answer_truncated(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokens_of(question, answer, tokenize, eos)
-    return (q + mark + a)[:max_length], len(q) + len(mark)
-
-
-@wrong("encode_row", "cut the start of the question")
-def cut_on_the_left(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokens_of(question, answer, tokenize, eos)
-    ids = (q + mark + a)[-max_length:]
-    return ids, len(ids) - len(a)
-
-
-@wrong("encode_row", "cut MARK off")
-def mark_cut_off(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokens_of(question, answer, tokenize, eos)
-    prompt = (q + mark)[: max_length - len(a)]
-    return prompt + a, len(prompt)
-
-
-@wrong("encode_row", "did not cut")
-def not_cut(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokens_of(question, answer, tokenize, eos)
-    return q + mark + a, len(q) + len(mark)
-
-
-@wrong("encode_row", "before the cut")
-def start_before_the_cut(question, answer, tokenize, eos, max_length):
-    q, mark, a = tokens_of(question, answer, tokenize, eos)
-    start = len(q) + len(mark)
-    return q[: max_length - len(mark) - len(a)] + mark + a, start
+@wrong("guess_loss", "took the probability")
+def probability(options, lengths):
+    return len(lengths) / options / sum(lengths)
 
 
 # answer_labels

@@ -1,5 +1,7 @@
 """Right answers to the exercises of notebook 09, as people write them."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -8,48 +10,19 @@ from tests.workbook.mistake_bank import Spellings
 spellings = Spellings()
 right, add = spellings.right, spellings.add
 
-
-MARK = "\n\nAnswer:\n"
-
-# encode_row
+# guess_loss
 
 
-@right("encode_row")
-def cut_only_if_too_long(question, answer, tokenize, eos, max_length):
-    q, m, a = tokenize(question), tokenize(MARK), tokenize(answer)
-    too_many = len(q) + len(m) + len(a) + 1 - max_length
-    if too_many > 0:
-        q = q[: len(q) - too_many]
-    ids = q + m + a + [eos]
-    return ids, len(q) + len(m)
+@right("guess_loss")
+def token_by_token_of_each_answer(options, lengths):
+    losses = []
+    for length in lengths:
+        losses += [-math.log(1 / options)] + [0.0] * (length - 1)
+    return sum(losses) / len(losses)
 
 
-@right("encode_row")
-def dropped_one_by_one(question, answer, tokenize, eos, max_length):
-    asked, behind = list(tokenize(question)), [*tokenize(MARK)]
-    said = list(tokenize(answer))
-    said.append(eos)
-    while len(asked) + len(behind) + len(said) > max_length:
-        asked.pop()
-    asked.extend(behind)
-    start = len(asked)
-    asked.extend(said)
-    return asked, start
-
-
-@right("encode_row")
-def as_a_tensor(question, answer, tokenize, eos, max_length):
-    answer_ids = [*tokenize(MARK), *tokenize(answer), eos]
-    room = max_length - len(answer_ids)
-    ids = torch.tensor(tokenize(question)[:room] + answer_ids)
-    return ids, len(ids) - len(tokenize(answer)) - 1
-
-
-@right("encode_row")
-def as_a_tuple_and_an_array(question, answer, tokenize, eos, max_length):
-    parts = [np.array(tokenize(text), dtype=int) for text in (question, MARK, answer)]
-    parts[0] = parts[0][: max_length - len(parts[1]) - len(parts[2]) - 1]
-    return [np.concatenate([*parts, [eos]]), np.int64(len(parts[0]) + len(parts[1]))]
+add("guess_loss", "NumPy", lambda options, lengths: np.log(options) / np.mean(lengths))
+add("guess_loss", "PyTorch", lambda n, lengths: torch.log(torch.tensor(n)) * len(lengths) / torch.tensor(lengths).sum())
 
 
 # answer_labels
