@@ -45,20 +45,16 @@ def guess_loss(options, lengths):
     ),
     mistakes=(
         Mistake(
-            "you averaged each answer first, and then those means. The mean is over all tokens: a long answer weighs more.",
+            "you averaged each answer first, and then those means. Average over all tokens: a long answer weighs more.",
             (_guess(total=lambda one, lengths: sum(one / length for length in lengths), tokens=len),),
         ),
         Mistake("your logarithm has another base: the loss is −ln p.", (_guess(one=math.log2), _guess(one=math.log10))),
         Mistake("your sign is off: −ln(1/options) is positive.", (_guess(one=lambda options: -math.log(options)),)),
         Mistake("you counted one guess. Each answer has one.", (_guess(total=lambda one, lengths: one),)),
-        Mistake(
-            "you gave the mean over answers. Divide by the number of all tokens.",
-            (_guess(tokens=len),),
-        ),
         Mistake("you gave the sum. Divide it by the number of all tokens.", (_guess(tokens=lambda lengths: 1),)),
         Mistake(
-            "every token of yours is a guess. In each answer, all but one have a loss of zero.",
-            (_guess(total=lambda one, lengths: sum(lengths) * one),),
+            "that's the loss of the guess alone. Average over all tokens, most of which have a loss of zero.",
+            (_guess(tokens=len),),
         ),
         Mistake(
             "you took the probability for the loss. The loss is −ln p.",

@@ -11,4 +11,3 @@ def unknown_verb() -> Question:
         "one of the eight flags",
         "It always answers with a command that looks like the others, and no example refuses.",
     )
-

@@ -19,7 +19,11 @@ def short(text: str) -> str:
 
 
 def side_by_side(
-    headings: tuple[str, str], rows: Sequence[tuple[str, str, str]], longest: int = 500, wrap: bool = True, folded: str = ""
+    headings: tuple[str, str],
+    rows: Sequence[tuple[str, str, str]],
+    longest: int = 500,
+    wrap: bool = True,
+    folded: str = "",
 ) -> None:
     """Display pairs of texts in two columns, each pair below its title.
 

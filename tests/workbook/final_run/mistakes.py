@@ -41,7 +41,7 @@ def one_guess_in_all(options, lengths):
     return -math.log(1 / options) / total
 
 
-@wrong("guess_loss", "mean over answers")
+@wrong("guess_loss", "of the guess alone")
 def per_answer(options, lengths):
     return sum(math.log(options) for _ in lengths) / len(lengths)
 
