@@ -149,7 +149,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "own-w": "assert ask(model, question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
         "shuffle-r": "found = test(model, shuffled[77:])\n"
         "assert 0.19 < float(found.split()[1][:-1]) < 0.4 and int(found.split()[-3]) < 6, found\n"
-        "assert int(test(model, shuffled[:77]).split()[-3]) < 40\n"
+        "assert 0.14 < float(test(model, shuffled[:77]).split()[1][:-1]) < 0.19\n"
         "print(effect(model, shuffled[77:]))",
         "shuffle-e": "for answer in five:\n"
         "    flag = answer.tokens.index(' --') + 1\n"
