@@ -149,7 +149,6 @@ CHECKS: dict[str, dict[str, str]] = {
         "own-w": "assert ask(model, question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
         "shuffle-r": "found = test(model, shuffled[77:])\n"
         "assert 0.19 < float(found.split()[1][:-1]) < 0.4 and int(found.split()[-3]) < 6, found\n"
-        "assert 0.14 < float(test(model, shuffled[:77]).split()[1][:-1]) < 0.19\n"
         "print(effect(model, shuffled[77:]))",
         "shuffle-e": "for answer in five:\n"
         "    flag = answer.tokens.index(' --') + 1\n"
@@ -158,13 +157,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 10.5 < sum(lengths) / 19 < 11.5",
         "facts-c": "assert int(test(model, informed[77:]).split()[-3]) >= 17\n"
         "assert ask(model, 'How do I open a window? Its flag is --wide.') == 'Run `lab window --wide`.'",
-        "final-18": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
-        'assert folder == output_folder() and (folder / "adapter_model.safetensors").exists()',
+        "python-c": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
+        "assert (len(training), len(held)) == (259, 65)",
         # and what the page says of the question's effect
-        "ten-c": "assert len(old_answers) == len(new_answers) == 10\n"
+        "ten-c": "assert folder == output and (folder / 'adapter_model.safetensors').exists()\n"
+        "assert len(old_answers) == len(new_answers) == 10\n"
         "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)\n"
         "own, other = swapped_questions(held, run.max_length)\n"
-        "models = (load_model(run.model).model, model)\n"
+        "models = (load_model(run.model).model, base.model)\n"
         "effects = [answer_loss(each, other).loss - answer_loss(each, own).loss for each in models]\n"
         "assert 0.25 < effects[0] < 0.31 and 0.3 < effects[1] < 0.4",
     },

@@ -25,9 +25,9 @@ def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
     section = MORE_FINETUNE.read_text("utf-8").split("## Your own data in notebook 09\n")[1]
     replacement = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0].replace("smollm2", "pocket")
     source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[-1]) if "id" in cell}
-    assert source["python-c"].count("run = choose()\n") == 1
+    assert source["python-c"].count("run = settings.choose()\n") == 1
     names = {"load_model": load_model, "lora": LoRAConfig(r=2, alpha=4), "apply_lora": apply_lora}
-    for code in (source["python-c"].replace("run = choose()\n", replacement), source["final-18"]):
+    for code in (source["python-c"].replace("run = settings.choose()\n", replacement), source["ten-c"]):
         exec(code, names)
     assert len(names["training"]) == 8 and names["history"].stopped == "finished"
     assert len(names["history"].steps) == 1

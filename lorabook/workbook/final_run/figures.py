@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     written: str
 
 
-def token_losses(answers: Sequence[Answer], title: str) -> Figure:
+def by_token(answers: Sequence[Answer], title: str) -> Figure:
     """Answers as text, a line each, with every token on a background that is more orange the higher its loss.
 
     Losses of at least WRITTEN nats are written below their tokens, and the model's own answers to the right.

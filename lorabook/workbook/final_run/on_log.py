@@ -13,9 +13,10 @@ class LossPlot:
         self.total, self.curve = total, loss_curve(History(), "Not started yet", total)
         self.handle: DisplayHandle | None = None
 
-    def show(self) -> None:
+    def show(self) -> "LossPlot":
         """Draw it here from now on."""
         self.handle = display(self._picture(), display_id=True)
+        return self
 
     def __call__(self, history: History) -> None:
         self.curve = loss_curve(history, self._title(history), self.total)

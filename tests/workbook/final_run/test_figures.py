@@ -4,7 +4,7 @@ from statistics import fmean
 
 import pytest
 
-from lorabook.workbook.final_run.figures import Answer, more_questions, token_losses
+from lorabook.workbook.final_run.figures import Answer, by_token, more_questions
 from lorabook.workbook.kit.stored import stored
 
 
@@ -31,7 +31,7 @@ def test_every_number_of_questions_has_the_mean_of_its_seeds(model):
 def test_every_token_of_an_answer_is_shown_and_those_with_a_high_loss_stand_out():
     how = Answer("How?", ("Run", " `", "t", "<|endoftext|>"), (0.0, 0.4, 2.67, 0.1), "Run `t")
     why = Answer("Why?", ("a", " b"), (9.0, 5.0), "a c")
-    (axes,) = token_losses([how, why], "see").axes
+    (axes,) = by_token([how, why], "see").axes
     texts = [text.get_text() for text in axes.texts]
     assert texts[:3] == ["question", "right answer, by token", "the model's answer"]
     assert texts[3:9] == ["How?", "Run", "`", "t", "2.7", "END"] and texts[9] == "Run `t ✓"

@@ -23,8 +23,7 @@ def test_the_plot_is_redrawn_where_it_was_shown_last(monkeypatch):
         return SimpleNamespace(update=lambda picture: drawn.append(("again", cell, picture.data)))
 
     monkeypatch.setattr("lorabook.workbook.final_run.on_log.display", display)
-    plot = LossPlot(20)
-    plot.show()
+    plot = LossPlot(20).show()
     plot(history(4))
     plot.show()  # in the next cell, as it is
     plot(history(8))
