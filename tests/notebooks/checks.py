@@ -136,7 +136,7 @@ CHECKS: dict[str, dict[str, str]] = {
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect
-        "loop-r": "from lorabook.data.examples import Pair, swapped_questions\n"
+        "loop-r": "from lorabook.data.examples import Pair, encode_all, swapped_questions\n"
         "from lorabook.training.evaluate import answer_loss\n"
         "assert {verb for verb, _ in actions[:77]} == set(flags)\n"
         "assert {thing for _, thing in actions[:77]} == set(objects)\n"
@@ -157,14 +157,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert 10.5 < sum(lengths) / 19 < 11.5",
         "facts-c": "assert int(test(model, informed[77:]).split()[-3]) >= 17\n"
         "assert ask(model, 'How do I open a window? Its flag is --wide.') == 'Run `lab window --wide`.'",
-        "python-c": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
-        "assert (len(training), len(held)) == (259, 65)",
         # and what the page says of the question's effect
-        "ten-c": "assert folder == output and (folder / 'adapter_model.safetensors').exists()\n"
-        "assert len(old_answers) == len(new_answers) == 10\n"
-        "assert any(each.ended for each in new_answers) and not any(each.ended for each in old_answers)\n"
-        "own, other = swapped_questions(held, run.max_length)\n"
-        "models = (load_model(run.model).model, base.model)\n"
+        "python-c": 'assert history.stopped == "finished" and history.held_out[-1][1] < history.held_out[0][1]\n'
+        "assert (len(run.training), len(run.held_out)) == (259, 65)\n"
+        "assert (run.output / 'adapter_model.safetensors').exists()\n"
+        "own, other = swapped_questions(run.held_out, 512)\n"
+        "models = (load_model('pocket').model, run.model)\n"
         "effects = [answer_loss(each, other).loss - answer_loss(each, own).loss for each in models]\n"
         "assert 0.25 < effects[0] < 0.31 and 0.3 < effects[1] < 0.4",
     },

@@ -3,12 +3,12 @@
 import json
 import re
 from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lorabook import LoRAConfig, apply_lora
-from lorabook.models import load_model
+from lorabook import LoRAConfig
 from lorabook.workbook.final_run.settings import settings_for
 from lorabook.workbook.kit.side_by_side import short
 from lorabook.workbook.kit.stored import stored
@@ -23,13 +23,11 @@ def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
     rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(10)]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
     section = MORE_FINETUNE.read_text("utf-8").split("## Your own data in notebook 09\n")[1]
-    replacement = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0].replace("smollm2", "pocket")
-    source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[-1]) if "id" in cell}
-    assert source["python-c"].count("run = settings.choose()\n") == 1
-    names = {"load_model": load_model, "lora": LoRAConfig(r=2, alpha=4), "apply_lora": apply_lora}
-    for code in (source["python-c"].replace("run = settings.choose()\n", replacement), source["ten-c"]):
-        exec(code, names)
-    assert len(names["training"]) == 8 and names["history"].stopped == "finished"
+    mine = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0].replace("smollm2", "pocket")
+    (run,) = [cell["source"] for cell in cells(NOTEBOOKS[-1]) if "choose()" in cell["source"]]
+    names = {"lora": LoRAConfig(r=2, alpha=4)}
+    exec(mine + run.replace("choose()", "mine"), names)
+    assert len(names["run"].training) == 8 and names["history"].stopped == "finished"
     assert len(names["history"].steps) == 1
     assert (tmp_path / "runs/adapter_model.safetensors").is_file()
 
@@ -64,7 +62,8 @@ def test_the_swap_is_a_mean_over_the_seeds():
 def test_the_memory_of_a_step_is_printed_as_on_the_page(capsys):
     section = MORE_FINETUNE.read_text("utf-8").split("## The memory of a step\n")[1].split("\n## ")[0]
     code, printed = re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)
-    exec(code, {"run": settings_for("pocket"), "lora": LoRAConfig(r=16, alpha=32)})
+    run = SimpleNamespace(settings=settings_for("pocket"))
+    exec(code, {"run": run, "lora": LoRAConfig(r=16, alpha=32)})
     assert capsys.readouterr().out == printed
 
 

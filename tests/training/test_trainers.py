@@ -1,6 +1,7 @@
 """The same job in ten lines of Transformers' Trainer, and of TRL's SFTTrainer, with PEFT: same labels, same loss."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,7 +43,7 @@ def ours(train) -> list[float]:
 def page(train, tokenizer, tmp_path, monkeypatch) -> dict:
     """What the page's code finds in the notebook."""
     monkeypatch.chdir(tmp_path)
-    return {"training": train, "tokenizer": tokenizer, "load_model": load_model}
+    return {"run": SimpleNamespace(training=train), "tokenizer": tokenizer, "load_model": load_model}
 
 
 def code_below(heading: str, text: str) -> list[str]:

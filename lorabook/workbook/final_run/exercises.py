@@ -1,68 +1,6 @@
-"""The exercises of notebook 09: the loss of a guess, the labels of an answer."""
-
-import math
+"""The exercise of notebook 09: the labels of an answer."""
 
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
-
-# guess_loss
-
-
-def _guess(one=math.log, total=lambda one, lengths: len(lengths) * one, tokens=sum):
-    """An answer whose decisions can be changed one at a time: the loss of one guess, of all of them, the tokens."""
-    return lambda options, lengths: total(one(options), lengths) / tokens(lengths)
-
-
-GUESS_LOSS = Exercise(
-    name="guess_loss",
-    task="The mean loss per token of a model that guesses one token in each answer and is certain of all others.",
-    stub='''\
-def guess_loss(options, lengths):
-    """The mean loss per token. In each answer, one token is a guess among `options`
-    equally likely ones, and the loss of all others is zero.
-
-    lengths: how many tokens each answer has, for example [11, 12, 10].
-    """
-    raise NotImplementedError
-''',
-    hint="What is −ln p for the guess? Each answer has one. Add them up, and divide by the number of all tokens.",
-    solution="""\
-import math
-
-
-def guess_loss(options, lengths):
-    return len(lengths) * math.log(options) / sum(lengths)
-""",
-    praise="compare a loss with that of a guess before you trust it.",
-    reference=_guess(),
-    probes=(
-        cases(
-            lambda options, lengths: f"for {options} options and lengths = {lengths}",
-            (8, [11, 12, 10]),
-            (2, [1, 30]),
-            (50, [7]),
-            (1, [4, 9]),  # nothing to guess
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            "you averaged each answer first, and then those means. Average over all tokens: a long answer weighs more.",
-            (_guess(total=lambda one, lengths: sum(one / length for length in lengths), tokens=len),),
-        ),
-        Mistake("your logarithm has another base: the loss is −ln p.", (_guess(one=math.log2), _guess(one=math.log10))),
-        Mistake("your sign is off: −ln(1/options) is positive.", (_guess(one=lambda options: -math.log(options)),)),
-        Mistake("you counted one guess. Each answer has one.", (_guess(total=lambda one, lengths: one),)),
-        Mistake("you gave the sum. Divide it by the number of all tokens.", (_guess(tokens=lambda lengths: 1),)),
-        Mistake(
-            "that's the loss of the guess alone. Average over all tokens, most of which have a loss of zero.",
-            (_guess(tokens=len),),
-        ),
-        Mistake(
-            "you took the probability for the loss. The loss is −ln p.",
-            (_guess(one=lambda options: 1 / options), _guess(one=lambda options: 1 - 1 / options)),
-        ),
-    ),
-)
-
 
 # answer_labels
 
@@ -163,4 +101,4 @@ def answer_labels(ids, start, length):
 )
 
 
-EXERCISES = (GUESS_LOSS, ANSWER_LABELS)
+EXERCISES = (ANSWER_LABELS,)

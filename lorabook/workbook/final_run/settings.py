@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 
-from lorabook import data
-from lorabook.data.examples import Example, Pair, encode_all
 from lorabook.data.sources import HUB_ID
 from lorabook.diagnosis.machine import LEAST_GPU_GIB, STARCODER
 from lorabook.errors import LorabookError, NetworkError, SettingError
@@ -87,12 +85,6 @@ def describe(run: FinalRun) -> str:
         lines.append(f"why this one: {run.reason}")
     lines.append(f"learning rate: {run.training.lr:g}")
     return "\n".join(lines)
-
-
-def examples_for(run: FinalRun, tokenizer) -> tuple[list[Example], list[Example], list[Pair]]:
-    """The examples to train on, those held out, a fifth of all, and what they were as text."""
-    train, held = data.split(data.load(run.data, run.rows).pairs, held_out=0.2)
-    return encode_all(train, tokenizer, run.max_length), encode_all(held, tokenizer, run.max_length), held
 
 
 def memory_plan(run: FinalRun, lora: LoRAConfig) -> Plan:

@@ -1,7 +1,5 @@
 """Wrong answers to the exercises of notebook 09, as people write them."""
 
-import math
-
 import numpy as np
 import torch
 
@@ -9,52 +7,6 @@ from tests.workbook.mistake_bank import Bank
 
 bank = Bank()
 wrong = bank.wrong
-
-# guess_loss
-
-
-@wrong("guess_loss", "averaged each answer first")
-def mean_of_means(options, lengths):
-    return np.mean([math.log(options) / length for length in lengths])
-
-
-@wrong("guess_loss", "has another base")
-def in_bits(options, lengths):
-    return math.log2(options) * len(lengths) / sum(lengths)
-
-
-@wrong("guess_loss", "has another base")
-def to_base_ten(options, lengths):
-    return np.log10(options) / np.mean(lengths)
-
-
-@wrong("guess_loss", "sign is off")
-def ln_p_itself(options, lengths):
-    return math.log(1 / options) * len(lengths) / sum(lengths)
-
-
-@wrong("guess_loss", "counted one guess")
-def one_guess_in_all(options, lengths):
-    total = 0
-    for length in lengths:
-        total += length
-    return -math.log(1 / options) / total
-
-
-@wrong("guess_loss", "of the guess alone")
-def per_answer(options, lengths):
-    return sum(math.log(options) for _ in lengths) / len(lengths)
-
-
-@wrong("guess_loss", "gave the sum")
-def not_divided(options, lengths):
-    return torch.tensor(float(options)).log() * len(lengths)
-
-
-@wrong("guess_loss", "took the probability")
-def probability(options, lengths):
-    return len(lengths) / options / sum(lengths)
-
 
 # answer_labels
 

@@ -1,7 +1,5 @@
 """Right answers to the exercises of notebook 09, as people write them."""
 
-import math
-
 import numpy as np
 import torch
 
@@ -9,21 +7,6 @@ from tests.workbook.mistake_bank import Spellings
 
 spellings = Spellings()
 right, add = spellings.right, spellings.add
-
-# guess_loss
-
-
-@right("guess_loss")
-def token_by_token_of_each_answer(options, lengths):
-    losses = []
-    for length in lengths:
-        losses += [-math.log(1 / options)] + [0.0] * (length - 1)
-    return sum(losses) / len(losses)
-
-
-add("guess_loss", "NumPy", lambda options, lengths: np.log(options) / np.mean(lengths))
-add("guess_loss", "PyTorch", lambda n, lengths: torch.log(torch.tensor(n)) * len(lengths) / torch.tensor(lengths).sum())
-
 
 # answer_labels
 
