@@ -110,8 +110,5 @@ def test_the_ten_titles_are_the_first_stored_ones():
 def test_what_notebook_09_shows_of_smollm2_is_stored():
     text = "\n".join(cell["source"] for cell in cells(NOTEBOOKS[9]) if cell["cell_type"] == "markdown")
     section = text.split("## Real questions\n")[1].split("\n## ")[0]
-    shown = [row.strip("| ").split(" | ") for row in re.findall(r"^\|.*\|$", section, re.MULTILINE)[2:]]
-    titles = {pair["title"]: pair["seed 0"] for pair in stored("final_run", "smollm2_titles")["titles"][:10]}
-    assert len(shown) == 3 and all(titles[real] == written for real, written in shown)
     answer = "\n".join(line[2:] for line in section.splitlines() if line.startswith(">"))
     assert answer in [each["tuned"][0]["text"] for each in stored("final_run", "smollm2_run")["answers"]]
