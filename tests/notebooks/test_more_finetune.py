@@ -105,10 +105,3 @@ def test_the_ten_titles_are_the_first_stored_ones():
         for shown, written in ((chat, each["chat"]), (after, each["seed 0"])):
             whole = " ".join(written.replace("`", "").split())
             assert shown == whole or (whole.startswith(shown.removesuffix(" …")) and len(shown) > 45)
-
-
-def test_what_notebook_09_shows_of_smollm2_is_stored():
-    text = "\n".join(cell["source"] for cell in cells(NOTEBOOKS[9]) if cell["cell_type"] == "markdown")
-    section = text.split("## Real questions\n")[1].split("\n## ")[0]
-    answer = "\n".join(line[2:] for line in section.splitlines() if line.startswith(">"))
-    assert answer in [each["tuned"][0]["text"] for each in stored("final_run", "smollm2_run")["answers"]]
