@@ -1,11 +1,11 @@
 """What LoRA makes of SmolLM2-135M-Instruct on notebook 09's made-up tool, with a rule and without, on a CPU.
 
-    python -m scripts.assets.smollm2_tool        a quarter of an hour on two cores; run it again to go on after a stop
+    python -m scripts.assets.smollm2_tool        half an hour on two cores; run it again to go on after a stop
 
 The questions are the notebook's: 96 of them, the last 19 held out. With the rule, each verb has one flag; then the
-flags are shuffled; at last, they are also said in the question. The settings are those of the notebook's section "On
-Monday", for each of SEEDS. Stored are the loss on the new questions before and after, how many the model answers
-exactly, and their right answers.
+flags are shuffled, and trained on for LONGER, too; at last, they are also said in the question. The settings are those
+of the notebook's section "On Monday", for each of SEEDS. Stored are the loss on the new questions before and after, how
+many of them and of the others the model answers exactly, and the right answers.
 
 Pieces are kept in build/tool and not repeated. Writes lorabook/assets/results/final_run/smollm2_tool.json.
 """
@@ -29,8 +29,8 @@ from scripts.assets.pocket_runs import kept
 
 RESULT, PIECES = Path("lorabook/assets/results/final_run/smollm2_tool.json"), Path("build/tool")
 TRAIN, SEEDS = 77, (0, 1)
-R, ALPHA, STEPS, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS = 16, 32, 60, 512, 512, 20
-KINDS = ("with a rule", "shuffled flags", "flag in the question")
+R, ALPHA, STEPS, LONGER, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS = 16, 32, 60, 300, 512, 512, 20
+KINDS = ("with a rule", "shuffled flags", "shuffled flags, longer", "flag in the question")
 
 
 def pairs(kind: str) -> list[Pair]:
@@ -61,7 +61,8 @@ def tuned(kind: str, seed: int) -> dict[str, Any]:
     before = {"loss": answer_loss(loaded.model, new).loss, "exact": exact(loaded, held)}
     apply_lora(loaded.model, LoRAConfig(R, ALPHA, seed=seed))
     lr = recommended_lr(loaded.model.num_parameters())
-    config = TrainConfig(lr=lr, steps=STEPS, batch_tokens=BATCH_TOKENS, seed=seed, log_every=10)
+    steps = LONGER if kind.endswith("longer") else STEPS
+    config = TrainConfig(lr=lr, steps=steps, batch_tokens=BATCH_TOKENS, seed=seed, log_every=10)
     history = finetune(loaded.model, encode_all(train, loaded.tokenizer, MAX_LENGTH), new, config)
     if history.stopped != "finished":
         raise SystemExit(f"the run was {history.stopped} and is not kept")
@@ -77,7 +78,8 @@ def main() -> None:
     for kind in KINDS:
         runs[kind] = []
         for seed in SEEDS:
-            made = kept(PIECES / f"{kind.replace(' ', '-')}-{seed}.json", key, lambda k=kind, s=seed: tuned(k, s))
+            piece = PIECES / f"{kind.replace(',', '').replace(' ', '-')}-{seed}.json"
+            made = kept(piece, key, lambda k=kind, s=seed: tuned(k, s))
             print(kind, made, flush=True)
             runs[kind].append(made)
     weights = {run.pop("weights") for of in runs.values() for run in of}

@@ -14,10 +14,11 @@ pytestmark = pytest.mark.browser
 CELLS = [
     "%matplotlib inline\nimport json\nfrom pathlib import Path\n"
     "from lorabook.data import stackoverflow\nfrom lorabook.data.examples import encode_all\n"
-    "from lorabook.models.load import load_model\nfrom lorabook.workbook.kit.coloured import coloured\n"
+    "from lorabook.models.load import load_model\nfrom lorabook.workbook.kit.side_by_side import side_by_side\n"
     "data = stackoverflow.load('rows.jsonl')\nprint(data.report)\ndata.pairs",
     "tokenizer = load_model('pocket', device='cpu').tokenizer\n"
-    "print(coloured(encode_all(data.pairs, tokenizer, 512)[0], tokenizer))\n"
+    "(pair,) = data.pairs\nprint(tokenizer.decode(encode_all([pair], tokenizer, 512)[0].input_ids))\n"
+    "side_by_side(('before', 'after'), [(pair.title, pair.answer, pair.question)], folded=pair.title)\n"
     "print(data.pairs[0].title)\nprint(data.pairs[0].answer)\ndata.pairs[0]",
     "from lorabook.workbook.kit.question import Question\n"
     "title = data.pairs[0].title\nQuestion(title, ['a', title], 'a', title)",

@@ -26,7 +26,9 @@ def test_the_runs_asked_the_notebook_s_questions():
     source = {cell["id"]: cell["source"] for cell in cells(NOTEBOOKS[9]) if "id" in cell}
     for cell in ("new-62", "shuffle-c", "facts-c"):
         exec(source[cell], names)
-    asked = dict(zip(TOOL["runs"], (names["pairs"], names["shuffled"], names["informed"]), strict=True))
+    asked = dict(
+        zip(TOOL["runs"], [names[name] for name in ("pairs", "shuffled", "shuffled", "informed")], strict=True)
+    )
     for kind, pairs in asked.items():
         assert [(pair.question, pair.answer) for pair in smollm2_tool.pairs(kind)] == pairs
         assert TOOL["new"][kind] == [answer for _, answer in pairs[TOOL["train"] :]]
