@@ -105,9 +105,3 @@ def test_the_ten_titles_are_the_first_stored_ones():
         for shown, written in ((chat, each["chat"]), (after, each["seed 0"])):
             whole = " ".join(written.replace("`", "").split())
             assert shown == whole or (whole.startswith(shown.removesuffix(" …")) and len(shown) > 45)
-
-
-def test_what_notebook_09_says_of_an_answer_is_in_it():
-    """Asked to shorten a path, it deletes folders."""
-    texts = [each["tuned"][0]["text"] for each in stored("final_run", "smollm2_run")["answers"]]
-    assert any("os.walk(path)" in text and "os.remove(os.path.join(root, dir))" in text for text in texts)
