@@ -10,21 +10,27 @@ pytestmark = pytest.mark.browser
 
 
 def test_the_final_notebook_runs_from_the_menu(tmp_path):
-    """Open, Run All Cells, wait for the last cell: no error, the live plot is drawn and redrawn.
+    """Open, Run All Cells, wait for the last run: no error, the live plot is drawn and redrawn.
 
-    Training is short and on fewer examples, and what follows it is left out. nbval runs all of it.
+    Training is short and on fewer examples, without its answers, and what follows is left out. nbval runs all of it.
     """
     chromium, notebooks = find_chromium(), tmp_path / "notebooks"
     notebooks.mkdir()
-    trained = [cell.get("id") == "run-u" for cell in cells(FINAL)].index(True)
-    copy = copy_blank(FINAL, notebooks, lambda index, cell: index < trained)
+    run = ["prepare(choose(), lora)" in cell["source"] for cell in cells(FINAL)].index(True)
+    copy = copy_blank(FINAL, notebooks, lambda index, cell: index <= run)
     short = copy.read_text("utf-8")
-    chosen = "run = choose()"
-    assert short.count(chosen) == 1
-    few = "from dataclasses import replace; few = replace(run.training, steps=4, evaluate_every=2, log_every=2)"
-    short = short.replace(chosen, f"{chosen}; {few}; run = replace(run, training=few, rows=80)")
-    assert short.count("steps=40)") == 2
-    short = short.replace("steps=40)", "steps=2)")
+    few = "few = replace(few, rows=80, training=replace(few.training, steps=4, evaluate_every=2, log_every=2))"
+    for written, instead in (
+        ("steps=60)", "steps=2)"),
+        (
+            "run = prepare(choose(), lora)",
+            f"few = choose(); {few}; run = prepare(few, lora)",
+        ),
+        ("from lorabook.training.loop import", "from dataclasses import replace; from lorabook.training.loop import"),
+        ('"ten_answers(run)"', '"pass"'),
+    ):
+        assert short.count(written) == 1, written
+        short = short.replace(written, instead)
     copy.write_text(short, "utf-8")
     with jupyterlab(notebooks, tmp_path / "own") as lab, notebook_page(lab, chromium, FINAL.name) as notebook:
         notebook.run_all(400)
