@@ -129,7 +129,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-c": "assert right['training script'] >= 18 and right['application'] < 15, right",
         "clinic-54": "assert found == 0",
         "clinic-57f": "assert found == original > 1",
-        "clinic-67": "few = held_out[::4]\n"
+        "clinic-67": "few = held_out[::8]\n"
         "twice, once = answer_loss(updated, few).loss, answer_loss(merged, few).loss\n"
         "assert abs(once - answer_loss(model, few).loss) < 0.01 and twice > once + 0.05\n"
         "assert abs(answer_loss(in_use, few).loss - twice) < 0.01",
