@@ -3,9 +3,9 @@
     python -m scripts.assets.smollm2_tool        half an hour on two cores; run it again to go on after a stop
 
 The questions are the notebook's: 96 of them, the last 19 held out. With the rule, each verb has one flag; then the
-flags are shuffled, and trained on for LONGER, too; at last, they are also said in the question. The settings are those
-of the notebook's section "On Monday", for each of SEEDS. Stored are the loss on the new questions before and after, how
-many of them and of the others the model answers exactly, and the right answers.
+flags are shuffled, and trained on for longer, too; at last, they are also said in the question. Prompts are plain text,
+by the notebook's template. There is a run for each of SEEDS. Stored are the loss on the new questions before and after,
+how many of them and of the others the model answers exactly, and the right answers.
 
 Pieces are kept in build/tool and not repeated. Writes lorabook/assets/results/final_run/smollm2_tool.json.
 """
@@ -29,12 +29,12 @@ from scripts.assets.pocket_runs import kept
 
 RESULT, PIECES = Path("lorabook/assets/results/final_run/smollm2_tool.json"), Path("build/tool")
 TRAIN, SEEDS = 77, (0, 1)
-R, ALPHA, STEPS, LONGER, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS = 16, 32, 60, 300, 512, 512, 20
-KINDS = ("with a rule", "shuffled flags", "shuffled flags, longer", "flag in the question")
+R, ALPHA, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS = 16, 32, 512, 512, 20
+STEPS = {"with a rule": 60, "shuffled flags": 60, "shuffled flags, longer": 300, "flag in the question": 60}
 
 
 def pairs(kind: str) -> list[Pair]:
-    """The tool's 96 questions with their answers, of one of KINDS, in the notebook's order."""
+    """The tool's 96 questions with their answers, of one kind of STEPS, in the notebook's order."""
     random.seed(0)
     actions = [(verb, thing) for verb in FLAGS for thing in OBJECTS]
     random.shuffle(actions)
@@ -61,8 +61,7 @@ def tuned(kind: str, seed: int) -> dict[str, Any]:
     before = {"loss": answer_loss(loaded.model, new).loss, "exact": exact(loaded, held)}
     apply_lora(loaded.model, LoRAConfig(R, ALPHA, seed=seed))
     lr = recommended_lr(loaded.model.num_parameters())
-    steps = LONGER if kind.endswith("longer") else STEPS
-    config = TrainConfig(lr=lr, steps=steps, batch_tokens=BATCH_TOKENS, seed=seed, log_every=10)
+    config = TrainConfig(lr=lr, steps=STEPS[kind], batch_tokens=BATCH_TOKENS, seed=seed, log_every=10)
     history = finetune(loaded.model, encode_all(train, loaded.tokenizer, MAX_LENGTH), new, config)
     if history.stopped != "finished":
         raise SystemExit(f"the run was {history.stopped} and is not kept")
@@ -73,9 +72,9 @@ def tuned(kind: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    key = {"r": R, "alpha": ALPHA, "steps": STEPS, "tokens": BATCH_TOKENS}
     runs: dict[str, list[dict[str, Any]]] = {}
-    for kind in KINDS:
+    for kind, steps in STEPS.items():
+        key = {"r": R, "alpha": ALPHA, "steps": steps, "tokens": BATCH_TOKENS}
         runs[kind] = []
         for seed in SEEDS:
             piece = PIECES / f"{kind.replace(',', '').replace(' ', '-')}-{seed}.json"
@@ -89,7 +88,7 @@ def main() -> None:
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, fp32",
         "train": TRAIN,
         "runs": runs,
-        "new": {kind: [pair.answer for pair in pairs(kind)[TRAIN:]] for kind in KINDS},
+        "new": {kind: [pair.answer for pair in pairs(kind)[TRAIN:]] for kind in STEPS},
     }
     print(f"{records.write(RESULT, 'scripts/assets/smollm2_tool.py', facts):,} bytes in {RESULT}")
 

@@ -145,11 +145,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "    own, other = swapped_questions(examples, 512)\n"
         "    return answer_loss(model, other).loss - answer_loss(model, own).loss\n"
         "assert test(model, pairs[77:]) == 'loss 0.00, exact matches: 19 of 19', test(model, pairs[77:])\n"
+        "assert int(test(model, pairs[:77]).split()[-3]) >= 75\n"
         "assert 0.15 < effect(load_model('pocket').model, pairs[77:]) < 0.24\n"
         "assert 1.8 < effect(model, pairs[77:]) < 2.3",
         "own-w": "assert ask(model, question) in [f'Run `lab table --{flag}`.' for flag in flags.values()]",
         "shuffle-r": "found = test(model, shuffled[77:])\n"
         "assert 0.19 < float(found.split()[1][:-1]) < 0.4 and int(found.split()[-3]) < 6, found\n"
+        "assert int(test(model, shuffled[:77]).split()[-3]) < 40\n"
         "assert 0.9 < effect(model, shuffled[77:]) < 1.4",
         "shuffle-e": "for answer in five:\n"
         "    flag = answer.tokens.index(' --') + 1\n"
