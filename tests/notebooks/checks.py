@@ -113,14 +113,18 @@ CHECKS: dict[str, dict[str, str]] = {
         "curves-c": "assert norm > 20 * mean(broken[10].norms_of_B.values())\nassert broken[8].passes == 48",
         "clinic-46": "zeros = [name for name, norm in norms.items() if norm == 0]\n"
         "assert len(zeros) == 12 and not any('.h.3.' in name for name in zeros)",
-        "left-c": "assert 0.6 < (3.09 - history.held_out[-1][1]) / (3.09 - healthy_loss) < 0.75",
+        "left-c": "before = history.held_out[0][1]\n"
+        "assert 0.58 < (before - history.held_out[-1][1]) / (before - healthy_loss) < 0.75",
         "clinic-28": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(patient))",
         "clinic-34": "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(patient))\n"
         "prompt, whole = f'Question: {pairs[0].title}\\nAnswer:', tokenizer.decode(fixed_examples[0].input_ids)\n"
         "assert whole == f'{prompt} {pairs[0].answer}<|endoftext|>'\n"
-        "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
+        "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'\n"
+        "untrained = load_model('pocket', device='cpu').model\napply_lora(untrained, LoRAConfig(r=16, alpha=32))\n"
+        "still = replace(config, steps=2, lr=1e-9)\n"
+        "assert abs(finetune(untrained, fixed_examples, held_out[:2], still).steps[1].loss - 3.70) < 0.02",
         "never-q": "assert sum(answer.ended for answer in written) == 0",
-        "clinic-41": "assert sum(example.input_ids[-1] == end for example in held_out) == 16\n"
+        "clinic-41": "assert sum(example.input_ids[-1] == end for example in held_out) == 6\n"
         "assert sum(answer.ended for answer in written) > 7\nassert (batch['labels'] == end).sum() == 4",
         "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"
@@ -129,7 +133,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-c": "assert right['training script'] >= 18 and right['application'] < 15, right",
         "clinic-54": "assert found == 0",
         "clinic-57f": "assert found == original > 1",
-        "clinic-67": "few = held_out[::8]\n"
+        "clinic-67": "few = held_out[::4]\n"
         "twice, once = answer_loss(updated, few).loss, answer_loss(merged, few).loss\n"
         "assert abs(once - answer_loss(model, few).loss) < 0.01 and twice > once + 0.05\n"
         "assert abs(answer_loss(in_use, few).loss - twice) < 0.01",
