@@ -20,6 +20,14 @@ def test_the_page_says_what_is_stored_of_the_tool():
         ]
 
 
+def test_the_notebook_says_what_longer_training_gave():
+    runs = TOOL["runs"]["shuffled flags, longer"]
+    first, second = (run["after"]["exact"] for run in runs)
+    assert [run["in training"] for run in runs] == [77, 77]
+    said = next(cell["source"] for cell in cells(NOTEBOOKS[9]) if cell.get("id") == "shuffle-t")
+    assert f"all 77 training answers by heart, but got only {first} of the 19 new ones right ({second} with" in said
+
+
 def test_the_runs_asked_the_notebook_s_questions():
     """Those that its cells write and shuffle."""
     names: dict = {"random": random, "experiment": lambda pairs: None, "ask": lambda model, question: ""}
