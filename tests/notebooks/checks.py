@@ -119,10 +119,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-34": "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(patient))\n"
         "prompt, whole = f'Question: {pairs[0].title}\\nAnswer:', tokenizer.decode(fixed_examples[0].input_ids)\n"
         "assert whole == f'{prompt} {pairs[0].answer}<|endoftext|>'\n"
-        "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'\n"
-        "untrained = load_model('pocket', device='cpu').model\napply_lora(untrained, LoRAConfig(r=16, alpha=32))\n"
-        "still = replace(config, steps=2, lr=1e-9)\n"
-        "assert abs(finetune(untrained, fixed_examples, held_out[:2], still).steps[1].loss - 3.70) < 0.02",
+        "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-q": "assert sum(answer.ended for answer in written) == 0",
         "clinic-41": "assert sum(example.input_ids[-1] == end for example in held_out) == 6\n"
         "assert sum(answer.ended for answer in written) > 7\nassert (batch['labels'] == end).sum() == 4",
