@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -23,11 +22,9 @@ from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.training.history import History
 from lorabook.workbook.clinic.faults import (
-    keep_no_activations_the_old_way,
     label_after_a_template,
     load_adapter,
 )
-from lorabook.workbook.clinic.user_code import keep_no_activations
 from lorabook.workbook.kit.stored import stored
 
 # A made-up tool with one flag for each of its actions.
@@ -118,16 +115,6 @@ def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:
 # What both sides of case 6 write around a question, {}.
 IN_TRAINING = prompt(Pair(question_id=0, title="", question="{}", answer=""))
 prompts = {"training script": IN_TRAINING, "application": IN_TRAINING.strip()}
-
-
-def checkpointed_patient(use_reentrant: bool) -> nn.Module:
-    """The model of case 5: every block but the last recomputes its activations, the old way or the new."""
-    model = load_model("pocket", device="cpu").model
-    apply_lora(model, LoRAConfig(r=16, alpha=32))
-    blocks: Any = model.get_submodule("transformer.h")
-    for block in blocks[:-1]:
-        (keep_no_activations_the_old_way if use_reentrant else keep_no_activations)(block)
-    return model
 
 
 def tool_pairs() -> list[Pair]:

@@ -6,13 +6,11 @@ run = train("both factors zero", code, folder)    # `short_run.train`: a short r
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from lorabook.data.batches import Batch, collate
 from lorabook.data.examples import Example
@@ -20,7 +18,7 @@ from lorabook.lora import LoRAConfig, LoRALayer, lora_layers, wrap
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.peft_format.adapter_config import lora_config, read_config
-from lorabook.workbook.clinic.user_code import UserCode
+from lorabook.workbook.clinic.user_code import UserCode, recompute_activations
 
 PAD = 0  # fills short examples; the pocket model's end token has the same id
 
@@ -65,9 +63,8 @@ def mask_padding_by_its_id(examples: Sequence[Example]) -> Batch:
     return Batch(batch.input_ids, batch.label_positions[kept], batch.labels[kept])
 
 
-def keep_no_activations_the_old_way(block: nn.Module) -> None:
-    forward = block.forward
-    block.forward = lambda *x, **options: checkpoint(partial(forward, **options), *x, use_reentrant=True)
+def recompute_activations_the_old_way(block: nn.Module) -> None:
+    recompute_activations(block, use_reentrant=True)
 
 
 def load_adapter(model: nn.Module, folder: Path) -> None:
@@ -101,6 +98,6 @@ FAULTS = {
     "learning rate too high": Fault("lr", 10 * UserCode.lr),
     "loss flat": Fault("lr", 5e-5),  # the default of Transformers' Trainer
     "overfitting": Fault("rows", 8),
-    "gradient cut off": Fault("checkpoint", keep_no_activations_the_old_way),
+    "gradient cut off": Fault("checkpoint", recompute_activations_the_old_way),
     "adapter on another base": Fault("load", load_adapter),
 }

@@ -31,7 +31,7 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
     panes[0].set_ylabel("loss per answer token")
     entries = [
         Line2D([], [], color="black", lw=1, label="training"),
-        Line2D([], [], color="black", marker="D", ls="--", label="held-out"),
+        Line2D([], [], color="black", marker="D", ls="", label="held-out"),
     ]
     if fixed:
         entries += [Line2D([], [], color=c, lw=5, label=n) for c, n in ((VERMILION, "broken"), (BLUE, "fixed"))]
@@ -48,7 +48,7 @@ def _range(axes: Axes) -> tuple[float, float]:
 
 def _draw(axes: Axes, history: History, colour: str) -> None:
     axes.plot([step.step for step in history.steps], history.losses, color=colour, lw=1, alpha=0.6)
-    axes.plot(*zip(*history.held_out), "D--", color=colour, ms=5, lw=1.8, zorder=3)
+    axes.plot(*zip(*history.held_out), "D", color=colour, ms=5, zorder=3)
     beside = {"textcoords": "offset points", "ha": "left", "va": "center", "fontsize": 9, "color": colour}
     axes.annotate(f"{history.held_out[-1][1]:.2f}", history.held_out[-1], (6, 0), **beside)
 

@@ -36,9 +36,9 @@ def label_answers(examples: Sequence[Example]) -> Batch:
     return collate(examples)  # the label of a position is the token after it
 
 
-def keep_no_activations(block: nn.Module) -> None:
+def recompute_activations(block: nn.Module, use_reentrant: bool = False) -> None:
     forward = block.forward
-    block.forward = lambda *x, **options: checkpoint(partial(forward, **options), *x, use_reentrant=False)
+    block.forward = lambda *x, **options: checkpoint(partial(forward, **options), *x, use_reentrant=use_reentrant)
 
 
 def load_on_its_base(model: nn.Module, folder: Path) -> None:
@@ -63,7 +63,7 @@ class UserCode:
     start: Callable[[LoRALayer], object] = start_with_B_zero
     collate: Callable[[Sequence[Example]], Batch] = label_answers
     lr: float = recommended_lr(KNOWN["pocket"].parameters)
-    checkpoint: Callable[[nn.Module], object] = keep_no_activations
+    checkpoint: Callable[[nn.Module], object] = recompute_activations
     load: Callable[[nn.Module, Path], object] = load_on_its_base
     rows: int | None = None
 
