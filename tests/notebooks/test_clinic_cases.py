@@ -5,6 +5,7 @@ import builtins
 import re
 
 import pytest
+import torch
 
 from lorabook import data
 from lorabook.models import load_model
@@ -66,3 +67,12 @@ def test_before_training_no_answer_ends():
     loaded = load_model("pocket", device="cpu")
     _, asked = data.split(data.load("sample").pairs, 20)
     assert not any(one.ended for one in answers(loaded.model, loaded.tokenizer, asked, 150, temperature=0.8))
+
+
+def test_what_fp16_rounds_to_zero():
+    """The page's figures: the smallest number, where rounding to zero ends, and which gradients survive."""
+    assert torch.finfo(torch.float16).smallest_normal / 2**10 == pytest.approx(6e-8, rel=0.01)
+    rounded = torch.tensor([2.9e-8, 3e-8, 1e-8, 0.001 * 0.0008**2, 0.001 * 0.0053**2, 0.001 * 0.0056**2]).half()
+    assert (rounded > 0).tolist() == [False, True, False, False, False, True]
+    in_bf16 = torch.tensor([1e-8, 0.001 * 0.0008**2]).bfloat16()
+    assert in_bf16.tolist() == pytest.approx([1e-8, 6.4e-10], rel=0.01)

@@ -26,8 +26,7 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("optimizer step")
         axes.set_xlim(-0.06 * len(history.steps), 1.25 * len(history.steps))
-        lowest, highest = _range(axes)
-        axes.set_ylim(0 if lowest < 1 else 0.85 * lowest, 1.05 * highest)
+        axes.set_ylim(0, 1.05 * _highest(axes))
     panes[0].set_ylabel("loss per answer token")
     entries = [
         Line2D([], [], color="black", lw=1, label="training"),
@@ -40,10 +39,9 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
     return figure
 
 
-def _range(axes: Axes) -> tuple[float, float]:
-    """The lowest and the highest loss that is drawn."""
-    losses = [float(y) for line in axes.get_lines() for y in line.get_ydata()]  # pyright: ignore[reportGeneralTypeIssues]
-    return min(losses), max(losses)
+def _highest(axes: Axes) -> float:
+    """The highest loss that is drawn."""
+    return max(float(y) for line in axes.get_lines() for y in line.get_ydata())  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def _draw(axes: Axes, history: History, colour: str) -> None:
