@@ -11,7 +11,7 @@ from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure, new
 
 
 def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = ()) -> Figure:
-    """Loss curves of several runs side by side: training as a line, held-out as diamonds, the last one written.
+    """Loss curves of several runs side by side: training as a line, held-out as diamonds, first and last written.
 
     Args:
         broken: the runs, by what stands above each.
@@ -21,11 +21,13 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
     figure, panes = new_panes(7.8, 2.6, len(broken))
     for i, (axes, (name, history)) in enumerate(zip(panes, broken.items())):
         _draw(axes, history, VERMILION)
+        before = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9, "color": GREY}
+        axes.annotate(f"{history.held_out[0][1]:.2f}", history.held_out[0], (-6, 0), **before)
         if fixed:
             _draw(axes, fixed[i], BLUE)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("optimizer step")
-        axes.set_xlim(-0.06 * len(history.steps), 1.25 * len(history.steps))
+        axes.set_xlim(-0.33 * len(history.steps), 1.25 * len(history.steps))
         axes.set_ylim(0, 1.05 * _highest(axes))
     panes[0].set_ylabel("loss per answer token")
     entries = [
