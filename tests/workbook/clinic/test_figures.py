@@ -18,7 +18,7 @@ def test_runs_are_their_curves_and_the_fixed_ones_over_them():
     assert curves(alone.axes[0]) == [[3.0, 6.0, 5.0]]
     assert curves(both.axes[0]) == [[3.0, 6.0, 5.0], [3.0, 2.5]]
     assert curves(both.axes[1]) == [[2.0, 1.0], [2.0, 1.5]]
-    assert [text.get_text() for text in both.axes[0].texts] == ["5.00", "2.50"], "the last held-out losses"
+    assert [text.get_text() for text in both.axes[0].texts] == ["5.00", "3.00", "2.50"], "held-out losses"
     assert [text.get_text() for text in both.legends[0].get_texts()] == ["training", "held-out", "broken", "fixed"]
 
 
