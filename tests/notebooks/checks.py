@@ -116,14 +116,16 @@ CHECKS: dict[str, dict[str, str]] = {
         "clinic-46": "zeros = [name for name, norm in norms.items() if norm == 0]\n"
         "assert len(zeros) == 12 and not any('.h.3.' in name for name in zeros)",
         "left-c": "before = history.held_out[0][1]\n"
-        "assert 0.58 < (before - history.held_out[-1][1]) / (before - healthy_loss) < 0.75",
+        "assert 0.65 < (before - history.held_out[-1][1]) / (before - healthy_loss) < 0.75",
         "clinic-28": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(patient))",
         "clinic-34": "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(patient))\n"
         "prompt, whole = f'Question: {pairs[0].title}\\nAnswer:', tokenizer.decode(fixed_examples[0].input_ids)\n"
         "assert whole == f'{prompt} {pairs[0].answer}<|endoftext|>'\n"
         "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
-        "never-q": "assert sum(answer.ended for answer in written) == 0",
-        "clinic-41": "assert sum(example.input_ids[-1] == end for example in held_out) == 6\n"
+        "never-q": "assert sum(answer.ended for answer in untrained + written) == 0",
+        "clinic-41": "assert all(example.input_ids[-1] == end for example in training + held_out)\n"
+        "labels = [len(example.input_ids) - example.answer_start for example in held_out]\n"
+        "assert round(sum(labels) / len(labels)) == 138\n"
         "assert sum(answer.ended for answer in written) > 7\nassert (batch['labels'] == end).sum() == 4",
         "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"

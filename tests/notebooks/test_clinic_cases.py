@@ -7,9 +7,6 @@ import re
 import pytest
 import torch
 
-from lorabook import data
-from lorabook.models import load_model
-from lorabook.training.answers import answers
 from tests.kit.notebooks import NOTEBOOKS, cells, plain
 
 SETUP = "A healthy run"
@@ -59,14 +56,6 @@ def test_a_case_needs_the_healthy_run_and_nothing_else(case):
     known, _ = names(CODE[SETUP])
     bound, read = names(CODE[case])
     assert read - bound - known - set(dir(builtins)) == set()
-
-
-def test_before_training_no_answer_ends():
-    """Case 2 says so, of its own questions and limit."""
-    assert 'data.split(data.load("sample").pairs, 20)' in CODE[SETUP] and "held_out_pairs, 150" in CODE[CASES[1]]
-    loaded = load_model("pocket", device="cpu")
-    _, asked = data.split(data.load("sample").pairs, 20)
-    assert not any(one.ended for one in answers(loaded.model, loaded.tokenizer, asked, 150, temperature=0.8))
 
 
 def test_what_fp16_rounds_to_zero():

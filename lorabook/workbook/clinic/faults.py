@@ -40,9 +40,9 @@ def shift_labels_again(examples: Sequence[Example]) -> Batch:
 def mask_question(ids: list[int], template: list[int]) -> list[int]:
     """Labels as in many scripts: −100 up to the end of the template, then the ids."""
     for start in range(len(ids)):
-        end = start + len(template)
-        if ids[start:end] == template:
-            return [-100] * end + ids[end:]
+        answer = start + len(template)
+        if ids[start:answer] == template:
+            return [-100] * answer + ids[answer:]
     return [-100] * len(ids)  # the template isn't there
 
 

@@ -8,7 +8,7 @@ CAUSE = "What is the cause?"
 def nan_loss() -> Question:
     return Question(
         CAUSE,
-        ("the learning rate is too high", "A and B are in fp16", "the batch has no labels"),
+        ("A and B are in fp16", "the learning rate is too high", "the batch has no labels"),
         "A and B are in fp16",
         "A rate of 0.001 is harmless here, and without labels the first loss would be NaN as well.",
     )
@@ -35,7 +35,7 @@ def loss_flat() -> Question:
 def loss_zero() -> Question:
     return Question(
         CAUSE,
-        ("the model knows the answers already", "all labels are masked", "the learning rate is 0"),
+        ("the model knows the answers already", "the learning rate is 0", "all labels are masked"),
         "all labels are masked",
         "No model predicts every token with certainty. A learning rate of 0 would leave the loss where it was.",
     )
@@ -44,7 +44,7 @@ def loss_zero() -> Question:
 def never_stops() -> Question:
     return Question(
         CAUSE,
-        ("the model is too small", "the end token is never a label", "sampling is too random"),
+        ("the end token is never a label", "the model is too small", "sampling is too random"),
         "the end token is never a label",
         "A model stops by writing its end token. It has to be trained to do so.",
     )
@@ -53,7 +53,7 @@ def never_stops() -> Question:
 def worse_in_use() -> Question:
     return Question(
         CAUSE,
-        ("overfitting", "the prompt differs from the one in training", "the adapter was not loaded"),
+        ("overfitting", "the adapter was not loaded", "the prompt differs from the one in training"),
         "the prompt differs from the one in training",
         "An overfitted model, or one without its adapter, would be wrong in both places.",
     )
@@ -62,8 +62,8 @@ def worse_in_use() -> Question:
 def improvement_left() -> Question:
     return Question(
         "One block of four learned. How much of the healthy run's improvement is left?",
-        ("almost none", "about a quarter", "about two thirds"),
-        "about two thirds",
+        ("almost none", "about a quarter", "about 70%"),
+        "about 70%",
         "The last block's LoRA layers alone do most of the work.",
     )
 
@@ -84,7 +84,7 @@ def loads_but_nothing() -> Question:
 def only_training_falls() -> Question:
     return Question(
         "What is the cause in case 8?",
-        ("the learning rate is too high", "too few examples, seen too often", "the rank is too low"),
+        ("too few examples, seen too often", "the learning rate is too high", "the rank is too low"),
         "too few examples, seen too often",
         "It learns its examples by heart, and predicts others worse. The other two would keep the training loss up.",
     )
