@@ -61,7 +61,7 @@ def worse_in_use() -> Question:
 
 def improvement_left() -> Question:
     return Question(
-        "One block of four learned. How much of the healthy run's improvement is left?",
+        "Only one of four blocks learned. How much of the healthy run's improvement does the run still get?",
         ("almost none", "about a quarter", "about 70%"),
         "about 70%",
         "The last block's LoRA layers alone do most of the work.",
