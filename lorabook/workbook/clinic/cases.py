@@ -21,10 +21,7 @@ from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.training.history import History
-from lorabook.workbook.clinic.faults import (
-    label_after_a_template,
-    load_adapter,
-)
+from lorabook.workbook.clinic.faults import label_after_a_template, load_adapter
 from lorabook.workbook.kit.stored import stored
 
 # A made-up tool with one flag for each of its actions.

@@ -6,6 +6,7 @@ run = train("both factors zero", code, folder)    # `short_run.train`: a short r
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,6 @@ def mask_padding_by_its_id(examples: Sequence[Example]) -> Batch:
     return Batch(batch.input_ids, batch.label_positions[kept], batch.labels[kept])
 
 
-def recompute_activations_the_old_way(block: nn.Module) -> None:
-    recompute_activations(block, use_reentrant=True)
-
-
 def load_adapter(model: nn.Module, folder: Path) -> None:
     tensors, header = adapter_file.read_tensors(folder / adapter_file.WEIGHTS_NAME)
     A, B = (f"{adapter_file.PREFIX}{{}}.lora_{factor}.weight" for factor in "AB")
@@ -98,6 +95,6 @@ FAULTS = {
     "learning rate too high": Fault("lr", 10 * UserCode.lr),
     "loss flat": Fault("lr", 5e-5),  # the default of Transformers' Trainer
     "overfitting": Fault("rows", 8),
-    "gradient cut off": Fault("checkpoint", recompute_activations_the_old_way),
+    "gradient cut off": Fault("checkpoint", partial(recompute_activations, use_reentrant=True)),
     "adapter on another base": Fault("load", load_adapter),
 }

@@ -21,8 +21,7 @@ def runs(broken: Mapping[str, History], title: str, fixed: Sequence[History] = (
     figure, panes = new_panes(7.8, 2.6, len(broken))
     for i, (axes, (name, history)) in enumerate(zip(panes, broken.items())):
         _draw(axes, history, VERMILION)
-        before = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9, "color": GREY}
-        axes.annotate(f"{history.held_out[0][1]:.2f}", history.held_out[0], (-6, 0), **before)
+        _write(axes, history.held_out[0], -6, "right", GREY)
         if fixed:
             _draw(axes, fixed[i], BLUE)
         axes.set_title(name, fontsize=9)
@@ -49,8 +48,13 @@ def _highest(axes: Axes) -> float:
 def _draw(axes: Axes, history: History, colour: str) -> None:
     axes.plot([step.step for step in history.steps], history.losses, color=colour, lw=1, alpha=0.6)
     axes.plot(*zip(*history.held_out), "D", color=colour, ms=5, zorder=3)
-    beside = {"textcoords": "offset points", "ha": "left", "va": "center", "fontsize": 9, "color": colour}
-    axes.annotate(f"{history.held_out[-1][1]:.2f}", history.held_out[-1], (6, 0), **beside)
+    _write(axes, history.held_out[-1], 6, "left", colour)
+
+
+def _write(axes: Axes, point: tuple[int, float], shift: int, align: str, colour: str) -> None:
+    """The loss of a point beside it."""
+    beside = {"textcoords": "offset points", "ha": align, "va": "center", "fontsize": 9, "color": colour}
+    axes.annotate(f"{point[1]:.2f}", point, (shift, 0), **beside)
 
 
 def norms(broken: Mapping[str, float], healthy: Mapping[str, float], title: str) -> Figure:
