@@ -123,11 +123,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "prompt, whole = f'Question: {pairs[0].title}\\nAnswer:', tokenizer.decode(fixed_examples[0].input_ids)\n"
         "assert whole == f'{prompt} {pairs[0].answer}<|endoftext|>'\n"
         "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
-        "never-q": "assert sum(answer.ended for answer in untrained + written) == 0",
+        "never-q": "assert all(', 0 of 20 answers end' in result for result in (before, after))",
         "clinic-41": "assert all(example.input_ids[-1] == end for example in training + held_out)\n"
         "labels = [len(example.input_ids) - example.answer_start for example in held_out]\n"
         "assert round(sum(labels) / len(labels)) == 138\n"
-        "assert sum(answer.ended for answer in written) > 7\nassert (batch['labels'] == end).sum() == 4",
+        "assert int(after.split(', ')[1].split()[0]) > 7\nassert (batch['labels'] == end).sum() == 4",
         "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"
         "assert not any((layer.B.norm() == 0).item() for name, layer in lora_layers(patient))",
