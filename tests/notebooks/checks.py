@@ -126,7 +126,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "never-q": "assert all(', 0 of 20 answers end' in result for result in (before, after))",
         "clinic-41": "assert all(example.input_ids[-1] == end for example in training + held_out)\n"
         "labels = [len(example.input_ids) - example.answer_start for example in held_out]\n"
-        "assert round(sum(labels) / len(labels)) == 138\n"
+        "assert round(sum(labels) / len(labels)) == 138 and max(labels) == 167\n"
         "assert int(after.split(', ')[1].split()[0]) > 7\nassert (batch['labels'] == end).sum() == 4",
         "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"
