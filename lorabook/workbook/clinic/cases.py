@@ -1,4 +1,4 @@
-"""The clinic's patients: stored runs, each with a fault, beside the same run without it, and a model.
+"""The clinic's stored runs, each with a fault, beside the same run without it.
 
     case = cases()["learning rate too high"]
     case.broken.history, case.fixed.history
@@ -6,22 +6,12 @@
 The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook doctor --run` reads in a run's folder.
 """
 
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-from torch import nn
-
-from lorabook import LoRAConfig, apply_lora
-from lorabook.data.examples import Example, Pair, prompt
+from lorabook.data.examples import Pair
 from lorabook.diagnosis.read_run import Run
-from lorabook.models import load_model
-from lorabook.peft_format import adapter_file
 from lorabook.training.history import History
-from lorabook.workbook.clinic.faults import label_after_a_template, load_adapter
 from lorabook.workbook.kit.stored import stored
 
 # A made-up tool with one flag for each of its actions.
@@ -86,34 +76,6 @@ def stored_runs() -> tuple[dict[int, StoredRun], dict[int, StoredRun]]:
     return broken, {number: StoredRun.of(case.fixed) for number, case in shown.items()}
 
 
-def nan_patient() -> nn.Module:
-    """The model of case 4: its LoRA layers were converted to fp16 along with the base."""
-    model = load_model("pocket", device="cpu").model
-    apply_lora(model, LoRAConfig(r=16, alpha=32))
-    return model.half()
-
-
-def script_examples(pairs: Sequence[Pair], tokenizer) -> list[Example]:
-    """The examples of case 1: each is one text, as many scripts write it, whose tokens may all be labels."""
-    texts = [f"Question: {pair.title}\nAnswer: {pair.answer}" for pair in pairs]
-    ids = [tokenizer(text).input_ids[:256] for text in texts]
-    return [Example(tuple(of_text), 1, pair.question_id) for of_text, pair in zip(ids, pairs)]
-
-
-script_collator = label_after_a_template  # its name in case 1, which doesn't give the fault away
-
-
-def application(model: nn.Module, adapter_folder: str | Path) -> nn.Module:
-    """The model that the application of case 3 uses."""
-    load_adapter(model, Path(adapter_folder))  # puts LoRA layers into `model`
-    return model
-
-
-# What both sides of case 6 write around a question, {}.
-IN_TRAINING = prompt(Pair(question_id=0, title="", question="{}", answer=""))
-prompts = {"training script": IN_TRAINING, "application": IN_TRAINING.strip()}
-
-
 def tool_pairs() -> list[Pair]:
     """The questions of case 6, about the tool of notebook 09."""
     asked = [(verb, flag, thing) for verb, flag in FLAGS.items() for thing in OBJECTS]
@@ -121,11 +83,3 @@ def tool_pairs() -> list[Pair]:
         Pair(number, "", f"How do I {verb} a {thing}?", f"Run `lab {thing} --{flag}`.")
         for number, (verb, flag, thing) in enumerate(asked)
     ]
-
-
-def adapter_without_effect(model: nn.Module) -> Path:
-    """A new folder with the adapter of case 7: that of `model`, whose tensors have lost a part of their names."""
-    folder = adapter_file.save(model, tempfile.mkdtemp(), base_name="pocket")
-    file = folder / adapter_file.WEIGHTS_NAME
-    save_file({name.removeprefix(adapter_file.PREFIX): tensor for name, tensor in load_file(file).items()}, file)
-    return folder

@@ -7,10 +7,10 @@ CAUSE = "What is the cause?"
 
 def nan_loss() -> Question:
     return Question(
-        CAUSE,
-        ("A and B are in fp16", "the learning rate is too high", "the batch has no labels"),
-        "A and B are in fp16",
-        "A rate of 0.001 is harmless here, and without labels the first loss would be NaN as well.",
+        "Which part of the first training step breaks the model?",
+        ("the forward pass", "the backward pass", "the optimizer step"),
+        "the optimizer step",
+        "The forward pass gave a finite loss, and the backward pass a finite grad_norm.",
     )
 
 
@@ -35,9 +35,9 @@ def loss_flat() -> Question:
 def loss_zero() -> Question:
     return Question(
         CAUSE,
-        ("the model knows the answers already", "the learning rate is 0", "all labels are masked"),
+        ("the learning rate is too high", "A and B are frozen", "all labels are masked"),
         "all labels are masked",
-        "No model predicts every token with certainty. A learning rate of 0 would leave the loss where it was.",
+        "The learning rate can't affect the first loss. With A and B frozen, the loss would be a number.",
     )
 
 
@@ -59,12 +59,12 @@ def worse_in_use() -> Question:
     )
 
 
-def improvement_left() -> Question:
+def no_gradient() -> Question:
     return Question(
-        "Only one of four blocks learned. How much of the healthy run's improvement does the run still get?",
-        ("almost none", "about a quarter", "about 70%"),
-        "about 70%",
-        "The last block's LoRA layers alone do most of the work.",
+        CAUSE,
+        ("A and B are frozen", "a checkpointed block's input requires no gradient", "there are no labels"),
+        "a checkpointed block's input requires no gradient",
+        "A and B are trainable. Without labels, the loss would be NaN, without an error.",
     )
 
 
@@ -77,7 +77,7 @@ def loads_but_nothing() -> Question:
             "the adapter is on another base",
         ),
         "the names in the file do not match",
-        "Too few steps, or another base, would still change the logits.",
+        "Too few steps, or another base, would still change the loss.",
     )
 
 
