@@ -102,43 +102,44 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-23s": "assert counted[-3][0] > both[0] + 10 and counted[-1][0] > without[0]",
     },
     "08_clinic": {
-        "healthy": "assert history.held_out[-1][1] < 2.9",
-        "clinic-07": "assert not all(p.isfinite().all() for p in patient.parameters())",
-        "clinic-10": "assert A.isnan().all() and B.isinf().float().mean() > 0.9\n"
-        "assert all(layer.A.grad.abs().max() == 0 for layer in layers)\n"
-        "gradient_of_B = torch.cat([layer.B.grad.flatten() for layer in layers])\n"
-        "assert 7.5e-4 < gradient_of_B.abs().median() < 8.5e-4\n"
-        "assert 0.94 < 1 - B.isfinite().float().mean() < 0.96\n"
-        "finite = gradient_of_B[B.isfinite()]\n"
-        "assert finite.abs().min() == 0 or finite.abs().min() > 0.005, finite.abs().min()",
-        "clinic-12": "assert all(p.isfinite().all() for p in patient.parameters() if p.requires_grad)",
-        "curves-c": "assert norm > 20 * mean(broken[10].norms_of_B.values())\nassert broken[8].passes == 48\n"
-        "assert round(min(loss for step, loss in broken[8].history.held_out), 2) == 3.00",
-        "clinic-46": "zeros = [name for name, norm in norms.items() if norm == 0]\n"
-        "assert len(zeros) == 12 and not any('.h.3.' in name for name in zeros)",
-        "left-c": "before = history.held_out[0][1]\n"
-        "assert 0.65 < (before - history.held_out[-1][1]) / (before - healthy_loss) < 0.75",
-        "clinic-28": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(patient))",
-        "clinic-34": "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(patient))\n"
-        "prompt, whole = f'Question: {pairs[0].title}\\nAnswer:', tokenizer.decode(fixed_examples[0].input_ids)\n"
-        "assert whole == f'{prompt} {pairs[0].answer}<|endoftext|>'\n"
-        "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
-        "never-q": "assert all(', 0 of 20 answers end' in result for result in (before, after))",
-        "clinic-41": "assert all(example.input_ids[-1] == end for example in training + held_out)\n"
-        "labels = [len(example.input_ids) - example.answer_start for example in held_out]\n"
-        "assert round(sum(labels) / len(labels)) == 138 and max(labels) == 167\n"
-        "assert int(after.split(', ')[1].split()[0]) > 7\nassert (batch['labels'] == end).sum() == 4",
-        "warned-c": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
-        "clinic-50": "assert abs(history.held_out[-1][1] - healthy_loss) < 0.05\n"
-        "assert not any((layer.B.norm() == 0).item() for name, layer in lora_layers(patient))",
-        "clinic-43": "assert (len(tool_train), len(tool_test)) == (77, 19)",
-        "use-c": "assert right['training script'] >= 18 and right['application'] < 15, right",
-        "clinic-54": "assert found == 0",
-        "clinic-57f": "assert found == original > 1",
-        "clinic-67": "few = held_out[::4]\n"
-        "twice, once = answer_loss(updated, few).loss, answer_loss(merged, few).loss\n"
-        "assert abs(once - answer_loss(model, few).loss) < 0.01 and twice > once + 0.05\n"
-        "assert abs(answer_loss(in_use, few).loss - twice) < 0.01",
+        "healthy-g": "assert healthy_loss < base_loss - 0.4\n"
+        "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training + held_out)\n"
+        "counts = [sum(label != -100 for label in example['labels']) for example in held_out]\n"
+        "assert max(counts) == 183 and round(sum(counts) / len(counts)) == 159",
+        "masked-b": "assert not any(label != -100 for example in searched for label in example['labels'])\n"
+        "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
+        "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
+        "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
+        "never-d": "assert count_ended(endless) == 0",
+        "never-h": "assert count_ended(model) > 9",
+        "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
+        "assert abs(once - healthy_loss) < 0.01 and twice > once + 0.1\n"
+        "assert abs(held_out_loss(in_use) - twice) < 0.01",
+        "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
+        # with what more_clinic.md says of the gradients
+        "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"
+        "A, B = (torch.cat([getattr(layer, name).flatten() for layer in layers]) for name in 'AB')\n"
+        "assert A.isnan().all() and 0.007 < B.isfinite().float().mean() < 0.009\n"
+        "again = model_with_lora().half()\nrandom.seed(0)\n"
+        "again(**collate(random.sample(training, 4))).loss.backward()\n"
+        "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
+        "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
+        "assert 2.5e-4 < gradient.abs().median() < 3.5e-4\n"
+        "assert 0.005 < gradient[B.isfinite()].abs().min() < 0.006",
+        "nan-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
+        "grad-b3": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)\n"
+        "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(broken))",
+        "grad-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
+        "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
+        "use-d2": "right = [pair.answer for pair in tool_test]\n"
+        "assert sum(a.strip() == b for a, b in zip(answer_all(prompt_for), right)) > 16\n"
+        "assert sum(a.strip() == b for a, b in zip(answer_all(application_prompt), right)) < 5\n"
+        "assert answer_all(application_prompt)[0] == ''",
+        "use-h": "assert answer_all(fixed_prompt) == answer_all(prompt_for)",
+        "keys-b": "assert held_out_loss(loaded) == base_loss",
+        "keys-f": "assert held_out_loss(loaded) == healthy_loss",
+        "curves-e": "assert norm > 20 * mean(broken_runs[10].norms_of_B.values())\nassert broken_runs[8].passes == 48\n"
+        "assert round(min(loss for step, loss in broken_runs[8].history.held_out), 2) == 3.00",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

@@ -1,4 +1,4 @@
-"""Notebook 08: whoever looks up a case runs "A healthy run" first, and nothing else."""
+"""Notebook 08: whoever looks up a case runs "A healthy run" first, and nothing else. And what its page says."""
 
 import ast
 import builtins
@@ -6,7 +6,13 @@ import re
 
 import pytest
 import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
+from lorabook import LoRAConfig, apply_lora, lora_layers
+from lorabook.diagnosis.findings import report
+from lorabook.models import load_model
+from lorabook.peft_format import adapter_file
 from tests.kit.notebooks import NOTEBOOKS, cells, plain
 
 SETUP = "A healthy run"
@@ -33,6 +39,8 @@ def names(code: str) -> tuple[set[str], set[str]]:
             case ast.Name(id=name, ctx=ast.Load()):
                 read.add(name)
             case ast.Name(id=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                bound.add(name)
+            case ast.ExceptHandler(name=str(name)):
                 bound.add(name)
             case ast.alias(name=name, asname=other):
                 bound.add(other or name.split(".")[0])
@@ -61,7 +69,52 @@ def test_a_case_needs_the_healthy_run_and_nothing_else(case):
 def test_what_fp16_rounds_to_zero():
     """The page's figures: the smallest number, where rounding to zero ends, and which gradients survive."""
     assert torch.finfo(torch.float16).smallest_normal / 2**10 == pytest.approx(6e-8, rel=0.01)
-    rounded = torch.tensor([2.9e-8, 3e-8, 1e-8, 0.001 * 0.0008**2, 0.001 * 0.0053**2, 0.001 * 0.0056**2]).half()
+    rounded = torch.tensor([2.9e-8, 3e-8, 1e-8, 0.001 * 0.0003**2, 0.001 * 0.0053**2, 0.001 * 0.0056**2]).half()
     assert (rounded > 0).tolist() == [False, True, False, False, False, True]
-    in_bf16 = torch.tensor([1e-8, 0.001 * 0.0008**2]).bfloat16()
-    assert in_bf16.tolist() == pytest.approx([1e-8, 6.4e-10], rel=0.01)
+    in_bf16 = torch.tensor([1e-8, 0.001 * 0.0003**2]).bfloat16()
+    assert in_bf16.tolist() == pytest.approx([1e-8, 9e-11], rel=0.01)
+
+
+@pytest.fixture
+def without_prefix(tmp_path):
+    """An adapter whose names have lost PEFT's prefix."""
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=16, alpha=32))
+    for _, layer in lora_layers(model):
+        torch.nn.init.normal_(layer.B, std=0.02)
+    file = adapter_file.save(model, tmp_path, base_name="pocket") / adapter_file.WEIGHTS_NAME
+    save_file({name.removeprefix(adapter_file.PREFIX): tensor for name, tensor in load_file(file).items()}, file)
+    return tmp_path
+
+
+def test_the_doctor_says_what_its_page_prints(without_prefix):
+    section = (NOTEBOOKS[8].parent / "more_clinic.md").read_text("utf-8").split("## The doctor")[1]
+    printed = section.split("```")[1].strip().splitlines()
+    said = report(without_prefix)
+    assert said[: len(printed)] == printed
+    assert all(line.startswith("cannot be told, ") for line in said[len(printed) :]) and len(said) > len(printed)
+
+
+def test_peft_warns_of_names_that_it_does_not_expect_and_computes_as_the_base(without_prefix):
+    base = load_model("pocket", device="cpu").model
+    ids = torch.arange(5, 25)[None]
+    before = base(input_ids=ids).logits
+    with pytest.warns(UserWarning, match="Found missing adapter keys while loading the checkpoint"):
+        loaded = PeftModel.from_pretrained(base, without_prefix)
+    assert torch.equal(loaded(input_ids=ids).logits, before)
+
+
+def test_what_trainer_logs_without_labels(tmp_path, capsys):
+    """Case 1: a loss and a gradient norm of 0, where a loop of one's own shows NaN."""
+    from transformers import Trainer, TrainingArguments
+
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=2, alpha=4))
+    example = {"input_ids": [5, 6, 7], "labels": [-100] * 3}
+    batch = {name: torch.tensor([ids]) for name, ids in example.items()}
+    assert model(**batch).loss.isnan()
+    options = {"max_steps": 2, "logging_steps": 1, "report_to": [], "use_cpu": True, "disable_tqdm": True}
+    trainer = Trainer(model, TrainingArguments(str(tmp_path), **options), train_dataset=[example] * 16)
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert [(entry["loss"], entry["grad_norm"]) for entry in logged] == [(0, 0)] * 2

@@ -1,6 +1,5 @@
 """The clinic's stored runs: each broken one gets its fault named, no healthy one any."""
 
-import tempfile
 from copy import deepcopy
 
 import pytest
@@ -13,19 +12,10 @@ from lorabook.data.examples import Example
 from lorabook.diagnosis.findings import find_faults
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
-from lorabook.workbook.clinic.cases import (
-    NUMBERS,
-    adapter_without_effect,
-    application,
-    cases,
-    prompts,
-    script_collator,
-    script_examples,
-    stored_cases,
-    stored_runs,
-)
-from lorabook.workbook.clinic.faults import FAULTS
+from lorabook.workbook.clinic.cases import NUMBERS, cases, stored_cases, stored_runs
+from lorabook.workbook.clinic.faults import FAULTS, label_after_a_template, load_adapter
 
+IDS = torch.arange(5, 25)[None]
 EVERY = [case for runs in stored_cases().values() for case in runs]
 
 
@@ -58,45 +48,31 @@ def test_the_notebook_s_runs_are_the_cases_of_its_numbers():
     assert broken[8].passes == 48
 
 
-def test_the_script_s_labels_begin_after_its_template_which_no_example_of_its_own_contains():
+def test_labels_begin_after_the_template_which_no_example_of_a_whole_text_contains():
     tokenizer = load_model("pocket", device="cpu").tokenizer
     template = tokenizer("Answer: ").input_ids
-    assert script_collator([Example((5, *template, 7, 8), 1, 1)]).labels.tolist() == [7, 8]
-    examples = script_examples(load("sample").pairs, tokenizer)
-    assert all("\nAnswer: " in tokenizer.decode(example.input_ids) for example in examples)
-    assert not len(script_collator(examples).labels)
+    assert label_after_a_template([Example((5, *template, 7, 8), 1, 1)]).labels.tolist() == [7, 8]
+    texts = [f"Question: {pair.title}\nAnswer: {pair.answer}" for pair in load("sample").pairs]
+    examples = [Example(tuple(tokenizer(text).input_ids), 1, i) for i, text in enumerate(texts)]
+    assert not len(label_after_a_template(examples).labels)
 
 
-def test_the_application_of_case_3_does_what_peft_does_to_a_merged_model(tmp_path):
-    model = load_model("pocket", device="cpu").model
-    apply_lora(model, LoRAConfig(r=2, alpha=4))
-    for _, layer in lora_layers(model):
-        torch.nn.init.normal_(layer.B, std=0.02)
+def test_peft_adds_the_update_of_a_merged_model_again_too(tmp_path):
+    """What case 3 says of PEFT, and that the fault `load_adapter` does the same."""
+    model = trained_a_little()
     folder = adapter_file.save(model, tmp_path, base_name="pocket")
-    merged = deepcopy(model)
+    merged, twice = deepcopy(model), load_model("pocket", device="cpu").model
     merge(merged)
     remove(merged)
-    ids = torch.arange(5, 25)[None]
-    once, twice = (each(input_ids=ids).logits for each in (merged, application(deepcopy(merged), folder)))
-    by_peft = PeftModel.from_pretrained(deepcopy(merged), folder)(input_ids=ids).logits
-    torch.testing.assert_close(twice, by_peft, atol=1e-4, rtol=0)
-    assert (twice - once).abs().max() > 0.01
-
-
-def test_peft_warns_of_the_names_of_case_7_and_computes_as_the_base(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    model = load_model("pocket", device="cpu").model
-    apply_lora(model, LoRAConfig(r=2, alpha=4))
-    for _, layer in lora_layers(model):
-        torch.nn.init.normal_(layer.B, std=0.02)
-    with pytest.warns(UserWarning, match="Found missing adapter keys while loading the checkpoint"):
-        loaded = PeftModel.from_pretrained(load_model("pocket", device="cpu").model, adapter_without_effect(model))
-    ids = torch.arange(5, 25)[None]
-    assert torch.equal(loaded(input_ids=ids).logits, load_model("pocket", device="cpu").model(input_ids=ids).logits)
-
-
-def test_the_prompts_differ_in_the_last_line_break():
-    assert prompts == {"training script": "Question: {}\n\nAnswer:\n", "application": "Question: {}\n\nAnswer:"}
+    with torch.no_grad():
+        for name, layer in lora_layers(model):
+            twice.get_submodule(name).weight += 2 * layer.delta()
+    expected = twice(input_ids=IDS).logits
+    by_peft = PeftModel.from_pretrained(deepcopy(merged), folder)(input_ids=IDS).logits
+    torch.testing.assert_close(by_peft, expected, atol=1e-4, rtol=0)
+    assert (merged(input_ids=IDS).logits - expected).abs().max() > 0.01
+    load_adapter(merged, folder)
+    torch.testing.assert_close(merged(input_ids=IDS).logits, expected, atol=1e-4, rtol=0)
 
 
 def both(case):
@@ -105,3 +81,12 @@ def both(case):
 
 def _end(run) -> float:
     return run.history.held_out[-1][1]
+
+
+def trained_a_little() -> torch.nn.Module:
+    """The pocket model with LoRA whose B is not zero."""
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=2, alpha=4))
+    for _, layer in lora_layers(model):
+        torch.nn.init.normal_(layer.B, std=0.02)
+    return model
