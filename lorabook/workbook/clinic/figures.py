@@ -20,15 +20,17 @@ def runs(symptoms: Mapping[int, str], broken: Mapping[int, StoredRun], fixed: Ma
     figure, panes = new_panes(7.8, 2.7, len(symptoms))
     for axes, (case, symptom) in zip(panes, symptoms.items()):
         for run, colour in ((broken[case].history, VERMILION), (fixed[case].history, BLUE)):
-            axes.plot([step.step for step in run.steps], run.losses, color=colour, lw=1, alpha=0.6)
+            axes.plot([step.step for step in run.steps], run.losses, color=colour, lw=1, alpha=0.4)
             axes.plot(*zip(*run.held_out), "D", color=colour, ms=5, zorder=3)
             _write(axes, run.held_out[-1], 6, "left", colour)
-        _write(axes, broken[case].history.held_out[0], -6, "right", GREY)
+        start = broken[case].history.held_out[0]  # of both runs
+        axes.plot(*start, "D", color=GREY, ms=5, zorder=3)
+        _write(axes, start, -6, "right", GREY)
         axes.set_title(f"{case}: {symptom}", fontsize=9)
         axes.set_xlabel("optimizer step")
         steps = len(broken[case].history.steps)
-        axes.set_xlim(-0.33 * steps, 1.25 * steps)
-        axes.set_ylim(0, 1.05 * _highest(axes))
+        axes.set_xlim(-0.33 * steps, 1.3 * steps)
+        axes.set_xticks([0, steps // 2, steps])
     panes[0].set_ylabel("loss per answer token")
     entries = [
         Line2D([], [], color="black", lw=1, label="training"),
@@ -37,13 +39,8 @@ def runs(symptoms: Mapping[int, str], broken: Mapping[int, StoredRun], fixed: Ma
         Line2D([], [], color=BLUE, lw=5, label="fixed"),
     ]
     figure.legend(handles=entries, frameon=False, fontsize=9, ncols=4, loc="outside lower center")
-    figure.suptitle("Three broken runs, and the same runs after the fix", fontsize=11, weight="bold")
+    figure.suptitle("Each run has one fault. Without it, the model learns.", fontsize=11, weight="bold")
     return figure
-
-
-def _highest(axes: Axes) -> float:
-    """The highest loss that is drawn."""
-    return max(float(y) for line in axes.get_lines() for y in line.get_ydata())  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def _write(axes: Axes, point: tuple[int, float], shift: int, align: str, colour: str) -> None:
