@@ -104,21 +104,20 @@ CHECKS: dict[str, dict[str, str]] = {
     "08_clinic": {
         "healthy-g": "assert healthy_loss < base_loss - 0.4\n"
         "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training + held_out)\n"
-        "counts = [sum(label != -100 for label in example['labels']) for example in held_out]\n"
-        "assert max(counts) == 183 and round(sum(counts) / len(counts)) == 159",
+        "assert max(sum(label != -100 for label in example['labels']) for example in held_out) == 183",
         "masked-b": "assert not any(label != -100 for example in searched for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
         "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
-        "never-d": "assert count_ended(endless) == 0",
-        "never-h": "assert count_ended(model) > 9",
+        "never-d": "assert before == 0 and after < 3",
+        "never-h": "assert ended > 9 and round(labels / 20) == 159\n"
+        "assert held_out_loss(model, only_end) < 1 < 8 < held_out_loss(endless, only_end)",
         "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
         "assert abs(once - healthy_loss) < 0.01 and twice > once + 0.1\n"
         "assert abs(held_out_loss(in_use) - twice) < 0.01",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
-        "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"
-        "A, B = (torch.cat([getattr(layer, name).flatten() for layer in layers]) for name in 'AB')\n"
+        "nan-d": "A = torch.cat([layer.A.flatten() for name, layer in lora_layers(broken)])\n"
         "assert A.isnan().all() and 0.007 < B.isfinite().float().mean() < 0.009\n"
         "again = model_with_lora().half()\nrandom.seed(0)\n"
         "again(**collate(random.sample(training, 4))).loss.backward()\n"
@@ -131,15 +130,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(broken))",
         "grad-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
         "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
-        "use-d2": "right = [pair.answer for pair in tool_test]\n"
-        "assert sum(a.strip() == b for a, b in zip(answer_all(prompt_for), right)) > 16\n"
-        "assert sum(a.strip() == b for a, b in zip(answer_all(application_prompt), right)) < 5\n"
-        "assert answer_all(application_prompt)[0] == ''",
+        "use-d2": "assert sum(a.strip() == p.answer for a, p in zip(answer_all(prompt_for), tool_test)) > 16\n"
+        "assert answer_all(application_prompt).count('') > 16",
         "use-h": "assert answer_all(fixed_prompt) == answer_all(prompt_for)",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",
         "curves-e": "assert norm > 20 * mean(broken_runs[10].norms_of_B.values())\nassert broken_runs[8].passes == 48\n"
-        "assert round(min(loss for step, loss in broken_runs[8].history.held_out), 2) == 3.00",
+        "assert min(broken_runs[8].history.held_out, key=lambda measured: measured[1])[0] == 12",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

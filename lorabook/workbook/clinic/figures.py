@@ -11,7 +11,7 @@ from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_panes
 
 
 def runs(symptoms: Mapping[int, str], broken: Mapping[int, StoredRun], fixed: Mapping[int, StoredRun]) -> Figure:
-    """Loss curves side by side: training as a line, held-out as diamonds, the first and the last written.
+    """Held-out losses side by side, the first and the last written; in the first panel the training losses, too.
 
     Args:
         symptoms: what stands above each panel, by the number of its case.
@@ -20,11 +20,12 @@ def runs(symptoms: Mapping[int, str], broken: Mapping[int, StoredRun], fixed: Ma
     figure, panes = new_panes(7.8, 2.7, len(symptoms))
     for axes, (case, symptom) in zip(panes, symptoms.items()):
         for run, colour in ((broken[case].history, VERMILION), (fixed[case].history, BLUE)):
-            axes.plot([step.step for step in run.steps], run.losses, color=colour, lw=1, alpha=0.4)
-            axes.plot(*zip(*run.held_out), "D", color=colour, ms=5, zorder=3)
+            axes.plot(*zip(*run.held_out), "D-", color=colour, ms=4, lw=1.5)
             _write(axes, run.held_out[-1], 6, "left", colour)
+            if axes is panes[0]:
+                axes.plot([step.step for step in run.steps], run.losses, color=colour, lw=1, alpha=0.5)
         start = broken[case].history.held_out[0]  # of both runs
-        axes.plot(*start, "D", color=GREY, ms=5, zorder=3)
+        axes.plot(*start, "D", color=GREY, ms=4, zorder=3)
         _write(axes, start, -6, "right", GREY)
         axes.set_title(f"{case}: {symptom}", fontsize=9)
         axes.set_xlabel("optimizer step")
@@ -33,10 +34,10 @@ def runs(symptoms: Mapping[int, str], broken: Mapping[int, StoredRun], fixed: Ma
         axes.set_xticks([0, steps // 2, steps])
     panes[0].set_ylabel("loss per answer token")
     entries = [
-        Line2D([], [], color="black", lw=1, label="training"),
-        Line2D([], [], color="black", marker="D", ls="", label="held-out"),
         Line2D([], [], color=VERMILION, lw=5, label="broken"),
         Line2D([], [], color=BLUE, lw=5, label="fixed"),
+        Line2D([], [], color="black", marker="D", ms=4, lw=1.5, label="held-out loss"),
+        Line2D([], [], color="black", lw=1, alpha=0.5, label="training loss"),
     ]
     figure.legend(handles=entries, frameon=False, fontsize=9, ncols=4, loc="outside lower center")
     figure.suptitle("Each run has one fault. Without it, the model learns.", fontsize=11, weight="bold")
