@@ -110,15 +110,17 @@ CHECKS: dict[str, dict[str, str]] = {
         "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
         "never-d": "assert before == 0 and after < 3",
-        "never-h": "assert ended > 9 and round(labels / 20) == 159\n"
-        "assert held_out_loss(model, only_end) < 1 < 8 < held_out_loss(endless, only_end)",
+        "never-h": "assert ended > 9",
+        "never-h2": "assert sum(label != -100 for label in example['labels']) == 142\n"
+        "assert losses['broken run'][-1] > 8 and losses['healthy run'][-1] < 1\n"
+        "for broken_loss, healthy in zip(losses['broken run'][:-1], losses['healthy run']):\n"
+        "    assert abs(broken_loss - healthy) < 0.5",
         "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
         "assert abs(once - healthy_loss) < 0.01 and twice > once + 0.1\n"
         "assert abs(held_out_loss(in_use) - twice) < 0.01",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
-        "nan-d": "A = torch.cat([layer.A.flatten() for name, layer in lora_layers(broken)])\n"
-        "assert A.isnan().all() and 0.007 < B.isfinite().float().mean() < 0.009\n"
+        "nan-d": "assert A.isnan().all() and 0.007 < B.isfinite().float().mean() < 0.009\n"
         "again = model_with_lora().half()\nrandom.seed(0)\n"
         "again(**collate(random.sample(training, 4))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
@@ -132,7 +134,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
         "use-d2": "assert sum(a.strip() == p.answer for a, p in zip(answer_all(prompt_for), tool_test)) > 16\n"
         "assert answer_all(application_prompt).count('') > 16",
-        "use-h": "assert answer_all(fixed_prompt) == answer_all(prompt_for)",
+        "use-h": "assert answer_all(without_line_break) == answer_all(prompt_for)",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",
         "curves-e": "assert norm > 20 * mean(broken_runs[10].norms_of_B.values())\nassert broken_runs[8].passes == 48\n"

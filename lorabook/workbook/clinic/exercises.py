@@ -1,7 +1,6 @@
-"""The exercises of notebook 08: a small doctor to write, and a bug of a real program to fix."""
+"""The exercises of notebook 08: a check of a batch's labels to write, and a bug of a real program to fix."""
 
 import copy
-import math
 
 import torch
 import torch.nn.functional as F
@@ -9,121 +8,121 @@ from torch import nn
 
 from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
 
-# diagnose
+# label_fault
 
-NAN = float("nan")
+END, M = 0, -100
 
 
-def _case(
-    losses,
-    grad_norms,
-    held_out,
-    ill=lambda losses, norms: any(map(math.isnan, norms)),
-    jumps=lambda losses: max(losses) > 2 * losses[0],
-    flat=lambda before, after: before - after < 0.05,
-    order=("NaN", "no labels", "jump", "no improvement"),
-    healthy="healthy",
+def _kept(labels):
+    """The labels that are not masked, of each example."""
+    return [row[row != M].tolist() for row in labels]
+
+
+def _fault(
+    labels,
+    end,
+    empty=lambda labels: not all(_kept(labels)),
+    cut=lambda labels, end: any(kept[-1:] != [end] for kept in _kept(labels)),
+    order=("no labels", "no end token"),
+    fine="nothing",
 ):
     """A right answer whose decisions can be changed one at a time."""
-    found = {
-        "NaN": lambda: ill(losses, grad_norms),
-        "no labels": lambda: not any(grad_norms),
-        "jump": lambda: jumps(losses),
-        "no improvement": lambda: flat(*held_out),
-    }
-    return next((name for name in order if found[name]()), healthy)
+    found = {"no labels": lambda: empty(labels), "no end token": lambda: cut(labels, end)}
+    return next((name for name in order if found[name]()), fine)
 
 
 def _decided(**changed):
-    return lambda losses, grad_norms, held_out: _case(losses, grad_norms, held_out, **changed)
+    return lambda labels, end: _fault(labels, end, **changed)
 
 
-def _log(losses, grad_norms, held_out):
-    return f"for losses {losses}, gradient norms {grad_norms} and held-out losses {held_out}"
+def _early(labels, end):
+    """The first fault that is met, example by example."""
+    return next((fault for row in labels if (fault := _fault(row[None], end)) != "nothing"), "nothing")
 
 
-DIAGNOSE = Exercise(
-    name="diagnose",
-    task="What a run's log shows.",
+def _last_of_none(labels, end):
+    return "nothing" if all(row[row != M][-1] == end for row in labels) else "no end token"
+
+
+def _last_of_empty_list(labels, end):
+    return "nothing" if all(kept[-1] == end for kept in _kept(labels)) else "no end token"
+
+
+def _batch(*rows, end=END):
+    return torch.tensor(rows), end
+
+
+def _shown(labels, end):
+    return f"for labels {labels.tolist()} and end = {end}"
+
+
+LABEL_FAULT = Exercise(
+    name="label_fault",
+    task="What is wrong with the labels of a batch.",
     stub='''\
-def diagnose(losses, grad_norms, held_out):
-    """What a run's log shows: "NaN", "no labels", "jump", "no improvement" or "healthy".
+def label_fault(labels, end):
+    """What is wrong with a batch's labels: "no labels", "no end token" or "nothing".
 
-    losses, grad_norms: lists with one number for each step.
-    held_out: the held-out loss before and after training.
+    labels: a tensor of ids, with a row for each example. Masked labels are −100.
+    end: the id of the end token.
 
-    "NaN": a gradient norm is NaN (math.isnan). The loss may be logged as 0.0 then.
-    "no labels": all gradient norms are 0.
-    "jump": some loss is more than twice the first.
-    "no improvement": the held-out loss drops by less than 0.05, or rises,
-    as when a run overfits.
-    If several match, return the first in this order.
+    "no labels": in some example, all labels are masked.
+    "no end token": in some example, the last label that isn't masked is not `end`.
+    If both are wrong, return "no labels".
     """
     raise NotImplementedError
 ''',
-    hint="Four `if`s, in the order of the list, each with a `return`. NaN equals nothing, not even itself.",
+    hint="Go through the rows. `row[row != -100]` keeps the labels that aren't masked.",
     solution="""\
-import math
-
-
-def diagnose(losses, grad_norms, held_out):
-    if any(math.isnan(norm) for norm in grad_norms):
-        return "NaN"
-    if all(norm == 0 for norm in grad_norms):
-        return "no labels"
-    if max(losses) > 2 * losses[0]:
-        return "jump"
-    before, after = held_out
-    if before - after < 0.05:
-        return "no improvement"
-    return "healthy"
+def label_fault(labels, end):
+    fault = "nothing"
+    for row in labels:
+        kept = row[row != -100]
+        if len(kept) == 0:
+            return "no labels"
+        if kept[-1] != end:
+            fault = "no end token"
+    return fault
 """,
-    praise="a small doctor. `lorabook doctor --run` works the same way, with more cases.",
-    reference=_case,
+    praise="call it on the first batch of every run.",
+    reference=_fault,
     probes=(
-        cases(_log, ([3.0, 2.8, 2.6], [0.5, 0.6, 0.5], (3.0, 2.6))),
-        cases(_log, ([3.4, NAN, NAN], [0.9, NAN, NAN], (3.1, NAN)), ([3.4, 0.0, 0.0], [0.9, NAN, NAN], (3.1, NAN))),
-        cases(_log, ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], (3.1, 3.1)), ([NAN, NAN, NAN], [0.0, 0.0, 0.0], (3.1, 3.1))),
-        cases(
-            _log, ([3.0, 2.9, 7.5, 4.0], [0.6, 0.9, 9.0, 0.4], (3.1, 4.0)), ([3.0, 7.0, 2.9], [0.6, 9.0, 1], (3.1, 3))
-        ),
-        cases(_log, ([3.5, 3.2, 3.3], [0.6, 0.5, 0.4], (3.09, 3.07)), ([3.0, 2.9, 2.8], [0.6, 0.5, 0.4], (3.1, 3.2))),
-        cases(_log, ([3.0, 2.9, 2.8], [0.6, 0.0, 0.4], (3.1, 2.9)), ([3.0, 6.0, 2.8], [0.6, 0.9, 0.4], (3.1, 2.9))),
+        cases(_shown, _batch([M, 5, END], [M, 7, END])),
+        cases(_shown, _batch([M, 5, 6, END], [M, 7, END, M]), _batch([M, END, 3], [5, 3, M], end=3)),
+        cases(_shown, _batch([M, 5, 6], [M, 7, END])),
+        cases(_shown, _batch([M, END, 6], [7, END, M])),
+        cases(_shown, _batch([M, M, M], [M, M, M])),
+        cases(_shown, _batch([M, 5, END], [M, M, M])),
+        cases(_shown, _batch([M, 5, 6], [M, M, M])),
     ),
     mistakes=(
-        Mistake('a run without a fault is "healthy".', (_decided(healthy=None),)),
+        Mistake('if both checks pass, the answer is "nothing".', (_decided(fine=None), _decided(fine="no end token"))),
         Mistake(
-            "you took a healthy run for one without improvement: its loss drops by `before - after`, 0.05 or more.",
-            (_decided(healthy="no improvement"), _decided(flat=lambda before, after: after - before < 0.05)),
+            "the last column is padding where an example is short. Look at the last label that isn't masked.",
+            (_decided(cut=lambda labels, end: bool((labels[:, -1] != end).any())),),
         ),
         Mistake(
-            "you found no NaN. NaN is not equal to itself, so use math.isnan, and look at every step.",
-            (_decided(ill=lambda losses, norms: False), _decided(ill=lambda losses, norms: math.isnan(norms[0]))),
+            "you looked for an end token in the whole batch. Look in each example: one that was truncated has none.",
+            (_decided(cut=lambda labels, end: not (labels == end).any()),),
         ),
         Mistake(
-            "you looked for NaN in the losses. Trainer logs 0.0 there: look at the gradient norms.",
-            (_decided(ill=lambda losses, norms: any(map(math.isnan, losses))),),
+            "an end token somewhere in an example is not enough. It has to be the last label.",
+            (_decided(cut=lambda labels, end: not (labels == end).any(dim=1).all()),),
         ),
         Mistake(
-            'a run without labels has a held-out loss that stays, too. Look for that before "no improvement".',
+            "you looked for a label in the whole batch. An example without labels is wrong, even if others have some.",
             (
-                _decided(order=("NaN", "no improvement", "jump", "no labels")),
-                _decided(order=("NaN", "jump", "no improvement", "no labels")),
-                _decided(order=("NaN", "jump", "no improvement")),
+                _decided(
+                    empty=lambda labels: not (labels != M).any(),
+                    cut=lambda labels, end: any(kept and kept[-1] != end for kept in _kept(labels)),
+                ),
             ),
         ),
         Mistake(
-            "you looked at the last loss. A run can jump and come down again: look at all losses.",
-            (_decided(jumps=lambda losses: losses[-1] > 2 * losses[0]),),
+            'if both are wrong, the answer is "no labels". Look at all examples before you return "no end token".',
+            (_early, _decided(order=("no end token", "no labels")), _decided(empty=lambda labels: False)),
         ),
-        Mistake(
-            "a run whose loss jumps can have a held-out loss that rises, too. Look for a jump first.",
-            (_decided(order=("NaN", "no labels", "no improvement", "jump")),),
-        ),
-        Mistake(
-            "you took a rise of the held-out loss for a drop. It drops by `before - after`.",
-            (_decided(flat=lambda before, after: abs(after - before) < 0.05),),
-        ),
+        Mistake("an example in which all labels are masked has no last label.", (_last_of_none, _last_of_empty_list)),
     ),
 )
 
@@ -303,4 +302,4 @@ class Layer(nn.Module):
 )
 
 
-EXERCISES = (DIAGNOSE, FROZEN_BASE)
+EXERCISES = (LABEL_FAULT, FROZEN_BASE)

@@ -1,13 +1,35 @@
-"""The figure of notebook 08: runs over their steps, each beside the same run without its fault."""
+"""The figures of notebook 08: the losses of an answer's tokens, and runs beside the same runs without their faults."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lorabook.workbook.clinic.cases import StoredRun
-from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_panes
+from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure, new_panes
+
+
+def token_losses(tokens: Sequence[str], losses: Mapping[str, Sequence[float]], title: str) -> Figure:
+    """The loss of each token in two models, as bars side by side; those of the last token are written.
+
+    Args:
+        tokens: what stands below the bars.
+        losses: by the name of the model, one for each token.
+        title: what to see.
+    """
+    figure, axes = new_figure(7.2, 2.6)
+    places = range(len(tokens))
+    for (name, of_tokens), shift, colour in zip(losses.items(), (-0.2, 0.2), (VERMILION, BLUE)):
+        axes.bar([place + shift for place in places], of_tokens, 0.4, color=colour, label=name)
+        last = (len(tokens) - 1 + shift, of_tokens[-1])
+        axes.annotate(f"{last[1]:.1f}", last, (0, 2), textcoords="offset points", ha="center", fontsize=9, color=colour)
+    axes.set_xticks(places, [token.strip() for token in tokens])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("loss of the token")
+    axes.set_title(title, fontsize=11, weight="bold")
+    axes.legend(frameon=False, loc="upper left")
+    return figure
 
 
 def runs(symptoms: Mapping[int, str], broken: Mapping[int, StoredRun], fixed: Mapping[int, StoredRun]) -> Figure:
@@ -40,7 +62,7 @@ def runs(symptoms: Mapping[int, str], broken: Mapping[int, StoredRun], fixed: Ma
         Line2D([], [], color="black", lw=1, alpha=0.5, label="training loss"),
     ]
     figure.legend(handles=entries, frameon=False, fontsize=9, ncols=4, loc="outside lower center")
-    figure.suptitle("Each run has one fault. Without it, the model learns.", fontsize=11, weight="bold")
+    figure.suptitle("Each broken run has one fault. Without it, the model learns.", fontsize=11, weight="bold")
     return figure
 
 

@@ -10,47 +10,69 @@ from tests.workbook.mistake_bank import Bank
 bank = Bank()
 wrong = bank.wrong
 
-# diagnose
+# label_fault
 
 
-def doctor(
-    nan=lambda losses, norms: any(norm != norm for norm in norms),
-    rest=("no labels", "jump", "no improvement"),
-    otherwise="healthy",
-    **checks,
-):
-    """A doctor with one thing wrong: how it looks for NaN, in which order for the rest, or one of its `checks`."""
-
-    def answer(losses, grad_norms, held_out):
-        before, after = held_out
-        fits = {
-            "no labels": sum(grad_norms) == 0,
-            "jump": checks.get("peak", max)(losses) > 2 * losses[0],
-            "no improvement": checks.get("drop", lambda b, a: b - a)(before, after) < 0.05,
-        }
-        if nan(losses, grad_norms):
-            return "NaN"
-        for name in rest:
-            if fits[name]:
-                return name
-        return otherwise
-
-    return answer
+@wrong("label_fault", "if both checks pass")
+def nothing_returned(labels, end):
+    for row in labels:
+        kept = row[row != -100]
+        if not len(kept):
+            return "no labels"
+    if any(row[row != -100][-1] != end for row in labels):
+        return "no end token"
 
 
-for label, fragment, answer in (
-    ("never healthy", "took a healthy run for one without improvement", doctor(otherwise="no improvement")),
-    ("healthy is None", "without a fault", doctor(otherwise=None)),
-    ("equal to NaN", "found no NaN", doctor(nan=lambda losses, norms: any(norm == float("nan") for norm in norms))),
-    ("in the losses", "Trainer logs 0.0", doctor(nan=lambda losses, norms: any(loss != loss for loss in losses))),
-    ("the first step", "found no NaN", doctor(nan=lambda losses, norms: norms[0] != norms[0])),
-    ("labels last", 'before "no improvement"', doctor(rest=("jump", "no improvement", "no labels"))),
-    ("the last loss", "come down again", doctor(peak=lambda losses: losses[-1])),
-    ("flat first", "a jump first", doctor(rest=("no labels", "no improvement", "jump"))),
-    ("any change", "a rise of the held-out loss", doctor(drop=lambda b, a: abs(b - a))),
-    ("after minus before", "took a healthy run for one without improvement", doctor(drop=lambda b, a: a - b)),
-):
-    bank.add("diagnose", label, fragment, answer)
+@wrong("label_fault", "last column is padding")
+def last_column(labels, end):
+    if (labels == -100).all(dim=1).any():
+        return "no labels"
+    return "nothing" if (labels[:, -1] == end).all() else "no end token"
+
+
+@wrong("label_fault", "end token in the whole batch")
+def end_anywhere(labels, end):
+    if (labels == -100).all(dim=1).any():
+        return "no labels"
+    return "nothing" if end in labels else "no end token"
+
+
+@wrong("label_fault", "somewhere in an example is not enough")
+def end_in_each_row(labels, end):
+    for row in labels:
+        if (row == -100).all():
+            return "no labels"
+    return "nothing" if all(end in row for row in labels) else "no end token"
+
+
+@wrong("label_fault", "for a label in the whole batch")
+def labels_anywhere(labels, end):
+    if (labels == -100).all():
+        return "no labels"
+    for row in labels:
+        kept = row[row != -100]
+        if len(kept) and kept[-1] != end:
+            return "no end token"
+    return "nothing"
+
+
+@wrong("label_fault", "Look at all examples before")
+def first_fault_met(labels, end):
+    for row in labels:
+        kept = [label for label in row.tolist() if label != -100]
+        if not kept:
+            return "no labels"
+        if kept[-1] != end:
+            return "no end token"
+    return "nothing"
+
+
+@wrong("label_fault", "has no last label")
+def last_of_none(labels, end):
+    for row in labels:
+        if row[row != -100][-1] != end:
+            return "no end token"
+    return "nothing"
 
 
 # frozen_base

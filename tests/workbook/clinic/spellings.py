@@ -10,44 +10,37 @@ spellings = Spellings()
 right, add = spellings.right, spellings.add
 
 
-# diagnose
+# label_fault
 
 
-@right("diagnose")
-def nested(losses, grad_norms, held_out):
-    if any(norm != norm for norm in grad_norms):
-        return "NaN"
-    if not sum(grad_norms):
+@right("label_fault")
+def two_loops(labels, end):
+    rows = [[label for label in row if label != -100] for row in labels.tolist()]
+    if [] in rows:
         return "no labels"
-    if any(loss / losses[0] > 2 for loss in losses):
-        return "jump"
-    return "no improvement" if held_out[1] > held_out[0] - 0.05 else "healthy"
+    return "nothing" if {row[-1] for row in rows} == {end} else "no end token"
 
 
-@right("diagnose")
-def with_tensors(losses, grad_norms, held_out):
-    losses, norms = torch.tensor(losses), torch.tensor(grad_norms)
-    fits = {"NaN": norms.isnan().any(), "no labels": (norms == 0).all(), "jump": losses.max() > 2 * losses[0]}
-    for case, fit in fits.items():
-        if fit:
-            return case
-    return ("healthy", "no improvement")[held_out[0] - held_out[1] < 0.05]
+@right("label_fault")
+def with_masks(labels, end):
+    kept = labels != -100
+    if (kept.sum(dim=1) == 0).any():
+        return "no labels"
+    positions = torch.arange(labels.shape[1])
+    last = (kept * positions).argmax(dim=1)
+    ends = labels.gather(1, last[:, None]).flatten()
+    return ("nothing", "no end token")[bool((ends != end).any())]
 
 
-@right("diagnose")
-def step_by_step(losses, grad_norms, held_out):
-    found = "healthy"
-    if held_out[0] - held_out[1] < 0.05:
-        found = "no improvement"
-    for loss in losses:
-        if loss > losses[0] * 2:
-            found = "jump"
-    if max(grad_norms) == min(grad_norms) == 0:
-        found = "no labels"
-    for norm in grad_norms:
-        if str(norm) == "nan":
-            found = "NaN"
-    return found
+@right("label_fault")
+def by_where(labels, end):
+    faults = []
+    for row in labels:
+        (where,) = torch.where(row != -100)
+        faults.append(
+            "no labels" if where.numel() == 0 else "nothing" if row[where[-1]].item() == end else "no end token"
+        )
+    return next(fault for fault in ("no labels", "no end token", "nothing") if fault in faults)
 
 
 # frozen_base

@@ -1,13 +1,12 @@
-"""The exercises' solutions against PEFT and the library's doctor; other answers."""
+"""The exercises' solutions against PEFT and Transformers' collators; other answers."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from transformers import DataCollatorForLanguageModeling, DataCollatorForSeq2Seq
 
-from lorabook.diagnosis.findings import find_faults
-from lorabook.workbook.clinic.cases import stored_cases
+from lorabook.models import load_model
 from lorabook.workbook.exercises import BY_ROOM
 from tests.workbook.mistake_bank import load, said
 
@@ -18,20 +17,19 @@ def random(*shape: int, seed: int = 3, dtype: torch.dtype = torch.float32) -> to
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@pytest.mark.parametrize(
-    ("finding", "name"),
-    [("jump", "learning rate too high"), ("no improvement", "loss flat"), ("no labels", "all labels masked")],
-)
-def test_diagnose_names_the_stored_runs_as_the_library_s_doctor_does(finding, name):
-    for case in stored_cases()[name]:
-        found = [
-            ANSWERS["diagnose"](
-                run.history.losses, [s.grad_norm for s in run.history.steps], [loss for _, loss in run.history.held_out]
-            )
-            for run in (case.broken, case.fixed)
-        ]
-        assert found == [finding, "healthy"]
-        assert [finding.name for finding in find_faults(case.broken)] == [name]
+def test_label_fault_sees_what_transformers_collators_make():
+    """Of the pocket model's examples: padded, truncated, with the padding masked by its id, without an answer."""
+    tokenizer = load_model("pocket", device="cpu").tokenizer
+    end = tokenizer.pad_token_id = tokenizer.eos_token_id
+    collate, by_id = DataCollatorForSeq2Seq(tokenizer), DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    fault = ANSWERS["label_fault"]
+    whole = [{"input_ids": ids, "labels": ids} for ids in ([5, 6, end], [5, 6, 7, 8, end])]
+    assert fault(collate(whole)["labels"], end) == "nothing"
+    assert fault(by_id([{"input_ids": each["input_ids"]} for each in whole])["labels"], end) == "no end token"
+    truncated = {"input_ids": [5, 6, 7], "labels": [5, 6, 7]}
+    assert fault(collate([*whole, truncated])["labels"], end) == "no end token"
+    masked = {"input_ids": [5, 6], "labels": [-100, -100]}
+    assert fault(collate([truncated, masked])["labels"], end) == "no labels"
 
 
 def test_frozen_base_trains_and_passes_on_what_peft_s_layer_does():
@@ -77,5 +75,5 @@ def test_a_right_answer_passes_however_it_is_written(capsys):
 
 
 def test_an_unknown_mistake_is_shown_where_it_fails(capsys):
-    answer = said(capsys, "diagnose", lambda losses, grad_norms, held_out: 7)
-    assert "your code gives 7, expected 'healthy'" in answer
+    answer = said(capsys, "label_fault", lambda labels, end: 7)
+    assert "your code gives 7, expected 'nothing'" in answer
