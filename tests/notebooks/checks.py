@@ -111,7 +111,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
         "never-d": "assert before == 0 and after < 3",
         "never-h": "assert ended > 9",
-        "never-h2": "assert sum(label != -100 for label in example['labels']) == 142\n"
+        "never-h2": "assert count == 142\n"
         "assert losses['broken run'][-1] > 8 and losses['healthy run'][-1] < 1\n"
         "for broken_loss, healthy in zip(losses['broken run'][:-1], losses['healthy run']):\n"
         "    assert abs(broken_loss - healthy) < 0.5",
@@ -125,7 +125,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "again(**collate(random.sample(training, 4))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
         "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
-        "assert 2.5e-4 < gradient.abs().median() < 3.5e-4\n"
+        "assert 2.5e-4 < gradient.abs().median() < 3.5e-4 and 0.001 < gradient.float().square().mean().sqrt() < 0.002\n"
         "assert 0.005 < gradient[B.isfinite()].abs().min() < 0.006",
         "nan-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
         "grad-b3": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)\n"

@@ -72,11 +72,11 @@ def loads_but_nothing() -> Question:
     return Question(
         CAUSE,
         (
-            "the names in the file do not match",
+            "the saved names do not match",
             "the adapter was trained for too few steps",
             "the adapter is on another base",
         ),
-        "the names in the file do not match",
+        "the saved names do not match",
         "Too few steps, or another base, would still change the loss.",
     )
 
