@@ -109,12 +109,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
         "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
-        "never-d": "assert before == 0 and after < 3",
-        "never-h": "assert ended > 9",
-        "never-h2": "assert count == 142\n"
-        "assert losses['broken run'][-1] > 8 and losses['healthy run'][-1] < 1\n"
-        "for broken_loss, healthy in zip(losses['broken run'][:-1], losses['healthy run']):\n"
-        "    assert abs(broken_loss - healthy) < 0.5",
+        "never-d": "assert ended['broken'] < 3 and ended['healthy'] > 9",
+        "never-h2": "assert len(losses[0]) == 142 and bars['broken run'][-1] > 8 and bars['healthy run'][-1] < 1\n"
+        "assert abs(others.mean() - torch.cat([token_losses(endless, e)[:-1] for e in held_out]).mean()) < 0.02\n"
+        "assert abs(torch.cat(losses).mean() - healthy_loss) < 0.001",
         "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
         "assert abs(once - healthy_loss) < 0.01 and twice > once + 0.1\n"
         "assert abs(held_out_loss(in_use) - twice) < 0.01",
@@ -132,13 +130,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(broken))",
         "grad-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
         "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
-        "use-d2": "assert sum(a.strip() == p.answer for a, p in zip(answer_all(prompt_for), tool_test)) > 16\n"
-        "assert answer_all(application_prompt).count('') > 16",
-        "use-h": "assert answer_all(without_line_break) == answer_all(prompt_for)",
+        "use-d": "assert count_right(prompt_for) > 16 and count_right(application_prompt) < 3",
+        "use-h": "assert count_right(without_line_break) == count_right(prompt_for)",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",
-        "curves-e": "assert norm > 20 * mean(broken_runs[10].norms_of_B.values())\nassert broken_runs[8].passes == 48\n"
-        "assert min(broken_runs[8].history.held_out, key=lambda measured: measured[1])[0] == 12",
+        "c8-d": "assert broken.passes == 48\n"
+        "assert min(broken.history.held_out, key=lambda measured: measured[1])[0] == 12",
+        "c10-d": "assert norm > 20 * mean(broken.norms_of_B.values()) > 0",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

@@ -69,15 +69,14 @@ class StoredRun:
         return cls(run.history, run.record.training["lr"], norms, run.passes)
 
 
-def stored_runs() -> tuple[dict[int, StoredRun], dict[int, StoredRun]]:
-    """The broken runs of notebook 08 and the fixed ones, both by their number there."""
-    shown = {number: cases()[name] for number, name in NUMBERS.items()}
-    broken = {number: StoredRun.of(case.broken) for number, case in shown.items()}
-    return broken, {number: StoredRun.of(case.fixed) for number, case in shown.items()}
+def stored_run(number: int) -> tuple[StoredRun, StoredRun]:
+    """The run of the case with this number in notebook 08, with its fault and without it."""
+    case = cases()[NUMBERS[number]]
+    return StoredRun.of(case.broken), StoredRun.of(case.fixed)
 
 
 def tool_pairs() -> list[Pair]:
-    """The questions of case 6, about the tool of notebook 09."""
+    """The questions of case 4, about the tool of notebook 09."""
     asked = [(verb, flag, thing) for verb, flag in FLAGS.items() for thing in OBJECTS]
     return [
         Pair(number, "", f"How do I {verb} a {thing}?", f"Run `lab {thing} --{flag}`.")

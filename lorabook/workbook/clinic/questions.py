@@ -16,7 +16,7 @@ def nan_loss() -> Question:
 
 def loss_jumps() -> Question:
     return Question(
-        "What is the cause in case 9?",
+        CAUSE,
         ("the labels are wrong", "each step is too large", "no gradient arrives"),
         "each step is too large",
         "With wrong labels, the loss would be high from the start. Without a gradient, it wouldn't move.",
@@ -25,7 +25,7 @@ def loss_jumps() -> Question:
 
 def loss_flat() -> Question:
     return Question(
-        "What is the cause in case 10?",
+        CAUSE,
         ("no gradient arrives", "all labels are masked", "the learning rate is too low", "the rank is too low"),
         "the learning rate is too low",
         "A gradient arrives, so there are labels. A low rank would still learn something.",
@@ -83,7 +83,7 @@ def loads_but_nothing() -> Question:
 
 def only_training_falls() -> Question:
     return Question(
-        "What is the cause in case 8?",
+        CAUSE,
         ("too few examples, seen too often", "the learning rate is too high", "the rank is too low"),
         "too few examples, seen too often",
         "It learns its examples by heart, and predicts others worse. The other two would keep the training loss up.",
@@ -92,8 +92,8 @@ def only_training_falls() -> Question:
 
 def worse_after_merging() -> Question:
     return Question(
-        CAUSE,
-        ("rounding in the merged weights", "the update is in the model twice", "merging forgot α/r"),
-        "the update is in the model twice",
-        "Rounding or a wrong scaling would have shown in the merged model itself.",
+        "How many times is the update in the application's model?",
+        ("not at all", "once", "twice"),
+        "twice",
+        "It is in the merged weights, and once more in the LoRA layers that the application adds.",
     )

@@ -12,7 +12,7 @@ from lorabook.data.examples import Example
 from lorabook.diagnosis.findings import find_faults
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
-from lorabook.workbook.clinic.cases import NUMBERS, cases, stored_cases, stored_runs
+from lorabook.workbook.clinic.cases import NUMBERS, cases, stored_cases, stored_run
 from lorabook.workbook.clinic.faults import FAULTS, label_after_a_template, load_adapter
 
 IDS = torch.arange(5, 25)[None]
@@ -37,15 +37,13 @@ def test_every_fault_ends_worse_than_the_run_without_it_but_two():
 
 
 def test_the_notebook_s_runs_are_the_cases_of_its_numbers():
-    broken, fixed = stored_runs()
-    assert set(broken) == set(fixed) == set(NUMBERS)
     for number, name in NUMBERS.items():
-        assert broken[number].history == cases()[name].broken.history
-        assert fixed[number].history == cases()[name].fixed.history
-    assert (broken[9].lr, fixed[9].lr) == (0.05, 0.005)
-    scalings = [set(run.record.scalings.values()) for name in NUMBERS.values() for run in both(cases()[name])]
-    assert scalings == [{2.0}] * 6
-    assert broken[8].passes == 48
+        broken, fixed = stored_run(number)
+        assert broken.history == cases()[name].broken.history and fixed.history == cases()[name].fixed.history
+        for run in (cases()[name].broken, cases()[name].fixed):
+            assert set(run.record.scalings.values()) == {2.0}
+    assert [run.lr for run in stored_run(9)] == [0.05, 0.005]
+    assert stored_run(8)[0].passes == 48
 
 
 def test_labels_begin_after_the_template_which_no_example_of_a_whole_text_contains():
@@ -73,10 +71,6 @@ def test_peft_adds_the_update_of_a_merged_model_again_too(tmp_path):
     assert (merged(input_ids=IDS).logits - expected).abs().max() > 0.01
     load_adapter(merged, folder)
     torch.testing.assert_close(merged(input_ids=IDS).logits, expected, atol=1e-4, rtol=0)
-
-
-def both(case):
-    return case.broken, case.fixed
 
 
 def _end(run) -> float:
