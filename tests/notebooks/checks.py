@@ -109,9 +109,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
         "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
-        "never-d": "assert ended['broken'] < 3 and ended['healthy'] > 9",
-        "never-h2": "assert len(losses[0]) == 142 and bars['broken run'][-1] > 8 and bars['healthy run'][-1] < 1\n"
-        "assert abs(others.mean() - torch.cat([token_losses(endless, e)[:-1] for e in held_out]).mean()) < 0.02\n"
+        "never-h2": "assert count_ended('broken', endless) < 3 and count_ended('healthy', model) > 9\n"
+        "assert len(losses[0]) == 142 and last_nine['broken run'][-1] > 8 and last_nine['healthy run'][-1] < 1\n"
+        "assert abs(words.mean() - torch.cat([token_losses(endless, e)[:-1] for e in held_out]).mean()) < 0.02\n"
         "assert abs(torch.cat(losses).mean() - healthy_loss) < 0.001",
         "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
         "assert abs(once - healthy_loss) < 0.01 and twice > once + 0.1\n"
@@ -130,13 +130,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(broken))",
         "grad-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
         "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
-        "use-d": "assert count_right(prompt_for) > 16 and count_right(application_prompt) < 3",
-        "use-h": "assert count_right(without_line_break) == count_right(prompt_for)",
+        "use-d": "assert count_right(answers) < 3 and count_right(answer_all(prompt_for)) > 16",
+        "use-h": "assert count_right(answer_all(form.format)) < 6\n"
+        "assert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",
         "c8-d": "assert broken.passes == 48\n"
         "assert min(broken.history.held_out, key=lambda measured: measured[1])[0] == 12",
-        "c10-d": "assert norm > 20 * mean(broken.norms_of_B.values()) > 0",
+        "c9-d": "assert norm > 20 * mean(broken.norms_of_B.values()) > 0",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

@@ -54,7 +54,7 @@ CASES = [section for section in CODE if re.search(r"[Cc]ases? \d", section)]
 def test_there_are_ten_cases():
     numbers = []
     for case in CASES:
-        first, last = re.search(r"[Cc]ases? (\d+)(?: to (\d+))?", case).groups()
+        first, last = re.search(r"[Cc]ases? (\d+)(?: and (\d+))?", case).groups()
         numbers += range(int(first), int(last or first) + 1)
     assert numbers == list(range(1, 11))
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lorabook.workbook.clinic.cases import StoredRun
-from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure, new_panes
 
 
 def last_tokens(tokens: Sequence[str], losses: Mapping[str, Sequence[float]]) -> Figure:
@@ -25,35 +25,47 @@ def last_tokens(tokens: Sequence[str], losses: Mapping[str, Sequence[float]]) ->
     axes.tick_params(axis="x", length=0)
     axes.margins(y=0.1)
     axes.set_ylabel("loss of the token")
-    axes.set_title("The runs differ clearly only at the end token", fontsize=11, weight="bold")
+    axes.set_title("In this answer, the runs differ clearly only at the end token", fontsize=11, weight="bold")
     axes.legend(frameon=False, loc="upper left")
     return figure
 
 
-def run(broken: StoredRun, fixed: StoredRun, title: str, training: bool = False) -> Figure:
-    """The held-out loss of a run with a fault and of the same run without it, the first and the last written.
-
-    Args:
-        title: what to see.
-        training: draws the training loss of the broken run as well.
-    """
+def run(broken: StoredRun, fixed: StoredRun) -> Figure:
+    """The held-out loss of a run with a fault and of the same run without it, and the broken run's training loss."""
     figure, axes = new_figure(5.4, 2.6)
-    steps = len(broken.history.steps)
+    steps, losses = len(broken.history.steps), broken.history.losses
+    axes.plot(range(1, steps + 1), losses, color=VERMILION, lw=1, alpha=0.6)
+    _write(axes, (steps, losses[-1]), (8, 0), "left", "broken, training", VERMILION)
+    _held_out(axes, broken, fixed, "{:.2f}  {}, held-out")
+    axes.set_xlim(-0.15 * steps, 1.55 * steps)
+    axes.set_ylabel("loss per answer token")
+    axes.set_title("With the fault, only the training loss keeps dropping", fontsize=11, weight="bold")
+    return figure
+
+
+def two_runs(runs: Mapping[int, tuple[StoredRun, StoredRun]], symptoms: Mapping[int, str]) -> Figure:
+    """The held-out losses of two runs, each with its fault and without it, side by side; what both are: by case."""
+    figure, panes = new_panes(7.2, 2.6)
+    for axes, (case, (broken, fixed)) in zip(panes, runs.items()):
+        _held_out(axes, broken, fixed, "{:.2f}  {}")
+        steps = len(broken.history.steps)
+        axes.set_xlim(-0.25 * steps, 1.5 * steps)
+        axes.set_title(f"Case {case}: {symptoms[case]}", fontsize=11, weight="bold")
+    panes[0].set_ylabel("loss per answer token")
+    return figure
+
+
+def _held_out(axes: Axes, broken: StoredRun, fixed: StoredRun, label: str) -> None:
     for stored, name, colour in ((broken, "broken", VERMILION), (fixed, "fixed", BLUE)):
         held_out = stored.history.held_out
         axes.plot(*zip(*held_out), "D-", color=colour, ms=4, lw=1.5)
-        _write(axes, held_out[-1], (8, 0), "left", f"{held_out[-1][1]:.2f}  {name}, held-out", colour)
-    if training:
-        losses = broken.history.losses
-        axes.plot(range(1, steps + 1), losses, color=VERMILION, lw=1, alpha=0.6)
-        _write(axes, (steps, losses[-1]), (8, 0), "left", "broken, training", VERMILION)
+        _write(axes, held_out[-1], (8, 0), "left", label.format(held_out[-1][1], name), colour)
     start = broken.history.held_out[0]  # of both runs
     axes.plot(*start, "D", color=GREY, ms=4, zorder=3)
     _write(axes, start, (-6, 0), "right", f"{start[1]:.2f}", GREY)
-    axes.set(xlabel="optimizer step", ylabel="loss per answer token", xlim=(-0.15 * steps, 1.55 * steps))
+    steps = len(broken.history.steps)
     axes.set_xticks([0, steps // 2, steps])
-    axes.set_title(title, fontsize=11, weight="bold")
-    return figure
+    axes.set_xlabel("optimizer step")
 
 
 def _write(

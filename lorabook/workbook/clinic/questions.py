@@ -16,7 +16,7 @@ def nan_loss() -> Question:
 
 def loss_jumps() -> Question:
     return Question(
-        CAUSE,
+        "What is the cause in case 9?",
         ("the labels are wrong", "each step is too large", "no gradient arrives"),
         "each step is too large",
         "With wrong labels, the loss would be high from the start. Without a gradient, it wouldn't move.",
@@ -25,7 +25,7 @@ def loss_jumps() -> Question:
 
 def loss_flat() -> Question:
     return Question(
-        CAUSE,
+        "What is the cause in case 10?",
         ("no gradient arrives", "all labels are masked", "the learning rate is too low", "the rank is too low"),
         "the learning rate is too low",
         "A gradient arrives, so there are labels. A low rank would still learn something.",
@@ -92,7 +92,7 @@ def only_training_falls() -> Question:
 
 def worse_after_merging() -> Question:
     return Question(
-        "How many times is the update in the application's model?",
+        "How many times has the update been applied in the application's model?",
         ("not at all", "once", "twice"),
         "twice",
         "It is in the merged weights, and once more in the LoRA layers that the application adds.",

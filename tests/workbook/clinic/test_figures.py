@@ -2,7 +2,7 @@
 
 from lorabook.training.history import History, Step
 from lorabook.workbook.clinic.cases import StoredRun
-from lorabook.workbook.clinic.figures import last_tokens, run
+from lorabook.workbook.clinic.figures import last_tokens, run, two_runs
 
 
 def stored(losses: list[float]) -> StoredRun:
@@ -12,14 +12,18 @@ def stored(losses: list[float]) -> StoredRun:
 
 
 def test_a_run_is_drawn_beside_the_fixed_one_and_says_where_they_end():
-    broken, fixed = stored([3.0, 6.0, 5.0]), stored([3.0, 2.8, 2.5])
-    (axes,) = run(broken, fixed, "it climbs").axes
-    assert axes.get_title() == "it climbs"
-    assert curves(axes) == [[3.0, 5.0], [3.0, 2.5], [3.0]], "held-out losses, and the start"
-    assert [text.get_text() for text in axes.texts] == ["5.00  broken, held-out", "2.50  fixed, held-out", "3.00"]
-    (axes,) = run(broken, fixed, "it climbs", training=True).axes
-    assert curves(axes) == [[3.0, 5.0], [3.0, 2.5], [3.0, 6.0, 5.0], [3.0]]
-    assert "broken, training" in [text.get_text() for text in axes.texts]
+    (axes,) = run(stored([3.0, 6.0, 5.0]), stored([3.0, 2.8, 2.5])).axes
+    assert curves(axes) == [[3.0, 6.0, 5.0], [3.0, 5.0], [3.0, 2.5], [3.0]], "training, held-out, and the start"
+    written = ["broken, training", "5.00  broken, held-out", "2.50  fixed, held-out", "3.00"]
+    assert [text.get_text() for text in axes.texts] == written
+
+
+def test_two_runs_have_a_panel_each():
+    runs = {9: (stored([3.0, 5.0]), stored([3.0, 2.5])), 10: (stored([3.0, 3.0]), stored([3.0, 2.4]))}
+    first, second = two_runs(runs, {9: "it jumps", 10: "it stays"}).axes
+    assert [axes.get_title() for axes in (first, second)] == ["Case 9: it jumps", "Case 10: it stays"]
+    assert curves(first) == [[3.0, 5.0], [3.0, 2.5], [3.0]] and curves(second) == [[3.0, 3.0], [3.0, 2.4], [3.0]]
+    assert [text.get_text() for text in first.texts] == ["5.00  broken", "2.50  fixed", "3.00"]
 
 
 def test_the_losses_of_the_last_tokens_are_bars_and_those_of_the_very_last_are_written():
