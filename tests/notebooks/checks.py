@@ -110,9 +110,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
         "never-h2": "assert count_ended('broken', endless) < 3 and count_ended('healthy', model) > 9\n"
-        "assert len(losses[0]) == 142 and last_nine['broken run'][-1] > 8 and last_nine['healthy run'][-1] < 1\n"
-        "assert abs(words.mean() - torch.cat([token_losses(endless, e)[:-1] for e in held_out]).mean()) < 0.02\n"
-        "assert abs(torch.cat(losses).mean() - healthy_loss) < 0.001",
+        "assert abs(torch.cat(all_losses).mean() - healthy_loss) < 0.001 and ends.mean() < 1\n"
+        "broken_losses = [label_losses(endless, example) for example in held_out]\n"
+        "assert torch.stack([losses[-1] for losses in broken_losses]).mean() > 8\n"
+        "assert abs(torch.cat([losses[:-1] for losses in broken_losses]).mean() - words.mean()) < 0.02",
+        "never-h3": "assert count == 142 and last_nine['broken run'][-1] > 8 and last_nine['healthy run'][-1] < 1\n"
+        "assert all(abs(a - b) < 0.5 for a, b in zip(last_nine['broken run'][:-1], last_nine['healthy run']))",
         "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
         "assert abs(once - healthy_loss) < 0.01 and twice > once + 0.1\n"
         "assert abs(held_out_loss(in_use) - twice) < 0.01",

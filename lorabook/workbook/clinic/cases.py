@@ -1,4 +1,4 @@
-"""The clinic's stored runs, each with a fault, beside the same run without it.
+"""What notebook 08 gets ready-made: stored runs, each beside the same run without its fault, questions, and answers.
 
     case = cases()["learning rate too high"]
     case.broken.history, case.fixed.history
@@ -6,11 +6,16 @@
 The runs are those of `scripts/assets/broken_runs.py`, and hold what `lorabook doctor --run` reads in a run's folder.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
+
+import torch
 
 from lorabook.data.examples import Pair
 from lorabook.diagnosis.read_run import Run
+from lorabook.models import load_model
 from lorabook.training.history import History
 from lorabook.workbook.kit.stored import stored
 
@@ -82,3 +87,18 @@ def tool_pairs() -> list[Pair]:
         Pair(number, "", f"How do I {verb} a {thing}?", f"Run `lab {thing} --{flag}`.")
         for number, (verb, flag, thing) in enumerate(asked)
     ]
+
+
+def write_answers(model: Any, prompts: Sequence[str], **options: Any) -> list[list[int]]:
+    """The pocket model's answers as token ids, as long as the longest, filled up with the end token.
+
+    Args:
+        prompts: padded on the left, so that all answers start at the same position.
+        options: for `generate`, such as max_new_tokens.
+    """
+    tokenizer = load_model("pocket", device="cpu").tokenizer
+    end = tokenizer.pad_token_id = tokenizer.eos_token_id
+    batch = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt")
+    torch.manual_seed(0)
+    ids = model.generate(**batch, eos_token_id=end, pad_token_id=end, **options)
+    return ids[:, batch["input_ids"].shape[1] :].tolist()

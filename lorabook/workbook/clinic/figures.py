@@ -25,21 +25,21 @@ def last_tokens(tokens: Sequence[str], losses: Mapping[str, Sequence[float]]) ->
     axes.tick_params(axis="x", length=0)
     axes.margins(y=0.1)
     axes.set_ylabel("loss of the token")
-    axes.set_title("In this answer, the runs differ clearly only at the end token", fontsize=11, weight="bold")
+    axes.set_title("Of these labels, only the end token tells the runs apart", fontsize=11, weight="bold")
     axes.legend(frameon=False, loc="upper left")
     return figure
 
 
 def run(broken: StoredRun, fixed: StoredRun) -> Figure:
     """The held-out loss of a run with a fault and of the same run without it, and the broken run's training loss."""
-    figure, axes = new_figure(5.4, 2.6)
+    figure, axes = new_figure(6.0, 2.6)
     steps, losses = len(broken.history.steps), broken.history.losses
     axes.plot(range(1, steps + 1), losses, color=VERMILION, lw=1, alpha=0.6)
     _write(axes, (steps, losses[-1]), (8, 0), "left", "broken, training", VERMILION)
     _held_out(axes, broken, fixed, "{:.2f}  {}, held-out")
     axes.set_xlim(-0.15 * steps, 1.55 * steps)
     axes.set_ylabel("loss per answer token")
-    axes.set_title("With the fault, only the training loss keeps dropping", fontsize=11, weight="bold")
+    axes.set_title("With the fault, the training loss drops, and the held-out loss rises", fontsize=11, weight="bold")
     return figure
 
 
@@ -51,7 +51,7 @@ def two_runs(runs: Mapping[int, tuple[StoredRun, StoredRun]], symptoms: Mapping[
         steps = len(broken.history.steps)
         axes.set_xlim(-0.25 * steps, 1.5 * steps)
         axes.set_title(f"Case {case}: {symptoms[case]}", fontsize=11, weight="bold")
-    panes[0].set_ylabel("loss per answer token")
+    panes[0].set_ylabel("held-out loss")
     return figure
 
 

@@ -12,7 +12,7 @@ from lorabook.data.examples import Example
 from lorabook.diagnosis.findings import find_faults
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
-from lorabook.workbook.clinic.cases import NUMBERS, cases, stored_cases, stored_run
+from lorabook.workbook.clinic.cases import NUMBERS, cases, stored_cases, stored_run, write_answers
 from lorabook.workbook.clinic.faults import FAULTS, label_after_a_template, load_adapter
 
 IDS = torch.arange(5, 25)[None]
@@ -44,6 +44,14 @@ def test_the_notebook_s_runs_are_the_cases_of_its_numbers():
             assert set(run.record.scalings.values()) == {2.0}
     assert [run.lr for run in stored_run(9)] == [0.05, 0.005]
     assert stored_run(8)[0].passes == 48
+
+
+def test_answers_written_together_are_those_written_alone():
+    """Greedy ones: padding on the left changes nothing."""
+    model = load_model("pocket", device="cpu").model
+    prompts = ["Question: How do I sort a list of numbers in Python?\nAnswer:", "Question: Why?\nAnswer:"]
+    options = {"max_new_tokens": 8, "do_sample": False}
+    assert write_answers(model, prompts, **options) == [write_answers(model, [each], **options)[0] for each in prompts]
 
 
 def test_labels_begin_after_the_template_which_no_example_of_a_whole_text_contains():
