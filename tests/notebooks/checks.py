@@ -109,13 +109,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
         "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
         "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
-        "never-h2": "assert count_ended('broken', endless) < 3 and count_ended('healthy', model) > 9\n"
-        "assert abs(torch.cat(all_losses).mean() - healthy_loss) < 0.001 and ends.mean() < 1\n"
+        "never-d": "assert ended < 3\n"
+        "assert sum(end in answer for answer in write_answers(model, prompts, **sampling)) > 9",
+        "never-h2": "assert abs(torch.cat(all_losses).mean() - healthy_loss) < 0.001 and ends.mean() < 1\n"
         "broken_losses = [label_losses(endless, example) for example in held_out]\n"
         "assert torch.stack([losses[-1] for losses in broken_losses]).mean() > 8\n"
         "assert abs(torch.cat([losses[:-1] for losses in broken_losses]).mean() - words.mean()) < 0.02",
-        "never-h3": "assert count == 142 and last_nine['broken run'][-1] > 8 and last_nine['healthy run'][-1] < 1\n"
-        "assert all(abs(a - b) < 0.5 for a, b in zip(last_nine['broken run'][:-1], last_nine['healthy run']))",
+        "never-h3": "assert len(healthy_losses) == 142 and broken_losses[-1] > 8 and healthy_losses[-1] < 1\n"
+        "assert (broken_losses - healthy_losses)[-9:-1].abs().max() < 0.5",
         "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
         "assert abs(once - healthy_loss) < 0.01 and twice > once + 0.1\n"
         "assert abs(held_out_loss(in_use) - twice) < 0.01",
@@ -134,7 +135,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "grad-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
         "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
         "use-d": "assert count_right(answers) < 3 and count_right(answer_all(prompt_for)) > 16",
-        "use-h": "assert count_right(answer_all(form.format)) < 6\n"
+        "use-h": "assert count_right(answer_all(form.format)) < 3\n"
         "assert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",

@@ -66,13 +66,34 @@ def test_a_case_needs_the_healthy_run_and_nothing_else(case):
     assert read - bound - known - set(dir(builtins)) == set()
 
 
+def blocks(section: str) -> list[str]:
+    """What stands between fences in a section of the page."""
+    page = (NOTEBOOKS[8].parent / "more_clinic.md").read_text("utf-8")
+    text = page.split(f"## {section}\n")[1].split("\n## ")[0]
+    return [block.removeprefix("python") for block in text.split("```")[1::2]]
+
+
+def test_the_page_s_first_step_of_adamw_prints_what_it_shows_and_is_adamw_s(capsys):
+    code, output = blocks("AdamW in fp16")
+    page: dict = {}
+    exec(code, page)
+    assert capsys.readouterr().out.strip() == output.strip()
+    for dtype in (torch.float32, torch.float16):
+        for gradient in (0.0, 0.001, -0.02):
+            parameter = torch.nn.Parameter(torch.zeros(1, dtype=dtype))
+            parameter.grad = torch.tensor([gradient], dtype=dtype)
+            torch.optim.AdamW([parameter], lr=1.0, weight_decay=0.0).step()
+            expected = page["first_step"](gradient, dtype)
+            torch.testing.assert_close(-parameter.item(), expected, rtol=0.02, atol=1e-6, equal_nan=True)
+
+
 def test_what_fp16_rounds_to_zero():
-    """The page's figures: the smallest number, where rounding to zero ends, and which gradients survive."""
+    """The page's figures: where rounding to zero ends, and which gradients survive."""
     assert torch.finfo(torch.float16).smallest_normal / 2**10 == pytest.approx(6e-8, rel=0.01)
-    rounded = torch.tensor([2.9e-8, 3e-8, 1e-8, 0.001 * 0.0003**2, 0.001 * 0.0053**2, 0.001 * 0.0056**2]).half()
+    rounded = torch.tensor([2.9e-8, 3e-8, 1e-8, 0.001 * 0.001**2, 0.001 * 0.0053**2, 0.001 * 0.0056**2]).half()
     assert (rounded > 0).tolist() == [False, True, False, False, False, True]
-    in_bf16 = torch.tensor([1e-8, 0.001 * 0.0003**2]).bfloat16()
-    assert in_bf16.tolist() == pytest.approx([1e-8, 9e-11], rel=0.01)
+    in_bf16 = torch.tensor([1e-8, 0.001 * 0.001**2]).bfloat16()
+    assert in_bf16.tolist() == pytest.approx([1e-8, 1e-9], rel=0.01)
 
 
 @pytest.fixture
@@ -88,8 +109,7 @@ def without_prefix(tmp_path):
 
 
 def test_the_doctor_says_what_its_page_prints(without_prefix):
-    section = (NOTEBOOKS[8].parent / "more_clinic.md").read_text("utf-8").split("## The doctor")[1]
-    printed = section.split("```")[1].strip().splitlines()
+    (printed,) = (block.strip().splitlines() for block in blocks("The doctor"))
     said = report(without_prefix)
     assert said[: len(printed)] == printed
     assert all(line.startswith("cannot be told, ") for line in said[len(printed) :]) and len(said) > len(printed)

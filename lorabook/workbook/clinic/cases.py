@@ -90,7 +90,7 @@ def tool_pairs() -> list[Pair]:
 
 
 def write_answers(model: Any, prompts: Sequence[str], **options: Any) -> list[list[int]]:
-    """The pocket model's answers as token ids, as long as the longest, filled up with the end token.
+    """The pocket model's answers as token ids, each up to its end token or to the limit.
 
     Args:
         prompts: padded on the left, so that all answers start at the same position.
@@ -101,4 +101,5 @@ def write_answers(model: Any, prompts: Sequence[str], **options: Any) -> list[li
     batch = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt")
     torch.manual_seed(0)
     ids = model.generate(**batch, eos_token_id=end, pad_token_id=end, **options)
-    return ids[:, batch["input_ids"].shape[1] :].tolist()
+    answers = ids[:, batch["input_ids"].shape[1] :].tolist()
+    return [answer[: answer.index(end) + 1] if end in answer else answer for answer in answers]
