@@ -135,8 +135,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "grad-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
         "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
         "use-d": "assert count_right(answers) < 3 and count_right(answer_all(prompt_for)) > 16",
-        "use-h": "assert count_right(answer_all(form.format)) < 3\n"
-        "assert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
+        "use-h": "assert count_right(answers) < 3\nassert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",
         "c8-d": "assert broken.passes == 48\n"
