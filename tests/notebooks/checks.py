@@ -102,7 +102,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-23s": "assert counted[-3][0] > both[0] + 10 and counted[-1][0] > without[0]",
     },
     "08_clinic": {
-        "healthy-g": "assert healthy_loss < base_loss - 0.4\n"
+        "healthy-g": "assert healthy_loss < base_loss - 0.4 and len(training) == 304\n"
         "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training + held_out)\n"
         "assert max(sum(label != -100 for label in example['labels']) for example in held_out) == 183",
         "masked-b": "assert not any(label != -100 for example in searched for label in example['labels'])\n"
@@ -138,9 +138,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-h": "assert count_right(answers) < 3\nassert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",
-        "c8-d": "assert broken.passes == 48\n"
-        "assert min(broken.history.held_out, key=lambda measured: measured[1])[0] == 12",
-        "c9-d": "assert norm > 20 * mean(broken.norms_of_B.values()) > 0",
+        "c8-b": "assert log[-1][0] < 0.2 and held_out_loss(memorized) > base_loss + 0.5",
+        # what a training example says, in an answer to another question
+        "c8-d": "assert any(pair.answer[:40] in tokenizer.decode(answer) for pair in pairs[:4] for answer in answers)",
+        "c9-b": "assert held_out_loss(broken[9]) > base_loss + 2 and base_loss - 0.1 < held_out_loss(broken[10])\n"
+        "assert held_out_loss(broken[10]) < base_loss",
+        "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in tested.values()]\n"
+        "assert 7 < norms[0] / norms[2] < 11 and 0 < norms[1] < norms[2] / 20",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

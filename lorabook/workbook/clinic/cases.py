@@ -1,4 +1,4 @@
-"""What notebook 08 gets ready-made: stored runs, each beside the same run without its fault, questions, and answers.
+"""The clinic's stored runs, each beside the same run without its fault, and what notebook 08 asks its models.
 
     case = cases()["learning rate too high"]
     case.broken.history, case.fixed.history
@@ -16,20 +16,12 @@ import torch
 from lorabook.data.examples import Pair
 from lorabook.diagnosis.read_run import Run
 from lorabook.models import load_model
-from lorabook.training.history import History
 from lorabook.workbook.kit.stored import stored
 
 # A made-up tool with one flag for each of its actions.
 FLAGS = {"create": "new", "delete": "drop", "copy": "twin", "rename": "alias"}
 FLAGS |= {"show": "peek", "check": "probe", "update": "bump", "share": "lend"}
 OBJECTS = ("key", "server", "user", "report", "backup", "file", "table", "disk", "test", "log", "page", "folder")
-
-# What notebook 08 shows of them, by its own numbers: its cells do not name a fault before the reader has guessed it.
-NUMBERS = {
-    8: "overfitting",
-    9: "learning rate too high",
-    10: "loss flat",
-}
 
 
 @dataclass(frozen=True)
@@ -56,28 +48,6 @@ def stored_cases() -> dict[str, tuple[Case, ...]]:
 def cases() -> dict[str, Case]:
     """One case of every fault, by its name."""
     return {name: runs[0] for name, runs in stored_cases().items()}
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """What notebook 08 looks at in a stored run. `norms_of_B` are by layer, after the last step."""
-
-    history: History
-    lr: float
-    norms_of_B: dict[str, float]
-    passes: float
-
-    @classmethod
-    def of(cls, run: Run) -> "StoredRun":
-        assert run.record and run.factors and run.passes  # every stored run has them
-        norms = {name: norms.B for name, norms in run.factors.items()}
-        return cls(run.history, run.record.training["lr"], norms, run.passes)
-
-
-def stored_run(number: int) -> tuple[StoredRun, StoredRun]:
-    """The run of the case with this number in notebook 08, with its fault and without it."""
-    case = cases()[NUMBERS[number]]
-    return StoredRun.of(case.broken), StoredRun.of(case.fixed)
 
 
 def tool_pairs() -> list[Pair]:

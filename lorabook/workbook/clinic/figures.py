@@ -1,12 +1,11 @@
-"""The figures of notebook 08: a run beside the same run without its fault, and the losses of an answer's end."""
+"""The figures of notebook 08: training losses beside those of the healthy run, and the losses of an answer's end."""
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lorabook.workbook.clinic.cases import StoredRun
-from lorabook.workbook.kit.figures import BLUE, GREY, VERMILION, new_figure, new_panes
+from lorabook.workbook.kit.figures import BLUE, PURPLE, VERMILION, new_figure
 
 
 def last_tokens(tokens: Sequence[str], broken: Sequence[float], healthy: Sequence[float]) -> Figure:
@@ -26,42 +25,24 @@ def last_tokens(tokens: Sequence[str], broken: Sequence[float], healthy: Sequenc
     return figure
 
 
-def run(broken: StoredRun, fixed: StoredRun) -> Figure:
-    """The held-out loss of a run with a fault and of the same run without it, and the broken run's training loss."""
+def training_losses(logs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+    """The loss of every step of some runs; the last of `logs` is the healthy run.
+
+    Args:
+        logs: by the name of the run, the loss and the gradient's norm of each step.
+        title: what to see.
+    """
     figure, axes = new_figure(6.0, 2.6)
-    steps, losses = len(broken.history.steps), broken.history.losses
-    axes.plot(range(1, steps + 1), losses, color=VERMILION, lw=1, alpha=0.6)
-    _write(axes, (steps, losses[-1]), (8, 0), "left", "broken, training", VERMILION)
-    _held_out(axes, broken, fixed, "{:.2f}  {}, held-out")
-    axes.set_xlim(-0.15 * steps, 1.55 * steps)
-    axes.set_ylabel("loss per answer token")
-    axes.set_title("With the fault, only the training loss drops", fontsize=11, weight="bold")
+    for (name, log), colour in zip(logs.items(), (*(VERMILION, PURPLE)[: len(logs) - 1], BLUE)):
+        losses = [loss for loss, _ in log]
+        axes.plot(range(1, len(losses) + 1), losses, color=colour, lw=1.5)
+        _write(axes, (len(losses), losses[-1]), (6, -4 if colour == BLUE else 4), "left", name, colour)
+    axes.set(xlabel="optimizer step", ylabel="training loss", ylim=(0, None))
+    longest = max(len(log) for log in logs.values())
+    axes.set_xlim(0, 1.25 * longest)
+    axes.set_xticks(range(0, longest + 1, 4))
+    axes.set_title(title, fontsize=11, weight="bold")
     return figure
-
-
-def two_runs(runs: Mapping[int, tuple[StoredRun, StoredRun]], symptoms: Mapping[int, str]) -> Figure:
-    """The held-out losses of two runs, each with its fault and without it, side by side; what both are: by case."""
-    figure, panes = new_panes(7.2, 2.6)
-    for axes, (case, (broken, fixed)) in zip(panes, runs.items()):
-        _held_out(axes, broken, fixed, "{:.2f}  {}")
-        steps = len(broken.history.steps)
-        axes.set_xlim(-0.25 * steps, 1.5 * steps)
-        axes.set_title(f"Case {case}: {symptoms[case]}", fontsize=11, weight="bold")
-    panes[0].set_ylabel("held-out loss")
-    return figure
-
-
-def _held_out(axes: Axes, broken: StoredRun, fixed: StoredRun, label: str) -> None:
-    for stored, name, colour in ((broken, "broken", VERMILION), (fixed, "fixed", BLUE)):
-        held_out = stored.history.held_out
-        axes.plot(*zip(*held_out), "D-", color=colour, ms=4, lw=1.5)
-        _write(axes, held_out[-1], (8, 0), "left", label.format(held_out[-1][1], name), colour)
-    start = broken.history.held_out[0]  # of both runs
-    axes.plot(*start, "D", color=GREY, ms=4, zorder=3)
-    _write(axes, start, (-6, 0), "right", f"{start[1]:.2f}", GREY)
-    steps = len(broken.history.steps)
-    axes.set_xticks([0, steps // 2, steps])
-    axes.set_xlabel("optimizer step")
 
 
 def _write(

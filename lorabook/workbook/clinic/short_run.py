@@ -16,7 +16,6 @@ from lorabook.workbook.clinic.user_code import UserCode
 R, ALPHA, STEPS, BATCH, MAX_LENGTH, HELD_OUT = 16, 32, 24, 1024, 256, 40
 # Faults whose runs have a set-up of their own.
 CHECKPOINTED, GOES_ON, LONGER = "gradient cut off", "adapter on another base", "overfitting"
-CURVES = "learning rate too high", "loss flat", "overfitting"  # notebook 08 draws their held-out losses
 FIRST = 8  # steps of the run whose adapter that of GOES_ON goes on with
 
 
@@ -43,8 +42,8 @@ def train(
     """Train the pocket model by `code`, in the set-up of the run with the fault `name`.
 
     LoRA of rank R with alpha = ALPHA on all linear layers, `steps` steps of `batch` tokens. The run of CHECKPOINTED
-    checkpoints its activations. That of LONGER takes four times the steps. Those of CURVES measure the held-out loss
-    every eighth of their steps. That of GOES_ON goes on with an adapter trained for FIRST steps, kept in
+    checkpoints its activations. That of LONGER takes four times the steps, and measures the held-out loss every eighth
+    of them. That of GOES_ON goes on with an adapter trained for FIRST steps, kept in
     `folder`/first.
 
     Args:
@@ -74,7 +73,7 @@ def train(
         log_every=0,
         seed=seed,
         activation_checkpointing=name == CHECKPOINTED,
-        evaluate_every=steps // 8 if name in CURVES else 0,
+        evaluate_every=steps // 8 if name == LONGER else 0,
     )
     code.finetune(model, examples[: code.rows], held, settings, output=folder)
     adapter_file.save(model, folder, base_name="pocket")

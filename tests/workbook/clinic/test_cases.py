@@ -12,7 +12,7 @@ from lorabook.data.examples import Example
 from lorabook.diagnosis.findings import find_faults
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
-from lorabook.workbook.clinic.cases import NUMBERS, cases, stored_cases, stored_run, write_answers
+from lorabook.workbook.clinic.cases import cases, stored_cases, write_answers
 from lorabook.workbook.clinic.faults import FAULTS, label_after_a_template, load_adapter
 
 IDS = torch.arange(5, 25)[None]
@@ -34,16 +34,6 @@ def test_every_fault_ends_worse_than_the_run_without_it_but_two():
     """What a loss curve can and cannot tell, in these runs."""
     worse = {case.name for case in EVERY if _end(case.broken) > _end(case.fixed) + 0.05}
     assert worse == set(FAULTS) - {"EOS never a label", "adapter on another base"}
-
-
-def test_the_notebook_s_runs_are_the_cases_of_its_numbers():
-    for number, name in NUMBERS.items():
-        broken, fixed = stored_run(number)
-        assert broken.history == cases()[name].broken.history and fixed.history == cases()[name].fixed.history
-        for run in (cases()[name].broken, cases()[name].fixed):
-            assert set(run.record.scalings.values()) == {2.0}
-    assert [run.lr for run in stored_run(9)] == [0.05, 0.005]
-    assert stored_run(8)[0].passes == 48
 
 
 def test_answers_written_together_are_those_written_alone():

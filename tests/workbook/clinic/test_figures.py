@@ -1,29 +1,15 @@
-"""The figures: a run beside the same run without its fault, and the losses of an answer's last tokens."""
+"""The figures: training losses beside those of the healthy run, and the losses of an answer's last tokens."""
 
-from lorabook.training.history import History, Step
-from lorabook.workbook.clinic.cases import StoredRun
-from lorabook.workbook.clinic.figures import last_tokens, run, two_runs
+from lorabook.workbook.clinic.figures import last_tokens, training_losses
 
 
-def stored(losses: list[float]) -> StoredRun:
-    steps = [Step(i + 1, loss, 1e-3, loss / 2, 10, 5, 0.1, 0) for i, loss in enumerate(losses)]
-    history = History(steps, [(0, losses[0]), (len(losses), losses[-1])], "finished")
-    return StoredRun(history, 1e-3, {}, 1.0)
-
-
-def test_a_run_is_drawn_beside_the_fixed_one_and_says_where_they_end():
-    (axes,) = run(stored([3.0, 6.0, 5.0]), stored([3.0, 2.8, 2.5])).axes
-    assert curves(axes) == [[3.0, 6.0, 5.0], [3.0, 5.0], [3.0, 2.5], [3.0]], "training, held-out, and the start"
-    written = ["broken, training", "5.00  broken, held-out", "2.50  fixed, held-out", "3.00"]
-    assert [text.get_text() for text in axes.texts] == written
-
-
-def test_two_runs_have_a_panel_each():
-    runs = {9: (stored([3.0, 5.0]), stored([3.0, 2.5])), 10: (stored([3.0, 3.0]), stored([3.0, 2.4]))}
-    first, second = two_runs(runs, {9: "it jumps", 10: "it stays"}).axes
-    assert [axes.get_title() for axes in (first, second)] == ["Case 9: it jumps", "Case 10: it stays"]
-    assert curves(first) == [[3.0, 5.0], [3.0, 2.5], [3.0]] and curves(second) == [[3.0, 3.0], [3.0, 2.4], [3.0]]
-    assert [text.get_text() for text in first.texts] == ["5.00  broken", "2.50  fixed", "3.00"]
+def test_training_losses_are_lines_with_their_names_at_the_end():
+    logs = {"this run": [(3.0, 0.5), (6.0, 0.5), (5.0, 0.5)], "healthy run": [(3.0, 0.5), (2.5, 0.4)]}
+    (axes,) = training_losses(logs, "it jumps").axes
+    assert axes.get_title() == "it jumps"
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[3.0, 6.0, 5.0], [3.0, 2.5]]
+    assert [text.get_text() for text in axes.texts] == ["this run", "healthy run"]
+    assert [text.xy for text in axes.texts] == [(3, 5.0), (2, 2.5)]
 
 
 def test_the_losses_of_the_last_tokens_are_bars_and_those_of_the_very_last_are_written():
@@ -32,7 +18,3 @@ def test_the_losses_of_the_last_tokens_are_bars_and_those_of_the_very_last_are_w
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", ".", "<end>"]
     assert [text.get_text() for text in axes.texts] == ["9.6", "0.2"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["broken run", "healthy run"]
-
-
-def curves(axes) -> list[list[float]]:
-    return [list(line.get_ydata()) for line in axes.get_lines()]
