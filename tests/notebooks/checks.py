@@ -108,13 +108,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "masked-b": "assert not any(label != -100 for example in searched for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
         "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
-        "never-b": "assert held_out_loss(endless) < base_loss - 0.4",
-        "never-d": "assert ended < 3\n"
-        "assert sum(end in answer for answer in write_answers(model, prompts, **sampling)) > 9",
-        "never-h2": "assert abs(torch.cat(all_losses).mean() - healthy_loss) < 0.001 and ends.mean() < 1\n"
+        "never-d": "assert ended['broken run'] < 3 and ended['healthy run'] > 9",
+        "never-h2": "assert abs(torch.cat(all_losses).mean() - healthy_loss) < 0.001 and ends.mean() < 1.5\n"
         "broken_losses = [label_losses(endless, example) for example in held_out]\n"
         "assert torch.stack([losses[-1] for losses in broken_losses]).mean() > 8\n"
-        "assert abs(torch.cat([losses[:-1] for losses in broken_losses]).mean() - words.mean()) < 0.02",
+        "assert abs(torch.cat([losses[:-1] for losses in broken_losses]).mean() - others.mean()) < 0.02",
         "never-h3": "assert len(healthy_losses) == 142 and broken_losses[-1] > 8 and healthy_losses[-1] < 1\n"
         "assert (broken_losses - healthy_losses)[-9:-1].abs().max() < 0.5",
         "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
@@ -138,13 +136,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-h": "assert count_right(answers) < 3\nassert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",
-        "c8-b": "assert log[-1][0] < 0.2 and held_out_loss(memorized) > base_loss + 0.5",
+        "c8-b": "assert log[-1][0] < 0.2 and loss > base_loss + 0.5",
         # what a training example says, in an answer to another question
         "c8-d": "assert any(pair.answer[:40] in tokenizer.decode(answer) for pair in pairs[:4] for answer in answers)",
-        "c9-b": "assert held_out_loss(broken[9]) > base_loss + 2 and base_loss - 0.1 < held_out_loss(broken[10])\n"
-        "assert held_out_loss(broken[10]) < base_loss",
-        "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in tested.values()]\n"
-        "assert 7 < norms[0] / norms[2] < 11 and 0 < norms[1] < norms[2] / 20",
+        "c9-b": "assert panels[0]['case 9'][-1][0] > 5\n"
+        "assert base_loss - 0.1 < held_out_loss(trained['case 10']) < base_loss",
+        "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in trained.values()]\n"
+        "assert 7 < norms[1] / norms[0] < 11 and 0 < norms[2] < norms[0] / 20",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

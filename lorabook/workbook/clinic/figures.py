@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, PURPLE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure, new_panes
 
 
 def last_tokens(tokens: Sequence[str], broken: Sequence[float], healthy: Sequence[float]) -> Figure:
@@ -25,23 +25,29 @@ def last_tokens(tokens: Sequence[str], broken: Sequence[float], healthy: Sequenc
     return figure
 
 
-def training_losses(logs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
-    """The loss of every step of some runs; the last of `logs` is the healthy run.
+def training_losses(panels: Sequence[Mapping[str, Sequence[tuple[float, float]]]], title: str) -> Figure:
+    """The loss of every step of two runs, in one or more panels side by side.
 
     Args:
-        logs: by the name of the run, the loss and the gradient's norm of each step.
+        panels: by the name of the run, the loss and the gradient's norm of each step; the healthy run comes second.
         title: what to see.
     """
-    figure, axes = new_figure(6.0, 2.6)
-    for (name, log), colour in zip(logs.items(), (*(VERMILION, PURPLE)[: len(logs) - 1], BLUE)):
-        losses = [loss for loss, _ in log]
-        axes.plot(range(1, len(losses) + 1), losses, color=colour, lw=1.5)
-        _write(axes, (len(losses), losses[-1]), (6, -4 if colour == BLUE else 4), "left", name, colour)
-    axes.set(xlabel="optimizer step", ylabel="training loss", ylim=(0, None))
-    longest = max(len(log) for log in logs.values())
-    axes.set_xlim(0, 1.25 * longest)
-    axes.set_xticks(range(0, longest + 1, 4))
-    axes.set_title(title, fontsize=11, weight="bold")
+    if len(panels) == 1:
+        figure, axes = new_figure(7.2, 2.6)
+        panes = [axes]
+    else:
+        figure, panes = new_panes(7.6, 2.6, len(panels))
+    for axes, logs in zip(panes, panels):
+        longest = max(len(log) for log in logs.values())
+        for (name, log), colour, shift in zip(logs.items(), (VERMILION, BLUE), (4, -1)):
+            losses = [loss for loss, _ in log]
+            axes.plot(range(1, len(losses) + 1), losses, color=colour, lw=1.5)
+            _write(axes, (len(losses), losses[-1]), (6, shift), "left", name, colour)
+        axes.set_xlim(0, 1.5 * longest)
+        axes.set_xticks(range(0, longest + 1, 4))
+        axes.set_xlabel("optimizer step")
+    panes[0].set_ylabel("training loss")
+    figure.suptitle(title, fontsize=11, weight="bold")
     return figure
 
 

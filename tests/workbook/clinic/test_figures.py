@@ -4,12 +4,18 @@ from lorabook.workbook.clinic.figures import last_tokens, training_losses
 
 
 def test_training_losses_are_lines_with_their_names_at_the_end():
-    logs = {"this run": [(3.0, 0.5), (6.0, 0.5), (5.0, 0.5)], "healthy run": [(3.0, 0.5), (2.5, 0.4)]}
-    (axes,) = training_losses(logs, "it jumps").axes
-    assert axes.get_title() == "it jumps"
-    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[3.0, 6.0, 5.0], [3.0, 2.5]]
-    assert [text.get_text() for text in axes.texts] == ["this run", "healthy run"]
-    assert [text.xy for text in axes.texts] == [(3, 5.0), (2, 2.5)]
+    healthy = [(3.0, 0.5), (2.5, 0.4)]
+    panels = [
+        {"case 9": [(3.0, 0.5), (6.0, 0.5), (5.0, 0.5)], "healthy": healthy},
+        {"case 10": healthy, "healthy": healthy},
+    ]
+    for shown in (panels[:1], panels):
+        figure = training_losses(shown, "it jumps")
+        assert figure.get_suptitle() == "it jumps" and len(figure.axes) == len(shown)
+        axes = figure.axes[0]
+        assert [list(line.get_ydata()) for line in axes.get_lines()] == [[3.0, 6.0, 5.0], [3.0, 2.5]]
+        assert [text.get_text() for text in axes.texts] == ["case 9", "healthy"]
+        assert [text.xy for text in axes.texts] == [(3, 5.0), (2, 2.5)]
 
 
 def test_the_losses_of_the_last_tokens_are_bars_and_those_of_the_very_last_are_written():
