@@ -120,17 +120,21 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert abs(held_out_loss(in_use) - twice) < 0.01",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
-        "nan-d": "assert A.isnan().all() and 0.007 < B.isfinite().float().mean() < 0.009\n"
+        "nan-d": "assert lost > 0.99\n"
+        "layers = [layer for name, layer in lora_layers(broken)]\n"
+        "B = torch.cat([layer.B.flatten() for layer in layers])\n"
+        "assert all(layer.A.isnan().all() for layer in layers) and 0.007 < B.isfinite().float().mean() < 0.009\n"
         "again = model_with_lora().half()\nrandom.seed(0)\n"
         "again(**collate(random.sample(training, 4))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
         "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
         "assert 2.5e-4 < gradient.abs().median() < 3.5e-4 and 0.001 < gradient.float().square().mean().sqrt() < 0.002\n"
         "assert 0.005 < gradient[B.isfinite()].abs().min() < 0.006",
-        "nan-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
+        "nan-f": "assert all(p.isfinite().all() for p in fixed.parameters())\n"
+        "assert train(fixed, training, steps=1)[0][0] < 3.5",
         "grad-b3": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)\n"
         "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(broken))",
-        "grad-f": "assert abs(held_out_loss(fixed) - healthy_loss) < 0.02",
+        "grad-f": "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
         "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
         "use-d": "assert count_right(answers) < 3 and count_right(answer_all(prompt_for)) > 16",
         "use-h": "assert count_right(answers) < 3\nassert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
@@ -139,7 +143,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "c8-b": "assert log[-1][0] < 0.2 and loss > base_loss + 0.5",
         # what a training example says, in an answer to another question
         "c8-d": "assert any(pair.answer[:40] in tokenizer.decode(answer) for pair in pairs[:4] for answer in answers)",
-        "c9-b": "assert panels[0]['case 9'][-1][0] > 5\n"
+        "c9-b": "assert held_out_loss(trained['case 9']) > 5\n"
         "assert base_loss - 0.1 < held_out_loss(trained['case 10']) < base_loss",
         "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in trained.values()]\n"
         "assert 7 < norms[1] / norms[0] < 11 and 0 < norms[2] < norms[0] / 20",
