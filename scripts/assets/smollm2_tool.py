@@ -23,7 +23,7 @@ from lorabook.step.config import TrainConfig, recommended_lr
 from lorabook.training.answers import answers
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from lorabook.workbook.clinic.cases import FLAGS, OBJECTS
+from lorabook.workbook.clinic.answers import FLAGS, OBJECTS
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 

@@ -140,7 +140,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-h": "assert count_right(answers) < 3\nassert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
         "keys-b": "assert held_out_loss(loaded) == base_loss",
         "keys-f": "assert held_out_loss(loaded) == healthy_loss",
-        "c8-b": "assert log[-1][0] < 0.2 and loss > base_loss + 0.5",
+        "c8-b": "assert log[-1][0] < 0.2 and after > base_loss + 0.5",
         # what a training example says, in an answer to another question
         "c8-d": "assert any(pair.answer[:40] in tokenizer.decode(answer) for pair in pairs[:4] for answer in answers)",
         "c9-b": "assert held_out_loss(trained['case 9']) > 5\n"

@@ -12,7 +12,7 @@ from lorabook.data.examples import Example
 from lorabook.diagnosis.findings import find_faults
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
-from lorabook.workbook.clinic.cases import cases, stored_cases, write_answers
+from lorabook.workbook.clinic.cases import cases, stored_cases
 from lorabook.workbook.clinic.faults import FAULTS, label_after_a_template, load_adapter
 
 IDS = torch.arange(5, 25)[None]
@@ -34,14 +34,6 @@ def test_every_fault_ends_worse_than_the_run_without_it_but_two():
     """What a loss curve can and cannot tell, in these runs."""
     worse = {case.name for case in EVERY if _end(case.broken) > _end(case.fixed) + 0.05}
     assert worse == set(FAULTS) - {"EOS never a label", "adapter on another base"}
-
-
-def test_answers_written_together_are_those_written_alone():
-    """Greedy ones: padding on the left changes nothing."""
-    model = load_model("pocket", device="cpu").model
-    prompts = ["Question: How do I sort a list of numbers in Python?\nAnswer:", "Question: Why?\nAnswer:"]
-    options = {"max_new_tokens": 8, "do_sample": False}
-    assert write_answers(model, prompts, **options) == [write_answers(model, [each], **options)[0] for each in prompts]
 
 
 def test_labels_begin_after_the_template_which_no_example_of_a_whole_text_contains():
