@@ -115,9 +115,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert abs(torch.cat([losses[:-1] for losses in broken_losses]).mean() - others.mean()) < 0.02",
         "never-h3": "assert len(healthy_losses) == 142 and broken_losses[-1] > 8 and healthy_losses[-1] < 1\n"
         "assert (broken_losses - healthy_losses)[-9:-1].abs().max() < 0.5",
-        "merge-d": "once, twice = held_out_loss(merged), held_out_loss(updated)\n"
-        "assert abs(once - healthy_loss) < 0.01 and twice > once + 0.1\n"
-        "assert abs(held_out_loss(in_use) - twice) < 0.01",
+        "merge-d": "twice = held_out_loss(updated)\n"
+        "assert twice > healthy_loss + 0.1 and abs(held_out_loss(in_use) - twice) < 0.01",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
         "nan-d": "assert lost > 0.99\n"
@@ -130,21 +129,20 @@ CHECKS: dict[str, dict[str, str]] = {
         "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
         "assert 2.5e-4 < gradient.abs().median() < 3.5e-4 and 0.001 < gradient.float().square().mean().sqrt() < 0.002\n"
         "assert 0.005 < gradient[B.isfinite()].abs().min() < 0.006",
-        "nan-f": "assert all(p.isfinite().all() for p in fixed.parameters())\n"
-        "assert train(fixed, training, steps=1)[0][0] < 3.5",
+        "nan-f": "assert all(p.isfinite().all() for p in fixed.parameters())",
         "grad-b3": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)\n"
         "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(broken))",
         "grad-f": "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
         "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
         "use-d": "assert count_right(answers) < 3 and count_right(answer_all(prompt_for)) > 16",
         "use-h": "assert count_right(answers) < 3\nassert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
-        "keys-b": "assert held_out_loss(loaded) == base_loss",
-        "keys-f": "assert held_out_loss(loaded) == healthy_loss",
+        "keys-b": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(loaded))",
+        "keys-f": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
+        "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
         "c8-b": "assert log[-1][0] < 0.2 and after > base_loss + 0.5",
         # what a training example says, in an answer to another question
         "c8-d": "assert any(pair.answer[:40] in tokenizer.decode(answer) for pair in pairs[:4] for answer in answers)",
-        "c9-b": "assert held_out_loss(trained['case 9']) > 5\n"
-        "assert base_loss - 0.1 < held_out_loss(trained['case 10']) < base_loss",
+        "c9-b": "assert base_loss - 0.1 < after < base_loss and held_out_loss(trained['case 9']) > 5",
         "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in trained.values()]\n"
         "assert 7 < norms[1] / norms[0] < 11 and 0 < norms[2] < norms[0] / 20",
     },
