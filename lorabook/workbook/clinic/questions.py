@@ -92,8 +92,8 @@ def only_training_falls() -> Question:
 
 def worse_after_merging() -> Question:
     return Question(
-        "Which update does the application's model contain?",
-        ("none", "the update once", "the update twice"),
-        "the update twice",
+        "How many times does the application's model contain the update?",
+        ("not at all", "once", "twice"),
+        "twice",
         "It is in the merged weights, and once more in the LoRA layers that the application adds.",
     )
