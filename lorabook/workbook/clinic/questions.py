@@ -64,7 +64,7 @@ def no_gradient() -> Question:
         CAUSE,
         ("A and B are frozen", "a checkpointed block's input requires no gradient", "there are no labels"),
         "a checkpointed block's input requires no gradient",
-        "A and B are trainable. Without labels, the loss would be NaN, without an error.",
+        "With A and B frozen, there would be no warning. Without labels, the loss would be NaN, without an error.",
     )
 
 
