@@ -43,19 +43,19 @@ def loss_zero() -> Question:
 
 def never_stops() -> Question:
     return Question(
-        CAUSE,
-        ("the end token is never a label", "the model is too small", "sampling is too random"),
-        "the end token is never a label",
-        "A model stops by writing its end token. It has to be trained to do so.",
+        "Which labels does this run lose?",
+        ("those of the question", "those of the last words", "the end tokens"),
+        "the end tokens",
+        "The padding token is the end token, too. The question's labels are masked in the healthy run as well.",
     )
 
 
 def worse_in_use() -> Question:
     return Question(
-        CAUSE,
-        ("overfitting", "the adapter was not loaded", "the prompt differs from the one in training"),
-        "the prompt differs from the one in training",
-        "An overfitted model, or one without its adapter, would be wrong in both places.",
+        "How does the application's prompt differ from the one in training?",
+        ("not at all", "it ends with a line break", "it lacks the space before the answer"),
+        "it ends with a line break",
+        "The closing quotes are on a line of their own. The space belongs to the answer in both.",
     )
 
 
@@ -83,17 +83,17 @@ def loads_but_nothing() -> Question:
 
 def only_training_falls() -> Question:
     return Question(
-        CAUSE,
-        ("too few examples, seen too often", "the learning rate is too high", "the rank is too low"),
-        "too few examples, seen too often",
-        "It learns its examples by heart, and predicts others worse. The other two would keep the training loss up.",
+        "What will this model answer to a new question?",
+        ("the right answer", "an answer of its own", "one of the answers that it was trained on"),
+        "one of the answers that it was trained on",
+        "It has seen four examples, again and again, and knows them by heart.",
     )
 
 
 def worse_after_merging() -> Question:
     return Question(
-        "How many times does the application's model contain the update?",
-        ("not at all", "once", "twice"),
-        "twice",
+        CAUSE,
+        ("merging rounds the weights", "the update is in the model twice", "the update was merged without α/r"),
+        "the update is in the model twice",
         "It is in the merged weights, and once more in the LoRA layers that the application adds.",
     )
