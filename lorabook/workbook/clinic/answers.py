@@ -1,6 +1,6 @@
 """What notebook 08 asks its models.
 
-answers = write_answers(model, ["Question: How do I create a key?\\nAnswer:"], max_new_tokens=20)
+answers = write_answers(model, tokenizer, ["Question: How do I create a key? Answer:"], max_new_tokens=20)
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from lorabook.data.examples import Pair
-from lorabook.models import load_model
 
 # A made-up tool with one flag for each of its actions.
 FLAGS = {"create": "new", "delete": "drop", "copy": "twin", "rename": "alias"}
@@ -26,15 +25,16 @@ def tool_pairs() -> list[Pair]:
     ]
 
 
-def write_answers(model: Any, prompts: Sequence[str], **options: Any) -> list[list[int]]:
-    """The pocket model's answers as token ids, each up to its end token or to the limit.
+def write_answers(model: Any, tokenizer: Any, prompts: Sequence[str], **options: Any) -> list[list[int]]:
+    """The model's answers as token ids, each up to its end token or to the limit. What is sampled is seeded.
+
+    Unlike `lorabook.training.answers.answers`, it takes whole prompts: those of case 4 differ from the library's.
 
     Args:
-        prompts: padded on the left, so that all answers start at the same position.
-        options: for `generate`, such as max_new_tokens.
+        tokenizer: with a padding token. Prompts are padded on the left, so that all answers start at the same position.
+        options: for `generate`, such as max_new_tokens; greedy unless do_sample is given.
     """
-    tokenizer = load_model("pocket", device="cpu").tokenizer
-    end = tokenizer.pad_token_id = tokenizer.eos_token_id
+    end = tokenizer.eos_token_id
     batch = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt")
     torch.manual_seed(0)
     ids = model.generate(**batch, eos_token_id=end, pad_token_id=end, **options)

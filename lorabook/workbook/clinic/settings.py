@@ -1,4 +1,4 @@
-"""The settings of the runs in cases 9 to 10 that notebook 08 shows only after its questions."""
+"""The settings that notebook 08 shows only after its questions."""
 
 # 5e-5 is the default of Transformers' TrainingArguments.
 settings = {"healthy run": {"lr": 5e-3}, "case 9": {"lr": 5e-2}, "case 10": {"lr": 5e-5}}
