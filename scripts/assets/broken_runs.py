@@ -2,14 +2,14 @@
 
     python -m scripts.assets.broken_runs
 
-The faults are those of `lorabook/workbook/clinic/faults.py`, the runs those of `short_run.py` beside it: LoRA on all
+The faults are those of `tests/kit/broken_runs/faults.py`, the runs those of `short_run.py` beside it: LoRA on all
 linear layers, 24 steps of 1,024 tokens of the bundled sample (96 where it overfits). A case is a fault and a seed,
 which draws the factors and the order of the rows: two a fault, three where the verdict depends on the draw. Stored is
 what `lorabook doctor --run` reads in the folder that a run left, rounded to four digits, without the fingerprints'
 samples.
 
 Finished runs are kept in build/broken_runs and not repeated: after an interruption start it again. Writes
-lorabook/assets/results/clinic/broken_runs.json, with the CPU seconds of all runs. About 6 minutes of CPU.
+tests/kit/broken_runs/stored.json, with the CPU seconds of all runs. About 6 minutes of CPU.
 """
 
 import json
@@ -20,15 +20,14 @@ from typing import Any
 import torch
 
 from lorabook.diagnosis.read_run import Run
-from lorabook.workbook.clinic.faults import FAULTS
-from lorabook.workbook.clinic.short_run import BATCH, MAX_LENGTH, STEPS, train
-from lorabook.workbook.clinic.user_code import UserCode
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
+from tests.kit.broken_runs.faults import FAULTS
+from tests.kit.broken_runs.short_run import BATCH, MAX_LENGTH, STEPS, train
+from tests.kit.broken_runs.user_code import UserCode
 
-RESULT = Path("lorabook/assets/results/clinic/broken_runs.json")
+RESULT = Path("tests/kit/broken_runs/stored.json")
 RUNS = Path("build/broken_runs")
-# The first seed is the one a reader meets.
 SEEDS = {
     "labels shifted": (0, 12),
     "gradient cut off": (1, 14),

@@ -19,9 +19,9 @@ from lorabook.step.optimizer import trained
 from lorabook.training.history import History, Step
 from lorabook.training.loop import finetune
 from lorabook.training.record import Labels, RunRecord, applied_scaling, tied_layers
-from lorabook.workbook.clinic.faults import FAULTS
-from lorabook.workbook.clinic.user_code import UserCode
 from tests.kit.adapters import adapted
+from tests.kit.broken_runs.faults import FAULTS
+from tests.kit.broken_runs.user_code import UserCode
 from tests.kit.families import MODELS, gpt_bigcode
 from tests.kit.runs import HELD_OUT, TRAIN, config, lora_model
 from tests.training.test_resume import scaled

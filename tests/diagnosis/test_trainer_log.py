@@ -13,8 +13,8 @@ from lorabook.diagnosis.findings import CHECKS, find_faults, report
 from lorabook.diagnosis.read_run import read_run
 from lorabook.diagnosis.trainer_log import STATE, read_log
 from lorabook.errors import CheckpointError
-from lorabook.workbook.clinic.faults import FAULTS
 from tests.diagnosis import test_adapter_findings, test_findings
+from tests.kit.broken_runs.faults import FAULTS
 from tests.kit.foreign import TRAIN, base_folder, base_model, peft_model, tokenizer_of, train, train_by_trl
 
 pytestmark = pytest.mark.filterwarnings("ignore")

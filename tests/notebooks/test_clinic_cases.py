@@ -3,19 +3,22 @@
 import ast
 import builtins
 import re
+from copy import deepcopy
 
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from lorabook import LoRAConfig, apply_lora, lora_layers
+from lorabook import LoRAConfig, apply_lora, lora_layers, merge, remove
 from lorabook.diagnosis.findings import report
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
+from tests.kit.broken_runs.faults import load_adapter
 from tests.kit.notebooks import NOTEBOOKS, cells, plain
 
 SETUP = "A healthy run"
+IDS = torch.arange(5, 25)[None]
 
 
 def code_by_section() -> dict[str, str]:
@@ -96,14 +99,37 @@ def test_what_fp16_rounds_to_zero():
     assert in_bf16.tolist() == pytest.approx([1e-8, 1e-9], rel=0.01)
 
 
-@pytest.fixture
-def without_prefix(tmp_path):
-    """An adapter whose names have lost PEFT's prefix."""
+def trained_a_little() -> torch.nn.Module:
+    """The pocket model with LoRA whose B is not zero."""
     model = load_model("pocket", device="cpu").model
     apply_lora(model, LoRAConfig(r=16, alpha=32))
     for _, layer in lora_layers(model):
         torch.nn.init.normal_(layer.B, std=0.02)
-    file = adapter_file.save(model, tmp_path, base_name="pocket") / adapter_file.WEIGHTS_NAME
+    return model
+
+
+def test_peft_adds_the_update_of_a_merged_model_again_too(tmp_path):
+    """What case 3 says of PEFT, and that the fault `load_adapter` does the same."""
+    model = trained_a_little()
+    folder = adapter_file.save(model, tmp_path, base_name="pocket")
+    merged, twice = deepcopy(model), load_model("pocket", device="cpu").model
+    merge(merged)
+    remove(merged)
+    with torch.no_grad():
+        for name, layer in lora_layers(model):
+            twice.get_submodule(name).weight += 2 * layer.delta()
+    expected = twice(input_ids=IDS).logits
+    by_peft = PeftModel.from_pretrained(deepcopy(merged), folder)(input_ids=IDS).logits
+    torch.testing.assert_close(by_peft, expected, atol=1e-4, rtol=0)
+    assert (merged(input_ids=IDS).logits - expected).abs().max() > 0.01
+    load_adapter(merged, folder)
+    torch.testing.assert_close(merged(input_ids=IDS).logits, expected, atol=1e-4, rtol=0)
+
+
+@pytest.fixture
+def without_prefix(tmp_path):
+    """An adapter whose names have lost PEFT's prefix."""
+    file = adapter_file.save(trained_a_little(), tmp_path, base_name="pocket") / adapter_file.WEIGHTS_NAME
     save_file({name.removeprefix(adapter_file.PREFIX): tensor for name, tensor in load_file(file).items()}, file)
     return tmp_path
 
@@ -117,14 +143,13 @@ def test_the_doctor_says_what_its_page_prints(without_prefix):
 
 def test_peft_warns_of_names_that_it_does_not_expect_and_computes_as_the_base(without_prefix):
     base = load_model("pocket", device="cpu").model
-    ids = torch.arange(5, 25)[None]
-    before = base(input_ids=ids).logits
+    before = base(input_ids=IDS).logits
     with pytest.warns(UserWarning, match="Found missing adapter keys while loading the checkpoint"):
         loaded = PeftModel.from_pretrained(base, without_prefix)
-    assert torch.equal(loaded(input_ids=ids).logits, before)
+    assert torch.equal(loaded(input_ids=IDS).logits, before)
 
 
-def test_what_trainer_logs_without_labels(tmp_path, capsys):
+def test_what_trainer_logs_without_labels(tmp_path):
     """Case 1: a loss and a gradient norm of 0, where a loop of one's own shows NaN."""
     from transformers import Trainer, TrainingArguments
 

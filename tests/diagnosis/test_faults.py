@@ -5,17 +5,18 @@ from dataclasses import fields
 import pytest
 import torch
 
-from lorabook import LoRAConfig, apply_lora, lora_layers, merge, remove
+from lorabook import LoRAConfig, apply_lora, data, lora_layers, merge, remove
 from lorabook.data.batches import collate
+from lorabook.data.examples import Example
 from lorabook.diagnosis.findings import CHECKS, find_faults
 from lorabook.errors import AdapterError
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.step.config import recommended_lr
-from lorabook.workbook.clinic import short_run
-from lorabook.workbook.clinic.faults import FAULTS
-from lorabook.workbook.clinic.user_code import UserCode
 from tests.kit.adapters import adapted
+from tests.kit.broken_runs import short_run
+from tests.kit.broken_runs.faults import FAULTS, label_after_a_template
+from tests.kit.broken_runs.user_code import UserCode
 from tests.kit.families import gpt_bigcode
 from tests.kit.runs import TRAIN
 
@@ -61,6 +62,15 @@ def test_faulty_batches():
     no_end = of["EOS never a label"]
     assert no_end.labels.tolist() == [label for label in right.labels.tolist() if label]
     assert len(right.labels) - len(no_end.labels) == 5  # every one of these ends in the end token
+
+
+def test_labels_begin_after_the_template_which_no_example_of_a_whole_text_contains():
+    tokenizer = load_model("pocket", device="cpu").tokenizer
+    template = tokenizer("Answer: ").input_ids
+    assert label_after_a_template([Example((5, *template, 7, 8), 1, 1)]).labels.tolist() == [7, 8]
+    texts = [f"Question: {pair.title}\nAnswer: {pair.answer}" for pair in data.load("sample").pairs]
+    examples = [Example(tuple(tokenizer(text).input_ids), 1, i) for i, text in enumerate(texts)]
+    assert not len(label_after_a_template(examples).labels)
 
 
 @pytest.mark.parametrize(("piece", "reached"), [(FAULTS["gradient cut off"].wrong, 1), (RIGHT.checkpoint, 2)])

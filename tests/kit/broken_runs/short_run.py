@@ -11,7 +11,7 @@ from lorabook.merging import merge, remove
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.step.config import TrainConfig
-from lorabook.workbook.clinic.user_code import UserCode
+from tests.kit.broken_runs.user_code import UserCode
 
 R, ALPHA, STEPS, BATCH, MAX_LENGTH, HELD_OUT = 16, 32, 24, 1024, 256, 40
 # Faults whose runs have a set-up of their own.

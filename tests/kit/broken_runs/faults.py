@@ -19,7 +19,7 @@ from lorabook.lora import LoRAConfig, LoRALayer, lora_layers, wrap
 from lorabook.models import load_model
 from lorabook.peft_format import adapter_file
 from lorabook.peft_format.adapter_config import lora_config, read_config
-from lorabook.workbook.clinic.user_code import UserCode, recompute_activations
+from tests.kit.broken_runs.user_code import UserCode, recompute_activations
 
 PAD = 0  # fills short examples; the pocket model's end token has the same id
 

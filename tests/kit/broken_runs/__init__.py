@@ -1,0 +1,1 @@
+"""Runs that failed, for the doctor: the code that breaks them, what they left."""
