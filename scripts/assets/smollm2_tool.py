@@ -23,12 +23,14 @@ from lorabook.step.config import TrainConfig, recommended_lr
 from lorabook.training.answers import answers
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from lorabook.workbook.clinic.answers import FLAGS, OBJECTS
 from scripts.assets import records
 from scripts.assets.pocket_runs import kept
 
 RESULT, PIECES = Path("lorabook/assets/results/final_run/smollm2_tool.json"), Path("build/tool")
 TRAIN, SEEDS = 77, (0, 1)
+FLAGS = {"create": "new", "delete": "drop", "copy": "twin", "rename": "alias"}
+FLAGS |= {"show": "peek", "check": "probe", "update": "bump", "share": "lend"}
+OBJECTS = ("key", "server", "user", "report", "backup", "file", "table", "disk", "test", "log", "page", "folder")
 R, ALPHA, BATCH_TOKENS, MAX_LENGTH, NEW_TOKENS = 16, 32, 512, 512, 20
 STEPS = {"with a rule": 60, "shuffled flags": 60, "shuffled flags, longer": 300, "flag in the question": 60}
 

@@ -102,50 +102,56 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-23s": "assert counted[-3][0] > both[0] + 10 and counted[-1][0] > without[0]",
     },
     "08_clinic": {
-        "healthy-g": "assert healthy_loss < base_loss - 0.4 and len(training) == 304\n"
-        "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training + held_out)\n"
-        "assert max(sum(label != -100 for label in example['labels']) for example in held_out) == 183",
-        "masked-b": "assert not any(label != -100 for example in searched for label in example['labels'])\n"
+        # the training pairs show each task and each list, and none of the held-out questions
+        "healthy-j2": "asked, answered = ({pair[i] for pair in training_pairs} for i in (0, 1))\n"
+        "assert {a.split('(')[0] for _, a in held_out_pairs} == {a.split('(')[0] for a in answered}\n"
+        "assert {q.split()[-1] for q, _ in held_out_pairs} <= {q.split()[-1] for q in asked}\n"
+        "assert not asked & {q for q, _ in held_out_pairs} and healthy_log[-1][0] < 0.1\n"
+        "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
+        "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
+        "masked-d": "assert not any(label != -100 for example in searched for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
-        "masked-f": "assert tokenizer.decode(labels) == f' {pairs[0].answer}<|endoftext|>'",
-        "never-d": "assert ended['broken run'] < 3 and ended['healthy run'] > 9",
-        "never-h2": "assert abs(torch.cat(all_losses).mean() - healthy_loss) < 0.001 and ends.mean() < 1.5\n"
-        "broken_losses = [label_losses(endless, example) for example in held_out]\n"
-        "assert torch.stack([losses[-1] for losses in broken_losses]).mean() > 8\n"
-        "assert abs(torch.cat([losses[:-1] for losses in broken_losses]).mean() - others.mean()) < 0.02",
-        "never-h3": "assert len(healthy_losses) == 142 and broken_losses[-1] > 8 and healthy_losses[-1] < 1\n"
-        "assert (broken_losses - healthy_losses)[-9:-1].abs().max() < 0.5",
-        "merge-d": "twice = held_out_loss(updated)\n"
-        "assert twice > healthy_loss + 0.1 and abs(held_out_loss(in_use) - twice) < 0.01",
+        "masked-h": "assert tokenizer.decode(labels) == f' {training_pairs[0][1]}<|endoftext|>'",
+        "healthy-j": "def right_of(tested, **options):\n    return count_right(write_answers(tested, **options))\n"
+        "assert right_of(model_with_lora()) == 0 and right_of(model) > 18",
+        "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
+        "never-d": "assert end_probability(endless) < 0.01 and end_probability(model) > 0.9",
+        "merge-b": "assert write_answers(merged_model()) == write_answers(model)",
+        "merge-b2": "assert right_of(in_use) < 5\n"
+        "batch = collate(training[:4])\n"
+        "assert (in_use(**batch).logits - merged_model(2)(**batch).logits).abs().max() < 0.01",
+        "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
+        "use-b": "assert template == 'Question: {}\\nAnswer:\\n'\n"
+        "assert write_answers(model, template.format).count('') > 15",
+        "use-f": "assert right_of(model, build_prompt=form.format) < 5\n"
+        "for harmless in ('Q: {}\\nA:', 'Please answer.\\nQuestion: {}\\nAnswer:', 'Question {}\\nAnswer:'):\n"
+        "    assert right_of(model, build_prompt=harmless.format) > 15",
+        "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
+        "grad-f": "assert right_of(fixed) > 18\n"
+        "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
-        "nan-d": "assert lost > 0.99\n"
-        "layers = [layer for name, layer in lora_layers(broken)]\n"
+        "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"
         "B = torch.cat([layer.B.flatten() for layer in layers])\n"
-        "assert all(layer.A.isnan().all() for layer in layers) and 0.007 < B.isfinite().float().mean() < 0.009\n"
+        "assert all(layer.A.isnan().all() for layer in layers) and 0.12 < B.isfinite().float().mean() < 0.17\n"
         "again = model_with_lora().half()\nrandom.seed(0)\n"
-        "again(**collate(random.sample(training, 4))).loss.backward()\n"
+        "again(**collate(random.choices(training, k=8))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
         "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
-        "assert 2.5e-4 < gradient.abs().median() < 3.5e-4 and 0.001 < gradient.float().square().mean().sqrt() < 0.002\n"
-        "assert 0.005 < gradient[B.isfinite()].abs().min() < 0.006",
-        "nan-f": "assert all(p.isfinite().all() for p in fixed.parameters())",
-        "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
-        "grad-f": "checkpointed = with_checkpointing(False)\n"
-        "assert abs(train(checkpointed, training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
-        "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(checkpointed))",
-        "use-b": "assert (len(tool_train), len(tool_test)) == (77, 19)",
-        "use-d": "assert count_right(answers) < 3 and count_right(answer_all(prompt_for)) > 16",
-        "use-h": "assert count_right(answers) < 3\nassert count_right(answer_all('Q: {}\\nA:'.format)) > 14",
+        "assert 0.001 < gradient.abs().median() < 0.002 and 0.005 < gradient[B.isfinite()].abs().min() < 0.006",
+        "nan-f": "assert all(p.isfinite().all() for p in fixed.parameters()) and right_of(fixed) > 18",
         "keys-b": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(loaded))",
         "keys-f": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
         "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
-        "c8-b": "assert log[-1][0] < 0.2 and after > base_loss + 0.5",
-        # what a training example says, in an answer to another question
-        "c8-d": "assert any(pair.answer[:40] in tokenizer.decode(answer) for pair in pairs[:4] for answer in answers)",
-        "c9-b": "assert base_loss - 0.1 < after < base_loss and held_out_loss(trained['case 9']) > 5",
+        "c8-b": "assert log[-1][0] < 0.05 and held_out_loss(memorized) > 1.5 and held_out_loss(model) < 0.1",
+        # all words of the answers are those of the three examples, but for a piece of one here or there
+        "c8-d": "known = {word for _, answer in training_pairs[:3] for word in answer[5:-2].split('(')}\n"
+        "answers = [answer[6:-2].split('(') for answer in write_answers(memorized)]\n"
+        "assert sum(set(words) <= known for words in answers) > 16 and right_of(memorized) < 5",
+        "c9-b": "assert max(losses['case 9']) > 8 and losses['case 9'][-1] > 2 and losses['healthy run'][-1] < 0.5\n"
+        "assert min(losses['case 10']) > 4 and right_of(trained['case 9']) == right_of(trained['case 10']) == 0",
         "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in trained.values()]\n"
-        "assert 7 < norms[1] / norms[0] < 11 and 0 < norms[2] < norms[0] / 20",
+        "assert norms[1] > 4 * norms[0] and 0 < norms[2] < norms[0] / 10",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

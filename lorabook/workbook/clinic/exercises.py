@@ -1,12 +1,8 @@
-"""The exercises of notebook 08: a check of a batch's labels to write, and a bug of a real program to fix."""
-
-import copy
+"""The exercises of notebook 08: two checks to write, of a batch's labels and of a prompt."""
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from lorabook.workbook.kit.exercise import Exercise, Mistake, cases, drawn
+from lorabook.workbook.kit.exercise import Exercise, Mistake, cases
 
 # label_fault
 
@@ -127,179 +123,119 @@ def label_fault(labels, end):
 )
 
 
-# frozen_base
+# prompt_difference
 
 
-def _built(answer):
-    """The layer over a fixed base, and the base; B is filled, so that A has a gradient."""
-    base = nn.Linear(6, 5)
-    with torch.no_grad():
-        base.weight.copy_(drawn(5, 6, seed=1))
-        base.bias.copy_(drawn(5, seed=2))
-    layer = answer(base, 2)
-    return layer, base
+def _trained_prompt(example):
+    """The tokens before the first label that is not masked."""
+    labels = example["labels"]
+    start = next((i for i, label in enumerate(labels) if label != M), len(labels))
+    return example["input_ids"][:start]
 
 
-def _begins(answer):
-    layer, _ = _built(answer)
-    return {"B is zero at the start": not layer.B.any(), "A is not zero at the start": bool(layer.A.any())}
+def _difference(example, prompt_ids, trained=_trained_prompt, pick=min, ends=True, first=0, fine=None):
+    """A right answer whose decisions can be changed one at a time; ends: whether a prompt that ends early differs."""
+    prompt = trained(example)
+    differ = [i for i, (a, b) in enumerate(zip(prompt, prompt_ids)) if a != b]
+    if ends and len(prompt) != len(prompt_ids):
+        differ.append(min(len(prompt), len(prompt_ids)))
+    return pick(differ) + first if differ else fine
 
 
-def _pass(answer):
-    """One forward and one backward pass with filled factors."""
-    layer, base = _built(answer)
-    with torch.no_grad():
-        layer.A.copy_(drawn(2, 6, seed=3))
-        layer.B.copy_(drawn(5, 2, seed=4))
-    x = drawn(4, 6, seed=5).requires_grad_()
-    y = layer(x)
-    (y * drawn(4, 5, seed=6)).sum().backward()
-    return layer, base, x, y
+def _differs(**changed):
+    return lambda example, prompt_ids: _difference(example, prompt_ids, **changed)
 
 
-def _output(answer):
-    return {"for filled A and B, the output": _pass(answer)[3]}
+def _all_masked(example):
+    return [token for token, label in zip(example["input_ids"], example["labels"]) if label == M]
 
 
-def _reached(answer):
-    layer, *_ = _pass(answer)
-    named = {"A": layer.A, "B": layer.B, "base.weight": layer.base.weight, "base.bias": layer.base.bias}
-    return {"for one backward pass, what gets a gradient": [n for n, p in named.items() if p.grad is not None]}
+def _up_to_an_answer(example):
+    return example["input_ids"][: [label != M for label in example["labels"]].index(True)]
 
 
-def _passed_on(answer):
-    return {"for one backward pass, the gradient that reaches x": _pass(answer)[2].grad}
+def _lengths_first(example, prompt_ids):
+    prompt = _trained_prompt(example)
+    if len(prompt) != len(prompt_ids):
+        return min(len(prompt), len(prompt_ids))
+    return _difference(example, prompt_ids)
 
 
-def _no_copy(answer):
-    layer, base = _built(answer)
-    return {
-        "layer.base is the base itself": layer.base is base,
-        "nothing asks for a gradient but A and B": {n for n, p in layer.named_parameters() if p.requires_grad}
-        == {"A", "B"},
-    }
+def _prompts(input_ids, labels, prompt_ids):
+    return {"input_ids": input_ids, "labels": labels}, prompt_ids
 
 
-class _Layer(nn.Module):
-    """A right answer whose decisions can be changed one at a time; freeze: what is done to the base."""
-
-    def __init__(self, base, r, a=torch.randn, b=torch.zeros):
-        super().__init__()
-        self.base = base
-        self.A = nn.Parameter(a(r, base.in_features))
-        self.B = nn.Parameter(b(base.out_features, r))
-        self.freeze()
-
-    def freeze(self):
-        self.base.requires_grad_(False)
-
-    def forward(self, x):
-        return self.base(x) + x @ self.A.T @ self.B.T
+def _seen(example, prompt_ids):
+    return f"for example = {example} and prompt_ids = {prompt_ids}"
 
 
-class _Trainable(_Layer):
-    def freeze(self):
-        pass
-
-
-class _WeightAlone(_Layer):
-    def freeze(self):
-        self.base.weight.requires_grad_(False)
-
-
-class _AllFrozen(_Layer):
-    def freeze(self):
-        self.requires_grad_(False)
-
-
-class _Cut(_Layer):
-    def forward(self, x):
-        with torch.no_grad():
-            h = self.base(x)
-        return h + x @ self.A.T @ self.B.T
-
-
-class _CutTrainable(_Cut, _Trainable):
-    pass
-
-
-class _Copied(_Layer):
-    def __init__(self, base, r):
-        super().__init__(copy.deepcopy(base), r)
-
-
-class _NoBias(_Layer):
-    def forward(self, x):
-        return F.linear(x, self.base.weight + self.B @ self.A)
-
-
-FROZEN_BASE = Exercise(
-    name="frozen_base",
-    task="A LoRA layer that trains A and B and nothing else.",
+PROMPT_DIFFERENCE = Exercise(
+    name="prompt_difference",
+    task="Where a prompt differs from an example's.",
     stub='''\
-import torch
-from torch import nn
+def prompt_difference(example, prompt_ids):
+    """The first position where a prompt differs from a training example's prompt.
 
+    example: a dictionary with the lists "input_ids" and "labels", as from `encode`.
+        Its prompt is everything before the first label that isn't masked (−100).
+    prompt_ids: the other prompt, a list of token ids.
 
-class Layer(nn.Module):
-    """h = base(x) + B A x, where `base` is an nn.Linear, with or without a bias.
-
-    Attributes: base, the module it was given; A (r, inputs), random at the start;
-    B (outputs, r), zero at the start. Only A and B are trained, but gradients must
-    still reach earlier layers."""
-
-    def __init__(self, base, r):
-        super().__init__()
-        raise NotImplementedError
-
-    def forward(self, x):
-        raise NotImplementedError
+    If one prompt is the beginning of the other, return the shorter one's length.
+    If they're equal, return None.
+    """
+    raise NotImplementedError
 ''',
-    hint="A module has a method that sets requires_grad of all its parameters. Freezing weights and cutting the "
-    "gradient on its way to x are two things.",
+    hint="Find the position of the first label that isn't −100. Then compare two lists token by token, and their "
+    "lengths last.",
     solution="""\
-import torch
-from torch import nn
-
-
-class Layer(nn.Module):
-    def __init__(self, base, r):
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.A = nn.Parameter(torch.randn(r, base.in_features))
-        self.B = nn.Parameter(torch.zeros(base.out_features, r))
-
-    def forward(self, x):
-        return self.base(x) + x @ self.A.T @ self.B.T
+def prompt_difference(example, prompt_ids):
+    prompt = []
+    for token, label in zip(example["input_ids"], example["labels"]):
+        if label != -100:
+            break
+        prompt.append(token)
+    for position, (token, other) in enumerate(zip(prompt, prompt_ids)):
+        if token != other:
+            return position
+    if len(prompt) != len(prompt_ids):
+        return min(len(prompt), len(prompt_ids))
+    return None
 """,
-    praise="frozen is what keeps its weights, not what stops a gradient on its way through.",
-    reference=_Layer,
-    probes=(_begins, _output, _reached, _passed_on, _no_copy),
+    praise="call it in your application's tests, with one training example.",
+    reference=_difference,
+    probes=(
+        cases(_seen, _prompts([5, 6, 7, 8], [M, M, 7, 8], [5, 6])),
+        cases(_seen, _prompts([5, 6, 7, 8, 9], [M, M, M, 8, 9], [5, 4, 7])),
+        cases(_seen, _prompts([5, 6, 7, 8, 9], [M, M, M, 8, 9], [3, 4, 7])),
+        cases(_seen, _prompts([5, 6, 7, 8], [M, M, 7, 8], [5, 6, 7]), _prompts([5, 6, 7], [M, M, 7], [5])),
+        cases(_seen, _prompts([5, 6, 7, 8], [M, M, M, 8], [4, 6])),
+        cases(_seen, _prompts([5, 6, 7, 0, 0], [M, M, 7, M, M], [5, 6])),
+        cases(_seen, _prompts([5, 6], [M, M], [5, 6])),
+    ),
     mistakes=(
         Mistake(
-            "the base still gets gradients. base.requires_grad_(False) freezes it; base.requires_grad = False only "
-            "sets an attribute that nothing reads, and eval() freezes nothing.",
-            (_Trainable,),
-        ),
-        Mistake("the base's bias is still trained. base.requires_grad_(False) freezes both.", (_WeightAlone,)),
-        Mistake("you froze A and B as well. Then nothing is trained.", (_AllFrozen,)),
-        Mistake(
-            "no_grad around the base, or a detach, cuts the gradient on its way to x: the layers before this one learn "
-            "a wrong thing. Freeze the weights instead.",
-            (_Cut, _CutTrainable),
+            "if the prompts are equal, the answer is None. Otherwise, it's a position.",
+            (_differs(fine=-1), _differs(fine=False), _differs(fine=True)),
         ),
         Mistake(
-            "your base is a copy, so a model holds each frozen weight twice. Freeze the module you were given.",
-            (_Copied,),
+            "you compared the prompt with the whole example. Leave out the answer.",
+            (_differs(trained=lambda example: example["input_ids"]),),
         ),
+        Mistake("count the positions from 0.", (_differs(first=1),)),
+        Mistake("if several tokens differ, the answer is the first position.", (_differs(pick=max),)),
         Mistake(
-            "both A and B are zero. Then neither ever gets a gradient.",
-            (lambda base, r: _Layer(base, r, a=torch.zeros),),
+            "zip stops at the end of the shorter list. If one prompt has an extra line break, the other tokens are all "
+            "equal, and the prompts still differ.",
+            (_differs(ends=False),),
         ),
-        Mistake("B is not zero, so the layer does not start as its base.", (lambda b, r: _Layer(b, r, b=torch.randn),)),
-        Mistake("you lost the base's bias.", (_NoBias,)),
+        Mistake("compare the tokens before the lengths: the first difference may come earlier.", (_lengths_first,)),
+        Mistake(
+            "padding is masked, too. The prompt ends at the first label that isn't masked.",
+            (_differs(trained=_all_masked),),
+        ),
+        Mistake("an example in which all labels are masked is all prompt.", (_differs(trained=_up_to_an_answer),)),
     ),
 )
 
 
-EXERCISES = (LABEL_FAULT, FROZEN_BASE)
+EXERCISES = (LABEL_FAULT, PROMPT_DIFFERENCE)

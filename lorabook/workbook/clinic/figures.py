@@ -1,26 +1,33 @@
-"""The figure of notebook 08: the losses of an answer's last tokens."""
+"""The figures of notebook 08: right answers by the update's factor, three training losses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from lorabook.workbook.kit.figures import BLUE, VERMILION, new_figure
+from lorabook.workbook.kit.figures import BLUE, GREEN, VERMILION, new_figure
 
 
-def last_tokens(tokens: Sequence[str], broken: Sequence[float], healthy: Sequence[float]) -> Figure:
-    """The loss of each of an answer's last tokens in two runs, as bars side by side; those of the last are written."""
+def scaled_update(right: Mapping[float, int]) -> Figure:
+    """How many of 20 questions the base model answers with its update scaled by each factor."""
     figure, axes = new_figure(7.2, 2.6)
-    places = range(len(tokens))
-    for losses, name, shift, colour in ((broken, "broken run", -0.2, VERMILION), (healthy, "healthy run", 0.2, BLUE)):
-        heights = [float(loss) for loss in losses]
-        axes.bar([place + shift for place in places], heights, 0.4, color=colour, label=name)
-        end = (len(tokens) - 1 + shift, heights[-1])
-        beside = {"textcoords": "offset points", "ha": "center", "fontsize": 9, "color": colour}
-        axes.annotate(f"{heights[-1]:.1f}", end, (0, 3), **beside)
-    axes.set_xticks(places, [token.strip() for token in tokens])
-    axes.tick_params(axis="x", length=0)
-    axes.margins(y=0.1)
-    axes.set_ylabel("loss of the token")
-    axes.set_title("Of these labels, only the end token tells the runs apart", fontsize=11, weight="bold")
-    axes.legend(frameon=False, loc="upper left")
+    axes.plot(list(right), list(right.values()), color=BLUE, marker="o")
+    for factor, words, aside, colour in ((1, "merged", (-20, -16), BLUE), (2, "in the application", (5, 8), VERMILION)):
+        axes.plot(factor, right[factor], color=colour, marker="o", markersize=9)
+        axes.annotate(words, (factor, right[factor]), aside, textcoords="offset points", color=colour)
+    axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))
+    axes.set_yticks([0, 5, 10, 15, 20])
+    axes.set_title("Half the update is enough, and twice is too much", fontsize=11, weight="bold")
+    return figure
+
+
+def three_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
+    """The training loss of three runs at each step, the second with a jump."""
+    figure, axes = new_figure(7.2, 2.8)
+    looks = ((BLUE, "-", 4, (2, 8)), (VERMILION, "-", 8, (2, 8)), (GREEN, "--", 16, (0, 8)))
+    for (name, values), (colour, style, near, aside) in zip(losses.items(), looks):
+        axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=style)
+        place = min(near, len(values))
+        axes.annotate(name, (place, values[place - 1]), aside, textcoords="offset points", color=colour)
+    axes.set(xlabel="step", ylabel="training loss", xticks=(1, 5, 10, 15, 20), xlim=(0.5, None), ylim=(0, None))
+    axes.set_title("One run learns, one jumps, and one hardly moves", fontsize=11, weight="bold")
     return figure

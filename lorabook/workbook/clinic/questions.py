@@ -1,4 +1,4 @@
-"""What notebook 08 asks: the cause of each case."""
+"""What notebook 08 asks about its cases."""
 
 from lorabook.workbook.kit.question import Question
 
@@ -14,57 +14,63 @@ def nan_loss() -> Question:
     )
 
 
-def loss_jumps() -> Question:
+def one_setting() -> Question:
     return Question(
-        "What is the cause in case 9?",
-        ("the labels are wrong", "each step is too large", "no gradient arrives"),
-        "each step is too large",
-        "With wrong labels, the loss would be high from the start. Without a gradient, it wouldn't move.",
-    )
-
-
-def loss_flat() -> Question:
-    return Question(
-        "What is the cause in case 10?",
-        ("no gradient arrives", "all labels are masked", "the learning rate is too low", "the rank is too low"),
-        "the learning rate is too low",
-        "A gradient arrives, so there are labels. A low rank would still learn something.",
+        "Which setting do both runs change?",
+        ("the rank", "the learning rate", "the batch size", "the number of examples"),
+        "the learning rate",
+        "Steps that are too large make the loss jump, and steps that are too small leave it where it is.",
     )
 
 
 def loss_zero() -> Question:
     return Question(
-        CAUSE,
-        ("the learning rate is too high", "A and B are frozen", "all labels are masked"),
-        "all labels are masked",
-        "The learning rate can't affect the first loss. With A and B frozen, the loss would be a number.",
+        "Where is the bug?",
+        ("the end token is missing", "the template is never found", "the question isn't masked"),
+        "the template is never found",
+        "If it were found, there would be labels, and the loss would be a number. Why isn't it found?",
     )
 
 
 def never_stops() -> Question:
     return Question(
-        "Which labels does this run lose?",
-        ("those of the question", "those of the last words", "the end tokens"),
-        "the end tokens",
-        "The padding token is the end token, too. The question's labels are masked in the healthy run as well.",
+        "What does collate_and_mask mask that collate doesn't?",
+        ("nothing", "the questions", "the end token of each answer"),
+        "the end token of each answer",
+        "It is the padding token, too. The questions are masked in both.",
     )
 
 
 def worse_in_use() -> Question:
     return Question(
         "How does the application's prompt differ from the one in training?",
-        ("not at all", "it ends with a line break", "it lacks the space before the answer"),
+        ("not at all", "it ends with a line break", "it lacks the word Answer"),
         "it ends with a line break",
-        "The closing quotes are on a line of their own. The space belongs to the answer in both.",
+        "The file ends with a line break, which print doesn't show. In training, the space belongs to the answer.",
+    )
+
+
+def prompt_change() -> Question:
+    return Question(
+        "Which change to the prompt does the most damage?",
+        (
+            "Q: … A:",
+            "Please answer. Question: … Answer:",
+            "no colon after Question",
+            "Reply instead of Answer",
+            "no colon after Answer",
+        ),
+        "no colon after Answer",
+        "It changes the end of the prompt, where the model has to start writing.",
     )
 
 
 def no_gradient() -> Question:
     return Question(
-        CAUSE,
-        ("A and B are frozen", "a checkpointed block's input requires no gradient", "there are no labels"),
-        "a checkpointed block's input requires no gradient",
-        "With A and B frozen, there would be no warning. Without labels, the loss would be NaN, without an error.",
+        "Which inputs does the warning mean?",
+        ("the token ids", "the input of the first block", "A and B"),
+        "the input of the first block",
+        "Token ids never require a gradient, and A and B are parameters.",
     )
 
 
@@ -83,17 +89,17 @@ def loads_but_nothing() -> Question:
 
 def only_training_falls() -> Question:
     return Question(
-        "What will this model answer to a new question?",
-        ("the right answer", "an answer of its own", "one of the answers that it was trained on"),
-        "one of the answers that it was trained on",
-        "It has seen four examples, again and again, and knows them by heart.",
+        "How does this model answer the held-out questions?",
+        ("with words from its own examples", "with functions that Python doesn't have", "with nonsense"),
+        "with words from its own examples",
+        "Its training loss is zero: it knows a few answers by heart.",
     )
 
 
 def worse_after_merging() -> Question:
     return Question(
-        CAUSE,
-        ("merging rounds the weights", "the update is in the model twice", "the update was merged without α/r"),
-        "the update is in the model twice",
-        "It is in the merged weights, and once more in the LoRA layers that the application adds.",
+        "Which weights does the application compute with?",
+        ("W0", "W0 + update", "W0 + 2 × update"),
+        "W0 + 2 × update",
+        "The merged weights are W0 + update, and the application's LoRA layers add the update again.",
     )

@@ -1,10 +1,5 @@
 """Wrong answers to the exercises of notebook 08, as people write them."""
 
-import copy
-
-import torch
-from torch import nn
-
 from tests.workbook.mistake_bank import Bank
 
 bank = Bank()
@@ -75,92 +70,91 @@ def last_of_none(labels, end):
     return "nothing"
 
 
-# frozen_base
+# prompt_difference
 
 
-class Written(nn.Module):
-    """A layer that its subclasses get wrong in one place."""
-
-    def __init__(self, base, r):
-        super().__init__()
-        self.base = base
-        self.A = nn.Parameter(torch.empty(r, base.weight.shape[1]).normal_())
-        self.B = nn.Parameter(torch.zeros(base.weight.shape[0], r))
-
-    def forward(self, x):
-        return self.base(x) + nn.functional.linear(nn.functional.linear(x, self.A), self.B)
+def trained_on(example):
+    """What an example was trained to continue."""
+    found = []
+    for token, label in zip(example["input_ids"], example["labels"]):
+        if label != -100:
+            return found
+        found.append(token)
+    return found
 
 
-@wrong("frozen_base", "still gets gradients")
-class AttributeOfTheModule(Written):
-    def __init__(self, base, r):
-        super().__init__(base, r)
-        self.base.requires_grad = False
+@wrong("prompt_difference", "the answer is None")
+def same_or_not(example, prompt_ids):
+    return trained_on(example) == prompt_ids
 
 
-@wrong("frozen_base", "still gets gradients")
-class EvaluationMode(Written):
-    def __init__(self, base, r):
-        super().__init__(base.eval(), r)
+@wrong("prompt_difference", "the answer is None")
+def minus_one(example, prompt_ids):
+    prompt = trained_on(example)
+    longer = max(len(prompt), len(prompt_ids))
+    for position in range(longer):
+        if prompt[position : position + 1] != prompt_ids[position : position + 1]:
+            return position
+    return -1
 
 
-@wrong("frozen_base", "bias is still trained")
-class WeightByName(Written):
-    def __init__(self, base, r):
-        super().__init__(base, r)
-        for name, p in self.base.named_parameters():
-            p.requires_grad = name != "weight"
+@wrong("prompt_difference", "with the whole example")
+def whole_example(example, prompt_ids):
+    for position, token in enumerate(example["input_ids"]):
+        if position == len(prompt_ids) or token != prompt_ids[position]:
+            return position
+    return None
 
 
-@wrong("frozen_base", "froze A and B as well")
-class AllParameters(Written):
-    def __init__(self, base, r):
-        super().__init__(base, r)
-        for p in self.parameters():
-            p.requires_grad = False
+@wrong("prompt_difference", "positions from 0")
+def from_one(example, prompt_ids):
+    prompt = trained_on(example)
+    for number, (token, other) in enumerate(zip(prompt, prompt_ids), start=1):
+        if token != other:
+            return number
+    return None if len(prompt) == len(prompt_ids) else min(len(prompt), len(prompt_ids)) + 1
 
 
-@wrong("frozen_base", "cuts the gradient")
-class NoGrad(Written):
-    def forward(self, x):
-        with torch.no_grad():
-            h = self.base(x)
-        return h + x @ self.A.T @ self.B.T
+@wrong("prompt_difference", "the first position")
+def last_found(example, prompt_ids):
+    prompt, found = trained_on(example), None
+    for position in range(min(len(prompt), len(prompt_ids))):
+        if prompt[position] != prompt_ids[position]:
+            found = position
+    return min(len(prompt), len(prompt_ids)) if found is None and len(prompt) != len(prompt_ids) else found
 
 
-@wrong("frozen_base", "cuts the gradient")
-class Detached(Written):
-    def __init__(self, base, r):
-        super().__init__(base.requires_grad_(False), r)
-
-    def forward(self, x):
-        return self.base(x).detach() + x @ self.A.T @ self.B.T
+@wrong("prompt_difference", "zip stops")
+def zip_alone(example, prompt_ids):
+    for position, (token, other) in enumerate(zip(trained_on(example), prompt_ids)):
+        if token != other:
+            return position
 
 
-@wrong("frozen_base", "base is a copy")
-class FrozenCopy(Written):
-    def __init__(self, base, r):
-        super().__init__(copy.deepcopy(base).requires_grad_(False), r)
+@wrong("prompt_difference", "before the lengths")
+def lengths_at_once(example, prompt_ids):
+    prompt = trained_on(example)
+    if len(prompt) > len(prompt_ids):
+        return len(prompt_ids)
+    if len(prompt) < len(prompt_ids):
+        return len(prompt)
+    return next((i for i in range(len(prompt)) if prompt[i] != prompt_ids[i]), None)
 
 
-@wrong("frozen_base", "both A and B are zero")
-class BothZero(Written):
-    def __init__(self, base, r):
-        super().__init__(base.requires_grad_(False), r)
-        nn.init.zeros_(self.A)
+@wrong("prompt_difference", "padding is masked")
+def count_of_masked(example, prompt_ids):
+    prompt = example["input_ids"][: example["labels"].count(-100)]
+    for position, (token, other) in enumerate(zip(prompt, prompt_ids)):
+        if token != other:
+            return position
+    return None if len(prompt) == len(prompt_ids) else min(len(prompt), len(prompt_ids))
 
 
-@wrong("frozen_base", "B is not zero")
-class BothRandom(Written):
-    def __init__(self, base, r):
-        super().__init__(base.requires_grad_(False), r)
-        nn.init.normal_(self.B, std=0.02)
-
-
-@wrong("frozen_base", "lost the base's bias")
-class WithoutBias(Written):
-    def __init__(self, base, r):
-        super().__init__(base.requires_grad_(False), r)
-
-    def forward(self, x):
-        return x @ (self.base.weight + self.B @ self.A).T
+@wrong("prompt_difference", "is all prompt")
+def up_to_the_answer(example, prompt_ids):
+    start = [label != -100 for label in example["labels"]].index(True)
+    prompt = example["input_ids"][:start]
+    for position, (token, other) in enumerate(zip(prompt, prompt_ids)):
+        if token != other:
+            return position
+    return None if start == len(prompt_ids) else min(start, len(prompt_ids))

@@ -1,8 +1,8 @@
 """Right answers to the exercises of notebook 08, as people write them."""
 
+from itertools import takewhile, zip_longest
+
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from tests.workbook.mistake_bank import Spellings
 
@@ -43,59 +43,34 @@ def by_where(labels, end):
     return next(fault for fault in ("no labels", "no end token", "nothing") if fault in faults)
 
 
-# frozen_base
+# prompt_difference
 
 
-@right("frozen_base")
-class ByLinear(nn.Module):
-    def __init__(self, base, r):
-        super().__init__()
-        self.base, d, k = base, *base.weight.shape
-        for p in self.base.parameters():
-            p.requires_grad = False
-        self.A, self.B = nn.Parameter(torch.empty(r, k)), nn.Parameter(torch.zeros(d, r))
-        nn.init.kaiming_uniform_(self.A)
-
-    def forward(self, x):
-        return self.base(x) + F.linear(F.linear(x, self.A), self.B)
+@right("prompt_difference")
+def by_zip_longest(example, prompt_ids):
+    masked = takewhile(lambda pair: pair[1] == -100, zip(example["input_ids"], example["labels"]))
+    pairs = zip_longest((token for token, label in masked), prompt_ids)
+    return next((position for position, (token, other) in enumerate(pairs) if token != other), None)
 
 
-@right("frozen_base")
-class BaseByFunction(nn.Module):
-    def __init__(self, base, r):
-        super().__init__()
-        self.base = base
-        base.weight.requires_grad_(False)
-        if base.bias is not None:
-            base.bias.requires_grad_(False)
-        self.A = nn.Parameter(torch.rand(r, base.in_features))
-        self.register_parameter("B", nn.Parameter(torch.zeros(base.out_features, r)))
-
-    def forward(self, x):
-        return F.linear(x, self.base.weight, self.base.bias) + (self.B @ (self.A @ x.mT)).mT
-
-
-@right("frozen_base")
-class WeightFormed(nn.Module):
-    def __init__(self, base, r):
-        super().__init__()
-        self.base = base
-        self.base.requires_grad_(False)
-        self.A = nn.Parameter(torch.normal(0, 0.02, size=(r, base.in_features)))
-        self.B = nn.Parameter(torch.zeros((base.out_features, r)))
-
-    def forward(self, x):
-        h = F.linear(x, self.base.weight + self.B @ self.A)
-        return h if self.base.bias is None else h + self.base.bias
+@right("prompt_difference")
+def by_slices(example, prompt_ids):
+    start = 0
+    while start < len(example["labels"]) and example["labels"][start] == -100:
+        start += 1
+    prompt = example["input_ids"][:start]
+    if prompt == prompt_ids:
+        return None
+    same = 0
+    while prompt[: same + 1] == prompt_ids[: same + 1]:
+        same += 1
+    return same
 
 
-@right("frozen_base")
-class ByEinsum(nn.Module):
-    def __init__(self, base, r):
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.A = nn.Parameter(torch.randn(r, base.weight.size(1)) / r)
-        self.B = nn.Parameter(torch.zeros(base.weight.size(0), r))
-
-    def forward(self, x):
-        return torch.einsum("...k,rk,dr->...d", x, self.A, self.B) + self.base(x)
+@right("prompt_difference")
+def by_tensors(example, prompt_ids):
+    kept = (torch.tensor(example["labels"]) != -100).tolist()
+    prompt = torch.tensor(example["input_ids"][: kept.index(True) if True in kept else None])
+    other, shorter = torch.tensor(prompt_ids), min(len(prompt), len(prompt_ids))
+    (where,) = torch.where(prompt[:shorter] != other[:shorter])
+    return where[0].item() if len(where) else None if len(prompt) == len(other) else shorter

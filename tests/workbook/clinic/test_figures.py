@@ -1,11 +1,18 @@
-"""The figure: the losses of an answer's last tokens."""
+"""The figures show what they are given."""
 
-from lorabook.workbook.clinic.figures import last_tokens
+from lorabook.workbook.clinic.figures import scaled_update, three_losses
 
 
-def test_the_losses_of_the_last_tokens_are_bars_and_those_of_the_very_last_are_written():
-    (axes,) = last_tokens([" a", ".", "<end>"], [1.0, 2.0, 9.6], [1.5, 2.5, 0.2]).axes
-    assert [bar.get_height() for bar in axes.patches] == [1.0, 2.0, 9.6, 1.5, 2.5, 0.2]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", ".", "<end>"]
-    assert [text.get_text() for text in axes.texts] == ["9.6", "0.2"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["broken run", "healthy run"]
+def test_right_answers_by_factor_with_the_merged_model_and_the_application_named():
+    (axes,) = scaled_update({0.0: 0, 1.0: 20, 2.0: 3}).axes
+    curve, merged, twice = axes.lines
+    assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([0, 1, 2], [0, 20, 3])
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in (merged, twice)] == [(1, 20), (2, 3)]
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("merged", (1, 20)), ("in the application", (2, 3))]
+
+
+def test_each_run_s_losses_begin_at_step_1():
+    (axes,) = three_losses({"healthy run": [4.0, 1.0], "case 9": [4.0, 9.0], "case 10": [4.0, 3.9]}).axes
+    assert [list(line.get_ydata()) for line in axes.lines] == [[4.0, 1.0], [4.0, 9.0], [4.0, 3.9]]
+    assert all(list(line.get_xdata()) == [1, 2] for line in axes.lines)
+    assert [text.get_text() for text in axes.texts] == ["healthy run", "case 9", "case 10"]

@@ -33,7 +33,7 @@ def test_every_exercise_has_its_place():
         "intrinsic_dimension": ["project_up", "read_d90"],
         "fastfood": ["fwht", "fastfood_adjoint"],
         "many_tasks": ["swap_merged", "mixed_forward"],
-        "clinic": ["label_fault", "frozen_base"],
+        "clinic": ["label_fault", "prompt_difference"],
         "final_run": ["answer_labels"],
     }
     assert len(EXERCISES) == 20  # no name twice
