@@ -120,6 +120,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "merge-b2": "assert right_of(in_use) < 5\n"
         "batch = collate(training[:4])\n"
         "assert (in_use(**batch).logits - merged_model(2)(**batch).logits).abs().max() < 0.01",
+        "merge-e2": "assert torch.allclose(by_merging, update, atol=1e-5) and torch.equal(by_lora, update)",
         "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
         "use-b": "assert template == 'Question: {}\\nAnswer:\\n'\n"
         "assert write_answers(model, template.format).count('') > 15",
@@ -127,8 +128,9 @@ CHECKS: dict[str, dict[str, str]] = {
         "for harmless in ('Q: {}\\nA:', 'Please answer.\\nQuestion: {}\\nAnswer:', 'Question {}\\nAnswer:'):\n"
         "    assert right_of(model, build_prompt=harmless.format) > 15",
         "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
-        "grad-f": "assert right_of(fixed) > 18\n"
-        "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
+        "grad-f": "checkpointed = with_checkpointing(False)\n"
+        "assert abs(train(checkpointed, training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
+        "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(checkpointed))",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
         "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"
