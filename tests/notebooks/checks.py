@@ -120,10 +120,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "merge-b2": "assert right_of(in_use) < 5\n"
         "batch = collate(training[:4])\n"
         "assert (in_use(**batch).logits - merged_model(2)(**batch).logits).abs().max() < 0.01",
-        "merge-e2": "assert torch.allclose(by_merging, update, atol=1e-5) and torch.equal(by_lora, update)",
+        "merge-e2": "assert difference < 1e-5 and update.abs().max() > 0.01",
         "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
-        "use-b": "assert template == 'Question: {}\\nAnswer:\\n'\n"
-        "assert write_answers(model, template.format).count('') > 15",
+        "use-b": "assert file_prompt == 'Question: {}\\nAnswer:\\n'\n"
+        "assert write_answers(model, file_prompt.format).count('') > 15",
         "use-f": "assert right_of(model, build_prompt=form.format) < 5\n"
         "for harmless in ('Q: {}\\nA:', 'Please answer.\\nQuestion: {}\\nAnswer:', 'Question {}\\nAnswer:'):\n"
         "    assert right_of(model, build_prompt=harmless.format) > 15",
