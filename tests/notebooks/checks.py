@@ -117,15 +117,16 @@ CHECKS: dict[str, dict[str, str]] = {
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
         "never-d": "assert end_probability(endless) < 0.01 and end_probability(model) > 0.9",
         "merge-b": "assert write_answers(merged_model()) == write_answers(model)",
-        "merge-b2": "assert right_of(in_use) < 5\n"
+        "merge-b2": "assert right_of(deployed) < 5\n"
         "batch = collate(training[:4])\n"
-        "assert (in_use(**batch).logits - merged_model(2)(**batch).logits).abs().max() < 0.01",
-        "merge-e2": "assert difference < 1e-5 and update.abs().max() > 0.01",
+        "assert (deployed(**batch).logits - merged_model(2)(**batch).logits).abs().max() < 0.01",
+        "merge-e2": "assert (output - expected).abs().max() < 1e-3",
         "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
         "use-b": "assert file_prompt == 'Question: {}\\nAnswer:\\n'\n"
         "assert write_answers(model, file_prompt.format).count('') > 15",
+        "use-d": "assert best == end and logits.softmax(0)[best] > 0.8",
         "use-f": "assert right_of(model, build_prompt=form.format) < 5\n"
-        "for harmless in ('Q: {}\\nA:', 'Please answer.\\nQuestion: {}\\nAnswer:', 'Question {}\\nAnswer:'):\n"
+        "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
         "    assert right_of(model, build_prompt=harmless.format) > 15",
         "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "grad-f": "checkpointed = with_checkpointing(False)\n"

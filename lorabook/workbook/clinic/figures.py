@@ -16,7 +16,7 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
         axes.annotate(words, (factor, right[factor]), aside, textcoords="offset points", color=colour)
     axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))
     axes.set_yticks([0, 5, 10, 15, 20])
-    axes.set_title("Half the update is enough, and twice is too much", fontsize=11, weight="bold")
+    axes.set_title("Half the update is enough, and 1.5 times is too much", fontsize=11, weight="bold")
     return figure
 
 

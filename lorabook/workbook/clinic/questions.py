@@ -54,7 +54,6 @@ def prompt_change() -> Question:
     return Question(
         "Which change to the prompt does the most damage?",
         (
-            "Q: … A:",
             "Please answer. Question: … Answer:",
             "no colon after Question",
             "Reply instead of Answer",
@@ -67,7 +66,7 @@ def prompt_change() -> Question:
 
 def no_gradient() -> Question:
     return Question(
-        "Which inputs does the warning mean?",
+        "Which inputs is the warning about?",
         ("the token ids", "the input of the first block", "A and B"),
         "the input of the first block",
         "Token ids never require a gradient, and A and B are parameters.",
