@@ -102,18 +102,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-23s": "assert counted[-3][0] > both[0] + 10 and counted[-1][0] > without[0]",
     },
     "08_clinic": {
-        # the training pairs show each task and each list, and none of the held-out questions
-        "healthy-j2": "asked, answered = ({pair[i] for pair in training_pairs} for i in (0, 1))\n"
-        "assert {a.split('(')[0] for _, a in held_out_pairs} == {a.split('(')[0] for a in answered}\n"
-        "assert {q.split()[-1] for q, _ in held_out_pairs} <= {q.split()[-1] for q in asked}\n"
-        "assert not asked & {q for q, _ in held_out_pairs} and healthy_log[-1][0] < 0.1\n"
-        "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
+        "healthy-b": "from lorabook.workbook.clinic.task import count_right, write_answers\n"
+        "def right_of(tested, **options):\n    return count_right(write_answers(tested, **options))\n"
+        "assert right_of(model_with_lora()) == 0",
+        "healthy-f": "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
         "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
+        "healthy-j2": "assert healthy_log[-1][0] < 0.1 and right_of(model) > 18",
         "masked-d": "assert not any(label != -100 for example in searched for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
-        "masked-h": "assert tokenizer.decode(labels) == f' {training_pairs[0][1]}<|endoftext|>'",
-        "healthy-j": "def right_of(tested, **options):\n    return count_right(write_answers(tested, **options))\n"
-        "assert right_of(model_with_lora()) == 0 and right_of(model) > 18",
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
         "never-d": "assert end_probability(endless) < 0.01 and end_probability(model) > 0.9",
         "merge-b": "assert write_answers(merged_model()) == write_answers(model)",

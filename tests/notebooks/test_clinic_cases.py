@@ -1,4 +1,4 @@
-"""Notebook 08: whoever looks up a case runs two sections first, and nothing else. And what its page says."""
+"""Notebook 08: whoever looks up a case runs "A healthy run" first, and nothing else. And what its page says."""
 
 import ast
 import builtins
@@ -17,7 +17,7 @@ from lorabook.peft_format import adapter_file
 from tests.kit.broken_runs.faults import load_adapter
 from tests.kit.notebooks import NOTEBOOKS, cells, plain
 
-SETUP = ("A healthy run", "What does it write?")
+SETUP = "A healthy run"
 IDS = torch.arange(5, 25)[None]
 
 
@@ -63,8 +63,8 @@ def test_there_are_ten_cases():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_case_needs_the_two_sections_of_the_setup_and_nothing_else(case):
-    known, _ = names("\n".join(CODE[section] for section in SETUP))
+def test_a_case_needs_the_healthy_run_and_nothing_else(case):
+    known, _ = names(CODE[SETUP])
     bound, read = names(CODE[case])
     assert read - bound - known - set(dir(builtins)) == set()
 

@@ -17,7 +17,7 @@ def nan_loss() -> Question:
 def one_setting() -> Question:
     return Question(
         "Which setting do both runs change?",
-        ("the rank", "the learning rate", "the batch size", "the number of examples"),
+        ("the number of steps", "the learning rate", "the collator"),
         "the learning rate",
         "Steps that are too large make the loss jump, and steps that are too small leave it where it is.",
     )
