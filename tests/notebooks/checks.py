@@ -133,7 +133,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"
         "B = torch.cat([layer.B.flatten() for layer in layers])\n"
         "assert all(layer.A.isnan().all() for layer in layers) and 0.12 < B.isfinite().float().mean() < 0.17\n"
-        "again = model_with_lora().half()\nrandom.seed(0)\n"
+        "again = patients.small_model()\nrandom.seed(0)\n"
         "again(**collate(random.choices(training, k=8))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
         "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
@@ -142,11 +142,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "keys-b": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(loaded))",
         "keys-f": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
         "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
-        "c8-b": "assert log[-1][0] < 0.05 and held_out_loss(memorized) > 1.5 and held_out_loss(model) < 0.1",
+        "c8-b": "assert log[-1][0] < 0.05 and held_out_loss(patient) > 1.5 and held_out_loss(model) < 0.1",
         # all words of the answers are those of the three examples, but for a piece of one here or there
-        "c8-d": "known = {word for _, answer in training_pairs[:3] for word in answer[5:-2].split('(')}\n"
-        "answers = [answer[6:-2].split('(') for answer in write_answers(memorized)]\n"
-        "assert sum(set(words) <= known for words in answers) > 16 and right_of(memorized) < 5",
+        "c8-d": "known = {word for _, answer in training_pairs[: len(chosen)] for word in answer[5:-2].split('(')}\n"
+        "answers = [answer[6:-2].split('(') for answer in write_answers(patient)]\n"
+        "assert sum(set(words) <= known for words in answers) > 16 and right_of(patient) < 5",
         "c9-b": "assert max(losses['case 9']) > 8 and losses['case 9'][-1] > 2 and losses['healthy run'][-1] < 0.5\n"
         "assert min(losses['case 10']) > 4 and right_of(trained['case 9']) == right_of(trained['case 10']) == 0",
         "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in trained.values()]\n"

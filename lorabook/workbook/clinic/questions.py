@@ -25,19 +25,19 @@ def one_setting() -> Question:
 
 def loss_zero() -> Question:
     return Question(
-        "Where is the bug?",
-        ("the end token is missing", "the template is never found", "the question isn't masked"),
-        "the template is never found",
-        "If it were found, there would be labels, and the loss would be a number. Why isn't it found?",
+        CAUSE,
+        ("the learning rate is too high", "A and B are frozen", "all labels are masked"),
+        "all labels are masked",
+        "The learning rate can't affect the first loss. With A and B frozen, the loss would be a number.",
     )
 
 
 def never_stops() -> Question:
     return Question(
-        "What does collate_and_mask mask that collate doesn't?",
-        ("nothing", "the questions", "the end token of each answer"),
-        "the end token of each answer",
-        "It is the padding token, too. The questions are masked in both.",
+        CAUSE,
+        ("too few steps", "the limit of 16 tokens is too low", "the end token is never a label"),
+        "the end token is never a label",
+        "The healthy run took as many steps, and its answers fit into 16 tokens.",
     )
 
 
@@ -47,20 +47,6 @@ def worse_in_use() -> Question:
         ("not at all", "it ends with a line break", "it lacks the word Answer"),
         "it ends with a line break",
         "The file ends with a line break, which print doesn't show. In training, the space belongs to the answer.",
-    )
-
-
-def prompt_change() -> Question:
-    return Question(
-        "Which change to the prompt does the most damage?",
-        (
-            "Please answer. Question: … Answer:",
-            "no colon after Question",
-            "Reply instead of Answer",
-            "no colon after Answer",
-        ),
-        "no colon after Answer",
-        "It changes the end of the prompt, where the model has to start writing.",
     )
 
 
@@ -88,17 +74,17 @@ def loads_but_nothing() -> Question:
 
 def only_training_falls() -> Question:
     return Question(
-        "How does this model answer the held-out questions?",
-        ("with words from its own examples", "with functions that Python doesn't have", "with nonsense"),
-        "with words from its own examples",
-        "Its training loss is zero: it knows a few answers by heart.",
+        CAUSE,
+        ("the learning rate is too high", "there are too few examples", "the labels are wrong"),
+        "there are too few examples",
+        "The training loss goes to zero, so the steps aren't too large. With wrong labels, 5 steps wouldn't help.",
     )
 
 
 def worse_after_merging() -> Question:
     return Question(
-        "Which weights does the application compute with?",
-        ("W0", "W0 + update", "W0 + 2 × update"),
-        "W0 + 2 × update",
-        "The merged weights are W0 + update, and the application's LoRA layers add the update again.",
+        "What did the application do?",
+        ("it rounded the weights", "it added the update again", "it loaded another adapter"),
+        "it added the update again",
+        "Rounding does little harm, and the adapter is the right one. But the merged weights already contain it.",
     )

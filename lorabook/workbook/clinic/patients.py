@@ -1,0 +1,56 @@
+"""The faulty code of notebook 08, which shows it only after its questions."""
+
+import torch
+from transformers import DataCollatorForSeq2Seq
+
+from lorabook import LoRAConfig, apply_lora
+from lorabook.models import load_model
+
+# What cases 9 and 10 change. 5e-5 is the default of Transformers' TrainingArguments.
+SETTINGS = {"healthy run": {"lr": 5e-3}, "case 9": {"lr": 5e-2}, "case 10": {"lr": 5e-5}}
+
+
+def encode(tokenizer, question, answer):
+    text = f"Question: {question}\nAnswer: {answer}"
+    ids = [*tokenizer(text).input_ids, tokenizer.eos_token_id]
+    template = tokenizer("Answer: ").input_ids
+    labels = [-100] * len(ids)
+    for i in range(len(ids)):
+        if ids[i : i + len(template)] == template:
+            start = i + len(template)
+            labels[start:] = ids[start:]
+            break
+    return {"input_ids": ids, "labels": labels}
+
+
+def make_collator(tokenizer):
+    collate = DataCollatorForSeq2Seq(tokenizer)
+
+    def collate_and_mask(examples):
+        batch = collate(examples)
+        padding = batch["input_ids"] == tokenizer.pad_token_id
+        batch["labels"][padding] = -100
+        return batch
+
+    return collate_and_mask
+
+
+def application(model, adapter):
+    apply_lora(model, LoRAConfig(r=16, alpha=32))
+    model.load_state_dict(adapter, strict=False)  # not strict: W0 isn't in it
+    return model
+
+
+def small_model():
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=16, alpha=32))
+    return model.half()  # fp16, to save memory
+
+
+def adapter_to_save(model):
+    model = torch.compile(model)  # faster
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def choose(examples):
+    return examples[:3]  # quick test, remove later
