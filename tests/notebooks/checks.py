@@ -105,11 +105,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "healthy-b": "from lorabook.workbook.clinic.task import count_right, write_answers\n"
         "def right_of(tested, **options):\n    return count_right(write_answers(tested, **options))\n"
         "assert right_of(model_with_lora()) == 0",
-        "healthy-f": "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
+        "healthy-h": "end = tokenizer.eos_token_id\n"
+        "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
         "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
         "healthy-j2": "assert healthy_log[-1][0] < 0.1 and right_of(model) > 18",
-        "masked-d": "assert not any(label != -100 for example in searched for label in example['labels'])\n"
-        "assert [norm for loss, norm in train(model_with_lora(), searched, steps=1)] == [0.0]",
+        "masked-d": "assert not any(label != -100 for example in examples for label in example['labels'])\n"
+        "assert [norm for loss, norm in train(model_with_lora(), examples, steps=1)] == [0.0]",
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
         "never-d": "assert end_probability(endless) < 0.01 and end_probability(model) > 0.9",
         "merge-b": "assert write_answers(merged_model()) == write_answers(model)",
@@ -133,7 +134,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"
         "B = torch.cat([layer.B.flatten() for layer in layers])\n"
         "assert all(layer.A.isnan().all() for layer in layers) and 0.12 < B.isfinite().float().mean() < 0.17\n"
-        "again = patients.small_model()\nrandom.seed(0)\n"
+        "again = patients.case_6()\nrandom.seed(0)\n"
         "again(**collate(random.choices(training, k=8))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
         "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
@@ -144,7 +145,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
         "c8-b": "assert log[-1][0] < 0.05 and held_out_loss(patient) > 1.5 and held_out_loss(model) < 0.1",
         # all words of the answers are those of the three examples, but for a piece of one here or there
-        "c8-d": "known = {word for _, answer in training_pairs[: len(chosen)] for word in answer[5:-2].split('(')}\n"
+        "c8-d": "trained_on = [answer for _, answer in task.training_pairs[: len(chosen)]]\n"
+        "known = {word for answer in trained_on for word in answer[5:-2].split('(')}\n"
         "answers = [answer[6:-2].split('(') for answer in write_answers(patient)]\n"
         "assert sum(set(words) <= known for words in answers) > 16 and right_of(patient) < 5",
         "c9-b": "assert max(losses['case 9']) > 8 and losses['case 9'][-1] > 2 and losses['healthy run'][-1] < 0.5\n"

@@ -10,7 +10,7 @@ from lorabook.models import load_model
 SETTINGS = {"healthy run": {"lr": 5e-3}, "case 9": {"lr": 5e-2}, "case 10": {"lr": 5e-5}}
 
 
-def encode(tokenizer, question, answer):
+def case_1(tokenizer, question, answer):
     text = f"Question: {question}\nAnswer: {answer}"
     ids = [*tokenizer(text).input_ids, tokenizer.eos_token_id]
     template = tokenizer("Answer: ").input_ids
@@ -23,7 +23,7 @@ def encode(tokenizer, question, answer):
     return {"input_ids": ids, "labels": labels}
 
 
-def make_collator(tokenizer):
+def case_2(tokenizer):
     collate = DataCollatorForSeq2Seq(tokenizer)
 
     def collate_and_mask(examples):
@@ -35,22 +35,22 @@ def make_collator(tokenizer):
     return collate_and_mask
 
 
-def application(model, adapter):
+def case_3(model, adapter):
     apply_lora(model, LoRAConfig(r=16, alpha=32))
     model.load_state_dict(adapter, strict=False)  # not strict: W0 isn't in it
     return model
 
 
-def small_model():
+def case_6():
     model = load_model("pocket", device="cpu").model
     apply_lora(model, LoRAConfig(r=16, alpha=32))
     return model.half()  # fp16, to save memory
 
 
-def adapter_to_save(model):
+def case_7(model):
     model = torch.compile(model)  # faster
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def choose(examples):
+def case_8(examples):
     return examples[:3]  # quick test, remove later

@@ -25,19 +25,19 @@ def one_setting() -> Question:
 
 def loss_zero() -> Question:
     return Question(
-        CAUSE,
-        ("the learning rate is too high", "A and B are frozen", "all labels are masked"),
+        "What is wrong with these examples?",
+        ("the questions aren't masked", "all labels are masked", "the labels are shifted twice"),
         "all labels are masked",
-        "The learning rate can't affect the first loss. With A and B frozen, the loss would be a number.",
+        "In the other two, the loss would be a number, and the gradient wouldn't be zero.",
     )
 
 
 def never_stops() -> Question:
     return Question(
-        CAUSE,
-        ("too few steps", "the limit of 16 tokens is too low", "the end token is never a label"),
-        "the end token is never a label",
-        "The healthy run took as many steps, and its answers fit into 16 tokens.",
+        "What is wrong with these batches?",
+        ("the padding isn't masked", "the end tokens are masked", "the questions aren't masked"),
+        "the end tokens are masked",
+        "With unmasked padding, which consists of end tokens, the model would learn to stop even earlier.",
     )
 
 
@@ -74,10 +74,10 @@ def loads_but_nothing() -> Question:
 
 def only_training_falls() -> Question:
     return Question(
-        CAUSE,
-        ("the learning rate is too high", "there are too few examples", "the labels are wrong"),
-        "there are too few examples",
-        "The training loss goes to zero, so the steps aren't too large. With wrong labels, 5 steps wouldn't help.",
+        "What is wrong with these examples?",
+        ("there are too few", "their labels are wrong", "their questions aren't masked"),
+        "there are too few",
+        "With wrong labels, the held-out loss would rise from the start. With unmasked questions, it would still drop.",
     )
 
 

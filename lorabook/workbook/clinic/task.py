@@ -29,19 +29,33 @@ def _pairs() -> tuple[Pairs, Pairs]:
 held_out_pairs, training_pairs = _pairs()
 
 
+def load_tokenizer() -> Any:
+    """The pocket model's tokenizer, which has no padding token of its own: it pads with the end token."""
+    tokenizer = load_model("pocket", device="cpu").tokenizer
+    tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
 def prompt_for(question: str) -> str:
-    """The prompt of training, to which the answer is added after a space."""
+    """The prompt of training."""
     return f"Question: {question}\nAnswer:"
+
+
+def encode(tokenizer, question, answer):
+    prompt_ids = tokenizer(prompt_for(question)).input_ids
+    answer_ids = tokenizer(" " + answer, add_special_tokens=False).input_ids
+    answer_ids = [*answer_ids, tokenizer.eos_token_id]
+    labels = [-100] * len(prompt_ids) + answer_ids
+    return {"input_ids": prompt_ids + answer_ids, "labels": labels}
 
 
 def write_answers(model: Any, build_prompt: Callable[[str], str] = prompt_for) -> list[str]:
     """The pocket model's answers to the held-out questions, greedy, up to the end token or to LIMIT tokens."""
-    tokenizer = load_model("pocket", device="cpu").tokenizer
-    end = tokenizer.pad_token_id = tokenizer.eos_token_id
+    tokenizer = load_tokenizer()
     prompts = [build_prompt(question) for question, _ in held_out_pairs]
     # Padding on the left, so that all answers start at the same position.
     batch = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
-    ids = model.eval().generate(**batch, max_new_tokens=LIMIT, do_sample=False, pad_token_id=end)
+    ids = model.eval().generate(**batch, max_new_tokens=LIMIT, do_sample=False, pad_token_id=tokenizer.eos_token_id)
     return tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
