@@ -112,7 +112,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "masked-d": "assert not any(label != -100 for example in examples for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), examples, steps=1)] == [0.0]",
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
-        "never-d": "assert end_probability(endless) < 0.01 and end_probability(model) > 0.9",
+        "never-d": "found = [m(ids).logits[0, -1].softmax(0)[end] for m in (endless, model_with_lora(), model)]\n"
+        "assert max(found[:2]) < 0.01 and found[2] > 0.9",
         "merge-b": "assert write_answers(merged_model()) == write_answers(model)",
         "merge-b2": "assert right_of(deployed) < 5\n"
         "batch = collate(training[:4])\n"
@@ -125,10 +126,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-f": "assert right_of(model, build_prompt=form.format) < 5\n"
         "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
         "    assert right_of(model, build_prompt=harmless.format) > 15",
-        "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
-        "grad-f": "checkpointed = with_checkpointing(False)\n"
-        "assert abs(train(checkpointed, training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
-        "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(checkpointed))",
+        "grad-b": "import warnings\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        "    broken(**collate(training[:2]))\n"
+        "assert any('None of the inputs have requires_grad=True' in str(each.message) for each in caught)",
+        "grad-f": "assert abs(train(model_with_lora(), training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
+        "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
         "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"

@@ -41,6 +41,13 @@ def case_3(model, adapter):
     return model
 
 
+def case_5(model, use_reentrant):
+    model.config.use_cache = False  # the cache doesn't work with checkpointing
+    model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
+    model.disable_input_require_grads()
+    return model
+
+
 def case_6():
     model = load_model("pocket", device="cpu").model
     apply_lora(model, LoRAConfig(r=16, alpha=32))

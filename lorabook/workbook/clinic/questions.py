@@ -26,7 +26,7 @@ def one_setting() -> Question:
 def loss_zero() -> Question:
     return Question(
         "What is wrong with these examples?",
-        ("the questions aren't masked", "all labels are masked", "the labels are shifted twice"),
+        ("the questions aren't masked", "all labels are masked", "the answers are cut off"),
         "all labels are masked",
         "In the other two, the loss would be a number, and the gradient wouldn't be zero.",
     )
@@ -44,7 +44,7 @@ def never_stops() -> Question:
 def worse_in_use() -> Question:
     return Question(
         "How does the application's prompt differ from the one in training?",
-        ("not at all", "it ends with a line break", "it lacks the word Answer"),
+        ("not at all", "it ends with a line break", "a colon is another character"),
         "it ends with a line break",
         "The file ends with a line break, which print doesn't show. In training, the space belongs to the answer.",
     )
