@@ -126,11 +126,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-f": "assert right_of(model, build_prompt=form.format) < 5\n"
         "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
         "    assert right_of(model, build_prompt=harmless.format) > 15",
-        "grad-b": "import warnings\n"
-        "with warnings.catch_warnings(record=True) as caught:\n"
-        "    warnings.simplefilter('always')\n"
-        "    broken(**collate(training[:2]))\n"
-        "assert any('None of the inputs have requires_grad=True' in str(each.message) for each in caught)",
+        "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "grad-f": "assert abs(train(model_with_lora(), training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
         "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
@@ -138,6 +134,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"
         "B = torch.cat([layer.B.flatten() for layer in layers])\n"
         "assert all(layer.A.isnan().all() for layer in layers) and 0.12 < B.isfinite().float().mean() < 0.17\n"
+        "assert B.isinf().float().mean() > 0.8\n"
         "again = patients.case_6()\nrandom.seed(0)\n"
         "again(**collate(random.choices(training, k=8))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"

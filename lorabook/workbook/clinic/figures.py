@@ -11,7 +11,10 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     """How many of 20 questions the base model answers with its update scaled by each factor."""
     figure, axes = new_figure(7.2, 2.6)
     axes.plot(list(right), list(right.values()), color=BLUE, marker="o")
-    for factor, words, aside, colour in ((1, "merged", (-20, -16), BLUE), (2, "in the application", (5, 8), VERMILION)):
+    for factor, words, aside, colour in (
+        (1, "merged", (-20, -16), BLUE),
+        (2, "in the application", (-48, 8), VERMILION),
+    ):
         axes.plot(factor, right[factor], color=colour, marker="o", markersize=9)
         axes.annotate(words, (factor, right[factor]), aside, textcoords="offset points", color=colour)
     axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))

@@ -25,10 +25,10 @@ def one_setting() -> Question:
 
 def loss_zero() -> Question:
     return Question(
-        "What is wrong with these examples?",
-        ("the questions aren't masked", "all labels are masked", "the answers are cut off"),
-        "all labels are masked",
-        "In the other two, the loss would be a number, and the gradient wouldn't be zero.",
+        CAUSE,
+        ("the learning rate is too high", "A and B are frozen", "the loss is an average over nothing"),
+        "the loss is an average over nothing",
+        "The learning rate can't affect the first loss. With A and B frozen, the loss would be a number.",
     )
 
 
@@ -47,6 +47,15 @@ def worse_in_use() -> Question:
         ("not at all", "it ends with a line break", "a colon is another character"),
         "it ends with a line break",
         "The file ends with a line break, which print doesn't show. In training, the space belongs to the answer.",
+    )
+
+
+def prompt_change() -> Question:
+    return Question(
+        "Which change to the prompt does the most damage?",
+        ("Please answer. at its start", "no colon after Question", "Reply instead of Answer", "no colon after Answer"),
+        "no colon after Answer",
+        "It changes the last token of the prompt, right where the answer starts.",
     )
 
 
