@@ -105,8 +105,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "healthy-b": "from lorabook.workbook.clinic.task import count_right, write_answers\n"
         "def right_of(tested, **options):\n    return count_right(write_answers(tested, **options))\n"
         "assert right_of(model_with_lora()) == 0",
-        "healthy-h": "end = tokenizer.eos_token_id\n"
-        "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
+        "healthy-f": "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
         "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
         "healthy-j2": "assert healthy_log[-1][0] < 0.1 and right_of(model) > 18",
         "masked-d": "assert not any(label != -100 for example in examples for label in example['labels'])\n"
@@ -131,8 +130,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
-        "nan-d": "layers = [layer for name, layer in lora_layers(broken)]\n"
-        "B = torch.cat([layer.B.flatten() for layer in layers])\n"
+        "nan-d": "B = torch.cat([layer.B.flatten() for layer in layers])\n"
         "assert all(layer.A.isnan().all() for layer in layers) and 0.12 < B.isfinite().float().mean() < 0.17\n"
         "assert B.isinf().float().mean() > 0.8\n"
         "again = patients.case_6()\nrandom.seed(0)\n"
@@ -150,8 +148,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "known = {word for answer in trained_on for word in answer[5:-2].split('(')}\n"
         "answers = [answer[6:-2].split('(') for answer in write_answers(patient)]\n"
         "assert sum(set(words) <= known for words in answers) > 16 and right_of(patient) < 5",
-        "c9-b": "assert max(losses['case 9']) > 8 and losses['case 9'][-1] > 2 and losses['healthy run'][-1] < 0.5\n"
-        "assert min(losses['case 10']) > 4 and right_of(trained['case 9']) == right_of(trained['case 10']) == 0",
+        "c9-b": "assert max(losses['case 9']) > 8 and losses['case 9'][-1] > 2 and losses['healthy run'][-1] < 0.1\n"
+        "assert min(losses['case 10']) > 2.5 and right_of(trained['case 9']) == right_of(trained['case 10']) == 0",
         "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in trained.values()]\n"
         "assert norms[1] > 4 * norms[0] and 0 < norms[2] < norms[0] / 10",
     },

@@ -26,11 +26,11 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
 def three_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
     """The training loss of three runs at each step, the second with a jump."""
     figure, axes = new_figure(7.2, 2.8)
-    looks = ((BLUE, "-", 4, (2, 8)), (VERMILION, "-", 8, (2, 8)), (GREEN, "--", 16, (0, 8)))
+    looks = ((BLUE, "-", 4, (2, 8)), (VERMILION, "-", 8, (2, 8)), (GREEN, "--", 27, (4, 6)))
     for (name, values), (colour, style, near, aside) in zip(losses.items(), looks):
         axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=style)
         place = min(near, len(values))
         axes.annotate(name, (place, values[place - 1]), aside, textcoords="offset points", color=colour)
-    axes.set(xlabel="step", ylabel="training loss", xticks=(1, 5, 10, 15, 20), xlim=(0.5, None), ylim=(0, None))
+    axes.set(xlabel="step", ylabel="training loss", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None), ylim=(0, None))
     axes.set_title("One run learns, one jumps, and one hardly moves", fontsize=11, weight="bold")
     return figure

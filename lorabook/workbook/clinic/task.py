@@ -41,14 +41,6 @@ def prompt_for(question: str) -> str:
     return f"Question: {question}\nAnswer:"
 
 
-def encode(tokenizer, question, answer):
-    prompt_ids = tokenizer(prompt_for(question)).input_ids
-    answer_ids = tokenizer(" " + answer, add_special_tokens=False).input_ids
-    answer_ids = [*answer_ids, tokenizer.eos_token_id]
-    labels = [-100] * len(prompt_ids) + answer_ids
-    return {"input_ids": prompt_ids + answer_ids, "labels": labels}
-
-
 def write_answers(model: Any, build_prompt: Callable[[str], str] = prompt_for) -> list[str]:
     """The pocket model's answers to the held-out questions, greedy, up to the end token or to LIMIT tokens."""
     tokenizer = load_tokenizer()
