@@ -102,12 +102,14 @@ CHECKS: dict[str, dict[str, str]] = {
         "tasks-23s": "assert counted[-3][0] > both[0] + 10 and counted[-1][0] > without[0]",
     },
     "08_clinic": {
-        "healthy-b": "from lorabook.workbook.clinic.task import count_right, write_answers\n"
+        "healthy-b": "import random\n"
+        "from transformers import DataCollatorForSeq2Seq\n"
+        "from lorabook.workbook.clinic.task import count_right, model_with_lora, train, write_answers\n"
         "def right_of(tested, **options):\n    return count_right(write_answers(tested, **options))\n"
-        "assert right_of(model_with_lora()) == 0",
-        "healthy-f": "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
+        "assert right_of(model_with_lora()) == 0 and right_of(model) > 18 and healthy_log[-1][0] < 0.1\n"
+        "end, collate = tokenizer.eos_token_id, DataCollatorForSeq2Seq(tokenizer)\n"
+        "assert all(example['input_ids'][-1] == example['labels'][-1] == end for example in training)\n"
         "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
-        "healthy-j2": "assert healthy_log[-1][0] < 0.1 and right_of(model) > 18",
         "masked-d": "assert not any(label != -100 for example in examples for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), examples, steps=1)] == [0.0]",
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",

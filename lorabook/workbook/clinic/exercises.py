@@ -176,7 +176,7 @@ PROMPT_DIFFERENCE = Exercise(
 def prompt_difference(example, prompt_ids):
     """The first position where a prompt differs from a training example's prompt.
 
-    example: a dictionary with the lists "input_ids" and "labels", as from `encode`.
+    example: a dictionary with the lists "input_ids" and "labels", as from `task.encode`.
         Its prompt is everything before the first label that isn't masked (−100).
     prompt_ids: the other prompt, a list of token ids.
 

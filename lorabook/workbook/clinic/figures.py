@@ -11,12 +11,12 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     """How many of 20 questions the base model answers with its update scaled by each factor."""
     figure, axes = new_figure(7.2, 2.6)
     axes.plot(list(right), list(right.values()), color=BLUE, marker="o")
-    for factor, words, aside, colour in (
-        (1, "merged", (-20, -16), BLUE),
-        (2, "in the application", (-48, 8), VERMILION),
-    ):
-        axes.plot(factor, right[factor], color=colour, marker="o", markersize=9)
-        axes.annotate(words, (factor, right[factor]), aside, textcoords="offset points", color=colour)
+    axes.plot(1, right[1], color=BLUE, marker="o", markersize=9)
+    axes.annotate("merged", (1, right[1]), (-20, -16), textcoords="offset points", color=BLUE)
+    axes.plot(2, right[2], color=VERMILION, marker="o", markersize=9)
+    arrow = {"arrowstyle": "-", "color": VERMILION}
+    beside = {"textcoords": "offset points", "color": VERMILION, "arrowprops": arrow}
+    axes.annotate("merged, in the application", (2, right[2]), (-20, 40), **beside)
     axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))
     axes.set_yticks([0, 5, 10, 15, 20])
     axes.set_title("Half the update is enough, and 1.5 times is too much", fontsize=11, weight="bold")
@@ -32,5 +32,5 @@ def three_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
         place = min(near, len(values))
         axes.annotate(name, (place, values[place - 1]), aside, textcoords="offset points", color=colour)
     axes.set(xlabel="step", ylabel="training loss", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None), ylim=(0, None))
-    axes.set_title("One run learns, one jumps, and one hardly moves", fontsize=11, weight="bold")
+    axes.set_title("One run learns, one jumps, and one creeps", fontsize=11, weight="bold")
     return figure

@@ -10,7 +10,13 @@ from lorabook.models import load_model
 SETTINGS = {"healthy run": {"lr": 5e-3}, "case 9": {"lr": 5e-2}, "case 10": {"lr": 5e-5}}
 
 
-def case_1(tokenizer, question, answer):
+def case_2(model, adapter):
+    apply_lora(model, LoRAConfig(r=16, alpha=32))
+    model.load_state_dict(adapter, strict=False)  # not strict: W0 isn't in it
+    return model
+
+
+def case_3(tokenizer, question, answer):
     text = f"Question: {question}\nAnswer: {answer}"
     ids = [*tokenizer(text).input_ids, tokenizer.eos_token_id]
     template = tokenizer("Answer: ").input_ids
@@ -23,7 +29,7 @@ def case_1(tokenizer, question, answer):
     return {"input_ids": ids, "labels": labels}
 
 
-def case_2(tokenizer):
+def case_4(tokenizer):
     collate = DataCollatorForSeq2Seq(tokenizer)
 
     def collate_and_mask(examples):
@@ -33,12 +39,6 @@ def case_2(tokenizer):
         return batch
 
     return collate_and_mask
-
-
-def case_3(model, adapter):
-    apply_lora(model, LoRAConfig(r=16, alpha=32))
-    model.load_state_dict(adapter, strict=False)  # not strict: W0 isn't in it
-    return model
 
 
 def case_5(model, use_reentrant):

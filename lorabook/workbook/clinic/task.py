@@ -1,4 +1,4 @@
-"""The task of notebook 08: which Python function to use.
+"""The task of notebook 08, which Python function to use, with a run that learns it.
 
 test(model) == "20 of 20 right: ' With print(points).', ' With sorted(weights).', …"
 """
@@ -7,6 +7,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from transformers import DataCollatorForSeq2Seq
+
+from lorabook import LoRAConfig, apply_lora
 from lorabook.models import load_model
 
 FUNCTIONS = {"sort": "sorted", "reverse": "reversed", "add up": "sum", "count": "len", "print": "print"}
@@ -39,6 +43,40 @@ def load_tokenizer() -> Any:
 def prompt_for(question: str) -> str:
     """The prompt of training."""
     return f"Question: {question}\nAnswer:"
+
+
+# The notebook shows the source of the next three, so they have no types.
+
+
+def model_with_lora():
+    model = load_model("pocket", device="cpu").model
+    apply_lora(model, LoRAConfig(r=16, alpha=32))
+    return model
+
+
+def encode(tokenizer, question, answer):
+    prompt_ids = tokenizer(prompt_for(question)).input_ids
+    answer_ids = tokenizer(" " + answer, add_special_tokens=False).input_ids
+    answer_ids.append(tokenizer.eos_token_id)  # the end token
+    labels = [-100] * len(prompt_ids) + answer_ids
+    return {"input_ids": prompt_ids + answer_ids, "labels": labels}
+
+
+def train(model, examples, collate=None, steps=40, lr=0.005):
+    collate = collate or DataCollatorForSeq2Seq(load_tokenizer())
+    trainable = [p for p in model.parameters() if p.requires_grad]  # A and B
+    optimizer = torch.optim.AdamW(trainable, lr=lr)
+    random.seed(0)
+    log = []
+    for _ in range(steps):
+        batch = collate(random.choices(examples, k=8))
+        loss = model.train()(**batch).loss
+        loss.backward()
+        grad_norm = torch.nn.utils.get_total_norm([p.grad for p in trainable])
+        optimizer.step()
+        optimizer.zero_grad()
+        log.append((round(loss.item(), 2), round(grad_norm.item(), 2)))
+    return log
 
 
 def write_answers(model: Any, build_prompt: Callable[[str], str] = prompt_for) -> list[str]:

@@ -8,7 +8,10 @@ def test_right_answers_by_factor_with_the_merged_model_and_the_application_named
     curve, merged, twice = axes.lines
     assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([0, 1, 2], [0, 20, 3])
     assert [(*line.get_xdata(), *line.get_ydata()) for line in (merged, twice)] == [(1, 20), (2, 3)]
-    assert [(text.get_text(), text.xy) for text in axes.texts] == [("merged", (1, 20)), ("in the application", (2, 3))]
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [
+        ("merged", (1, 20)),
+        ("merged, in the application", (2, 3)),
+    ]
 
 
 def test_each_run_s_losses_begin_at_step_1():
