@@ -31,8 +31,6 @@ def three_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
         axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=style)
         place = min(near, len(values))
         axes.annotate(name, (place, values[place - 1]), aside, textcoords="offset points", color=colour)
-    axes.set(xlabel="step", ylabel="training loss, log scale", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None))
-    axes.set_yscale("log")
-    axes.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+    axes.set(xlabel="step", ylabel="training loss", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None), ylim=(0, None))
     axes.set_title("One run learns, one jumps, and one creeps", fontsize=11, weight="bold")
     return figure

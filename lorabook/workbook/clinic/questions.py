@@ -44,7 +44,7 @@ def never_stops() -> Question:
 def worse_in_use() -> Question:
     return Question(
         "How does the application's prompt differ from the one in training?",
-        ("not at all", "it ends with a line break", "a colon is another character"),
+        ("not at all", "it ends with a line break", "one colon is a look-alike character"),
         "it ends with a line break",
         "The file ends with a line break, which print doesn't show. In training, the space belongs to the answer.",
     )
