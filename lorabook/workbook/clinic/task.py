@@ -45,7 +45,7 @@ def prompt_for(question: str) -> str:
     return f"Question: {question}\nAnswer:"
 
 
-# The notebook shows the source of the next three, so they have no types.
+# The notebook shows the source of `encode` and `train`, so they have no types.
 
 
 def model_with_lora():
@@ -64,13 +64,14 @@ def encode(tokenizer, question, answer):
 
 def train(model, examples, collate=None, steps=40, lr=0.005):
     collate = collate or DataCollatorForSeq2Seq(load_tokenizer())
+    model.train()
     trainable = [p for p in model.parameters() if p.requires_grad]  # A and B
     optimizer = torch.optim.AdamW(trainable, lr=lr)
     random.seed(0)
     log = []
     for _ in range(steps):
         batch = collate(random.choices(examples, k=8))
-        loss = model.train()(**batch).loss
+        loss = model(**batch).loss
         loss.backward()
         grad_norm = torch.nn.utils.get_total_norm([p.grad for p in trainable])
         optimizer.step()
