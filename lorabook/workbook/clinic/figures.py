@@ -16,10 +16,10 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     axes.plot(2, right[2], color=VERMILION, marker="o", markersize=9)
     arrow = {"arrowstyle": "-", "color": VERMILION}
     beside = {"textcoords": "offset points", "color": VERMILION, "arrowprops": arrow}
-    axes.annotate("merged, in the application", (2, right[2]), (-20, 40), **beside)
+    axes.annotate("in the application", (2, right[2]), (-6, 40), **beside)
     axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))
     axes.set_yticks([0, 5, 10, 15, 20])
-    axes.set_title("Half the update is enough, and 1.5 times is too much", fontsize=11, weight="bold")
+    axes.set_title("The answers survive half the update, but not twice the update", fontsize=11, weight="bold")
     return figure
 
 
