@@ -16,17 +16,13 @@ def case_2(model, adapter):
     return model
 
 
-def case_3(tokenizer, question, answer):
-    text = f"Question: {question}\nAnswer: {answer}"
+def case_3(tokenizer, text):
     ids = [*tokenizer(text).input_ids, tokenizer.eos_token_id]
     template = tokenizer("Answer: ").input_ids
-    labels = [-100] * len(ids)
-    for i in range(len(ids)):
-        if ids[i : i + len(template)] == template:
-            start = i + len(template)
-            labels[start:] = ids[start:]
-            break
-    return {"input_ids": ids, "labels": labels}
+    n = len(template)
+    starts = [i + n for i in range(len(ids)) if ids[i : i + n] == template]
+    start = starts[0] if starts else len(ids)
+    return {"input_ids": ids, "labels": [-100] * start + ids[start:]}
 
 
 def case_4(tokenizer):
