@@ -6,6 +6,8 @@ from transformers import DataCollatorForSeq2Seq
 from lorabook import LoRAConfig, apply_lora
 from lorabook.models import load_model
 
+# The notebook explains these functions and shows their source, so they have no types or docstrings.
+
 # What cases 9 and 10 change. 5e-5 is the default of Transformers' TrainingArguments.
 SETTINGS = {"healthy run": {"lr": 5e-3}, "case 9": {"lr": 5e-2}, "case 10": {"lr": 5e-5}}
 

@@ -46,15 +46,20 @@ def worse_in_use() -> Question:
         "How does the application's prompt differ from the one in training?",
         ("not at all", "it ends with a line break", "one colon is a look-alike character"),
         "it ends with a line break",
-        "The file ends with a line break, which print doesn't show. In training, the space belongs to the answer.",
+        "print shows the line break at its end only as an empty line. The colons are the same.",
     )
 
 
 def prompt_change() -> Question:
     return Question(
         "Which change to the prompt does the most damage?",
-        ("Please answer. at its start", "no colon after Question", "Reply instead of Answer", "no colon after Answer"),
-        "no colon after Answer",
+        (
+            "“Please answer.” at its start",
+            "no colon after “Question”",
+            "“Reply” for “Answer”",
+            "no colon after “Answer”",
+        ),
+        "no colon after “Answer”",
         "It changes the last token of the prompt, right where the answer starts.",
     )
 
@@ -77,7 +82,7 @@ def loads_but_nothing() -> Question:
             "the adapter is on another base",
         ),
         "the saved names do not match",
-        "Too few steps, or another base, would still change the loss.",
+        "After too few steps, or on another base, the answers would still change.",
     )
 
 

@@ -45,7 +45,7 @@ def prompt_for(question: str) -> str:
     return f"Question: {question}\nAnswer:"
 
 
-# The notebook shows the source of `encode` and `train`, so they have no types.
+# The notebook explains `encode` and `train` and shows their source, so they have no types or docstrings.
 
 
 def model_with_lora():
