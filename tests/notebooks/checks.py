@@ -112,6 +112,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
         "masked-d": "assert not any(label != -100 for example in examples for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), examples, steps=1)] == [0.0]",
+        "masked-h": "assert pairs == [list(pair) for pair in task.training_pairs] and fixed == training",
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
         "never-f": "found = [m(ids).logits[0, -1].softmax(0)[end] for m in (endless, model_with_lora(), model)]\n"
         "assert max(found[:2]) < 0.01 and found[2] > 0.9",
