@@ -19,7 +19,9 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     axes.annotate("in the application", (2, right[2]), (-6, 40), **beside)
     axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))
     axes.set_yticks([0, 5, 10, 15, 20])
-    axes.set_title("The answers survive half the update, but not twice the update", fontsize=11, weight="bold")
+    whole = [factor for factor, count in right.items() if count == max(right.values())]
+    title = f"All answers are right from {min(whole):g} to {max(whole):g} times the update"
+    axes.set_title(title, fontsize=11, weight="bold")
     return figure
 
 
