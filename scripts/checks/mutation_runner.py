@@ -27,7 +27,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -325,7 +326,7 @@ def survey(named: Iterable[str], workers: int, wider: Iterable[str] = ()) -> Kno
     known, markers = Known(), dict.fromkeys(wider, QUICK) | dict.fromkeys(named, NAMED)
     largest_first = sorted(markers.items(), key=lambda item: -(ROOT / "tests" / item[0]).stat().st_size)
     with _folder() as folder, _pool(workers, folder, known) as pool:
-        for file, found in pool.imap_unordered(_sound, largest_first):
+        for file, found in _as_they_come(pool, _sound, largest_first):
             if found["failed"]:
                 raise SystemExit(f"{file} fails without any mutant: {found['failed']}\n{found.get('output', '')}")
             known.seconds |= found["seconds"]
@@ -336,7 +337,7 @@ def survey(named: Iterable[str], workers: int, wider: Iterable[str] = ()) -> Kno
 def judge(jobs: Sequence[Job], known: Known, workers: int) -> Iterator[tuple[Job, Verdict]]:
     """Every job with its verdict, as they come; `known` is the survey of the test files that may meet them."""
     with _folder() as folder, _pool(workers, folder, known) as pool:
-        yield from pool.imap_unordered(_verdict, jobs)
+        yield from _as_they_come(pool, _verdict, jobs)
 
 
 def _folder() -> tempfile.TemporaryDirectory:
@@ -344,5 +345,15 @@ def _folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True)
 
 
-def _pool(workers: int, folder: str, known: Known):
-    return multiprocessing.get_context("fork").Pool(workers, _start, (Path(folder).resolve(), known))
+def _pool(workers: int, folder: str, known: Known) -> ProcessPoolExecutor:
+    # not multiprocessing.Pool: its workers are daemons, whose children may not start the processes that some tests do
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _start, (Path(folder).resolve(), known))
+
+
+def _as_they_come(pool: ProcessPoolExecutor, function: Callable, arguments: Iterable) -> Iterator:
+    waiting = [pool.submit(function, argument) for argument in arguments]
+    try:
+        for done in as_completed(waiting):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
