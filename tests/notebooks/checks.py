@@ -118,7 +118,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert max(found[:2]) < 0.01 and found[2] > 0.9",
         "merge-b": "assert write_answers(merged_model()) == write_answers(model)",
         "merge-b2": "assert right_of(deployed) < 5\n"
-        "assert right_of(patients.case_2(load_model('pocket').model, adapter)) > 18\n"
+        "assert right_of(patients.case_4(load_model('pocket').model, adapter)) > 18\n"
         "batch = collate(training[:4])\n"
         "assert (deployed(**batch).logits - merged_model(2)(**batch).logits).abs().max() < 0.01",
         "merge-e2": "assert (output - expected).abs().max() < 1e-3",

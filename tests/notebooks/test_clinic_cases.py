@@ -109,7 +109,7 @@ def trained_a_little() -> torch.nn.Module:
 
 
 def test_peft_adds_the_update_of_a_merged_model_again_too(tmp_path):
-    """What case 2 says of PEFT, and that the fault `load_adapter` does the same."""
+    """What case 4 says of PEFT, and that the fault `load_adapter` does the same."""
     model = trained_a_little()
     folder = adapter_file.save(model, tmp_path, base_name="pocket")
     merged, twice = deepcopy(model), load_model("pocket", device="cpu").model
@@ -150,7 +150,7 @@ def test_peft_warns_of_names_that_it_does_not_expect_and_computes_as_the_base(wi
 
 
 def test_what_trainer_logs_without_labels(tmp_path):
-    """Case 3: a loss and a gradient norm of 0, where a loop of one's own shows NaN."""
+    """Case 2: a loss and a gradient norm of 0, where a loop of one's own shows NaN."""
     from transformers import Trainer, TrainingArguments
 
     model = load_model("pocket", device="cpu").model

@@ -12,13 +12,7 @@ from lorabook.models import load_model
 SETTINGS = {"healthy run": {"lr": 5e-3}, "case 9": {"lr": 5e-2}, "case 10": {"lr": 5e-5}}
 
 
-def case_2(model, adapter):
-    apply_lora(model, LoRAConfig(r=16, alpha=32))
-    model.load_state_dict(adapter, strict=False)  # not strict: W0 isn't in it
-    return model
-
-
-def case_3(tokenizer, text):
+def case_2(tokenizer, text):
     ids = [*tokenizer(text).input_ids, tokenizer.eos_token_id]
     template = tokenizer("Answer: ").input_ids
     n = len(template)
@@ -27,7 +21,7 @@ def case_3(tokenizer, text):
     return {"input_ids": ids, "labels": [-100] * start + ids[start:]}
 
 
-def case_4(tokenizer):
+def case_3(tokenizer):
     collate = DataCollatorForSeq2Seq(tokenizer)
 
     def collate_and_mask(examples):
@@ -39,10 +33,16 @@ def case_4(tokenizer):
     return collate_and_mask
 
 
+def case_4(model, adapter):
+    apply_lora(model, LoRAConfig(r=16, alpha=32))
+    model.load_state_dict(adapter, strict=False)  # not strict: W0 isn't in it
+    return model
+
+
 def case_5(model, use_reentrant):
     model.config.use_cache = False  # the cache doesn't work with checkpointing
     model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
-    model.disable_input_require_grads()
+    model.disable_input_require_grads()  # switch the safeguard off
     return model
 
 
