@@ -124,11 +124,11 @@ CHECKS: dict[str, dict[str, str]] = {
         "merge-e2": "assert (output - expected).abs().max() < 1e-3",
         "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
         "use-b": "assert file_prompt == 'Question: {}\\nAnswer:\\n'\n"
-        "assert write_answers(model, file_prompt.format).count('') > 15",
+        "assert write_answers(model, file_prompt).count('') > 15",
         "use-d": "assert best == end and logits.softmax(0)[best] > 0.8",
-        "use-f": "assert right_of(model, build_prompt=form.format) < 5\n"
+        "use-f": "assert right_of(model, prompt=prompt) < 5\n"
         "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
-        "    assert right_of(model, build_prompt=harmless.format) > 15",
+        "    assert right_of(model, prompt=harmless) > 15",
         "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
         "grad-f": "assert abs(train(model_with_lora(), training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
         "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
@@ -155,8 +155,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert sum(set(words) <= known for words in answers) > 16 and right_of(patient) < 5",
         "c9-b": "assert max(losses['case 9']) > 8 and losses['case 9'][-1] > 2 and losses['healthy run'][-1] < 0.1\n"
         "assert min(losses['case 10']) > 2.5 and right_of(trained['case 9']) == right_of(trained['case 10']) == 0",
-        "c9-d": "norms = [mean(layer.B.norm().item() for _, layer in lora_layers(m)) for m in trained.values()]\n"
-        "assert norms[1] > 4 * norms[0] and 0 < norms[2] < norms[0] / 10",
+        "c9-d": "assert 5 < right_of(trained['one more run']) < 18",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

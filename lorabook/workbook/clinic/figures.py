@@ -16,11 +16,11 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     axes.plot(2, right[2], color=VERMILION, marker="o", markersize=9)
     arrow = {"arrowstyle": "-", "color": VERMILION}
     beside = {"textcoords": "offset points", "color": VERMILION, "arrowprops": arrow}
-    axes.annotate("in the application", (2, right[2]), (-6, 40), **beside)
+    axes.annotate("added twice", (2, right[2]), (-6, 40), **beside)
     axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))
     axes.set_yticks([0, 5, 10, 15, 20])
     whole = [factor for factor, count in right.items() if count == max(right.values())]
-    title = f"All answers are right from {min(whole):g} to {max(whole):g} times the update"
+    title = f"All answers are right at {min(whole):g} to {max(whole):g} times the update, {right[2]} at twice"
     axes.set_title(title, fontsize=11, weight="bold")
     return figure
 

@@ -26,8 +26,8 @@ def one_setting() -> Question:
 def loss_zero() -> Question:
     return Question(
         CAUSE,
-        ("the learning rate is too high", "A and B are frozen", "the loss is an average over nothing"),
-        "the loss is an average over nothing",
+        ("the learning rate is too high", "A and B are frozen", "every label is masked"),
+        "every label is masked",
         "The learning rate can't affect the first loss. With A and B frozen, the loss would be a number.",
     )
 
@@ -98,7 +98,7 @@ def only_training_falls() -> Question:
 def worse_after_merging() -> Question:
     return Question(
         "What did the application do?",
-        ("it rounded the weights", "it added the update again", "it loaded another adapter"),
+        ("it rounded the weights", "it added the update again", "it left out the update"),
         "it added the update again",
-        "Rounding does little harm, and the adapter is the right one. But the merged weights already contain it.",
+        "Rounding does little harm. Without the update, the answers would be those before training.",
     )

@@ -4,7 +4,7 @@ test(model) == "20 of 20 right: ' With print(points).', ' With sorted(weights).'
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ FUNCTIONS |= {"remove duplicates from": "set"}
 LISTS = ("ages", "costs", "grades", "hours", "losses", "numbers", "points", "prices")
 LISTS += ("ranks", "scores", "sizes", "steps", "totals", "votes", "weights", "years")
 HELD_OUT, SEED, LIMIT = 20, 27, 16
+PROMPT = "Question: {}\nAnswer:"
 
 Pairs = list[tuple[str, str]]
 
@@ -40,11 +41,6 @@ def load_tokenizer() -> Any:
     return tokenizer
 
 
-def prompt_for(question: str) -> str:
-    """The prompt of training."""
-    return f"Question: {question}\nAnswer:"
-
-
 # The notebook explains `encode` and `train` and shows their source, so they have no types or docstrings.
 
 
@@ -55,7 +51,7 @@ def model_with_lora():
 
 
 def encode(tokenizer, question, answer):
-    prompt_ids = tokenizer(prompt_for(question)).input_ids
+    prompt_ids = tokenizer(PROMPT.format(question)).input_ids
     answer_ids = tokenizer(" " + answer, add_special_tokens=False).input_ids
     answer_ids.append(tokenizer.eos_token_id)  # the end token
     labels = [-100] * len(prompt_ids) + answer_ids
@@ -80,10 +76,10 @@ def train(model, examples, collate=None, steps=40, lr=0.005):
     return log
 
 
-def write_answers(model: Any, build_prompt: Callable[[str], str] = prompt_for) -> list[str]:
+def write_answers(model: Any, prompt: str = PROMPT) -> list[str]:
     """The pocket model's answers to the held-out questions, greedy, up to the end token or to LIMIT tokens."""
     tokenizer = load_tokenizer()
-    prompts = [build_prompt(question) for question, _ in held_out_pairs]
+    prompts = [prompt.format(question) for question, _ in held_out_pairs]
     # Padding on the left, so that all answers start at the same position.
     batch = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
     ids = model.eval().generate(**batch, max_new_tokens=LIMIT, do_sample=False, pad_token_id=tokenizer.eos_token_id)
@@ -95,7 +91,7 @@ def count_right(answers: Sequence[str]) -> int:
     return sum(answer == f" {expected}" for answer, (_, expected) in zip(answers, held_out_pairs, strict=True))
 
 
-def test(model: Any, build_prompt: Callable[[str], str] = prompt_for) -> str:
+def test(model: Any, prompt: str = PROMPT) -> str:
     """What a model gets right, with its first two answers."""
-    answers = write_answers(model, build_prompt)
+    answers = write_answers(model, prompt)
     return f"{count_right(answers)} of {len(answers)} right: {answers[0]!r}, {answers[1]!r}, …"

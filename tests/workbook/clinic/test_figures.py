@@ -10,7 +10,7 @@ def test_right_answers_by_factor_with_the_merged_model_and_the_application_named
     assert [(*line.get_xdata(), *line.get_ydata()) for line in (merged, twice)] == [(1, 20), (2, 3)]
     assert [(text.get_text(), text.xy) for text in axes.texts] == [
         ("merged", (1, 20)),
-        ("in the application", (2, 3)),
+        ("added twice", (2, 3)),
     ]
 
 

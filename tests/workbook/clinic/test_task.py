@@ -38,13 +38,13 @@ def test_answers_written_together_are_those_written_alone(model):
     tokenizer = load_model("pocket", device="cpu").tokenizer
     alone = []
     for question, _ in task.held_out_pairs:
-        ids = tokenizer(task.prompt_for(question), return_tensors="pt").input_ids
+        ids = tokenizer(task.PROMPT.format(question), return_tensors="pt").input_ids
         for _ in range(task.LIMIT):
             best = model(input_ids=ids).logits[:, -1:].argmax(-1)
             if best == tokenizer.eos_token_id:
                 break
             ids = torch.cat([ids, best], dim=1)
-        alone.append(tokenizer.decode(ids[0])[len(task.prompt_for(question)) :])
+        alone.append(tokenizer.decode(ids[0])[len(task.PROMPT.format(question)) :])
     assert task.write_answers(model) == alone
 
 
@@ -52,5 +52,5 @@ def test_only_exact_answers_are_right(model, monkeypatch):
     expected = [f" {answer}" for _, answer in task.held_out_pairs]
     assert task.count_right(expected) == 20
     assert task.count_right([answer + "." for answer in expected]) == task.count_right([""] * 20) == 0
-    monkeypatch.setattr(task, "write_answers", lambda model, build_prompt: ["", *expected[1:]])
+    monkeypatch.setattr(task, "write_answers", lambda model, prompt: ["", *expected[1:]])
     assert task.test(model) == f"19 of 20 right: '', {expected[1]!r}, …"
