@@ -20,7 +20,7 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))
     axes.set_yticks([0, 5, 10, 15, 20])
     whole = [factor for factor, count in right.items() if count == max(right.values())]
-    title = f"All answers are right at {min(whole):g} to {max(whole):g} times the update, {right[2]} at twice"
+    title = f"All answers are right at {min(whole):g} to {max(whole):g} times the update, {right[2] or 'none'} at twice"
     axes.set_title(title, fontsize=11, weight="bold")
     return figure
 

@@ -34,19 +34,19 @@ def loss_zero() -> Question:
 
 def never_stops() -> Question:
     return Question(
-        "What is wrong with these batches?",
-        ("the padding isn't masked", "the end tokens are masked", "the questions aren't masked"),
+        CAUSE,
+        ("there were too few steps", "the end tokens are masked", "the questions aren't masked"),
         "the end tokens are masked",
-        "With unmasked padding, which consists of end tokens, the model would learn to stop even earlier.",
+        "After too few steps, the loss would be high. With unmasked questions, too: nobody can predict a question.",
     )
 
 
 def worse_in_use() -> Question:
     return Question(
-        "How does the application's prompt differ from the one in training?",
-        ("not at all", "it ends with a line break", "one colon is a look-alike character"),
-        "it ends with a line break",
-        "print shows the line break at its end only as an empty line. The colons are the same.",
+        "Why are the answers empty?",
+        ("the adapter isn't used", "the prompts aren't the same", "the answers are cut off too early"),
+        "the prompts aren't the same",
+        "It's the same model with the same adapter, and both tests write up to 16 tokens.",
     )
 
 
