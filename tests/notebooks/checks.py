@@ -126,11 +126,13 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-b": "assert file_prompt == 'Question: {}\\nAnswer:\\n'\n"
         "assert write_answers(model, file_prompt).count('') > 15",
         "use-d": "assert best == end and logits.softmax(0)[best] > 0.8",
+        "use-e1": "for text in ('Answer:\\n', 'The list of points\\n', 'import os\\n'):\n"
+        "    assert p_end(untrained, text) < 0.02 and p_end(model, text) > 0.3",
         "use-f": "assert right_of(model, prompt=prompt) < 5\n"
         "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
         "    assert right_of(model, prompt=harmless) > 15",
         "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
-        "grad-f": "assert abs(train(model_with_lora(), training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
+        "grad-d": "assert abs(train(model_with_lora(), training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
         "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
@@ -142,12 +144,12 @@ CHECKS: dict[str, dict[str, str]] = {
         "again(**collate(random.choices(training, k=8))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
         "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
-        "assert 0.001 < gradient.abs().median() < 0.002 and 0.005 < gradient[B.isfinite()].abs().min() < 0.006",
-        "nan-f": "assert all(p.isfinite().all() for p in fixed.parameters()) and right_of(fixed) > 18",
+        "assert 0.001 < gradient.abs().median() < 0.002 and 0.005 < gradient[B.isfinite()].abs().min() < 0.006\n"
+        "assert all(p.isfinite().all() for p in fixed.parameters()) and right_of(fixed) > 18",
         "keys-b": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(loaded))",
-        "keys-f": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
+        "keys-d": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
         "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
-        "c8-b": "assert log[-1][0] < 0.05 and held_out_loss(patient) > 1.5 and held_out_loss(model) < 0.1",
+        "c8-b": "assert training_loss < 0.05 and held_out_loss(patient) > 1.5 and held_out_loss(model) < 0.1",
         # all words of the answers are those of the three examples, but for a piece of one here or there
         "c8-d": "trained_on = [answer for _, answer in task.training_pairs[: len(chosen)]]\n"
         "known = {word for answer in trained_on for word in answer[5:-2].split('(')}\n"
