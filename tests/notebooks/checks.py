@@ -125,9 +125,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
         "use-b": "assert file_prompt == 'Question: {}\\nAnswer:\\n'\n"
         "assert write_answers(model, file_prompt).count('') > 15",
-        "use-d": "assert best == end and logits.softmax(0)[best] > 0.8",
-        "use-e1": "for text in ('Answer:\\n', 'The list of points\\n', 'import os\\n'):\n"
-        "    assert p_end(untrained, text) < 0.02 and p_end(model, text) > 0.3",
+        "use-d": "assert 'endoftext' in next_token(model, text)",
+        "use-e1": "for text in ('The list of points.', 'The list of points\\n'):\n"
+        "    assert 'endoftext' not in next_token(untrained, text) and 'endoftext' in next_token(model, text)\n"
+        "assert 'endoftext' not in next_token(model, 'The list of points')",
         "use-f": "assert right_of(model, prompt=prompt) < 5\n"
         "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
         "    assert right_of(model, prompt=harmless) > 15",
@@ -149,7 +150,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "keys-b": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(loaded))",
         "keys-d": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
         "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
-        "c8-b": "assert training_loss < 0.05 and held_out_loss(patient) > 1.5 and held_out_loss(model) < 0.1",
+        "c8-b": "assert losses[0] < 0.05 and losses[1] > 1.5 and loss_on(held_out, model) < 0.1",
         # all words of the answers are those of the three examples, but for a piece of one here or there
         "c8-d": "trained_on = [answer for _, answer in task.training_pairs[: len(chosen)]]\n"
         "known = {word for answer in trained_on for word in answer[5:-2].split('(')}\n"
