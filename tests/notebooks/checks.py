@@ -150,7 +150,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "keys-b": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(loaded))",
         "keys-d": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
         "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
-        "c8-b": "assert losses[0] < 0.05 and losses[1] > 1.5 and loss_on(held_out, model) < 0.1",
+        "c8-b": "assert seen < 0.05 and unseen > 1.5 and loss_on(held_out, model) < 0.1",
         # all words of the answers are those of the three examples, but for a piece of one here or there
         "c8-d": "trained_on = [answer for _, answer in task.training_pairs[: len(chosen)]]\n"
         "known = {word for answer in trained_on for word in answer[5:-2].split('(')}\n"

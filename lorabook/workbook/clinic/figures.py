@@ -36,7 +36,9 @@ def three_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
         axes.plot(range(1, len(values) + 1), shown, color=colour, linestyle=style)
         place = min(near, len(values))
         axes.annotate(name, (place, shown[place - 1]), aside, textcoords="offset points", color=colour)
-    axes.set(xlabel="step", ylabel="training loss (log scale)", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None), yscale="log")
+    axes.set(
+        xlabel="step", ylabel="training loss (log scale)", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None), yscale="log"
+    )
     axes.set_yticks([FLOOR, 0.1, 1, 10], [f"≤ {FLOOR}", "0.1", "1", "10"])
     axes.set_title("One run learns, one jumps, and one is too slow", fontsize=11, weight="bold")
     return figure
