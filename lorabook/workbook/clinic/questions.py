@@ -28,7 +28,7 @@ def loss_zero() -> Question:
         CAUSE,
         ("the learning rate is too high", "A and B are frozen", "every label is masked"),
         "every label is masked",
-        "The learning rate can't affect the first loss. With A and B frozen, the loss would be a number.",
+        "The learning rate can't affect the first loss. With A and B frozen, training would stop with an error.",
     )
 
 
@@ -37,7 +37,7 @@ def never_stops() -> Question:
         CAUSE,
         ("there were too few steps", "the end tokens are masked", "the questions aren't masked"),
         "the end tokens are masked",
-        "After too few steps, the loss would be high. With unmasked questions, too: nobody can predict a question.",
+        "After too few steps, the loss would be higher. With unmasked questions, too: nobody can predict a question.",
     )
 
 
