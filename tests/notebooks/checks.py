@@ -125,7 +125,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
         "use-b": "assert file_prompt == 'Question: {}\\nAnswer:\\n'\n"
         "assert write_answers(model, file_prompt).count('') > 15",
-        "use-d": "assert 'endoftext' in next_token(model, text)",
+        "use-d": "token, probability = next_token(model, text).split()\n"
+        "assert 'endoftext' in token and float(probability[:-1]) > 80",
         "use-e1": "for text in ('The list of points.', 'The list of points\\n'):\n"
         "    assert 'endoftext' not in next_token(untrained, text) and 'endoftext' in next_token(model, text)\n"
         "assert 'endoftext' not in next_token(model, 'The list of points')",

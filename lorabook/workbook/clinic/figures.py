@@ -6,8 +6,6 @@ from matplotlib.figure import Figure
 
 from lorabook.workbook.kit.figures import BLUE, GREEN, VERMILION, new_figure
 
-FLOOR = 0.01  # the losses are rounded to it
-
 
 def scaled_update(right: Mapping[float, int]) -> Figure:
     """How many of 20 questions the base model answers with its update scaled by each factor."""
@@ -32,13 +30,12 @@ def three_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
     figure, axes = new_figure(7.2, 2.8)
     looks = ((BLUE, "-", 4, (2, 8)), (VERMILION, "-", 8, (2, 8)), (GREEN, "--", 27, (4, 6)))
     for (name, values), (colour, style, near, aside) in zip(losses.items(), looks):
-        shown = [max(loss, FLOOR) for loss in values]
-        axes.plot(range(1, len(values) + 1), shown, color=colour, linestyle=style)
+        axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=style)
         place = min(near, len(values))
-        axes.annotate(name, (place, shown[place - 1]), aside, textcoords="offset points", color=colour)
+        axes.annotate(name, (place, values[place - 1]), aside, textcoords="offset points", color=colour)
     axes.set(
         xlabel="step", ylabel="training loss (log scale)", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None), yscale="log"
     )
-    axes.set_yticks([FLOOR, 0.1, 1, 10], [f"≤ {FLOOR}", "0.1", "1", "10"])
+    axes.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
     axes.set_title("One run learns, one jumps, and one is too slow", fontsize=11, weight="bold")
     return figure

@@ -41,7 +41,7 @@ def load_tokenizer() -> Any:
     return tokenizer
 
 
-# The notebook explains `encode` and `train` and shows their source, so they have no types or docstrings.
+# The notebook shows the source of the next three functions and explains it, so they have no types or docstrings.
 
 
 def model_with_lora():
@@ -72,7 +72,7 @@ def train(model, examples, collate=None, steps=40, lr=0.005):
         grad_norm = torch.nn.utils.get_total_norm([p.grad for p in trainable])
         optimizer.step()
         optimizer.zero_grad()
-        log.append((round(loss.item(), 2), round(grad_norm.item(), 2)))
+        log.append((round(loss.item(), 3), round(grad_norm.item(), 3)))
     return log
 
 

@@ -12,6 +12,7 @@ def test_right_answers_by_factor_with_the_merged_model_and_the_application_named
         ("merged", (1, 20)),
         ("added twice", (2, 3)),
     ]
+    assert axes.get_title() == "All answers are right at 1 to 1 times the update, 3 at twice"
 
 
 def test_each_run_s_losses_begin_at_step_1():
