@@ -112,7 +112,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
         "masked-d": "assert not any(label != -100 for example in examples for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), examples, steps=1)] == [0.0]",
-        "masked-h": "assert pairs == [list(pair) for pair in task.training_pairs] and fixed == training",
+        "masked-h": "assert pairs == [list(pair) for pair in task.training_pairs] and fixed_examples == training\n"
+        "assert right_of(fixed_model) > 18",
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
         "never-f": "found = [m(ids).logits[0, -1].softmax(0)[end] for m in (endless, model_with_lora(), model)]\n"
         "assert max(found[:2]) < 0.01 and found[2] > 0.9",
@@ -123,43 +124,51 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert (deployed(**batch).logits - merged_model(2)(**batch).logits).abs().max() < 0.01",
         "merge-e2": "assert (output - expected).abs().max() < 1e-3",
         "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
-        "use-b": "assert file_prompt == 'Question: {}\\nAnswer:\\n'\n"
-        "assert write_answers(model, file_prompt).count('') > 15",
-        "use-d": "token, probability = next_token(model, text).split()\n"
-        "assert 'endoftext' in token and float(probability[:-1]) > 80",
-        "use-e1": "for text in ('The list of points.', 'The list of points\\n'):\n"
-        "    assert 'endoftext' not in next_token(untrained, text) and 'endoftext' in next_token(model, text)\n"
-        "assert 'endoftext' not in next_token(model, 'The list of points')",
+        "use-b": "assert patients.case_1(model).count('') > 15",
+        "use-d": "assert file_prompt == 'Question: {}\\nAnswer:\\n'",
+        "use-e1": "for prompt in (places['a complete answer'], file_prompt):\n"
+        "    assert next_token(base, prompt).startswith(r\"'\\n' \")\n"
+        "    assert next_token(model, prompt).startswith(\"'<|endoftext|>' \")\n"
+        "assert next_token(model, task.PROMPT).startswith(\"' W' \")",
+        "use-e1c": "assert right_of(model, prompt=file_prompt.removesuffix('\\n')) > 18",
         "use-f": "assert right_of(model, prompt=prompt) < 5\n"
         "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
         "    assert right_of(model, prompt=harmless) > 15",
-        "grad-b": "assert 'None of the inputs have requires_grad=True' in str(caught[0].message)",
-        "grad-d": "assert abs(train(model_with_lora(), training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
-        "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed))",
+        "grad-b": "import contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as printed:\n"
+        "    task.try_to_train(broken, training)\n"
+        "said = printed.getvalue()\n"
+        "assert 'None of the inputs have requires_grad=True' in said and 'element 0 of tensors' in said",
+        "grad-d": "assert not embedded.requires_grad",
+        "grad-f": "assert abs(train(model_with_lora(), training, steps=1)[0][0] - healthy_log[0][0]) < 0.02\n"
+        "assert all(layer.B.abs().max() > 0 for name, layer in lora_layers(fixed_model))",
         "nan-b": "assert not all(p.isfinite().all() for p in broken.parameters())",
         # with what more_clinic.md says of the gradients
         "nan-d": "collate = DataCollatorForSeq2Seq(tokenizer)\n"
-        "B = torch.cat([layer.B.flatten() for layer in layers])\n"
         "assert all(layer.A.isnan().all() for layer in layers) and 0.12 < B.isfinite().float().mean() < 0.17\n"
         "assert B.isinf().float().mean() > 0.8\n"
         "again = patients.case_6()\nrandom.seed(0)\n"
         "again(**collate(random.choices(training, k=8))).loss.backward()\n"
         "assert all(layer.A.grad.abs().max() == 0 for name, layer in lora_layers(again))\n"
         "gradient = torch.cat([layer.B.grad.flatten() for name, layer in lora_layers(again)])\n"
-        "assert 0.001 < gradient.abs().median() < 0.002 and 0.005 < gradient[B.isfinite()].abs().min() < 0.006\n"
-        "assert all(p.isfinite().all() for p in fixed.parameters()) and right_of(fixed) > 18",
+        "assert 0.001 < gradient.abs().median() < 0.002 and 0.005 < gradient[B.isfinite()].abs().min() < 0.006",
+        "nan-f": "assert all(p.isfinite().all() for p in fixed_model.parameters()) and right_of(fixed_model) > 18",
         "keys-b": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(loaded))",
-        "keys-d": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
+        "keys-f": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
         "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
         "c8-b": "assert seen < 0.05 and unseen > 1.5 and loss_on(held_out, model) < 0.1",
         # all words of the answers are those of the three examples, but for a piece of one here or there
         "c8-d": "trained_on = [answer for _, answer in task.training_pairs[: len(chosen)]]\n"
         "known = {word for answer in trained_on for word in answer[5:-2].split('(')}\n"
         "answers = [answer[6:-2].split('(') for answer in write_answers(patient)]\n"
-        "assert sum(set(words) <= known for words in answers) > 16 and right_of(patient) < 5",
-        "c9-b": "assert max(losses['case 9']) > 8 and losses['case 9'][-1] > 2 and losses['healthy run'][-1] < 0.1\n"
-        "assert min(losses['case 10']) > 2.5 and right_of(trained['case 9']) == right_of(trained['case 10']) == 0",
-        "c9-d": "assert 5 < right_of(trained['one more run']) < 18",
+        "assert sum(set(words) <= known for words in answers) > 16 and right_of(patient) < 5\n"
+        "assert write_answers(patient)[1] == ' With sum(weights).'\n"
+        "assert [name for name in trained_on if 'weights' in name] == ['With sum(weights).']\n"
+        "assert count == len(training) and right_of(trained) > 18",
+        "c9-b": "jump = [loss for loss, norm in logs['case 9']]\n"
+        "assert max(jump) > 8 and jump[1] < jump[0] < jump[2] and jump[-1] > 2 and healthy_log[-1][0] < 0.1\n"
+        "assert min(loss for loss, norm in logs['case 10']) > 2.5 and right_of(trained) == 0",
+        "c9-d": "assert 5 < right_of(trained) < 18",
     },
     "09_finetune_starcoder": {
         # no flag for both verbs and objects that training doesn't show, and what the page says of the question's effect

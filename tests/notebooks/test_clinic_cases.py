@@ -70,6 +70,13 @@ def test_a_case_needs_the_healthy_run_and_what_the_table_names(case):
     assert read - bound - known - set(dir(builtins)) == set()
 
 
+def test_the_first_table_shows_answers_that_cases_3_and_4_print():
+    first = cells(NOTEBOOKS[8])[0]["source"]
+    printed = {cell["id"]: str(cell["outputs"]) for cell in cells(NOTEBOOKS[8]) if cell["cell_type"] == "code"}
+    endless, merged = re.findall(r"`(.+?)`", first)
+    assert endless in printed["never-b"] and merged in printed["merge-b2"]
+
+
 def blocks(section: str) -> list[str]:
     """What stands between fences in a section of the page."""
     page = (NOTEBOOKS[8].parent / "more_clinic.md").read_text("utf-8")

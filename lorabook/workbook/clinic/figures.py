@@ -11,6 +11,7 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     """How many of 20 questions the base model answers with its update scaled by each factor."""
     figure, axes = new_figure(7.2, 2.6)
     axes.plot(list(right), list(right.values()), color=BLUE, marker="o")
+    axes.annotate("base model", (0, right[0]), (12, 1), textcoords="offset points", color=BLUE)
     axes.plot(1, right[1], color=BLUE, marker="o", markersize=9)
     axes.annotate("merged", (1, right[1]), (-20, -16), textcoords="offset points", color=BLUE)
     axes.plot(2, right[2], color=VERMILION, marker="o", markersize=9)
@@ -25,17 +26,15 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     return figure
 
 
-def three_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
-    """The training loss of three runs at each step, the second with a jump."""
+def three_losses(logs: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """The training loss of three runs at each step, the second with a jump, from their logs of (loss, grad_norm)."""
     figure, axes = new_figure(7.2, 2.8)
-    looks = ((BLUE, "-", 4, (2, 8)), (VERMILION, "-", 8, (2, 8)), (GREEN, "--", 27, (4, 6)))
-    for (name, values), (colour, style, near, aside) in zip(losses.items(), looks):
-        axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=style)
-        place = min(near, len(values))
-        axes.annotate(name, (place, values[place - 1]), aside, textcoords="offset points", color=colour)
-    axes.set(
-        xlabel="step", ylabel="training loss (log scale)", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None), yscale="log"
-    )
-    axes.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+    looks = ((BLUE, "-", 8, (4, 4)), (VERMILION, "-", 6, (6, 2)), (GREEN, "--", 27, (4, 6)))
+    for (name, log), (colour, style, near, aside) in zip(logs.items(), looks):
+        losses = [loss for loss, grad_norm in log]
+        axes.plot(range(1, len(losses) + 1), losses, color=colour, linestyle=style)
+        place = min(near, len(losses))
+        axes.annotate(name, (place, losses[place - 1]), aside, textcoords="offset points", color=colour)
+    axes.set(xlabel="step", ylabel="training loss", xticks=(1, 10, 20, 30, 40), xlim=(0.5, None), ylim=(0, None))
     axes.set_title("One run learns, one jumps, and one is too slow", fontsize=11, weight="bold")
     return figure

@@ -1,15 +1,24 @@
 """The faulty code of notebook 08, which shows it only after its questions."""
 
+from importlib.resources import files
+
 import torch
 from transformers import DataCollatorForSeq2Seq
 
 from lorabook import LoRAConfig, apply_lora
 from lorabook.models import load_model
+from lorabook.workbook.clinic import task
+
+PROMPT_FILE = files("lorabook.workbook.clinic") / "prompt.txt"
 
 # The notebook explains these functions and shows their source, so they have no types or docstrings.
 
 # What cases 9 and 10 change. 5e-5 is the default of Transformers' TrainingArguments.
 SETTINGS = {"healthy run": {"lr": 5e-3}, "case 9": {"lr": 5e-2}, "case 10": {"lr": 5e-5}}
+
+
+def case_1(model):
+    return task.write_answers(model, PROMPT_FILE.read_text())
 
 
 def case_2(tokenizer, text):

@@ -46,7 +46,7 @@ def worse_in_use() -> Question:
         "Why are the answers empty?",
         ("the adapter isn't used", "the prompts aren't the same", "the answers are cut off too early"),
         "the prompts aren't the same",
-        "It's the same model with the same adapter, and both tests write up to 16 tokens.",
+        "It's the same model with the same adapter, and both write up to 16 tokens.",
     )
 
 

@@ -4,6 +4,7 @@ test(model) == "20 of 20 right: ' With print(points).', ' With sorted(weights).'
 """
 
 import random
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,20 @@ def train(model, examples, collate=None, steps=40, lr=0.005):
         optimizer.zero_grad()
         log.append((round(loss.item(), 3), round(grad_norm.item(), 3)))
     return log
+
+
+def try_to_train(model: Any, examples: Sequence[dict[str, list[int]]]) -> None:
+    """Train for one step, and print each of its warnings once, then its error."""
+    failure = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            train(model, examples, steps=1)
+        except RuntimeError as error:
+            failure = error
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        print("warning:", message)
+    print("error:", failure)
 
 
 def write_answers(model: Any, prompt: str = PROMPT) -> list[str]:

@@ -1,6 +1,7 @@
 """The first cell of every notebook."""
 
 import gc
+import warnings
 from importlib import import_module
 
 import lorabook
@@ -22,4 +23,5 @@ def setup() -> None:
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     quiet_bitsandbytes()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     print(f"lorabook {lorabook.__version__} is ready.")

@@ -9,6 +9,7 @@ def test_right_answers_by_factor_with_the_merged_model_and_the_application_named
     assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([0, 1, 2], [0, 20, 3])
     assert [(*line.get_xdata(), *line.get_ydata()) for line in (merged, twice)] == [(1, 20), (2, 3)]
     assert [(text.get_text(), text.xy) for text in axes.texts] == [
+        ("base model", (0, 0)),
         ("merged", (1, 20)),
         ("added twice", (2, 3)),
     ]
@@ -16,7 +17,8 @@ def test_right_answers_by_factor_with_the_merged_model_and_the_application_named
 
 
 def test_each_run_s_losses_begin_at_step_1():
-    (axes,) = three_losses({"healthy run": [4.0, 1.0], "case 9": [4.0, 9.0], "case 10": [4.0, 3.9]}).axes
+    losses = {"healthy run": [4.0, 1.0], "case 9": [4.0, 9.0], "case 10": [4.0, 3.9]}
+    (axes,) = three_losses({name: [(loss, 0.5) for loss in values] for name, values in losses.items()}).axes
     assert [list(line.get_ydata()) for line in axes.lines] == [[4.0, 1.0], [4.0, 9.0], [4.0, 3.9]]
     assert all(list(line.get_xdata()) == [1, 2] for line in axes.lines)
     assert [text.get_text() for text in axes.texts] == ["healthy run", "case 9", "case 10"]
