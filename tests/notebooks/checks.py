@@ -112,6 +112,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
         "masked-d": "assert not any(label != -100 for example in examples for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), examples, steps=1)] == [0.0]",
+        "masked-f": "assert [target(label) for label in healthy[-7:]][-1] == repr(tokenizer.eos_token)\n"
+        "assert all(label == -100 for example in examples for label in example['labels'])",
         "masked-h": "assert pairs == [list(pair) for pair in task.training_pairs] and fixed_examples == training\n"
         "assert right_of(fixed_model) > 18",
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
@@ -119,18 +121,17 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert max(found[:2]) < 0.01 and found[2] > 0.9",
         "merge-b": "assert write_answers(merged_model()) == write_answers(model)",
         "merge-b2": "assert right_of(deployed) < 5\n"
-        "assert right_of(patients.case_4(load_model('pocket').model, adapter)) > 18\n"
+        "assert right_of(prepare(load_model('pocket').model)) > 18\n"
         "batch = collate(training[:4])\n"
         "assert (deployed(**batch).logits - merged_model(2)(**batch).logits).abs().max() < 0.01",
         "merge-e2": "assert (output - expected).abs().max() < 1e-3",
         "merge-f": "assert right[0] == 0 and min(right[0.5], right[1]) > 17 and right[1.5] < 20 and right[2] < 5",
         "use-b": "assert patients.case_1(model).count('') > 15",
         "use-d": "assert file_prompt == 'Question: {}\\nAnswer:\\n'",
-        "use-e1": "for prompt in (places['a complete answer'], file_prompt):\n"
+        "use-e1": "for prompt in (task.PROMPT + ' With print(points).', file_prompt):\n"
         "    assert next_token(base, prompt).startswith(r\"'\\n' \")\n"
         "    assert next_token(model, prompt).startswith(\"'<|endoftext|>' \")\n"
         "assert next_token(model, task.PROMPT).startswith(\"' W' \")",
-        "use-e1c": "assert right_of(model, prompt=file_prompt.removesuffix('\\n')) > 18",
         "use-f": "assert right_of(model, prompt=prompt) < 5\n"
         "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
         "    assert right_of(model, prompt=harmless) > 15",
@@ -156,7 +157,8 @@ CHECKS: dict[str, dict[str, str]] = {
         "keys-b": "assert all(layer.B.abs().max() == 0 for name, layer in lora_layers(loaded))",
         "keys-f": "for (name, layer), (_, original) in zip(lora_layers(loaded), lora_layers(model), strict=True):\n"
         "    assert torch.equal(layer.A, original.A) and torch.equal(layer.B, original.B)",
-        "c8-b": "assert seen < 0.05 and unseen > 1.5 and loss_on(held_out, model) < 0.1",
+        "c8-b": "assert count_right(write_answers(patient)) < 5\n"
+        "assert seen < 0.05 and unseen > 1.5 and loss_on(held_out, model) < 0.1",
         # all words of the answers are those of the three examples, but for a piece of one here or there
         "c8-d": "trained_on = [answer for _, answer in task.training_pairs[: len(chosen)]]\n"
         "known = {word for answer in trained_on for word in answer[5:-2].split('(')}\n"

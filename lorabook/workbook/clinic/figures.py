@@ -21,7 +21,8 @@ def scaled_update(right: Mapping[float, int]) -> Figure:
     axes.set(xlabel="multiple of the update added to the base model", ylabel="right answers, of 20", ylim=(-1, 21.5))
     axes.set_yticks([0, 5, 10, 15, 20])
     whole = [factor for factor, count in right.items() if count == max(right.values())]
-    title = f"All answers are right at {min(whole):g} to {max(whole):g} times the update, {right[2] or 'none'} at twice"
+    none = min(factor for factor in right if not any(count for other, count in right.items() if other >= factor))
+    title = f"All right at {min(whole):g} to {max(whole):g} times the update, all wrong from {none:g} on"
     axes.set_title(title, fontsize=11, weight="bold")
     return figure
 

@@ -26,8 +26,8 @@ def one_setting() -> Question:
 def loss_zero() -> Question:
     return Question(
         CAUSE,
-        ("the learning rate is too high", "A and B are frozen", "every label is masked"),
-        "every label is masked",
+        ("the learning rate is too high", "A and B are frozen", "the loss ignores every token"),
+        "the loss ignores every token",
         "The learning rate can't affect the first loss. With A and B frozen, training would stop with an error.",
     )
 
@@ -46,7 +46,7 @@ def worse_in_use() -> Question:
         "Why are the answers empty?",
         ("the adapter isn't used", "the prompts aren't the same", "the answers are cut off too early"),
         "the prompts aren't the same",
-        "It's the same model with the same adapter, and both write up to 16 tokens.",
+        "It's the same model with the same adapter. A limit of 16 tokens leaves room for some words.",
     )
 
 
@@ -79,7 +79,7 @@ def loads_but_nothing() -> Question:
         (
             "the saved names do not match",
             "the adapter was trained for too few steps",
-            "the adapter is on another base",
+            "the adapter belongs to another base model",
         ),
         "the saved names do not match",
         "After too few steps, or on another base, the answers would still change.",
@@ -100,5 +100,5 @@ def worse_after_merging() -> Question:
         "What did the application do?",
         ("it rounded the weights", "it added the update again", "it left out the update"),
         "it added the update again",
-        "Rounding does little harm. Without the update, the answers would be those before training.",
+        "Rounding does little harm. Without the update, the base model's answers wouldn't be right.",
     )
