@@ -112,7 +112,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert max(sum(label != -100 for label in example['labels']) for example in training) < 16",
         "masked-d": "assert not any(label != -100 for example in examples for label in example['labels'])\n"
         "assert [norm for loss, norm in train(model_with_lora(), examples, steps=1)] == [0.0]",
-        "masked-f": "assert [target(label) for label in healthy[-7:]][-1] == repr(tokenizer.eos_token)\n"
+        "masked-f": "assert target(labels[-1]) == repr(tokenizer.eos_token)\n"
         "assert all(label == -100 for example in examples for label in example['labels'])",
         "masked-h": "assert pairs == [list(pair) for pair in task.training_pairs] and fixed_examples == training\n"
         "assert right_of(fixed_model) > 18",

@@ -28,7 +28,7 @@ def loss_zero() -> Question:
         CAUSE,
         ("the learning rate is too high", "A and B are frozen", "the loss ignores every token"),
         "the loss ignores every token",
-        "The learning rate can't affect the first loss. With A and B frozen, training would stop with an error.",
+        "The learning rate can't affect the first loss, and freezing A and B can't make it NaN.",
     )
 
 
@@ -46,7 +46,7 @@ def worse_in_use() -> Question:
         "Why are the answers empty?",
         ("the adapter isn't used", "the prompts aren't the same", "the answers are cut off too early"),
         "the prompts aren't the same",
-        "It's the same model with the same adapter. A limit of 16 tokens leaves room for some words.",
+        "Without the adapter, we'd get the base model's answers. A limit on their length would leave a few words.",
     )
 
 
@@ -77,12 +77,12 @@ def loads_but_nothing() -> Question:
     return Question(
         CAUSE,
         (
-            "the saved names do not match",
-            "the adapter was trained for too few steps",
-            "the adapter belongs to another base model",
+            "nothing was saved",
+            "the names don't match",
+            "only A was loaded",
         ),
-        "the saved names do not match",
-        "After too few steps, or on another base, the answers would still change.",
+        "the names don't match",
+        "A and B were saved, but under other names, so neither was loaded.",
     )
 
 
@@ -100,5 +100,5 @@ def worse_after_merging() -> Question:
         "What did the application do?",
         ("it rounded the weights", "it added the update again", "it left out the update"),
         "it added the update again",
-        "Rounding does little harm. Without the update, the base model's answers wouldn't be right.",
+        "Without the update, the answers would look like the base model's. Rounding would leave a small error.",
     )

@@ -1,6 +1,6 @@
 """The task of notebook 08, which Python function to use, with a run that learns it.
 
-test(model) == "20 of 20 right: ' With print(points).', ' With sorted(weights).', …"
+test(model) == "20 of 20 right: 'With print(points).', 'With sorted(weights).', …"
 """
 
 import random
@@ -102,11 +102,12 @@ def write_answers(model: Any, prompt: str = PROMPT) -> list[str]:
 
 
 def count_right(answers: Sequence[str]) -> int:
-    """How many answers are exactly those expected, with the space before them."""
-    return sum(answer == f" {expected}" for answer, (_, expected) in zip(answers, held_out_pairs, strict=True))
+    """How many answers are exactly those expected, but for spaces around them."""
+    return sum(answer.strip() == expected for answer, (_, expected) in zip(answers, held_out_pairs, strict=True))
 
 
 def test(model: Any, prompt: str = PROMPT) -> str:
     """What a model gets right, with its first two answers."""
     answers = write_answers(model, prompt)
-    return f"{count_right(answers)} of {len(answers)} right: {answers[0]!r}, {answers[1]!r}, …"
+    first, second = (answer.strip() for answer in answers[:2])
+    return f"{count_right(answers)} of {len(answers)} right: {first!r}, {second!r}, …"

@@ -53,4 +53,4 @@ def test_only_exact_answers_are_right(model, monkeypatch):
     assert task.count_right(expected) == 20
     assert task.count_right([answer + "." for answer in expected]) == task.count_right([""] * 20) == 0
     monkeypatch.setattr(task, "write_answers", lambda model, prompt: ["", *expected[1:]])
-    assert task.test(model) == f"19 of 20 right: '', {expected[1]!r}, …"
+    assert task.test(model) == f"19 of 20 right: '', {expected[1].strip()!r}, …"
