@@ -46,7 +46,7 @@ def worse_in_use() -> Question:
         "Why are the answers empty?",
         ("the adapter isn't used", "the prompts aren't the same", "the answers are cut off too early"),
         "the prompts aren't the same",
-        "Without the adapter, we'd get the base model's answers. A limit on their length would leave a few words.",
+        "It's the same model with the same adapter, and a limit on the length would leave a few words.",
     )
 
 

@@ -33,6 +33,7 @@ def _pairs() -> tuple[Pairs, Pairs]:
 
 
 held_out_pairs, training_pairs = _pairs()
+training_texts = [f"{PROMPT.format(question)} {answer}" for question, answer in training_pairs]
 
 
 def load_tokenizer() -> Any:
