@@ -116,7 +116,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert all(label == -100 for example in examples for label in example['labels'])",
         "masked-h": "assert fixed_examples == training\nassert right_of(fixed_model) > 18",
         "never-b": "assert log[-1][0] < 0.1 and right_of(endless) == 0",
-        "never-f": "found = [m(ids).logits[0, -1].softmax(0)[end] for m in (endless, model_with_lora(), model)]\n"
+        "never-f": "found = [m(answered).logits[0, -1].softmax(0)[end] for m in (endless, model_with_lora(), model)]\n"
         "assert max(found[:2]) < 0.01 and found[2] > 0.9",
         "merge-b": "assert write_answers(merged_model()) == write_answers(model)",
         "merge-b2": "assert right_of(deployed) < 5\n"
