@@ -36,7 +36,15 @@ def plain(markdown: str) -> str:
     return re.sub(r"[`*]", "", text)
 
 
+def section(page: Path, heading: str) -> str:
+    """What stands below a heading of a Markdown page, or of a notebook without its code."""
+    if page.suffix == ".ipynb":
+        text = "\n\n".join(cell["source"] for cell in cells(page) if cell["cell_type"] == "markdown")
+    else:
+        text = page.read_text("utf-8")
+    return text.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
 def table(page: Path, heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading of a Markdown page, without the table's head."""
-    section = page.read_text("utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
-    return [row.strip("| ").split(" | ") for row in re.findall(r"^\|.*\|$", section, re.MULTILINE)[2:]]
+    """The cells of the first table in a section, without the table's head."""
+    return [row.strip("| ").split(" | ") for row in re.findall(r"^\|.*\|$", section(page, heading), re.MULTILINE)[2:]]

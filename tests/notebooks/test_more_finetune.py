@@ -1,4 +1,4 @@
-"""The page "More on fine-tuning": its tables and answers are the stored ones."""
+"""The page "More on fine-tuning", and what notebook 09 reports of stored runs: its tables and answers are theirs."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from lorabook.workbook.final_run.settings import settings_for
 from lorabook.workbook.kit.side_by_side import short
 from lorabook.workbook.kit.stored import stored
 from lorabook.workbook.kit.tuned import base_loss, question_counts, tuned_runs
-from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, table
+from tests.kit.notebooks import MORE_FINETUNE, NOTEBOOKS, cells, section, table
 
 
 def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
@@ -22,8 +22,8 @@ def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
     monkeypatch.setenv("LORABOOK_OUTPUT", "runs")
     rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(10)]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    section = MORE_FINETUNE.read_text("utf-8").split("## Your own data in notebook 09\n")[1]
-    mine = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0].replace("smollm2", "pocket")
+    text = section(MORE_FINETUNE, "Your own data in notebook 09")
+    mine = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0].replace("smollm2", "pocket")
     (run,) = [cell["source"] for cell in cells(NOTEBOOKS[-1]) if "choose()" in cell["source"]]
     names = {"lora": LoRAConfig(r=2, alpha=4)}
     exec(mine + run.replace("choose()", "mine"), names)
@@ -32,14 +32,15 @@ def test_your_own_data_in_notebook_09_takes_one_pass(tmp_path, monkeypatch):
     assert (tmp_path / "runs/adapter_model.safetensors").is_file()
 
 
-def test_what_more_questions_bring_is_what_is_stored():
+def test_what_notebook_09_says_of_more_questions_is_what_is_stored():
     drops = {
         count: [base_loss("smollm2") - fmean(runs[name].losses) for name in ("r = 16, α = 32", "full fine-tuning")]
         for count in question_counts("smollm2")
         for runs in [tuned_runs("smollm2", count)]
     }
-    rows = [[f"{count:,}", *(f"{drop:.3f}" for drop in both)] for count, both in drops.items()]
-    assert table(MORE_FINETUNE, "More questions") == rows
+    assert list(drops) == [50, 240, 1500, 5000]
+    text = section(NOTEBOOKS[9], "Going deeper: how much more data helps")
+    assert all(said in text for said in ("about 40%", "within 0.01", "94%"))
     assert all(abs(lora - full) < 0.01 for count, (lora, full) in drops.items() if count <= 1500)
     lora, full = drops[5000]
     assert round(100 * lora / full) == 94 and round(10 * drops[50][0] / lora) == 4
@@ -60,8 +61,7 @@ def test_the_swap_is_a_mean_over_the_seeds():
 @pytest.mark.seconds
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the page shows a step on the CPU")
 def test_the_memory_of_a_step_is_printed_as_on_the_page(capsys):
-    section = MORE_FINETUNE.read_text("utf-8").split("## The memory of a step\n")[1].split("\n## ")[0]
-    code, printed = re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)
+    code, printed = re.findall(r"```(?:python)?\n(.*?)```", section(MORE_FINETUNE, "The memory of a step"), re.DOTALL)
     run = SimpleNamespace(settings=settings_for("pocket"))
     exec(code, {"run": run, "lora": LoRAConfig(r=16, alpha=32)})
     assert capsys.readouterr().out == printed
@@ -76,19 +76,18 @@ def test_the_article_s_settings_are_those_of_the_stored_runs():
     ):
         run = tuned_runs("pocket")[name]
         expected.append([label, f"{run.lr:g}", f"{min(run.losses):.3f}", f"{max(run.losses):.3f}"])
-    assert table(MORE_FINETUNE, "The article's settings") == expected
+    assert table(NOTEBOOKS[9], "Going deeper: the article's settings") == expected
 
 
 def test_the_ten_answers_are_the_first_stored_ones():
-    page = MORE_FINETUNE.read_text()
-    section = page[page.index("## Ten answers of SmolLM2") :]
+    text = section(MORE_FINETUNE, "Ten answers of SmolLM2")
     expected = []
     for answer in stored("final_run", "smollm2_run")["answers"][:10]:
-        assert f"**{answer['title']}**" in section
+        assert f"**{answer['title']}**" in text
         for written in (answer["base"], answer["tuned"][0]):
-            text = short(written["text"])
-            expected.append(text if len(text) <= 300 else f"{text[:300].rstrip()} …")
-    assert [part.strip("\n") for part in section.split("````")[1::2]] == [text.strip("\n") for text in expected]
+            whole = short(written["text"])
+            expected.append(whole if len(whole) <= 300 else f"{whole[:300].rstrip()} …")
+    assert [part.strip("\n") for part in text.split("````")[1::2]] == [each.strip("\n") for each in expected]
 
 
 def test_the_ten_titles_are_the_first_stored_ones():

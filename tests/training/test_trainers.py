@@ -1,6 +1,7 @@
 """The same job in ten lines of Transformers' Trainer, and of TRL's SFTTrainer, with PEFT: same labels, same loss."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,10 +12,10 @@ from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from tests.kit.notebooks import MORE_CLINIC, MORE_FINETUNE
+from tests.kit.notebooks import MORE_CLINIC, NOTEBOOKS, section
 
 pytestmark = pytest.mark.slow
-LR, STEPS, BATCH = 5e-3, 6, 8  # LR and BATCH are also the page's
+LR, STEPS, BATCH = 5e-3, 6, 8  # LR and BATCH are also the notebook's
 
 
 @pytest.fixture(scope="module")
@@ -40,31 +41,32 @@ def ours(train) -> list[float]:
 
 
 @pytest.fixture
-def page(train, tokenizer, tmp_path, monkeypatch) -> dict:
-    """What the page's code finds in the notebook."""
+def notebook(train, tokenizer, tmp_path, monkeypatch) -> dict:
+    """What this code finds in the notebook."""
     monkeypatch.chdir(tmp_path)
     return {"run": SimpleNamespace(training=train), "tokenizer": tokenizer, "load_model": load_model}
 
 
-def code_below(heading: str, text: str) -> list[str]:
-    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+def code_below(heading: str, page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", section(page, heading), re.DOTALL)
 
 
 def blocks() -> list[str]:
-    """The page's code, with as many steps as here."""
-    found = code_below("The same with Trainer and with TRL", MORE_FINETUNE.read_text("utf-8"))
+    """The notebook's code, with as many steps as here."""
+    found = code_below("Going deeper: the same with Trainer and with TRL", NOTEBOOKS[9])
     return [code.replace("max_steps=28", f"max_steps={STEPS}") for code in found]
 
 
 @pytest.mark.parametrize("which", ["Trainer", "SFTTrainer"])
-def test_the_page_s_trainers_have_the_same_labels_the_same_first_loss_and_a_like_course(which, page, train, ours):
+def test_the_notebook_s_trainers_have_the_same_labels_the_same_first_loss_and_a_like_course(
+    which, notebook, train, ours
+):
     data_rows, with_trainer, with_trl = blocks()
-    exec(data_rows + with_trainer, page)
+    exec(data_rows + with_trainer, notebook)
     if which == "SFTTrainer":
         pytest.importorskip("trl")
-        exec(with_trl, page)
-    trainer = page["trainer"]
+        exec(with_trl, notebook)
+    trainer = notebook["trainer"]
     assert type(trainer).__name__ == which
     (batch,) = trainer.get_train_dataloader()
     assert int((batch["labels"] != -100).sum()) == sum(example.label_tokens for example in train)
@@ -78,19 +80,19 @@ def test_the_page_s_trainers_have_the_same_labels_the_same_first_loss_and_a_like
     assert answer_loss(trainer.model.get_base_model(), train).loss < ours[0] - 0.4
 
 
-def test_the_clinic_s_checks_on_a_good_run(page, tokenizer, train, capsys):
+def test_the_clinic_s_checks_on_a_good_run(notebook, tokenizer, train, capsys):
     """They are for a reader's own `trainer`, so no cell runs them."""
-    before, after = code_below("The same checks in PEFT and Trainer", MORE_CLINIC.read_text("utf-8"))
-    exec("".join(blocks()[:2]), page)
-    exec(before, page)
+    before, after = code_below("The same checks in PEFT and Trainer", MORE_CLINIC)
+    exec("".join(blocks()[:2]), notebook)
+    exec(before, notebook)
     dtypes, rate, scaling, counts, answer, *_, ends, start = capsys.readouterr().out.splitlines()
     assert (dtypes, rate, scaling) == ("{torch.float32}", str(LR), "{'default': 2.0}")
     assert sorted(map(int, re.findall(r"\d+", counts))) == sorted(example.label_tokens for example in train)
     assert any(answer in tokenizer.decode(example.input_ids[example.answer_start :]) for example in train)
     ended = [example.input_ids[-1] == tokenizer.eos_token_id for example in train]
     assert ends.count("True") == sum(ended) and start.startswith("'Question: ")
-    page["trainer"].train()
+    notebook["trainer"].train()
     capsys.readouterr()
-    exec(after, page)
+    exec(after, notebook)
     norm, zero = capsys.readouterr().out.splitlines()
     assert float(norm) > 0 and zero == "[]"

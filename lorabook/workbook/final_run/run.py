@@ -14,6 +14,7 @@ from lorabook.training.answers import answers
 from lorabook.workbook.final_run.on_log import LossPlot
 from lorabook.workbook.final_run.settings import FinalRun, describe, output_folder
 from lorabook.workbook.kit.side_by_side import side_by_side
+from lorabook.workbook.kit.stored import stored
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,10 @@ def ten_answers(run: ReadyRun, max_new_tokens: int = 200) -> None:
     after = answers(run.model, run.loaded.tokenizer, pairs, max_new_tokens)
     texts = [(pair.title, old.text, new.text) for pair, old, new in zip(pairs, before, after)]
     side_by_side(("before", "after"), texts, folded="Ten answers, before and after training")
+
+
+def smollm2_answers() -> None:
+    """Show SmolLM2's stored answers to the first ten of its test questions (after training: seed 0), behind a click."""
+    ten = stored("final_run", "smollm2_run")["answers"][:10]
+    texts = [(answer["title"], answer["base"]["text"], answer["tuned"][0]["text"]) for answer in ten]
+    side_by_side(("before", "after"), texts, folded="Ten answers of SmolLM2, before and after training")

@@ -9,6 +9,7 @@ from lorabook.models import load_model
 from lorabook.training.answers import answers
 from lorabook.workbook.final_run import run as final_run
 from lorabook.workbook.final_run.settings import settings_for
+from lorabook.workbook.kit.stored import stored
 
 
 @pytest.mark.seconds
@@ -27,3 +28,12 @@ def test_the_ten_answers_are_the_base_s_and_the_model_s(monkeypatch, tmp_path):
     base, trained = (answers(model, run.loaded.tokenizer, ten, 8) for model in (load_model("pocket").model, run.model))
     assert shown == [[(pair.title, old.text, new.text) for pair, old, new in zip(ten, base, trained)]]
     assert [old.text for old in base] != [new.text for new in trained]
+
+
+def test_smollm2_s_ten_answers_are_the_first_stored_ones(monkeypatch):
+    shown = []
+    monkeypatch.setattr(final_run, "side_by_side", lambda headings, texts, folded: shown.extend(texts))
+    final_run.smollm2_answers()
+    answers = stored("final_run", "smollm2_run")["answers"][:10]
+    assert shown == [(each["title"], each["base"]["text"], each["tuned"][0]["text"]) for each in answers]
+    assert len(shown) == 10 and all(before != after for _, before, after in shown)
