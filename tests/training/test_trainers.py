@@ -52,9 +52,12 @@ def code_below(heading: str, page: Path) -> list[str]:
 
 
 def blocks() -> list[str]:
-    """The notebook's code, with as many steps as here."""
+    """The notebook's code, with as many steps as here, and not trained yet."""
     found = code_below("Going deeper: the same with Trainer and with TRL", NOTEBOOKS[9])
-    return [code.replace("max_steps=28", f"max_steps={STEPS}") for code in found]
+    assert '"max_steps": 28' in found[0] and all(code.endswith("\ntrainer.train()\n") for code in found[1:])
+    return [
+        code.replace('"max_steps": 28', f'"max_steps": {STEPS}').replace("\ntrainer.train()\n", "\n") for code in found
+    ]
 
 
 @pytest.mark.parametrize("which", ["Trainer", "SFTTrainer"])
