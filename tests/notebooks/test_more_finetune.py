@@ -76,7 +76,7 @@ def test_the_article_s_settings_are_those_of_the_stored_runs():
     ):
         run = tuned_runs("pocket")[name]
         expected.append([label, f"{run.lr:g}", f"{min(run.losses):.3f} to {max(run.losses):.3f}"])
-    assert table(NOTEBOOKS[9], "Going deeper: should you adapt the embeddings, too?") == expected
+    assert table(NOTEBOOKS[9], "Going deeper: the article's settings") == expected
 
 
 def test_the_ten_answers_are_the_first_stored_ones():
