@@ -37,12 +37,8 @@ def plain(markdown: str) -> str:
 
 
 def section(page: Path, heading: str) -> str:
-    """What stands below a heading of a Markdown page, or of a notebook without its code."""
-    if page.suffix == ".ipynb":
-        text = "\n\n".join(cell["source"] for cell in cells(page) if cell["cell_type"] == "markdown")
-    else:
-        text = page.read_text("utf-8")
-    return text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    """What stands below a heading of a Markdown page."""
+    return page.read_text("utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
 
 
 def table(page: Path, heading: str) -> list[list[str]]:

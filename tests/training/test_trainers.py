@@ -12,10 +12,10 @@ from lorabook.models import load_model
 from lorabook.step.config import TrainConfig
 from lorabook.training.evaluate import answer_loss
 from lorabook.training.loop import finetune
-from tests.kit.notebooks import MORE_CLINIC, NOTEBOOKS, section
+from tests.kit.notebooks import MORE_CLINIC, MORE_FINETUNE, section
 
 pytestmark = pytest.mark.slow
-LR, STEPS, BATCH = 5e-3, 6, 8  # LR and BATCH are also the notebook's
+LR, STEPS, BATCH = 5e-3, 6, 8  # LR and BATCH are also the page's
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def code_below(heading: str, page: Path) -> list[str]:
 
 
 def blocks() -> list[str]:
-    """The notebook's code, with as many steps as here, and not trained yet."""
-    found = code_below("Going deeper: the same with Trainer and with TRL", NOTEBOOKS[9])
+    """The page's code, with as many steps as here, and not trained yet."""
+    found = code_below("The same with Trainer and with TRL", MORE_FINETUNE)
     assert '"max_steps": 28' in found[0] and all(code.endswith("\ntrainer.train()\n") for code in found[1:])
     return [
         code.replace('"max_steps": 28', f'"max_steps": {STEPS}').replace("\ntrainer.train()\n", "\n") for code in found
@@ -61,9 +61,7 @@ def blocks() -> list[str]:
 
 
 @pytest.mark.parametrize("which", ["Trainer", "SFTTrainer"])
-def test_the_notebook_s_trainers_have_the_same_labels_the_same_first_loss_and_a_like_course(
-    which, notebook, train, ours
-):
+def test_the_page_s_trainers_have_the_same_labels_the_same_first_loss_and_a_like_course(which, notebook, train, ours):
     data_rows, with_trainer, with_trl = blocks()
     exec(data_rows + with_trainer, notebook)
     if which == "SFTTrainer":
