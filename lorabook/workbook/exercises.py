@@ -5,7 +5,6 @@ from typing import Any
 from lorabook.errors import SettingError
 from lorabook.workbook.clinic import exercises as clinic
 from lorabook.workbook.fastfood import exercises as fastfood
-from lorabook.workbook.final_run import exercises as final_run
 from lorabook.workbook.from_scratch import exercises as from_scratch
 from lorabook.workbook.intrinsic_dimension import exercises as intrinsic_dimension
 from lorabook.workbook.kit import kept
@@ -28,7 +27,6 @@ BY_ROOM = {
     "fastfood": fastfood.EXERCISES,
     "many_tasks": many_tasks.EXERCISES,
     "clinic": clinic.EXERCISES,
-    "final_run": final_run.EXERCISES,
 }
 EXERCISES = {exercise.name: exercise for group in BY_ROOM.values() for exercise in group}
 

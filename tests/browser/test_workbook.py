@@ -27,7 +27,7 @@ def test_the_final_notebook_runs_from_the_menu(tmp_path):
             f"few = choose(); {few}; run = prepare(few, lora)",
         ),
         ("from lorabook.training.loop import", "from dataclasses import replace; from lorabook.training.loop import"),
-        ('"ten_answers(run)"', '"pass"'),
+        ('"ten_answers(run)\\n"', '"pass\\n"'),
     ):
         assert short.count(written) == 1, written
         short = short.replace(written, instead)

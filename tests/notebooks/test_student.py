@@ -43,7 +43,8 @@ def test_a_copy_opens_and_holds_no_output_and_no_answer(student, name):
     assert all("image/png" in output.data for output in kept), "pictures, and nothing that is printed"
     assert not any(re.search(r"^(solution|hint)\(", cell.source, re.M) for cell in cells)
     found = exercises(student / name)
-    assert list(found) and set(found) == {e.name for e in list(BY_ROOM.values())[int(name[:2])]}
+    in_order = [*BY_ROOM.values(), ()]  # notebook 09 has none to check
+    assert set(found) == {exercise.name for exercise in in_order[int(name[:2])]}
     for exercise, source in found.items():
         assert all(line in source for line in EXERCISES[exercise].stub.strip().splitlines())
     sources = [cell.source for cell in code(ROOT / "notebooks" / name)]

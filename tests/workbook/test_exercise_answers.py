@@ -13,7 +13,6 @@ from transformers import GPTBigCodeConfig
 from transformers.models.gpt_bigcode.modeling_gpt_bigcode import GPTBigCodeBlock
 
 from lorabook import lora, merging
-from lorabook.data import batches, examples
 from lorabook.memory.dry_run import dry_run
 from lorabook.memory.plan import Plan
 from lorabook.workbook.exercises import EXERCISES
@@ -61,19 +60,6 @@ def test_largest_batch_is_the_last_whose_dry_run_fits():
     available = 13.75 * 2**30
     n = ANSWERS["largest_batch"](4, small, 8, large, available)
     assert n == 13 and peak(n) <= available < peak(n + 1)
-
-
-def test_answer_labels_are_those_of_the_collator():
-    rows = [examples.Example((5, 6, 0, 7, 0), 2, 1), examples.Example((5, 8, 0), 1, 2)]
-    batch = batches.collate(rows, pad_id=0)
-    labels = [
-        ANSWERS["answer_labels"](ids.tolist(), e.answer_start, len(e.input_ids))
-        for ids, e in zip(batch.input_ids, rows)
-    ]
-    shifted = torch.tensor(labels)[:, 1:]  # place t of the loss is about token t + 1
-    where = (shifted != -100).nonzero()
-    assert (where[:, 0] * 5 + where[:, 1]).tolist() == batch.label_positions.tolist()
-    assert shifted[shifted != -100].tolist() == batch.labels.tolist()
 
 
 def test_lora_forward_and_merge_are_those_of_loralib():
