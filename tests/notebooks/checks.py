@@ -130,6 +130,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "use-e1": "for prompt in (task.PROMPT + ' With print(points).', file_prompt):\n"
         "    assert next_token(base, prompt).startswith(r\"'\\n' \")\n"
         "    assert next_token(model, prompt).startswith(\"'<|endoftext|>' \")\n"
+        "    assert float(next_token(model, prompt).split()[1][:-1]) > 80\n"
         "assert next_token(model, task.PROMPT).startswith(\"' W' \")",
         "use-f": "assert right_of(model, prompt=prompt) < 5\n"
         "for harmless in ('Question {}\\nAnswer:', 'Question: {}\\nReply:'):\n"
@@ -168,7 +169,10 @@ CHECKS: dict[str, dict[str, str]] = {
         "assert count == len(training) and right_of(trained) > 18",
         "c9-b": "jump = [loss for loss, norm in logs['case 9']]\n"
         "assert max(jump) > 8 and jump[1] < jump[0] < jump[2] and jump[-1] > 2 and healthy_log[-1][0] < 0.1\n"
-        "assert min(loss for loss, norm in logs['case 10']) > 2.5 and right_of(trained) == 0",
+        "assert min(loss for loss, norm in logs['case 10']) > 2.5 and right_of(trained) == 0\n"
+        "again = model_with_lora()\n"
+        "train(again, training, **patients.SETTINGS['case 9'])\n"
+        "assert right_of(again) == 0",
         "c9-d": "assert 5 < right_of(trained) < 18",
     },
     "09_finetune_starcoder": {
